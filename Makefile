@@ -1,0 +1,48 @@
+# make reproduce   set up and run the embedded default; after a crash the same command goes on
+# make test        set up and run the tests (under 15 minutes on two cores); make test-slow: the rest
+# VENV=path reuses an environment; CORES=n limits the cores; CONFIG=file runs another configuration.
+
+VENV ?= .venv
+PYTHON ?= python3
+CORES ?= all
+CONFIG ?= config/config.yaml
+
+STAMP := $(VENV)/.lemore-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c1-16)
+BIN := $(abspath $(VENV))/bin
+export PATH := $(BIN):$(PATH)
+
+.PHONY: setup reproduce test test-slow check clean
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "lemore needs Python 3.11 or newer; set PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	rm -f $(VENV)/.lemore-*
+	touch $@
+
+# The lock is held by whatever still runs, so that two pipelines in one folder refuse each other.
+reproduce: setup
+	@mkdir -p .snakemake
+	@flock --wait 60 --conflict-exit-code 75 .snakemake/reproduce.lock sh -c '\
+	  snakemake --quiet --configfile $(CONFIG) --unlock; \
+	  snakemake --cores $(CORES) --configfile $(CONFIG)' \
+	  || { code=$$?; [ $$code -ne 75 ] || echo "another pipeline runs in this folder" >&2; exit $$code; }
+
+test: setup
+	python -m pytest
+
+test-slow: setup
+	python -m pytest -m slow
+
+check: setup
+	ruff check .
+	ruff format --check .
+	pyright
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+clean:
+	rm -rf results logs benchmarks

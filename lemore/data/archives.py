@@ -1,0 +1,215 @@
+"""Files inside a zip, a tar or a folder, read in place and never unpacked.
+
+A member is refused by name when it could harm whoever unpacked it or this machine: absolute
+paths, `..`, links, devices, sizes that cannot be meant.
+"""
+
+import functools
+import io
+import os
+import re
+import stat
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+MAX_MEMBER = 4 << 30  # bytes; the largest genuine member is a merged JSON of about a gigabyte
+MAX_UNPACKED = 256 << 20  # bytes of a compressed tar that is read whole: kits, .mat labels
+MAX_RATIO = 200  # unpacked to packed, for members above a MiB: photos and masks stay far below
+GZIP = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file: `name` inside its container, and where its bytes lie. Picklable."""
+
+    name: str
+    container: str
+    kind: Literal["file", "zip", "tar", "bytes"]
+    size: int
+    offset: int = 0
+    data: bytes = b""
+
+    @property
+    def place(self) -> str:
+        """Path for messages."""
+        joiner = "/" if self.kind == "file" else ": "
+        return f"{self.container}{joiner}{self.name}"
+
+    def read(self) -> bytes:
+        """The whole content; ValueError if it is cut short or fails its checksum."""
+        if self.kind == "bytes":
+            return self.data
+        if self.kind == "file":
+            return (Path(self.container) / self.name).read_bytes()
+        if self.kind == "zip":
+            return self._read_zip()
+        with open(self.container, "rb") as file:
+            data = os.pread(file.fileno(), self.size, self.offset)
+        if len(data) != self.size:
+            raise ValueError(f"{self.place}: {len(data)} of {self.size} bytes, archive cut short")
+        return data
+
+    def _read_zip(self) -> bytes:
+        try:
+            return _open_zip(self.container, os.getpid()).read(self.name)
+        except (zipfile.BadZipFile, EOFError, OSError) as error:
+            raise ValueError(f"{self.place}: damaged in the archive ({error})") from None
+
+
+@functools.lru_cache(maxsize=4)
+def _open_zip(path: str, process: int) -> zipfile.ZipFile:
+    """Opened once per process: a file position must not be shared with the parent."""
+    del process
+    return zipfile.ZipFile(path)
+
+
+def members(path: Path | str) -> Iterator[Member]:
+    """Every regular file of a folder, zip, tar or compressed tar, in a stable order.
+
+    ValueError if the archive is cut short or damaged, or a member is unsafe.
+    """
+    path = Path(path)
+    if path.is_dir():
+        yield from _folder_members(path)
+    elif path.suffix == ".zip":
+        yield from _zip_members(path)
+    elif path.suffix in (".tar", ".gz", ".tgz"):
+        yield from _tar_members(path)
+    else:
+        yield Member(path.name, str(path.parent), "file", path.stat().st_size)
+
+
+def _folder_members(folder: Path) -> Iterator[Member]:
+    seen: set[str] = set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:  # a link back up; links as such are fine in a folder made by hand
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        for name in sorted(files):
+            path = Path(parent, name)
+            if not name.startswith(".") and path.is_file():
+                relative = path.relative_to(folder).as_posix()
+                yield Member(relative, str(folder), "file", path.stat().st_size)
+
+
+def _zip_members(path: Path) -> Iterator[Member]:
+    try:
+        entries = _open_zip(str(path), os.getpid()).infolist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ValueError(f"{path}: not a whole zip file ({error}); fetch it again") from None
+    seen: set[str] = set()
+    for entry in entries:
+        mode = entry.external_attr >> 16
+        if entry.is_dir():
+            continue
+        kind = stat.S_IFMT(mode)
+        if kind not in (0, stat.S_IFREG):
+            raise _unsafe(path, entry.filename, "is a link or device")
+        if entry.flag_bits & 1:
+            raise _unsafe(path, entry.filename, "is encrypted")
+        packed = max(entry.compress_size, 1)
+        if entry.file_size > 1 << 20 and entry.file_size / packed > MAX_RATIO:
+            raise _unsafe(path, entry.filename, f"unpacks to {entry.file_size} bytes")
+        _check(path, entry.filename, entry.file_size, seen)
+        yield Member(entry.filename, str(path), "zip", entry.file_size)
+
+
+def _tar_members(path: Path) -> Iterator[Member]:
+    with open(path, "rb") as file:
+        packed = file.read(2) == GZIP
+    try:
+        yield from _packed_tar_members(path) if packed else plain_tar_members(path)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise ValueError(f"{path}: not a whole tar file ({error}); fetch it again") from None
+
+
+def plain_tar_members(path: Path, start: int = 0, size: int | None = None) -> Iterator[Member]:
+    """Members of the uncompressed tar that occupies `size` bytes of `path` from `start`."""
+    total = path.stat().st_size - start if size is None else size
+    seen: set[str] = set()
+    with open(path, "rb") as file, tarfile.open(fileobj=_Slice(file, start, total)) as tar:
+        end = 0
+        for entry in tar:
+            if not entry.isdir():
+                yield _tar_member(path, entry, start, seen)
+                end = entry.offset_data + -(-entry.size // 512) * 512
+                if end > total:
+                    raise tarfile.ReadError(f"cut short in '{entry.name}'")
+        file.seek(start + end)
+        if size is None and file.read(512) != bytes(512):
+            raise tarfile.ReadError("its closing blocks are missing")
+
+
+def _tar_member(path: Path, entry: tarfile.TarInfo, start: int, seen: set[str]) -> Member:
+    if not entry.isreg() or entry.issparse():
+        raise _unsafe(path, entry.name, "is a link or device")
+    _check(path, entry.name, entry.size, seen)
+    return Member(entry.name, str(path), "tar", entry.size, start + entry.offset_data)
+
+
+def _packed_tar_members(path: Path) -> Iterator[Member]:
+    """A compressed tar has no random access: small ones are read whole, larger ones refused."""
+    total, seen = 0, set[str]()
+    with tarfile.open(path, "r:*") as tar:
+        for entry in tar:
+            if entry.isdir():
+                continue
+            _tar_member(path, entry, 0, seen)
+            total += entry.size
+            if total > MAX_UNPACKED:
+                raise ValueError(f"{path}: more than {MAX_UNPACKED} bytes packed; unpack it by hand")
+            stream = tar.extractfile(entry)
+            assert stream is not None
+            yield Member(entry.name, str(path), "bytes", entry.size, data=stream.read())
+
+
+def _check(path: Path, name: str, size: int, seen: set[str]) -> None:
+    parts = name.split("/")
+    if name.startswith("/") or "\\" in name or "\0" in name or re.match(r"[A-Za-z]:", name):
+        raise _unsafe(path, name, "has an absolute or foreign path")
+    if ".." in parts:
+        raise _unsafe(path, name, "climbs out of its folder")
+    if not 0 <= size <= MAX_MEMBER:
+        raise _unsafe(path, name, f"claims {size} bytes")
+    if name in seen:
+        raise _unsafe(path, name, "occurs twice")
+    seen.add(name)
+
+
+def _unsafe(path: Path, name: str, why: str) -> ValueError:
+    return ValueError(f"{path}: member '{name[:200]}' {why}; this is not the genuine archive")
+
+
+class _Slice(io.RawIOBase):
+    """Bytes start..start+size of an open file, as a file of their own (a tar within a tar)."""
+
+    def __init__(self, file: io.BufferedReader, start: int, size: int):
+        self.file, self.start, self.size, self.position = file, start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence]
+        self.position = base + offset
+        return self.position
+
+    def tell(self) -> int:
+        return self.position
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(self.size - self.position, 0)
+        count = left if size < 0 else min(size, left)
+        data = os.pread(self.file.fileno(), count, self.start + self.position)
+        self.position += len(data)
+        return data

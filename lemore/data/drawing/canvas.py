@@ -1,0 +1,247 @@
+"""A picture and its label map, drawn together: polygons in space, seen by a camera, with shading.
+
+World coordinates are metres: x to the right, y up, z away from the camera, ground at y = 0.
+Everything is drawn larger than the final picture and reduced at the end, the picture with
+antialiasing, the labels by their nearest pixel.
+"""
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from lemore.data.drawing.textures import clouds, noise
+from lemore.data.drawing.vocabulary import WORDS
+
+Color = tuple[float, float, float]
+NEAR = 0.4  # metres; nothing closer is drawn
+INDEX = {word: i for i, word in enumerate(WORDS)}
+
+
+@dataclass(frozen=True)
+class Camera:
+    """`focal`, `center` (x) and `horizon` (y) in drawn pixels, `height` above ground in metres."""
+
+    focal: float
+    center: float
+    horizon: float
+    height: float
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """N x 3 metres -> N x 2 pixels; points nearer than NEAR are pushed to it."""
+        z = np.maximum(points[:, 2], NEAR)
+        x = self.center + self.focal * points[:, 0] / z
+        y = self.horizon - self.focal * (points[:, 1] - self.height) / z
+        return np.stack([x, y], 1)
+
+
+@dataclass(frozen=True)
+class Light:
+    """Where light comes from (unit vector towards it), how much is left in its shade, its tint."""
+
+    direction: np.ndarray
+    ambient: float
+    tint: Color = (1.0, 1.0, 1.0)
+
+
+@dataclass
+class Face:
+    """A flat polygon: N x 3 `points`, outward `normal`, `color`, and what it shows.
+
+    `decals` lie on it and are drawn with it; `texture` (h x w x 3) fills a quadrilateral given as
+    top left, top right, bottom right, bottom left.
+    """
+
+    points: np.ndarray
+    normal: np.ndarray
+    color: Color
+    word: str
+    decals: list[tuple[np.ndarray, Color, str]] = field(default_factory=list)
+    texture: np.ndarray | None = None
+    grain: float = 0.05
+
+
+class Canvas:
+    """`image` float32 RGB 0..255, `label` positions in WORDS, `depth` in metres for the haze."""
+
+    def __init__(self, size: tuple[int, int], scale: int, camera: Camera, light: Light):
+        self.size, self.scale = size, scale
+        self.height, self.width = size[0] * scale, size[1] * scale
+        self.camera, self.light = camera, light
+        self.image = np.zeros((self.height, self.width, 3), np.float32)
+        self.label = np.zeros((self.height, self.width), np.uint8)
+        self.grain = np.zeros((self.height, self.width), np.float32)
+        rows = np.arange(self.height, dtype=np.float32)[:, None] - camera.horizon
+        ground = camera.focal * camera.height / np.maximum(rows, 1e-3)
+        self.depth = np.repeat(np.minimum(ground, 400.0), self.width, axis=1)
+
+    def polygon(
+        self,
+        points: np.ndarray,
+        color: Color,
+        word: str | None,
+        grain: float = 0.04,
+        depth: float | None = None,
+    ) -> None:
+        """Fills an N x 2 pixel polygon; without a word it leaves the labels alone."""
+        corners = [np.round(np.clip(points, -20000, 20000)).astype(np.int32)]
+        cv2.fillPoly(self.image, corners, color)
+        cv2.fillPoly(self.grain, corners, (grain,))
+        if word is not None:
+            cv2.fillPoly(self.label, corners, (INDEX[word],))
+        if depth is not None:
+            cv2.fillPoly(self.depth, corners, (depth,))
+
+    def surface(
+        self, points: np.ndarray, color: Color, word: str | None, grain: float = 0.04
+    ) -> None:
+        """Fills an N x 3 polygon in space, cut at the near plane; depth as on the ground."""
+        visible = clip_near(points)
+        if len(visible) >= 3:
+            self.polygon(self.camera.project(visible), color, word, grain)
+
+    def textured(
+        self, quad: np.ndarray, texture: np.ndarray, word: str, grain: float, depth: float | None
+    ) -> None:
+        """Maps an h x w x 3 texture onto a 4 x 3 quadrilateral in space."""
+        corners = self.camera.project(quad).astype(np.float32)
+        low = np.maximum(np.floor(corners.min(0)), 0).astype(int)
+        high = np.minimum(np.ceil(corners.max(0)) + 1, [self.width, self.height]).astype(int)
+        if (high <= low).any():
+            return
+        area = (slice(low[1], high[1]), slice(low[0], high[0]))
+        shift = corners - low.astype(np.float32)
+        mask = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
+        cv2.fillPoly(mask, [np.round(np.clip(shift, -20000, 20000)).astype(np.int32)], (1,))
+        texture = _reduced(texture, mask)
+        rows, columns = texture.shape[:2]
+        source = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]], np.float32)
+        matrix = cv2.getPerspectiveTransform(source, shift)
+        warped = cv2.warpPerspective(
+            texture, matrix, mask.shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        inside = mask.astype(bool)
+        self.image[area][inside] = warped[inside]
+        self.label[area][inside] = INDEX[word]
+        self.grain[area][inside] = grain
+        if depth is not None:
+            self.depth[area][inside] = depth
+
+    def solid(self, faces: list[Face], place: tuple[float, float, float], yaw: float = 0.0) -> None:
+        """Draws a body made of faces, turned by `yaw` radians about y and moved to `place`."""
+        turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
+        offset = np.array(place)
+        eye = np.array([0.0, self.camera.height, 0.0])
+        seen = []
+        for face in faces:
+            points = face.points @ turn.T + offset
+            normal = turn @ face.normal
+            middle = points.mean(0)
+            if normal @ (eye - middle) > 0 and points[:, 2].max() > NEAR:
+                seen.append((float(np.linalg.norm(middle - eye)), points, normal, face))
+        for distance, points, normal, face in sorted(seen, key=lambda item: -item[0]):
+            decals = [(shape @ turn.T + offset, color, word) for shape, color, word in face.decals]
+            self._face(face, points, self.shade(normal), decals, distance)
+
+    def _face(
+        self, face: Face, points: np.ndarray, shade: float, decals: list, depth: float
+    ) -> None:
+        if face.texture is not None:
+            self.textured(points, face.texture * np.float32(shade), face.word, face.grain, depth)
+        else:
+            self._flat(points, face.color, face.word, face.grain, shade, depth)
+        for shape, color, word in decals:
+            self._flat(shape, color, word, 0.03, shade, depth)
+
+    def _flat(
+        self, points: np.ndarray, color: Color, word: str, grain: float, shade: float, depth: float
+    ) -> None:
+        visible = clip_near(points)
+        if len(visible) >= 3:
+            self.polygon(self.camera.project(visible), scaled(color, shade), word, grain, depth)
+
+    def shade(self, normal: np.ndarray) -> float:
+        """Lambert's cosine above the ambient part."""
+        cosine = max(0.0, float(normal @ self.light.direction))
+        return self.light.ambient + (1 - self.light.ambient) * cosine
+
+    def shadow(self, points: np.ndarray, strength: float, softness: float) -> None:
+        """Darkens an N x 3 polygon in space softly; `softness` in drawn pixels; labels stay.
+
+        A negative strength brightens: a patch of sunlight.
+        """
+        visible = clip_near(points)
+        if len(visible) < 3:
+            return
+        corners = np.clip(self.camera.project(visible), -4000, 4000)
+        margin = int(3 * softness) + 1
+        low = np.maximum(np.floor(corners.min(0)) - margin, 0).astype(int)
+        high = np.minimum(corners.max(0) + margin, [self.width, self.height]).astype(int)
+        if (high <= low).any():
+            return
+        mask = np.zeros((high[1] - low[1], high[0] - low[0]), np.float32)
+        cv2.fillPoly(mask, [np.round(corners - low).astype(np.int32)], (1.0,))
+        mask = cv2.GaussianBlur(mask, (0, 0), max(softness, 0.5))
+        self.image[low[1] : high[1], low[0] : high[0]] *= 1 - strength * mask[..., None]
+
+    def sky(self, top: Color, bottom: Color, cover: float, rng: np.random.Generator) -> None:
+        """A gradient down to the horizon with clouds over the share `cover` of it."""
+        rows = int(np.clip(self.camera.horizon + 2, 1, self.height))
+        part = np.linspace(0, 1, rows, dtype=np.float32)[:, None, None] ** 0.7
+        color = np.array(top, np.float32) * (1 - part) + np.array(bottom, np.float32) * part
+        veil = clouds(rng, (rows, self.width), cover)[..., None]
+        self.image[:rows] = color * (1 - veil) + (np.array(bottom, np.float32) * 0.3 + 175) * veil
+        self.label[:rows] = INDEX["sky"]
+        self.depth[:rows] = 0.0
+
+    def finish(
+        self, rng: np.random.Generator, haze: float, haze_color: Color
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Haze, grain, tint, uneven light, blur and sensor noise; (image uint8, label uint8)."""
+        image, shape = self.image, (self.height, self.width)
+        far = (1 - np.exp(-self.depth * haze))[..., None].astype(np.float32)
+        image = image * (1 - far) + np.array(haze_color, np.float32) * far
+        image *= 1 + (self.grain * noise(rng, shape, (3, 7, 24)))[..., None]
+        image *= 1 + 0.12 * noise(rng, shape, (self.height // 2,))[..., None]
+        image *= np.array(self.light.tint, np.float32)
+        small = cv2.resize(image, self.size[::-1], interpolation=cv2.INTER_AREA)
+        small = cv2.GaussianBlur(small, (0, 0), float(rng.uniform(0.3, 0.6)))
+        small *= vignette(self.size, float(rng.uniform(0.0, 0.25)))
+        small += rng.normal(0, rng.uniform(1.0, 4.0), small.shape).astype(np.float32)
+        middle = self.scale // 2
+        label = np.ascontiguousarray(self.label[middle :: self.scale, middle :: self.scale])
+        return np.clip(np.round(small), 0, 255).astype(np.uint8), label
+
+
+def clip_near(points: np.ndarray) -> np.ndarray:
+    """The part of an N x 3 polygon with z >= NEAR."""
+    inside = points[:, 2] >= NEAR
+    if inside.all():
+        return points
+    kept = []
+    for i in range(len(points)):
+        here, there = points[i - 1], points[i]
+        if inside[i - 1] != inside[i]:
+            kept.append(here + (there - here) * (NEAR - here[2]) / (there[2] - here[2]))
+        if inside[i]:
+            kept.append(there)
+    return np.array(kept).reshape(-1, 3)
+
+
+def scaled(color: Color, factor: float) -> Color:
+    return (color[0] * factor, color[1] * factor, color[2] * factor)
+
+
+def vignette(size: tuple[int, int], strength: float) -> np.ndarray:
+    rows = np.linspace(-1, 1, size[0], dtype=np.float32)[:, None]
+    columns = np.linspace(-1, 1, size[1], dtype=np.float32)[None]
+    return (1 - strength * (rows**2 + columns**2) / 2)[..., None]
+
+
+def _reduced(texture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The texture made smaller where it covers few pixels: no glitter in the distance."""
+    factor = 1.5 * np.sqrt(max(int(mask.sum()), 1) / (texture.shape[0] * texture.shape[1]))
+    if factor >= 0.8:
+        return np.ascontiguousarray(texture, np.float32)
+    size = (max(2, int(texture.shape[1] * factor)), max(2, int(texture.shape[0] * factor)))
+    return cv2.resize(texture.astype(np.float32), size, interpolation=cv2.INTER_AREA)

@@ -1,0 +1,139 @@
+"""The archives of a dataset: found in place, taken from a mirror, or downloaded; always checked."""
+
+import hashlib
+import logging
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lemore.data.archives import members
+from lemore.data.download import FetchError, check, download
+from lemore.data.lock import locked
+from lemore.data.schema import Archive, DatasetConfig
+from lemore.files import read_json
+
+log = logging.getLogger(__name__)
+
+
+def fetch(
+    name: str, config: DatasetConfig, archives_dir: Path, mirrors: list[str], previous: Path
+) -> dict[str, Any]:
+    """What `lemore prepare` reads: {dataset, archives: [{file, path, bytes, sha256}], sha256}.
+
+    An unpacked folder is taken in place: {dataset, folder, archives: [], sha256 of its listing}.
+    `previous`: the JSON of an earlier fetch; where nobody publishes a hash, its hashes hold.
+    ValueError if a file must be placed by hand, FetchError if it cannot be had.
+    """
+    folder = dataset_folder(name, config, archives_dir)
+    if is_unpacked(folder, config):
+        log.info("%s: taking the unpacked folder %s", name, folder)
+        sha256 = _listing_sha256(folder)
+        return {"dataset": name, "folder": str(folder), "archives": [], "sha256": sha256}
+    known = _known_hashes(previous)
+    if not all(_placed(archive, folder) for archive in config.archives):
+        log.warning("%s, licence: %s", config.title, config.licence)
+    records = [_obtain(archive, name, config, folder, mirrors) for archive in config.archives]
+    for archive, record in zip(config.archives, records, strict=True):
+        seen = known.get(record["file"])
+        if archive.checksum is None and seen not in (None, record["sha256"]):
+            raise ValueError(
+                f"{record['path']}: sha256 {record['sha256']} differs from {seen}, first seen in "
+                f"{previous}; remove that file if the change is meant"
+            )
+    lines = "".join(f"{record['file']} {record['sha256']}\n" for record in records)
+    sha256 = hashlib.sha256(lines.encode()).hexdigest()
+    return {"dataset": name, "archives": records, "sha256": sha256}
+
+
+def dataset_folder(name: str, config: DatasetConfig, archives_dir: Path) -> Path:
+    """ARCHIVES_DIR/<dataset>, or the folder it shares with others unless that one exists."""
+    own = archives_dir / name
+    shared = archives_dir / (config.archives_folder or name)
+    return own if own.is_dir() else shared
+
+
+def is_unpacked(folder: Path, config: DatasetConfig) -> bool:
+    """Whether the folder holds the dataset's folders rather than its archives."""
+    if not folder.is_dir() or all(_placed(archive, folder) for archive in config.archives):
+        return False
+    return any(path.is_dir() and not path.name.startswith(".") for path in folder.iterdir())
+
+
+def _placed(archive: Archive, folder: Path) -> Path | None:
+    """The archive, or another file that serves as well, if it lies in the folder."""
+    for file in (archive.file, *archive.instead):
+        if (folder / file).is_file():
+            return folder / file
+    return None
+
+
+def _obtain(
+    archive: Archive, name: str, config: DatasetConfig, folder: Path, mirrors: list[str]
+) -> dict[str, Any]:
+    if path := _placed(archive, folder):
+        return _checked_in_place(path, archive)
+    with locked(folder / archive.file, wait=True):
+        if path := _placed(archive, folder):  # another fetch was faster
+            return _checked_in_place(path, archive)
+        return _download_from_any(archive, name, config, folder, mirrors)
+
+
+def _checked_in_place(path: Path, archive: Archive) -> dict[str, Any]:
+    published = archive if path.name == archive.file else Archive(path.name, ())
+    try:
+        sha256 = check(path, published, str(path))
+    except FetchError as error:
+        raise ValueError(f"{error}; remove this file and get it again") from None
+    return _record(path, sha256)
+
+
+def _download_from_any(
+    archive: Archive, name: str, config: DatasetConfig, folder: Path, mirrors: list[str]
+) -> dict[str, Any]:
+    target = folder / archive.file
+    failures: list[FetchError] = []
+    for url in candidates(archive, name, mirrors):
+        try:
+            return _record(target, download(url, archive, target))
+        except FetchError as error:
+            if error.kind == "disk full":
+                raise
+            failures.append(error)
+            log.warning("%s (%s)", error, error.kind)
+    if not archive.urls:
+        manual = config.manual or "place it by hand"
+        raise ValueError(f"{target}: not there, and it needs an account to download. {manual}")
+    raise FetchError(failures[-1].kind, f"{archive.file}: {'; '.join(map(str, failures))}")
+
+
+def candidates(archive: Archive, name: str, mirrors: list[str]) -> Iterator[str]:
+    """Where to look, in order: every mirror (its folder for the dataset first), then the urls."""
+    for mirror in mirrors:
+        base = mirror.rstrip("/")
+        if urllib.parse.urlsplit(base).scheme in ("http", "https"):
+            file = urllib.parse.quote(archive.file)
+            yield from (f"{base}/{name}/{file}", f"{base}/{file}")
+            continue
+        folder = Path(urllib.parse.unquote(base.removeprefix("file://")))
+        for path in (folder / name / archive.file, folder / archive.file):
+            if path.is_file():
+                yield path.resolve().as_uri()
+    yield from archive.urls
+
+
+def _record(path: Path, sha256: str) -> dict[str, Any]:
+    size = path.stat().st_size
+    return {"file": path.name, "path": str(path), "bytes": size, "sha256": sha256}
+
+
+def _known_hashes(previous: Path) -> dict[str, str]:
+    if not previous.exists():
+        return {}
+    return {entry["file"]: entry["sha256"] for entry in read_json(previous).get("archives", [])}
+
+
+def _listing_sha256(folder: Path) -> str:
+    """Names and sizes only: prepare reads the content anyway, and digests it."""
+    listing = "".join(f"{member.name} {member.size}\n" for member in members(folder))
+    return hashlib.sha256(listing.encode()).hexdigest()

@@ -1,0 +1,191 @@
+"""Batches for training, decoded and transformed in the background.
+
+Every draw follows from (seed, global draw number), draw number = iteration * batch_size + position:
+the image by a permutation per epoch, its transform by a generator of its own. So batches are the
+same for any number of workers and ranks, and a run can go on at any iteration.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+MEAN = (123.675, 116.28, 103.53)  # ImageNet's, RGB
+STD = (58.395, 57.12, 57.375)
+AHEAD = 3  # batches prepared in advance by the background thread
+AHEAD_PER_WORKER = 2
+
+Batch = dict[str, torch.Tensor]
+
+
+class Source(Protocol):
+    """What is needed of a `Store`."""
+
+    @property
+    def task(self) -> str: ...
+    @property
+    def names(self) -> list[str]: ...
+    def __len__(self) -> int: ...
+    def read(self, index: int, /) -> tuple[np.ndarray, Any]: ...
+
+
+class Transform(Protocol):
+    """What is needed of a transform: see `lemore.data.transforms`."""
+
+    @property
+    def crop_size(self) -> tuple[int, int]: ...
+    def __call__(self, image: np.ndarray, label: Any, rng: np.random.Generator, /) -> Any: ...
+
+
+class TrainBatches:
+    """Iterable over the batches of iterations start..stop-1, item k being iteration start + k.
+
+    A batch is {"image": uint8 B 3 H W (RGB), "label": uint8 B H W train ids, or int64 B for
+    classification, "valid": int32 B 2 (h, w), the part that is not padding}. `batch_size` is that
+    of all ranks together; rank r gets the r-th of `world_size` equal parts of each batch.
+    `workers` processes prepare whole batches; with 0 a background thread does.
+    RuntimeError names the sample that could not be read or transformed.
+    """
+
+    def __init__(
+        self,
+        store: Source,
+        transform: Transform,
+        *,
+        seed: int,
+        batch_size: int,
+        start: int,
+        stop: int,
+        rank: int = 0,
+        world_size: int = 1,
+        workers: int = 0,
+    ):
+        if batch_size % world_size:
+            raise ValueError(
+                f"batch_size {batch_size} does not divide among {world_size} processes;"
+                " choose a multiple"
+            )
+        assert 0 <= rank < world_size and start >= 0 and seed >= 0
+        if len(store) == 0:
+            raise ValueError("the training split holds no image; prepare it again")
+        share = batch_size // world_size
+        positions = range(rank * share, (rank + 1) * share)
+        self.batches = _Batches(store, transform, seed, batch_size, positions)
+        self.iterations = range(start, max(start, stop))
+        self.workers = workers
+
+    def __len__(self) -> int:
+        return len(self.iterations)
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self.workers == 0:
+            # One thread per core is what the caller has planned; OpenCV's own would come on top.
+            cv2.setNumThreads(0)
+            return _in_background(self.batches.__getitem__, self.iterations)
+        workers = min(self.workers, max(len(self), 1))
+        return iter(
+            DataLoader(
+                self.batches,
+                batch_size=None,
+                sampler=self.iterations,
+                num_workers=workers,
+                prefetch_factor=AHEAD_PER_WORKER,
+                worker_init_fn=_start_worker,
+            )
+        )
+
+
+class _Batches(Dataset[Batch]):
+    """Batch number -> this rank's part of it. Holds no open state: it goes to worker processes."""
+
+    def __init__(
+        self, store: Source, transform: Transform, seed: int, batch_size: int, positions: range
+    ):
+        self.store, self.transform, self.seed = store, transform, seed
+        self.batch_size, self.positions = batch_size, positions
+
+    def __getitem__(self, iteration: int) -> Batch:
+        height, width = self.transform.crop_size
+        count = len(self.positions)
+        batch = {
+            "image": torch.empty((count, 3, height, width), dtype=torch.uint8),
+            "label": self._empty_labels(count, height, width),
+            "valid": torch.empty((count, 2), dtype=torch.int32),
+        }
+        image, label, valid = (batch[key].numpy() for key in ("image", "label", "valid"))
+        for row, position in enumerate(self.positions):
+            crop = self._sample(iteration * self.batch_size + position)
+            np.stack(cv2.split(crop.image), out=image[row])  # H W 3 -> 3 H W
+            label[row] = crop.label
+            valid[row] = crop.valid
+        return batch
+
+    def _empty_labels(self, count: int, height: int, width: int) -> torch.Tensor:
+        if self.store.task == "classification":
+            return torch.empty(count, dtype=torch.int64)
+        return torch.empty((count, height, width), dtype=torch.uint8)
+
+    def _sample(self, draw: int) -> Any:
+        epoch, position = divmod(draw, len(self.store))
+        index = int(permutation(self.seed, epoch, len(self.store))[position])
+        try:
+            image, label = self.store.read(index)
+            rng = np.random.Generator(np.random.Philox(key=[self.seed, draw]))
+            return self.transform(image, label, rng)
+        except Exception as error:
+            name = self.store.names[index]
+            raise RuntimeError(
+                f"sample {index} ('{name}', draw {draw}): {type(error).__name__}: {error}"
+            ) from error
+
+
+@lru_cache(maxsize=4)
+def permutation(seed: int, epoch: int, count: int) -> np.ndarray:
+    """Order of `count` images in an epoch, uint32; every image once."""
+    # The counter's upper word keeps this stream apart from the transforms', whose key may be equal.
+    rng = np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, 1]))
+    order = rng.permutation(np.arange(count, dtype=np.uint32))
+    order.setflags(write=False)
+    return order
+
+
+def normalize(image: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
+    """uint8 B 3 H W to float32: ImageNet mean and deviation, padding exactly 0, on image's device.
+
+    valid: int B 2 (h, w), what lies beyond is padding; None where there is none.
+    """
+    mean = torch.tensor(MEAN, device=image.device).view(3, 1, 1)
+    inverse = 1.0 / torch.tensor(STD, device=image.device).view(3, 1, 1)
+    normalized = image.to(torch.float32).sub_(mean).mul_(inverse)
+    if valid is None:
+        return normalized
+    rows = torch.arange(image.shape[2], device=image.device) >= valid[:, :1]  # B H
+    columns = torch.arange(image.shape[3], device=image.device) >= valid[:, 1:]  # B W
+    padding = rows[:, None, :, None] | columns[:, None, None, :]
+    return normalized.masked_fill_(padding, 0.0)
+
+
+def _start_worker(_: int) -> None:
+    cv2.setNumThreads(0)
+
+
+def _in_background(make: Callable[[int], Batch], iterations: range) -> Iterator[Batch]:
+    """make(i) for each iteration, in order, up to `AHEAD` batches ahead in a thread."""
+    pending: deque[Future[Batch]] = deque()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
+        try:
+            for iteration in iterations:
+                pending.append(pool.submit(make, iteration))
+                if len(pending) > AHEAD:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()

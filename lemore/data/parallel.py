@@ -1,0 +1,60 @@
+"""Work spread over processes, results in order, memory bounded."""
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+import cv2
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ordered_map(
+    function: Callable[[T], R], items: Iterable[T], workers: int, chunk: int = 8
+) -> Iterator[R]:
+    """Yields `function(item)` in the order of `items`; at most 4 chunks a worker wait at a time.
+
+    A worker that dies is an error here, not a hang. With one worker all happens in this process.
+    """
+    iterator = iter(items)
+    if workers <= 1:
+        yield from map(function, iterator)
+        return
+    waiting: deque[Future[list[R]]] = deque()
+    with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(os.getpid(),)) as pool:
+        try:
+            while True:
+                while len(waiting) < 4 * workers and (batch := list(islice(iterator, chunk))):
+                    waiting.append(pool.submit(_apply, function, batch))
+                if not waiting:
+                    return
+                yield from waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _start_worker(parent: int) -> None:
+    cv2.setNumThreads(1)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """A worker must not outlive a killed parent: it would keep the parent's lock."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _apply(function: Callable[[T], R], batch: list[T]) -> list[R]:
+    return [function(item) for item in batch]

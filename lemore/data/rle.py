@@ -1,0 +1,58 @@
+"""COCO's compressed run lengths: masks as strings, columns first.
+
+The counts alternate between background and foreground, beginning with background. From the
+fourth on, a count is written as its difference to the one two before. Each number is cut into
+groups of 5 bits, lowest first, with a sixth bit that says that more follow, and printed as the
+character 48 + group; the highest bit of the last group is the sign.
+"""
+
+import numpy as np
+
+
+def decode(mask: dict) -> np.ndarray:
+    """{"size": [H, W], "counts": str or list} -> H x W bool; ValueError if the runs do not fit."""
+    height, width = mask["size"]
+    counts = mask["counts"]
+    runs = np.array(_numbers(counts) if isinstance(counts, str) else counts, np.int64)
+    if runs.size and runs.min() < 0 or runs.sum() != height * width:
+        raise ValueError(f"run lengths add up to {runs.sum()}, expected {height} x {width}")
+    values = np.arange(len(runs)) % 2 == 1
+    return np.repeat(values, runs).reshape(width, height).T
+
+
+def encode(mask: np.ndarray) -> dict:
+    """H x W bool -> {"size": [H, W], "counts": str}."""
+    flat = np.concatenate(([False], mask.T.ravel().astype(bool)))
+    changes = np.flatnonzero(flat[1:] != flat[:-1])
+    runs = np.diff(np.concatenate(([0], changes, [mask.size])))
+    return {"size": list(mask.shape), "counts": _text(runs.tolist())}
+
+
+def _numbers(text: str) -> list[int]:
+    runs: list[int] = []
+    value = shift = 0
+    for character in text.encode():
+        group = character - 48
+        value |= (group & 31) << shift
+        shift += 5
+        if group & 32:
+            continue
+        if group & 16:
+            value -= 1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = shift = 0
+    return runs
+
+
+def _text(runs: list[int]) -> str:
+    characters: list[str] = []
+    for i, run in enumerate(runs):
+        value = run - runs[i - 2] if i > 2 else run
+        while True:
+            group = value & 31
+            value >>= 5
+            last = value == (-1 if group & 16 else 0)
+            characters.append(chr(48 + (group if last else group | 32)))
+            if last:
+                break
+    return "".join(characters)

@@ -1,0 +1,148 @@
+"""A sample as a reader finds it, and how it becomes what the store keeps."""
+
+import hashlib
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from lemore.data import images, labels
+from lemore.data.archives import Member
+from lemore.data.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class RawSample:
+    """One image and its annotation, unread.
+
+    `label` is what the reader's `read_label` understands (a Member, or the annotation itself),
+    the class number for classification, or None where the dataset lacks it; `image` is None for
+    an annotation without a photo.
+    """
+
+    name: str
+    image: Member | None
+    label: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What goes into the store and the audit; `problem` says why a sample cannot go in."""
+
+    name: str
+    problem: str | None
+    size: tuple[int, int] = (0, 0)
+    image: bytes = b""
+    label: bytes | int = 0
+    mode: str = ""
+    pixels: tuple[int, ...] = ()  # label pixels by train id, 256 numbers
+    image_sha256: str = ""
+    label_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    reader: str
+    table: str | None
+    sample: RawSample
+
+
+def find_reader(name: str) -> ModuleType:
+    """Module lemore.data.datasets.<name>: `samples(source, split)`, `read_label(label, size)` ..."""
+    return importlib.import_module(f"lemore.data.datasets.{name}")
+
+
+def pairs(images: dict[str, Member], labels: dict[str, Member]) -> Iterator[RawSample]:
+    """Samples by common name, sorted; one that lacks its other half is kept, to be reported."""
+    for name in sorted(images.keys() | labels.keys()):
+        yield RawSample(name, images.get(name), labels.get(name))
+
+
+def listed(source: Source, pattern: str) -> list[str] | None:
+    """The lines of the split list that ends like `pattern`, or None if there is no such file."""
+    member = source.one(pattern)
+    return None if member is None else member.read().decode().split()
+
+
+def prepare_sample(job: Job) -> Prepared:
+    """Reads, checks and maps one sample; a fault becomes a `problem` that names the file."""
+    sample = job.sample
+    if sample.image is None:
+        return Prepared(sample.name, f"{_place(sample)}: annotation without an image")
+    if sample.label is None:
+        return Prepared(sample.name, f"{sample.image.place}: image without an annotation")
+    place = sample.image.place
+    try:
+        data = sample.image.read()
+        size = _checked_size(data)
+        if job.table is None:
+            return _classified(sample, data, size)
+        place = _place(sample)
+        raw = find_reader(job.reader).read_label(sample.label, size)
+        return _segmented(sample, data, size, to_train_ids(raw, job.table))
+    except (ValueError, OSError) as error:
+        text = str(error)
+        return Prepared(sample.name, text if place in text else f"{place}: {text}")
+
+
+def to_train_ids(raw: np.ndarray, table_name: str) -> np.ndarray:
+    """H x W raw values -> uint8 train ids by the label table, once; undeclared values refused."""
+    table = labels.load(table_name)
+    if raw.min() < 0 or raw.max() > 255:
+        raise ValueError(f"label values {raw.min()} to {raw.max()} do not fit 0 to 255")
+    raw = raw.astype(np.uint8, copy=False)
+    found = np.flatnonzero(np.bincount(raw.ravel(), minlength=256))
+    undeclared = sorted(set(found.tolist()) - set(table.ids))
+    if undeclared:
+        values = ", ".join(map(str, undeclared))
+        raise ValueError(f"label values {values} are not in the table labels/{table_name}.csv")
+    return np.array(table.lut, np.uint8)[raw]
+
+
+def _checked_size(data: bytes) -> tuple[int, int]:
+    images.check_whole(data)
+    height, width = images.decode_rgb(data).shape[:2]
+    return height, width
+
+
+def _classified(sample: RawSample, data: bytes, size: tuple[int, int]) -> Prepared:
+    counts = np.bincount([sample.label], minlength=1)
+    return Prepared(
+        sample.name,
+        None,
+        size,
+        data,
+        sample.label,
+        images.describe(data),
+        tuple(counts.tolist()),
+        hashlib.sha256(data).hexdigest(),
+        str(sample.label),
+    )
+
+
+def _segmented(
+    sample: RawSample, data: bytes, size: tuple[int, int], label: np.ndarray
+) -> Prepared:
+    if label.shape != size:
+        turned = f" (EXIF orientation {n})" if (n := images.orientation(data)) != 1 else ""
+        raise ValueError(f"label is {label.shape}, image {size} (H, W){turned}")
+    return Prepared(
+        sample.name,
+        None,
+        size,
+        data,
+        images.encode_label(label),
+        images.describe(data),
+        tuple(np.bincount(label.ravel(), minlength=256).tolist()),
+        hashlib.sha256(data).hexdigest(),
+        hashlib.sha256(label.tobytes()).hexdigest(),
+    )
+
+
+def _place(sample: RawSample) -> str:
+    if isinstance(sample.label, Member):
+        return sample.label.place
+    return f"annotation of '{sample.name}'"

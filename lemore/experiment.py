@@ -1,0 +1,318 @@
+"""A run's configuration, checked and expanded: which jobs there are and what each one is told.
+
+Torch-free: the Snakefile builds it at every start. Each job gets a resolved slice of the
+configuration as one small YAML file, so that an edit reruns exactly the jobs it changes.
+"""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from lemore.config import build, did_you_mean, load
+from lemore.data import labels
+from lemore.data.schema import DatasetConfig
+from lemore.models.schema import BackboneConfig, ModelConfig
+from lemore.sources import fingerprint_files, write_if_changed
+from lemore.training.recipe import Test, Train, load_pretrain, load_recipe, override_names
+
+PAPER_TABLES = (
+    "ade20k",
+    "ablation",
+    "cityscapes",
+    "pascal_context",
+    "coco_stuff",
+    "imagenet",
+    "efficiency",
+)
+
+
+@dataclass(frozen=True)
+class Ray:
+    """Where trainings run. `gpus` is per worker and may be a fraction."""
+
+    mode: Literal["local", "none"]
+    workers: int
+    gpus: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Images of a dataset for the visual comparison, chosen before anything is trained."""
+
+    images: tuple[str, ...]
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """The configuration file of a run (config/config.yaml says what each key means)."""
+
+    run: str
+    recipes: str
+    archives_dir: str
+    data_dir: str
+    seeds: tuple[int, ...]
+    pretrain: str | None
+    init: dict[str, str]
+    trainings: dict[str, tuple[str, ...]]
+    profiles: dict[str, tuple[str, ...]]
+    latency_seconds: float
+    paper_tables: bool
+    comparisons: dict[str, Comparison]
+    ray: Ray
+    log_model: bool
+
+
+class Experiment:
+    """All jobs of a run. Every mistake in a configuration file is a ValueError here."""
+
+    def __init__(self, values: Mapping[str, Any], root: Path = Path()):
+        self.config = build(RunConfig, values, "configuration")
+        self.root = root
+        self.results = Path("results") / self.config.run
+        self.check()
+
+    # what there is
+
+    @cached_property
+    def pairs(self) -> list[tuple[str, str]]:
+        """(dataset, model) of every fine-tuning."""
+        return [(d, m) for d, models in self.config.trainings.items() for m in models]
+
+    @cached_property
+    def datasets(self) -> dict[str, DatasetConfig]:
+        """Every dataset that is trained on, with the pretraining one where it is needed."""
+        names = list(self.config.trainings)
+        if self.config.pretrain and self.pretrained:
+            names.append(self.config.pretrain)
+        return {name: self.dataset(name) for name in names}
+
+    @cached_property
+    def pretrained(self) -> list[str]:
+        """Backbones that this run pretrains."""
+        used = dict.fromkeys(self.model(m).backbone for _, m in self.pairs)
+        return [name for name in used if self.init(name) == "pretrain"]
+
+    @cached_property
+    def tables(self) -> list[str]:
+        paper = list(PAPER_TABLES) if self.config.paper_tables else ["efficiency"]
+        return paper + [d for d in self.config.trainings if d not in paper]
+
+    def dataset(self, name: str) -> DatasetConfig:
+        return self._load(DatasetConfig, "datasets", name)
+
+    def model(self, name: str) -> ModelConfig:
+        return self._load(ModelConfig, "models", name)
+
+    def backbone(self, name: str) -> BackboneConfig:
+        return self._load(BackboneConfig, "backbones", name)
+
+    def init(self, backbone: str) -> str:
+        """pretrain | none | torchvision:<weights> | file:<path>"""
+        return self.config.init.get(backbone, self.backbone(backbone).init)
+
+    def recipe(self, dataset: str, model: str) -> tuple[Train, Test]:
+        return load_recipe(self.root / self.config.recipes, dataset, model)
+
+    def classes(self, dataset: str) -> list[str]:
+        table = self.dataset(dataset).labels
+        return list(labels.load(table).names) if table else []
+
+    def label_table(self, dataset: str) -> list[str]:
+        """The label table's file, which the prepared labels depend on."""
+        table = self.dataset(dataset).labels
+        return [os.path.relpath(labels.FOLDER / f"{table}.csv")] if table else []
+
+    def title(self, table: str) -> str:
+        """Printed name of a dataset's table, "" for the paper's own."""
+        return self.dataset(table).title if table in self.config.trainings else ""
+
+    def test_split(self, dataset: str) -> str:
+        _, test = self.recipe(dataset, self.config.trainings[dataset][0])
+        return test.split
+
+    def pretrain_threads(self, backbone: str) -> int:
+        if self.config.ray.gpus:
+            return 1
+        folder = self.root / self.config.recipes
+        threads = load_pretrain(folder, self.config.pretrain or "", backbone).threads
+        return threads * self.config.ray.workers
+
+    def _load(self, cls: type, kind: str, name: str) -> Any:
+        return load(cls, self.root / "config" / kind / f"{name}.yaml")
+
+    # what each job is told
+
+    def finetune_slice(self, dataset: str, model: str) -> str:
+        train, _ = self.recipe(dataset, model)
+        config = self.model(model)
+        return self._slice(
+            f"finetune/{dataset}/{model}",
+            {
+                "run": self.config.run,
+                "dataset": dataset,
+                "num_classes": self.dataset(dataset).num_classes,
+                "model_name": model,
+                "model": config,
+                "backbone": self.backbone(config.backbone),
+                "init": self.init(config.backbone),
+                "train": train,
+            },
+        )
+
+    def pretrain_slice(self, backbone: str) -> str:
+        dataset = self.config.pretrain
+        assert dataset is not None
+        return self._slice(
+            f"pretrain/{backbone}",
+            {
+                "run": self.config.run,
+                "dataset": dataset,
+                "stands_for": self.dataset(dataset).stands_for,
+                "num_classes": self.dataset(dataset).num_classes,
+                "backbone_name": backbone,
+                "backbone": self.backbone(backbone),
+                "recipe": load_pretrain(self.root / self.config.recipes, dataset, backbone),
+            },
+        )
+
+    def evaluate_slice(self, dataset: str, model: str) -> str:
+        _, test = self.recipe(dataset, model)
+        config = self.dataset(dataset)
+        return self._slice(
+            f"evaluate/{dataset}/{model}",
+            {
+                "run": self.config.run,
+                "dataset": dataset,
+                "stands_for": config.stands_for,
+                "scenes": config.scenes is not None,
+                "classes": self.classes(dataset),
+                "images": self.images(dataset),
+                "test": test,
+            },
+        )
+
+    def images(self, dataset: str) -> list[str]:
+        """Names of the images whose predictions are kept for the comparison."""
+        chosen = self.config.comparisons.get(dataset)
+        return list(chosen.images) if chosen else []
+
+    def profile_slice(self, model: str) -> str:
+        config = self.model(model)
+        return self._slice(
+            f"profile/{model}",
+            {
+                "run": self.config.run,
+                "model_name": model,
+                "model": config,
+                "backbone": self.backbone(config.backbone),
+                "latency_seconds": self.config.latency_seconds,
+                "cells": [self._cell(model, d) for d in self.config.profiles[model]],
+            },
+        )
+
+    def _cell(self, model: str, dataset: str) -> dict[str, Any]:
+        """A model at the size and class count of a dataset, by the paper's recipe if there is one."""
+        config = self.dataset(dataset)
+        folder = self.root / "config/recipes/paper"
+        if not (folder / f"{dataset}.yaml").exists():
+            folder = self.root / self.config.recipes
+        if config.task == "classification":
+            size, head = load_pretrain(folder, dataset, self.model(model).backbone).crop_size, {}
+        else:
+            train, _ = load_recipe(folder, dataset, model)
+            size, head = train.crop_size, train.decode_head
+        return {
+            "dataset": dataset,
+            "task": config.task,
+            "num_classes": config.num_classes,
+            "size": size,
+            "decode_head": head,
+        }
+
+    def dataset_slice(self, dataset: str) -> str:
+        path = Path("resources/config") / f"{dataset}.yaml"
+        write_if_changed(path, dump(self.dataset(dataset)))
+        return str(path)
+
+    def _slice(self, name: str, values: dict[str, Any]) -> str:
+        path = self.results / "config" / f"{name}.yaml"
+        write_if_changed(path, dump(values))
+        return str(path)
+
+    # what each job's code is
+
+    def code(self, task: str, *, dataset: str = "", model: str = "", backbone: str = "") -> list[str]:
+        """Fingerprint files of a job's code, for use as input."""
+        named = []
+        if dataset:
+            named.append(f"lemore.data.datasets.{self.dataset(dataset).reader}")
+        if model:
+            config = self.model(model)
+            backbone = config.backbone
+            named.append(f"lemore.models.decode_heads.{config.decode_head}")
+        if backbone:
+            named.append(f"lemore.models.backbones.{self.backbone(backbone).module}")
+        return fingerprint_files(task, named, Path("resources/code"))
+
+    # what must hold before the first job
+
+    def check(self) -> None:
+        config = self.config
+        for dataset, model in self.pairs:
+            self.recipe(dataset, model)
+            self.dataset(dataset)
+        for dataset in config.trainings:
+            for name in override_names(self.root / config.recipes, dataset):
+                self.model(name)
+        for model in config.profiles:
+            for dataset in config.profiles[model]:
+                self._cell(model, dataset)
+        for backbone in config.init:
+            self.backbone(backbone)
+        if self.pretrained and config.pretrain is None:
+            raise ValueError(
+                f"configuration: pretrain is empty, but backbone '{self.pretrained[0]}' wants "
+                f"pretraining; name a dataset, or set init: {{{self.pretrained[0]}: none}}"
+            )
+        for backbone in self.pretrained:
+            load_pretrain(self.root / config.recipes, config.pretrain or "", backbone)
+        for dataset, comparison in config.comparisons.items():
+            self._check_comparison(dataset, comparison)
+        if not config.seeds:
+            raise ValueError("configuration: seeds is empty, expected at least one")
+
+    def _check_comparison(self, dataset: str, comparison: Comparison) -> None:
+        if dataset not in self.config.trainings:
+            raise ValueError(
+                f"configuration: comparisons.{dataset} is not trained on"
+                f"{did_you_mean(dataset, self.config.trainings)}"
+            )
+        for model in comparison.models:
+            if model not in self.config.trainings[dataset]:
+                raise ValueError(
+                    f"configuration: comparisons.{dataset}.models names '{model}', which is not "
+                    f"trained on {dataset}{did_you_mean(model, self.config.trainings[dataset])}"
+                )
+
+
+def dump(value: Any) -> str:
+    """Canonical YAML of dataclasses, mappings and tuples."""
+    return yaml.safe_dump(plain(value), sort_keys=True, allow_unicode=True)
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses as mappings, tuples as lists, all the way down."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value

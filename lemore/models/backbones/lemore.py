@@ -1,0 +1,256 @@
+"""LeMoRe's encoder: stem, four stages that end in a C-Encoder, and (N-Attn + FFN) x 4 on tokens.
+
+Reproduces "LeMoRe: Learn More Details for Lightweight Semantic Segmentation" (ICIP 2025): the
+figure of the architecture, the supplement and every published parameter count. The paper draws no
+inverted residuals and no shortcut around the C-Encoder; the counts require the former, training
+needs the latter. Nested attention is drawn as a sum of nine products Q_i K_j; with one softmax that
+equals ordinary attention on summed projections, which is how it is computed here.
+"""
+
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from lemore.models.axis_mixing import AxisMixing
+from lemore.models.layers import (
+    ConvFeedForward,
+    ConvNorm,
+    DropPath,
+    InvertedResidual,
+    Size,
+    drop_path_rates,
+    half,
+    init_weights,
+    pool_to_tokens,
+    relu,
+)
+
+Views = Literal["t", "tf", "tfl"]
+Softmax = Literal["sum", "mean_of_nine"]
+
+STEM = 16
+# Per stage: width, then (expansion, number) of inverted residuals, all 5x5, the first of stride 2.
+STAGES = (
+    (16, ((4, 1), (3, 2))),
+    (32, ((3, 4),)),
+    (64, ((3, 2),)),
+    (96, ((6, 2),)),
+)
+BLOCKS = 4
+HEADS = 4
+KEY_WIDTH, VALUE_WIDTH = 32, 64  # over all heads
+BRANCHES = 3  # Q_1..3, K_1..3, V_1..3
+
+
+class ChannelAttention(nn.Module):
+    """x scaled per channel by sigmoid(W2 relu(W1 mean(x))), hidden width 2C; B C H W."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.expand = nn.Linear(channels, 2 * channels)
+        self.reduce = nn.Linear(2 * channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = self.reduce(torch.relu(self.expand(x.mean((2, 3)))))
+        return x * torch.sigmoid(gate)[:, :, None, None]
+
+
+class CEncoder(nn.Module):
+    """Three views summed, separable 3x3 plain and dilated, channel attention, shortcut; B C H W.
+
+    The views contract one axis each with a learned matrix: transverse the channels, frontal the
+    width, lateral the height.
+    """
+
+    def __init__(self, channels: int, size: Size, views: Views, channel_attention: bool) -> None:
+        super().__init__()
+        self.transverse = nn.Conv2d(channels, channels, 1, bias=False)
+        self.frontal = AxisMixing(size[1], "width") if "f" in views else None
+        self.lateral = AxisMixing(size[0], "height") if "l" in views else None
+        self.bn = nn.BatchNorm2d(channels)
+        self.activation = relu()
+        self.depthwise = nn.Sequential(
+            ConvNorm(channels, channels, (3, 1), groups=channels),
+            ConvNorm(channels, channels, (1, 3), groups=channels, activation=relu()),
+            ConvNorm(channels, channels, (3, 1), dilation=2, groups=channels),
+            ConvNorm(channels, channels, (1, 3), dilation=2, groups=channels, activation=relu()),
+        )
+        self.attention = ChannelAttention(channels) if channel_attention else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        views = self.transverse(x)
+        if self.frontal is not None:
+            views = views + self.frontal(x)
+        if self.lateral is not None:
+            views = views + self.lateral(x)
+        return x + self.attention(self.depthwise(self.activation(self.bn(views))))
+
+
+class NestedAttention(nn.Module):
+    """Three queries, keys and values per head; B C h w -> B C h w.
+
+    softmax "sum": one softmax of the nine summed products, scaled by 1 / (3 sqrt(d)).
+    softmax "mean_of_nine": the mean of nine softmaxes, each scaled by 1 / sqrt(d).
+    The nine projections are one convolution: branch by branch [Q_i, K_i, V_i].
+    """
+
+    def __init__(self, channels: int, softmax: Softmax) -> None:
+        super().__init__()
+        self.softmax = softmax
+        self.projections = ConvNorm(channels, BRANCHES * (2 * KEY_WIDTH + VALUE_WIDTH))
+        self.folded: nn.Conv2d | None = None
+        self.activation = nn.ReLU6(inplace=True)
+        self.output = ConvNorm(VALUE_WIDTH, channels)
+
+    def reset_parameters(self) -> None:
+        """Each projection by its own fan-out; the residual branch starts at zero."""
+        weight = self.projections.conv.weight
+        parts = weight.split([KEY_WIDTH, KEY_WIDTH, VALUE_WIDTH] * BRANCHES)
+        for part in parts:
+            nn.init.normal_(part, 0.0, math.sqrt(2.0 / part.shape[0]))
+        nn.init.zeros_(self.output.bn.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, _, h, w = x.shape
+        projected = self._projected(x)
+        nine = self.softmax == "mean_of_nine"
+        mixed = _mean_of_nine(projected) if nine else _factorised(projected)
+        return self.output(self.activation(mixed.reshape(b, VALUE_WIDTH, h, w)))
+
+    def _projected(self, x: Tensor) -> Tensor:
+        """B C h w -> B 3 (2 dk + dv) N, or B 1 (2 dk + dv) N once folded."""
+        if self.folded is not None:
+            return self.folded(x).flatten(2)[:, None]
+        return self.projections(x).unflatten(1, (BRANCHES, -1)).flatten(3)
+
+    def fold(self) -> None:
+        """Sums the three projections, batch norm included, into one convolution (for inference).
+
+        Only with the summed softmax: nine softmaxes need nine products.
+        """
+        if self.softmax != "sum" or self.folded is not None:
+            return
+        weight, bias = self.projections.folded()
+        weight, bias = (t.unflatten(0, (BRANCHES, -1)).sum(0) for t in (weight, bias))
+        self.folded = nn.Conv2d(weight.shape[1], weight.shape[0], 1).to(
+            self.projections.conv.weight
+        )
+        self.folded.load_state_dict({"weight": weight, "bias": bias})
+        del self.projections
+
+
+def _heads(projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """... (2 dk + dv) N -> q, k: ... heads dk/heads N and v: ... heads dv/heads N."""
+    q, k, v = projected.split([KEY_WIDTH, KEY_WIDTH, VALUE_WIDTH], dim=-2)
+    return q.unflatten(-2, (HEADS, -1)), k.unflatten(-2, (HEADS, -1)), v.unflatten(-2, (HEADS, -1))
+
+
+def _factorised(projected: Tensor) -> Tensor:
+    """sum_ij q_i^T k_j = (sum_i q_i)^T (sum_j k_j); B 3 (2 dk + dv) N -> B heads dv/heads N."""
+    q, k, v = _heads(projected.sum(1))
+    scale = 1.0 / (BRANCHES * math.sqrt(KEY_WIDTH // HEADS))
+    attention = torch.softmax((q * scale).transpose(-2, -1) @ k, dim=-1)  # B heads N N
+    return v @ attention.transpose(-2, -1)
+
+
+def _mean_of_nine(projected: Tensor) -> Tensor:
+    """mean_ij softmax(q_i^T k_j / sqrt(d)); B 3 (2 dk + dv) N -> B heads dv/heads N."""
+    q, k, v = _heads(projected)  # B 3 heads d N
+    scale = 1.0 / math.sqrt(KEY_WIDTH // HEADS)
+    products = (q * scale).transpose(-2, -1)[:, :, None] @ k[:, None]  # B 3 3 heads N N
+    attention = torch.softmax(products, dim=-1).mean((1, 2))
+    return v.sum(1) @ attention.transpose(-2, -1)
+
+
+class Block(nn.Module):
+    """X + N-Attn(X), then X + FFN(X); the ablation without attention keeps the FFN."""
+
+    def __init__(self, channels: int, attention: bool, softmax: Softmax, drop_path: float) -> None:
+        super().__init__()
+        self.attention = NestedAttention(channels, softmax) if attention else None
+        self.feed_forward = ConvFeedForward(channels, expansion=2)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.attention is not None:
+            x = x + self.drop_path(self.attention(x))
+        return x + self.drop_path(self.feed_forward(x))
+
+
+class LeMoRe(nn.Module):
+    """B 3 H W -> maps at 1/4, 1/8, 1/16, 1/32 (16, 32, 64, 96) and tokens at 1/64 (208)."""
+
+    def __init__(
+        self,
+        input_size: Size,
+        views: Views,
+        channel_attention: bool,
+        nested_attention: bool,
+        softmax: Softmax,
+        drop_path: float,
+    ) -> None:
+        super().__init__()
+        widths = tuple(width for width, _ in STAGES)
+        self.channels = (*widths, sum(widths))
+        self.stem = nn.Sequential(
+            ConvNorm(3, STEM, 3, stride=2, activation=relu()),
+            InvertedResidual(STEM, STEM, expansion=1, kernel=3, stride=1),
+        )
+        self.stages = nn.ModuleList()
+        for index, (width, residuals) in enumerate(STAGES):
+            before = widths[index - 1] if index else STEM
+            c_encoder = CEncoder(width, half(input_size, index + 2), views, channel_attention)
+            self.stages.append(nn.Sequential(*_residuals(before, width, residuals), c_encoder))
+        self.blocks = nn.Sequential(
+            *(
+                Block(self.channels[-1], nested_attention, softmax, rate)
+                for rate in drop_path_rates(drop_path, BLOCKS)
+            )
+        )
+        self.apply(init_weights)
+        for module in self.modules():
+            if isinstance(module, NestedAttention):
+                module.reset_parameters()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        x = self.stem(x)
+        features = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        tokens = self.blocks(pool_to_tokens(tuple(features)))
+        return (*features, tokens)
+
+
+def _residuals(before: int, width: int, groups: tuple[tuple[int, int], ...]) -> list[nn.Module]:
+    expansions = [expansion for expansion, number in groups for _ in range(number)]
+    return [
+        InvertedResidual(
+            width if index else before, width, expansion=e, kernel=5, stride=1 if index else 2
+        )
+        for index, e in enumerate(expansions)
+    ]
+
+
+def build(
+    *,
+    input_size: Size,
+    drop_path: float,
+    views: Views,
+    channel_attention: bool,
+    nested_attention: bool,
+    softmax: Softmax = "sum",
+) -> LeMoRe:
+    """LeMoRe for training images of `input_size` (H, W); the switches are Table 2's."""
+    for key, value, known in (
+        ("views", views, get_args(Views)),
+        ("softmax", softmax, get_args(Softmax)),
+        ("channel_attention", channel_attention, (True, False)),
+        ("nested_attention", nested_attention, (True, False)),
+    ):
+        if value not in known:
+            names = ", ".join(map(str, known))
+            raise ValueError(f"backbone lemore: {key} is {value!r}, expected one of {names}")
+    return LeMoRe(input_size, views, channel_attention, nested_attention, softmax, drop_path)

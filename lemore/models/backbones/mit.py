@@ -1,0 +1,151 @@
+"""MiT, the hierarchical transformer encoder of SegFormer.
+
+Reproduces "SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers"
+(NeurIPS 2021) as its published code computes it, with that code's two layer-norm epsilons: 1e-6 in
+blocks and at stage ends, 1e-5 after patch embedding and spatial reduction. Differs in nothing known.
+"""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lemore.models.layers import DropPath, Size, drop_path_rates, init_weights
+
+HEADS = (1, 2, 5, 8)
+REDUCTIONS = (8, 4, 2, 1)
+EXPANSION = 4
+EPS = 1e-6
+
+
+class PatchEmbedding(nn.Module):
+    """Overlapping strided convolution and layer norm; B C H W -> B N C' and the grid (h, w)."""
+
+    def __init__(self, in_channels: int, channels: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.projection = nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2)
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Size]:
+        x = self.projection(x)
+        size = (x.shape[-2], x.shape[-1])
+        return self.norm(_tokens(x)), size
+
+
+class Attention(nn.Module):
+    """Attention whose keys and values come from a map reduced by `reduction`; B N C -> B N C."""
+
+    def __init__(self, channels: int, heads: int, reduction: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(channels, channels)
+        self.key_value = nn.Linear(channels, 2 * channels)
+        self.output = nn.Linear(channels, channels)
+        self.reduce = nn.Conv2d(channels, channels, reduction, reduction) if reduction > 1 else None
+        self.norm = nn.LayerNorm(channels) if reduction > 1 else None
+
+    def forward(self, x: Tensor, size: Size) -> Tensor:
+        source = x
+        if self.reduce is not None and self.norm is not None:
+            source = self.norm(_tokens(self.reduce(_grid(x, size))))
+        q = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # B heads N d
+        pair = self.key_value(source).unflatten(-1, (2, self.heads, -1))
+        k, v = pair.permute(2, 0, 3, 1, 4)  # B heads M d
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return self.output(mixed.transpose(1, 2).flatten(2))
+
+
+class FeedForward(nn.Module):
+    """Linear, depthwise 3x3 on the grid, GELU, linear; B N C -> B N C."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = channels * EXPANSION
+        self.expand = nn.Linear(channels, hidden)
+        self.depthwise = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
+        self.reduce = nn.Linear(hidden, channels)
+
+    def forward(self, x: Tensor, size: Size) -> Tensor:
+        x = self.depthwise(_grid(self.expand(x), size))
+        return self.reduce(F.gelu(_tokens(x)))
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + FFN(norm(x)); B N C."""
+
+    def __init__(self, channels: int, heads: int, reduction: int, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(channels, eps=EPS)
+        self.attention = Attention(channels, heads, reduction)
+        self.norm2 = nn.LayerNorm(channels, eps=EPS)
+        self.feed_forward = FeedForward(channels)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor, size: Size) -> Tensor:
+        x = x + self.drop_path(self.attention(self.norm1(x), size))
+        return x + self.drop_path(self.feed_forward(self.norm2(x), size))
+
+
+class Stage(nn.Module):
+    """Patch embedding, blocks, layer norm; B C H W -> B C' h w."""
+
+    def __init__(self, embedding: PatchEmbedding, blocks: list[Block], channels: int) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(channels, eps=EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, size = self.embedding(x)
+        for block in self.blocks:
+            x = block(x, size)
+        return _grid(self.norm(x), size)
+
+
+class MiT(nn.Module):
+    """B 3 H W -> maps at 1/4, 1/8, 1/16, 1/32."""
+
+    def __init__(self, dims: Sequence[int], depths: Sequence[int], drop_path: float) -> None:
+        super().__init__()
+        self.channels = tuple(dims)
+        rates = iter(drop_path_rates(drop_path, sum(depths)))
+        self.stages = nn.ModuleList()
+        for index, (dim, depth) in enumerate(zip(dims, depths, strict=True)):
+            first = index == 0
+            before, kernel, stride = (3, 7, 4) if first else (dims[index - 1], 3, 2)
+            blocks = [
+                Block(dim, HEADS[index], REDUCTIONS[index], next(rates)) for _ in range(depth)
+            ]
+            self.stages.append(Stage(PatchEmbedding(before, dim, kernel, stride), blocks, dim))
+        self.apply(init_weights)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        features = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        return tuple(features)
+
+
+def _tokens(x: Tensor) -> Tensor:
+    """B C h w -> B N C; a view where the map is channels_last."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def _grid(x: Tensor, size: Size) -> Tensor:
+    """B N C -> B C h w, channels_last, without a copy."""
+    return x.unflatten(1, size).permute(0, 3, 1, 2)
+
+
+def build(*, input_size: Size, drop_path: float, dims: Sequence[int], depths: Sequence[int]) -> MiT:
+    """MiT with `dims` channels and `depths` blocks per stage; `input_size` is not used."""
+    del input_size
+    for key, value in (("dims", dims), ("depths", depths)):
+        if len(value) != len(HEADS) or any(type(v) is not int or v < 1 for v in value):
+            raise ValueError(f"backbone mit: {key} is {value!r}, expected four whole numbers")
+    if any(dim % heads for dim, heads in zip(dims, HEADS, strict=True)):
+        raise ValueError(f"backbone mit: dims {dims!r} must be multiples of the heads {HEADS}")
+    return MiT(tuple(dims), tuple(depths), drop_path)

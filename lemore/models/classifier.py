@@ -1,0 +1,34 @@
+"""The network that pretraining trains: a backbone, average pooling and a linear layer."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from lemore.models import build_backbone, check_arguments
+from lemore.models.schema import BackboneConfig
+
+
+class Classifier(nn.Module):
+    """Images B 3 H W (normalised RGB) -> logits B K, from the backbone's last map."""
+
+    def __init__(self, backbone: nn.Module, num_classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        channels: Any = backbone.channels
+        self.head = nn.Linear(channels[-1], num_classes)
+        nn.init.normal_(self.head.weight, 0.0, 0.01)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.backbone(x)[-1].mean((2, 3)))
+
+
+def build_classifier(
+    backbone: BackboneConfig, *, num_classes: int, input_size: tuple[int, int], drop_path: float
+) -> Classifier:
+    """Classifier for training crops of `input_size` (H, W); ValueError names a wrong argument."""
+    check_arguments("backbone", backbone.module, backbone.arguments, f"backbone {backbone.module}")
+    encoder = build_backbone(
+        backbone.module, input_size=input_size, drop_path=drop_path, **backbone.arguments
+    )
+    return Classifier(encoder, num_classes)

@@ -1,0 +1,152 @@
+"""Layers that several models share.
+
+Batch norms are called `bn` and layer norms `norm...`, as in the TopFormer and SegFormer lineage,
+whose optimiser rules match parameter names by substring.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Size = tuple[int, int]
+
+
+def relu() -> nn.Module:
+    return nn.ReLU(inplace=True)
+
+
+class ConvNorm(nn.Module):
+    """Convolution without bias -> batch norm -> activation; B C H W -> B C' ceil(H/s) ceil(W/s)."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int | Size = 1,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        activation: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        size = (kernel, kernel) if isinstance(kernel, int) else kernel
+        self.conv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            size,
+            stride=stride,
+            padding=(size[0] // 2 * dilation, size[1] // 2 * dilation),
+            dilation=dilation,
+            groups=groups,
+            bias=False,
+        )
+        self.bn = nn.BatchNorm2d(out_channels)
+        self.activation = activation or nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.bn(self.conv(x)))
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias (float64) of the one convolution that equals this one and its norm."""
+        bn = self.bn
+        assert bn.running_var is not None and bn.running_mean is not None
+        gain = bn.weight.double() / torch.sqrt(bn.running_var.double() + bn.eps)
+        weight = self.conv.weight.double() * gain[:, None, None, None]
+        return weight, bn.bias.double() - bn.running_mean.double() * gain
+
+
+class InvertedResidual(nn.Module):
+    """1x1 expansion (if any), depthwise, linear 1x1, shortcut where shapes allow (MobileNetV2)."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, expansion: int, kernel: int, stride: int
+    ) -> None:
+        super().__init__()
+        hidden = in_channels * expansion
+        layers = [] if expansion == 1 else [ConvNorm(in_channels, hidden, activation=relu())]
+        layers += [
+            ConvNorm(hidden, hidden, kernel, stride=stride, groups=hidden, activation=relu()),
+            ConvNorm(hidden, out_channels),
+        ]
+        self.layers = nn.Sequential(*layers)
+        self.shortcut = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x) if self.shortcut else self.layers(x)
+
+
+class ConvFeedForward(nn.Module):
+    """1x1 and norm, depthwise 3x3 with bias, ReLU6, 1x1 and norm: the FFN of LeMoRe and TopFormer."""
+
+    def __init__(self, channels: int, expansion: int) -> None:
+        super().__init__()
+        hidden = channels * expansion
+        self.expand = ConvNorm(channels, hidden)
+        self.depthwise = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
+        self.activation = nn.ReLU6(inplace=True)
+        self.reduce = ConvNorm(hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.reduce(self.activation(self.depthwise(self.expand(x))))
+
+
+class DropPath(nn.Module):
+    """Drops the whole branch of a sample with probability `rate`; scales the rest by 1/(1-rate)."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        assert 0.0 <= rate < 1.0, rate
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.rate == 0.0 or not self.training:
+            return x
+        keep = 1.0 - self.rate
+        mask = x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(keep)
+        return x * mask.div_(keep)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate:.4f}"
+
+
+def drop_path_rates(rate: float, blocks: int) -> list[float]:
+    """Rates rising linearly from 0 at the first block to `rate` at the last."""
+    return [rate * index / max(blocks - 1, 1) for index in range(blocks)]
+
+
+def resize(x: Tensor, size: Size) -> Tensor:
+    """Bilinear, align_corners False, to `size` (H, W); the tensor itself if it has that size."""
+    if x.shape[-2:] == size:
+        return x
+    return F.interpolate(x, size, mode="bilinear", align_corners=False)
+
+
+def half(size: Size, times: int = 1) -> Size:
+    """Size after `times` convolutions of stride 2: half, rounded up, each time."""
+    step = 2**times
+    return -(-size[0] // step), -(-size[1] // step)
+
+
+def pool_to_tokens(features: tuple[Tensor, ...]) -> Tensor:
+    """Maps averaged to half the size of the coarsest, concatenated: B sum(C) ceil(h/2) ceil(w/2)."""
+    coarsest = features[-1]
+    size = half((coarsest.shape[-2], coarsest.shape[-1]))
+    return torch.cat([F.adaptive_avg_pool2d(x, size) for x in features], dim=1)
+
+
+def init_weights(module: nn.Module) -> None:
+    """For `Module.apply`: convolutions and linear layers N(0, 2 / fan_out), norms one and zero."""
+    if isinstance(module, nn.Conv2d):
+        fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
+        nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
+    elif isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / module.out_features))
+    elif isinstance(module, nn.BatchNorm2d | nn.LayerNorm):
+        nn.init.ones_(module.weight)
+    else:
+        return
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,139 @@
+"""Parameters and multiply-accumulates, per module, without running a number: on the meta device.
+
+Two totals, because published GFLOPs come from different counters:
+macs            convolution + linear + matrix products, one per multiply-accumulate; what PyTorch's
+                FlopCounterMode reports, divided by two.
+fvcore_total    the same plus norms, pooling and upsampling by fvcore's rules.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+aten = torch.ops.aten
+
+MEMORY_ONLY = {aten.empty, aten.clone, aten.copy_, aten.cat, aten._unsafe_view, aten._to_copy}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What one image costs.
+
+    params: trainable and frozen parameters of the whole model.
+    modules: name -> {"params", "macs"} of each module and all below it; "" is the model.
+    uncounted: operator -> calls, for operators that compute but add to neither total.
+    """
+
+    params: int
+    macs: int
+    fvcore_total: int
+    modules: dict[str, dict[str, int]]
+    uncounted: dict[str, int]
+
+
+def count(model: nn.Module, input_size: tuple[int, int]) -> Counts:
+    """Counts a model that lies on the meta device, in eval mode, for one image (H, W).
+
+    Attention runs as plain matrix products: fused kernels would count nothing.
+    """
+    devices = {tensor.device.type for tensor in model.parameters()}
+    assert devices <= {"meta"}, f"build the model under torch.device('meta'), not on {devices}"
+    image = torch.zeros(1, 3, *input_size, device="meta")
+    was_training = model.training
+    counting = _Counting(model.eval())
+    try:
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counting:
+            model(image)
+    finally:
+        counting.remove_hooks()
+        model.train(was_training)
+    return Counts(
+        params=sum(p.numel() for p in model.parameters()),
+        macs=counting.macs[""],
+        fvcore_total=counting.macs[""] + counting.extra,
+        modules={
+            name: {
+                "params": sum(p.numel() for p in module.parameters()),
+                "macs": counting.macs[name],
+            }
+            for name, module in model.named_modules()
+        },
+        uncounted=dict(counting.uncounted.most_common()),
+    )
+
+
+class _Counting(TorchDispatchMode):
+    """Adds every operator's cost to the modules that are running when it is called."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.macs: Counter[str] = Counter()
+        self.uncounted: Counter[str] = Counter()
+        self.extra = 0
+        self.running: list[str] = []
+        self.hooks: list[Any] = []
+        for name, module in model.named_modules():
+            self.hooks.append(module.register_forward_pre_hook(self._enter(name)))
+            self.hooks.append(module.register_forward_hook(self._leave, always_call=True))
+
+    def _enter(self, name: str) -> Callable[..., None]:
+        return lambda *_: self.running.append(name)
+
+    def _leave(self, *_: Any) -> None:
+        self.running.pop()
+
+    def remove_hooks(self) -> None:
+        for hook in self.hooks:
+            hook.remove()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        operator = func._overloadpacket
+        if operator in flop_registry:
+            macs = flop_registry[operator](*args, **kwargs, out_val=out) // 2
+            for name in {"", *self.running}:
+                self.macs[name] += macs
+        elif operator in FVCORE_RULES:
+            self.extra += FVCORE_RULES[operator](args, out)
+        elif not func.is_view and operator not in MEMORY_ONLY:
+            self.uncounted[str(operator)] += 1
+        return out
+
+
+def _batch_norm(args: Any, _: Any) -> int:
+    return args[0].numel() * (1 if args[1] is None else 2)  # as in eval: scale and shift
+
+
+def _other_norm(weight: int) -> Callable[[Any, Any], int]:
+    return lambda args, _: args[0].numel() * (4 if args[weight] is None else 5)
+
+
+def _pooling(args: Any, _: Any) -> int:
+    return args[0].numel()
+
+
+def _upsampling(per_output: int) -> Callable[[Any, Any], int]:
+    return lambda _, out: out.numel() * per_output
+
+
+FVCORE_RULES: dict[Any, Callable[[Any, Any], int]] = {
+    aten.native_batch_norm: _batch_norm,
+    aten._native_batch_norm_legit_no_training: _batch_norm,
+    aten._batch_norm_no_update: _batch_norm,
+    aten.cudnn_batch_norm: _batch_norm,
+    aten.native_layer_norm: _other_norm(2),
+    aten.native_group_norm: _other_norm(1),
+    aten._adaptive_avg_pool2d: _pooling,
+    aten.adaptive_avg_pool2d: _pooling,
+    aten.upsample_bilinear2d: _upsampling(4),
+    aten.grid_sampler_2d: _upsampling(4),
+    aten.upsample_nearest2d: _upsampling(1),
+}

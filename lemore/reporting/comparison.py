@@ -1,0 +1,159 @@
+"""The visual comparison: image, ground truth and the models' predictions side by side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from lemore.reporting.style import GREY, INK, scenes_banner, styled
+
+IGNORED = 255
+COLUMN_INCHES = 2.3
+STRIPE_PERIOD = 12  # stripes of the ignored pixels: this many per image height
+LEGEND_COLUMNS = 6
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row of the figure. image H W 3 uint8; label and predictions H W uint8 train ids."""
+
+    name: str
+    image: np.ndarray
+    label: np.ndarray
+    predictions: tuple[np.ndarray, ...]
+
+
+def draw(
+    examples: Sequence[Example],
+    models: Sequence[str],
+    names: Sequence[str],
+    colors: Sequence[tuple[int, int, int]],
+    scenes: bool,
+) -> Figure:
+    """One row per example, columns Image, Ground Truth and the models.
+
+    models: printed names, one per prediction. names, colors: of the classes, by train id. The
+    legend has the classes that appear in a label or a prediction of these examples.
+    """
+    columns = 2 + len(models)
+    heights = [example.image.shape[0] / example.image.shape[1] for example in examples]
+    legend = _legend(examples, names, colors)
+    ncols = min(LEGEND_COLUMNS, 2 * columns - 2)
+    rows = -(-len(legend) // ncols)
+    height = sum(COLUMN_INCHES * h + 0.2 for h in heights) + 0.3 + 0.17 * rows + 0.3 * scenes
+    with styled():
+        figure = Figure(figsize=(COLUMN_INCHES * columns, height), layout="constrained")
+        layout = figure.get_layout_engine()
+        assert layout is not None
+        layout.set(w_pad=0.02, h_pad=0.03, wspace=0.01, hspace=0.01)  # type: ignore[call-arg]
+        grid = figure.subplots(
+            len(examples), columns, squeeze=False, gridspec_kw={"height_ratios": heights}
+        )
+        for axes, example in zip(grid, examples, strict=True):
+            _row(axes, example, colors)
+        for axes, title in zip(grid[0], ("Image", "Ground Truth", *models), strict=True):
+            axes.set_title(title, fontsize=10, fontweight="bold")
+        figure.legend(
+            handles=legend, loc="outside lower center", ncols=ncols, fontsize=7, handlelength=1.4
+        )
+        if scenes:
+            scenes_banner(figure)
+    return figure
+
+
+def _row(axes: Sequence[Axes], example: Example, colors: Sequence[tuple[int, int, int]]) -> None:
+    _show(axes[0], example.image, example.name)
+    _show(axes[1], overlay(example.image, example.label, colors), "")
+    for cell, prediction in zip(axes[2:], example.predictions, strict=True):
+        value = image_miou(prediction, example.label, len(colors))
+        text = "nothing labelled" if value is None else f"mIoU of this image {100 * value:.1f} %"
+        _show(cell, overlay(example.image, prediction, colors), text)
+
+
+def _show(axes: Axes, pixels: np.ndarray, below: str) -> None:
+    axes.imshow(pixels, interpolation="nearest" if pixels.shape[0] < 200 else "antialiased")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_xlabel(below, fontsize=6.5, color=GREY if below else INK, labelpad=2)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def overlay(
+    image: np.ndarray, label: np.ndarray, colors: Sequence[tuple[int, int, int]]
+) -> np.ndarray:
+    """Class colours over the grey image with dark borders between classes, H W 3 uint8.
+
+    Whatever is no class (ignored, or predicted outside the classes) is striped black and white.
+    """
+    if image.shape[:2] != label.shape:
+        raise ValueError(
+            f"an image of {image.shape[:2]} and a label map of {label.shape} do not belong together"
+        )
+    table = np.zeros((256, 3))
+    table[: len(colors)] = colors
+    grey = image.mean(axis=2, keepdims=True)
+    mixed = 0.72 * table[label] + 0.28 * grey
+    edge = np.zeros(label.shape, dtype=bool)
+    edge[:, 1:] |= label[:, 1:] != label[:, :-1]
+    edge[1:] |= label[1:] != label[:-1]
+    mixed[edge] *= 0.35
+    outside = label >= len(colors)
+    mixed[outside] = stripes(label.shape)[outside][:, None]
+    return mixed.round().astype(np.uint8)
+
+
+def stripes(shape: tuple[int, ...]) -> np.ndarray:
+    """Diagonal black and white stripes, H W."""
+    rows, columns = np.indices(shape[:2])
+    width = max(shape[0] // (2 * STRIPE_PERIOD), 2)
+    return np.where((rows + columns) // width % 2 == 0, 20.0, 235.0)
+
+
+def image_miou(prediction: np.ndarray, label: np.ndarray, num_classes: int) -> float | None:
+    """Mean IoU (fraction) over the classes in this image's label or prediction, labelled pixels.
+
+    None if nothing is labelled. Not comparable with a data set's mIoU, which sums over images.
+    """
+    if prediction.shape != label.shape:
+        raise ValueError(
+            f"a prediction of {prediction.shape} for a label map of {label.shape}; evaluation "
+            "writes predictions at the label's size"
+        )
+    counted = label < num_classes
+    p, t = prediction[counted], label[counted]
+    values = [
+        float(((p == k) & (t == k)).sum() / ((p == k) | (t == k)).sum())
+        for k in np.union1d(p, t)
+        if k < num_classes
+    ]
+    return sum(values) / len(values) if values else None
+
+
+def _legend(
+    examples: Sequence[Example], names: Sequence[str], colors: Sequence[tuple[int, int, int]]
+) -> list[Patch]:
+    maps = [m for example in examples for m in (example.label, *example.predictions)]
+    present = np.unique(np.concatenate([np.unique(m) for m in maps]))
+    patches = []
+    for k in present[present < len(names)]:
+        red, green, blue = (0.72 * channel / 255 + 0.28 * 0.5 for channel in colors[k])
+        patches.append(Patch(facecolor=(red, green, blue), edgecolor=INK, lw=0.4, label=names[k]))
+    if (present >= len(names)).any():
+        patches.append(
+            Patch(facecolor="white", edgecolor="black", hatch="//////", lw=0.4, label="ignored")
+        )
+    return patches
+
+
+def description(examples: Sequence[Example], models: Sequence[str], scenes: bool) -> str:
+    """The comparison in words, for those who cannot see it."""
+    shown = ", ".join(example.name for example in examples)
+    marked = " The images are drawn scenes, not photographs." if scenes else ""
+    return (
+        f"Segmentation maps of {shown}: the image, its ground truth and the predictions of "
+        f"{', '.join(models)}, classes by colour.{marked}"
+    )

@@ -1,0 +1,100 @@
+"""Labels beside points, so that they cover neither one another nor the points."""
+
+from collections.abc import Iterator, Sequence
+from math import cos, pi, sin
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
+
+DISTANCES = (2.0, 8.0, 15.0, 24.0, 34.0, 46.0)  # points from the marker's edge
+DIRECTIONS = 16
+LEADER_FROM = 8.0  # a label this far from its marker gets a line
+
+
+def place(
+    axes: Axes,
+    xy: Sequence[tuple[float, float]],
+    radii: Sequence[float],
+    texts: Sequence[tuple[str, dict]],
+) -> list[Annotation]:
+    """Annotates points, each at the free position nearest to it, the first points first.
+
+    xy: data coordinates of all markers; radii: their radii in points. texts: text and properties
+    of the labels of the first `len(texts)` markers. The layout must be final when this is called.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    scale = figure.dpi / 72
+    centres = [tuple(axes.transData.transform(point)) for point in xy]
+    taken = [_box(c, r * scale, r * scale) for c, r in zip(centres, radii, strict=True)]
+    inside = axes.get_window_extent(renderer)
+    placed = []
+    for i, (text, properties) in enumerate(texts):
+        label = axes.annotate(
+            text, xy[i], (0, 0), textcoords="offset points", ha="center", va="center", **properties
+        )
+        size = label.get_window_extent(renderer)
+        half = (size.width / 2 + scale, size.height / 2 + scale)
+        options = list(_offsets(radii[i], half[0] / scale, half[1] / scale))
+        offset, far = min(options, key=lambda o: _cost(o, centres[i], half, taken, inside, scale))
+        label.set_position(offset)
+        if far >= LEADER_FROM:
+            _leader(axes, xy[i], offset, radii[i], (half[0] / scale, half[1] / scale))
+        taken.append(_at(centres[i], offset, half, scale))
+        placed.append(label)
+    return placed
+
+
+def _offsets(
+    radius: float, half_width: float, half_height: float
+) -> Iterator[tuple[tuple[float, float], float]]:
+    """(offset of the label's centre, free distance to the marker), all in points."""
+    for distance in DISTANCES:
+        for k in range(DIRECTIONS):
+            x, y = cos(2 * pi * k / DIRECTIONS), sin(2 * pi * k / DIRECTIONS)
+            reach = radius + distance
+            yield (x * (reach + half_width), y * (reach + half_height)), distance
+
+
+def _cost(option, centre, half, taken: list[Bbox], inside: Bbox, scale: float) -> float:
+    offset, distance = option
+    box = _at(centre, offset, half, scale)
+    covered = sum(_overlap(box, other) for other in taken)
+    outside = box.width * box.height - _overlap(box, inside)
+    return 10 * covered + 10 * outside + distance * scale
+
+
+def _at(centre, offset, half, scale: float) -> Bbox:
+    return _box((centre[0] + offset[0] * scale, centre[1] + offset[1] * scale), *half)
+
+
+def _box(centre, half_width: float, half_height: float) -> Bbox:
+    x, y = centre
+    return Bbox.from_extents(x - half_width, y - half_height, x + half_width, y + half_height)
+
+
+def _overlap(a: Bbox, b: Bbox) -> float:
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    return width * height if width > 0 and height > 0 else 0.0
+
+
+def _leader(axes: Axes, xy, offset, radius: float, half) -> None:
+    """A thin line from the marker's edge to the nearest edge of the label."""
+    end = tuple(part - max(-h, min(h, part)) for part, h in zip(offset, half, strict=True))
+    axes.annotate(
+        "",
+        xy,
+        end,
+        textcoords="offset points",
+        arrowprops={
+            "arrowstyle": "-",
+            "color": "#999999",
+            "lw": 0.5,
+            "shrinkA": 0,
+            "shrinkB": radius,
+        },
+    )

@@ -1,0 +1,152 @@
+"""What a stage's code is: the modules its task reaches by imports, and their fingerprints.
+
+Snakemake does not see changes in an imported package, so each rule takes the fingerprints of its
+code as input files. A fingerprint is the hash of the syntax tree without docstrings and comments:
+editing a comment reruns nothing, and nor does a fresh checkout.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from lemore.files import write_atomic
+
+PACKAGE = Path(__file__).parent
+
+# Code that decides where and how a job runs, not what it computes; a change here reruns nothing.
+PLUMBING = {
+    "lemore": "version number",
+    "lemore.cli": "finds the task",
+    "lemore.config": "reads YAML; the values themselves are inputs",
+    "lemore.data.labels": "reads label tables; the tables themselves are inputs",
+    "lemore.data.schema": "schema of a configuration; the values themselves are inputs",
+    "lemore.experiment": "expands the configuration; the values themselves are inputs",
+    "lemore.files": "writes files whole",
+    "lemore.models.schema": "schema of a configuration; the values themselves are inputs",
+    "lemore.progress": "progress lines",
+    "lemore.sources": "this file",
+    "lemore.tasks._cluster": "holds the Ray cluster",
+    "lemore.tasks._stage": "paths, locks, keys and tracking of a stage",
+    "lemore.training.checkpoint": "how state is stored",
+    "lemore.training.distributed": "where a training runs",
+    "lemore.training.process": "life and death of processes",
+    "lemore.training.recipe": "schema of a configuration; the values themselves are inputs",
+    "lemore.training.spool": "metrics on disk",
+    "lemore.training.tracking": "metrics in MLflow",
+}
+# Validation while training shows progress; no table reads it, and it changes no weight.
+TRAINING_TASKS = ("pretrain", "finetune")
+VALIDATION = ("lemore.evaluation", "lemore.tasks._segmentation")
+
+
+def path_of(module: str) -> Path | None:
+    """File of a lemore module or package, None if there is no such module."""
+    base = PACKAGE.parent.joinpath(*module.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+@cache
+def _tree(path: Path, _changed: int) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+def tree(path: Path) -> ast.Module:
+    return _tree(path, path.stat().st_mtime_ns)
+
+
+def imports(module: str) -> set[str]:
+    """lemore modules that `module` imports anywhere in its file, packages on the way included."""
+    path = path_of(module)
+    assert path is not None, f"no module {module}"
+    found: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    own = {name for name in found if name.split(".")[0] == "lemore" and path_of(name)}
+    return own | {parent for name in own for parent in _parents(name)}
+
+
+def _parents(module: str) -> list[str]:
+    parts = module.split(".")
+    return [".".join(parts[:i]) for i in range(1, len(parts))]
+
+
+def declared(task: str, named: Iterable[str] = ()) -> list[str]:
+    """Modules whose code is an input of a job.
+
+    `task` is a file of lemore/tasks; `named` are modules that the job finds by name (a backbone,
+    a decode head, a dataset reader), which a walk of the imports cannot see.
+    """
+    roots = [f"lemore.tasks.{task}", *named]
+    missing = [name for name in roots if path_of(name) is None]
+    if missing:
+        raise ValueError(f"there is no module {missing[0]}")
+    seen: set[str] = set()
+    waiting = [*roots, *(parent for root in roots for parent in _parents(root))]
+    while waiting:
+        module = waiting.pop()
+        if module in seen or _left_out(module, task):
+            continue
+        seen.add(module)
+        waiting += imports(module)
+    return sorted(seen)
+
+
+def _left_out(module: str, task: str) -> bool:
+    validation = task in TRAINING_TASKS and module.startswith(VALIDATION)
+    return module in PLUMBING or validation
+
+
+def loaded(task: str, modules: Iterable[str]) -> list[str]:
+    """Of the names in sys.modules, those that count as a job's code; the test's other side."""
+    own = (name for name in modules if name.split(".")[0] == "lemore")
+    return sorted(name for name in own if not _left_out(name, task))
+
+
+def fingerprint(module: str) -> str:
+    """SHA-256 of a module's syntax tree without docstrings."""
+    path = path_of(module)
+    assert path is not None, f"no module {module}"
+    return _fingerprint(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _fingerprint(path: Path, changed: int) -> str:
+    bare = ast.parse(ast.unparse(_tree(path, changed)))
+    for node in ast.walk(bare):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(bare).encode()).hexdigest()
+
+
+def code_version(task: str, named: Iterable[str] = ()) -> str:
+    """One hash over the code of a job."""
+    lines = [f"{module} {fingerprint(module)}" for module in declared(task, named)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def fingerprint_files(task: str, named: Iterable[str], folder: Path) -> list[str]:
+    """Writes the fingerprints of a job's modules below `folder`, touching only what changed.
+
+    Returns their paths, for use as a rule's input.
+    """
+    paths = []
+    for module in declared(task, named):
+        path = folder / f"{module.removeprefix('lemore.').replace('.', '/')}.fingerprint"
+        write_if_changed(path, fingerprint(module) + "\n")
+        paths.append(str(path))
+    return paths
+
+
+def write_if_changed(path: Path, text: str) -> None:
+    """Leaves a file with this text alone, so that its time of change tells something."""
+    if not path.exists() or path.read_text() != text:
+        write_atomic(path, text)

@@ -1,0 +1,133 @@
+"""The body of a fine-tuning, called where the training runs."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lemore.config import build
+from lemore.data.loader import TrainBatches, normalize
+from lemore.data.store import Store
+from lemore.data.transforms import TrainTransform
+from lemore.models.schema import BackboneConfig, ModelConfig
+from lemore.models.segmentor import Segmentor, build_segmentor
+from lemore.tasks import _worker
+from lemore.training import checkpoint, loop, losses, optim
+from lemore.training.recipe import Train
+
+log = logging.getLogger(__name__)
+
+
+def train(payload: dict[str, Any]) -> dict[str, Any]:
+    """Trains from the newest checkpoint, leaves weights.pt in the folder (rank 0)."""
+    config = payload["config"]
+    recipe = build(Train, config["train"], "config", "train.")
+    device = _worker.set_up(payload, recipe.threads)
+    model = make_model(config, recipe)
+    load_initial(model, payload["init"])
+    model.to(device, memory_format=_worker.memory_format(recipe.channels_last))
+    groups = optim.parameter_groups(
+        model,
+        head_parameters=[f"decode_head.{n}" for n in model.decode_head.head_parameters],
+        head_lr_mult=recipe.head_lr_mult,
+        weight_decay=recipe.weight_decay,
+        decay_norm=recipe.decay_norm,
+    )
+    log.info("%s", optim.describe(groups))
+    job = _worker.job(
+        payload,
+        recipe,
+        name=f"{config['model_name']} on {config['dataset']}",
+        model=model,
+        optimizer=optim.adamw(groups, recipe.betas),
+        batches=Batches(payload, recipe),
+        loss=lambda network, batch: segmentation_loss(network, batch, recipe, device),
+        validate=_validation(payload, recipe, device),
+    )
+    start = loop.train(job)
+    return _worker.finish(payload, "finetune", model, start, recipe.iterations)
+
+
+def make_model(config: dict[str, Any], recipe: Train) -> Segmentor:
+    """The model of a fine-tuning slice, at the recipe's crop size, with fresh weights."""
+    return build_segmentor(
+        build(ModelConfig, config["model"], "config", "model."),
+        build(BackboneConfig, config["backbone"], "config", "backbone."),
+        num_classes=config["num_classes"],
+        input_size=recipe.crop_size,
+        drop_path=recipe.drop_path,
+        overrides={"dropout": recipe.dropout, **recipe.decode_head},
+    )
+
+
+def load_initial(model: Segmentor, init: str) -> None:
+    """Loads the backbone's weights from `none` or `file:<weights.pt>`."""
+    if init == "none":
+        return
+    kind, _, path = init.partition(":")
+    if kind != "file":
+        raise ValueError(f"init is '{init}': this backbone has no torchvision weights")
+    state = checkpoint.load(Path(path))["state_dict"]
+    prefix = "backbone."
+    backbone = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    if not backbone:
+        raise ValueError(f"{path}: holds no tensor named {prefix}*, is it a backbone's checkpoint?")
+    model.backbone.load_state_dict(backbone)
+    log.info("backbone loaded from %s", path)
+
+
+class Batches:
+    """The training batches from an iteration on, this rank's share of the global batch."""
+
+    def __init__(self, payload: dict[str, Any], recipe: Train):
+        self.payload, self.recipe = payload, recipe
+        self.store = Store(Path(payload["data"]), "train")
+        self.transform = TrainTransform(
+            img_scale=recipe.img_scale,
+            scale_range=recipe.scale_range,
+            crop_size=recipe.crop_size,
+            cat_max_ratio=recipe.cat_max_ratio,
+            flip_probability=recipe.flip_probability,
+            photometric_distortion=recipe.photometric_distortion,
+        )
+
+    def __call__(self, start: int) -> TrainBatches:
+        return TrainBatches(
+            self.store,
+            self.transform,
+            seed=self.payload["seed"],
+            batch_size=self.recipe.batch_size,
+            start=start,
+            stop=self.recipe.iterations,
+            rank=self.payload["rank"],
+            world_size=self.payload["world_size"],
+            workers=self.recipe.loader_workers,
+        )
+
+
+def segmentation_loss(
+    model: nn.Module, batch: dict[str, Tensor], recipe: Train, device: torch.device
+) -> Tensor:
+    images = normalize(batch["image"].to(device), batch["valid"].to(device))
+    images = images.contiguous(memory_format=_worker.memory_format(recipe.channels_last))
+    logits = model(images)
+    return losses.segmentation_loss(logits, batch["label"].to(device), recipe.loss_average)
+
+
+def _validation(payload: dict[str, Any], recipe: Train, device: torch.device) -> Any:
+    """mIoU on the split `val`, for the curves only; None if it is not wanted."""
+    if not recipe.validate_every or payload["rank"]:
+        return None
+
+    def validate(model: nn.Module) -> dict[str, float]:
+        from lemore.tasks import _segmentation
+
+        data = Store(Path(payload["data"]), "val")
+        results = _segmentation.evaluate(
+            model, data, device, _segmentation.whole(recipe.img_scale), keep=()
+        ).results
+        return {"val/mIoU": results["miou"], "val/aAcc": results["aacc"]}
+
+    return validate

@@ -1,0 +1,115 @@
+"""The body of a pretraining, called where the training runs."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lemore.config import build
+from lemore.data.loader import TrainBatches, normalize
+from lemore.data.store import Store
+from lemore.data.transforms import ClassificationTransform, central_crop
+from lemore.models.classifier import build_classifier
+from lemore.models.schema import BackboneConfig
+from lemore.tasks import _worker
+from lemore.training import loop, losses, optim
+from lemore.training.recipe import Pretrain
+
+TEST_BATCH = 50
+
+
+def train(payload: dict[str, Any]) -> dict[str, Any]:
+    """Trains from the newest checkpoint, leaves weights.pt in the folder (rank 0)."""
+    config = payload["config"]
+    recipe = build(Pretrain, config["recipe"], "config", "recipe.")
+    device = _worker.set_up(payload, recipe.threads)
+    model = build_classifier(
+        build(BackboneConfig, config["backbone"], "config", "backbone."),
+        num_classes=config["num_classes"],
+        input_size=recipe.crop_size,
+        drop_path=recipe.drop_path,
+    )
+    model.to(device, memory_format=_worker.memory_format(recipe.channels_last))
+    groups = optim.parameter_groups(
+        model,
+        head_parameters=(),
+        head_lr_mult=1.0,
+        weight_decay=recipe.weight_decay,
+        decay_norm=False,
+    )
+    held_out = Store(Path(payload["data"]), recipe.split)
+
+    def validate(network: nn.Module) -> dict[str, float]:
+        return {f"val/{k}": v for k, v in top_k(network, held_out, recipe, device).items()}
+
+    job = _worker.job(
+        payload,
+        recipe,
+        name=f"{config['backbone_name']} on {config['dataset']}",
+        model=model,
+        optimizer=optim.adamw(groups, recipe.betas),
+        batches=Batches(payload, recipe),
+        loss=lambda network, batch: classification_loss(network, batch, recipe, device),
+        validate=validate,
+    )
+    start = loop.train(job)
+    result = _worker.finish(payload, "pretrain", model, start, recipe.iterations)
+    details = {"stands_for": config["stands_for"], "input_size": list(recipe.crop_size)}
+    return result | details | top_k(model, held_out, recipe, device) | {"images": len(held_out)}
+
+
+class Batches:
+    """The training batches from an iteration on, this rank's share of the global batch."""
+
+    def __init__(self, payload: dict[str, Any], recipe: Pretrain):
+        self.payload, self.recipe = payload, recipe
+        self.store = Store(Path(payload["data"]), "train")
+        self.transform = ClassificationTransform(
+            crop_size=recipe.crop_size,
+            scale_range=recipe.scale_range,
+            ratio_range=recipe.ratio_range,
+            flip_probability=recipe.flip_probability,
+        )
+
+    def __call__(self, start: int) -> TrainBatches:
+        return TrainBatches(
+            self.store,
+            self.transform,
+            seed=self.payload["seed"],
+            batch_size=self.recipe.batch_size,
+            start=start,
+            stop=self.recipe.iterations,
+            rank=self.payload["rank"],
+            world_size=self.payload["world_size"],
+            workers=self.recipe.loader_workers,
+        )
+
+
+def classification_loss(
+    model: nn.Module, batch: dict[str, Tensor], recipe: Pretrain, device: torch.device
+) -> Tensor:
+    images = normalize(batch["image"].to(device), None)
+    images = images.contiguous(memory_format=_worker.memory_format(recipe.channels_last))
+    return losses.classification_loss(
+        model(images), batch["label"].to(device), recipe.label_smoothing
+    )
+
+
+@torch.inference_mode()
+def top_k(
+    model: nn.Module, store: Store, recipe: Pretrain, device: torch.device
+) -> dict[str, float]:
+    """{"top1", "top5"}, fractions over the split: resize the shorter side, crop the centre."""
+    model.eval()
+    hits = {1: 0, 5: 0}
+    for start in range(0, len(store), TEST_BATCH):
+        samples = [store.read(i) for i in range(start, min(start + TEST_BATCH, len(store)))]
+        crops = [central_crop(image, recipe.crop_size, recipe.test_share) for image, _ in samples]
+        images = torch.from_numpy(np.stack(crops).transpose(0, 3, 1, 2).copy())
+        logits = model(normalize(images.to(device), None))
+        label = torch.tensor([label for _, label in samples], device=device)
+        for k in hits:
+            hits[k] += int(losses.accuracy(logits, label, k))
+    return {f"top{k}": count / len(store) for k, count in hits.items()}

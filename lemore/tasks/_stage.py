@@ -1,0 +1,206 @@
+"""What pretrain and finetune share around the training itself: key, lock, tracking, signals."""
+
+import argparse
+import fcntl
+import hashlib
+import logging
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lemore import sources
+from lemore.config import read_yaml
+from lemore.files import read_json, write_json
+from lemore.training import tracking
+from lemore.training.distributed import Resources, execute
+from lemore.training.process import Stopped, leave_with_owner, stop_on_signals
+from lemore.training.spool import Spool
+
+log = logging.getLogger(__name__)
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of a training job."""
+    parser.add_argument("--config", type=Path, required=True, help="resolved configuration (YAML)")
+    parser.add_argument("--data", type=Path, required=True, help="prepared dataset (folder)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, required=True, help="folder of run.json, weights.pt")
+    parser.add_argument("--checkpoints", type=Path, required=True, help="folder kept across reruns")
+    parser.add_argument("--ray", choices=("local", "none"), default="none", help="where to run")
+    parser.add_argument("--workers", type=int, default=1, help="data-parallel workers")
+    parser.add_argument("--gpus", type=float, default=0.0, help="GPUs of each worker")
+    parser.add_argument("--log-model", action="store_true", help="put the model into MLflow too")
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training job as its stage describes it."""
+
+    stage: str
+    function: str  # "module:name", called with the payload where the training runs
+    args: argparse.Namespace
+    config: dict[str, Any]
+    named_modules: tuple[str, ...]  # modules found by name: backbone, decode head
+    name: str
+    identity: dict[str, str]
+    experiment: str
+    threads: int
+    iterations: int
+    parents: dict[str, str]
+    inputs: dict[str, str]  # further inputs by name -> digest
+    payload: dict[str, Any]
+    note: str = ""
+
+
+def run_training(training: Training) -> int:
+    """Runs a training under lock and tracking and publishes run.json last. Exit code 0, or
+    128 + signal when it was stopped (its state is saved)."""
+    args, begin = training.args, time.time()
+    dataset = read_json(args.data / "digest.json")
+    code = sources.code_version(training.stage, training.named_modules)
+    key = _key(code, training, dataset["sha256"])
+    folder = args.checkpoints / key[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    stop_file = folder / "stop"
+    stop = stop_on_signals()
+    leave_with_owner()
+    with exclusive(folder):
+        stop_file.unlink(missing_ok=True)
+        spool = Spool(folder / "metrics.jsonl")
+        stage = _tracking_stage(training, key, dataset)
+        try:
+            with tracking.track(stage) as run, tracking.follow(run, spool):
+                result = _execute(training, folder, stop, stop_file, run.run_id)
+                run.tag("weights_sha256", result["weights_sha256"])
+        except (KeyboardInterrupt, SystemExit):
+            log.warning("stopped; the same command resumes from the last checkpoint")
+            return 128 + (stop() or signal.SIGINT)
+        publish(folder, args.output, result | _record(training, key, code, run.run_id, begin))
+        shutil.rmtree(folder)
+    return 0
+
+
+def _execute(
+    training: Training, folder: Path, stop: Callable[[], int], stop_file: Path, run_id: str
+) -> dict[str, Any]:
+    args = training.args
+    resources = Resources(args.ray, args.workers, training.threads, args.gpus)
+    payload = training.payload | {
+        "config": training.config,
+        "data": str(args.data.absolute()),
+        "seed": args.seed,
+        "folder": str(folder.absolute()),
+        "rank": 0,
+        "world_size": 1,
+        "gpus": args.gpus,
+        "model_run_id": run_id if args.log_model else "",
+    }
+    if args.ray == "none":
+        payload["stop"] = stop
+    try:
+        return execute(training.function, payload, resources, stop, stop_file.absolute())
+    except Stopped as stopped:
+        log.warning("%s", stopped)
+        raise SystemExit(143) from None
+
+
+def _key(code: str, training: Training, dataset: str) -> str:
+    """Hash of all that decides the weights. Checkpoints of another key are never continued."""
+    parts = [code, dataset, str(training.args.seed), training.args.config.read_text()]
+    parts += [f"{name} {digest}" for name, digest in sorted(training.inputs.items())]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _tracking_stage(training: Training, key: str, dataset: dict[str, Any]) -> tracking.Stage:
+    return tracking.Stage(
+        experiment=training.experiment,
+        name=training.name,
+        identity=training.identity,
+        key=key,
+        params={"seed": training.args.seed, **training.config},
+        note=training.note,
+        parents=training.parents,
+        datasets=((dataset["dataset"], dataset["sha256"], "training"),),
+        code=git_version(),
+    )
+
+
+def _record(training: Training, key: str, code: str, run_id: str, begin: float) -> dict[str, Any]:
+    return {
+        "stage": training.stage,
+        **training.identity,
+        "seed": training.args.seed,
+        "key": key,
+        "code": code,
+        "git": git_version(),
+        "command": command(),
+        "mlflow_run_id": run_id,
+        "parents": training.parents,
+        "seconds": round(time.time() - begin, 1),
+    }
+
+
+def publish(folder: Path, output: Path, record: dict[str, Any]) -> None:
+    """Moves the weights into place, then writes run.json, which says that they are whole."""
+    output.mkdir(parents=True, exist_ok=True)
+    os.replace(folder / "weights.pt", output / "weights.pt")
+    os.replace(folder / "metrics.jsonl", output / "metrics.jsonl")
+    write_json(output / "run.json", record)
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Two trainings in one folder refuse each other; a dead holder's lock is free at once."""
+    path = folder.with_name(folder.name + ".lock")
+    with open(path, "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise ValueError(
+                f"{folder} is in use by process {file.read().strip()}; wait for it or stop it"
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def git_version() -> str:
+    """Commit of the checkout, with -dirty if it was edited; "" outside a checkout."""
+    root = Path(__file__).parents[2]
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+    )
+    return found.stdout.strip()
+
+
+def command() -> str:
+    """The command line of this job, to be copied from a result."""
+    return shlex.join(["lemore", *sys.argv[1:]])
+
+
+def loaded_modules(task: str) -> list[str]:
+    """The lemore modules that this process has loaded, less the plumbing."""
+    return sources.loaded(task, sys.modules)
+
+
+def load_slice(path: Path) -> dict[str, Any]:
+    """A resolved configuration as the Snakefile writes it."""
+    return read_yaml(path)

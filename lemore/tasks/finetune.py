@@ -1,0 +1,75 @@
+"""Fine-tune a segmentation model on a prepared dataset.
+
+Example:
+  lemore finetune --config results/scenes/config/finetune/ade20k_scenes/lemore.yaml \\
+    --data resources/datasets/ade20k_scenes --seed 0 --output /tmp/lemore \\
+    --checkpoints /tmp/lemore/checkpoints
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lemore.config import build
+from lemore.files import read_json
+from lemore.models.schema import BackboneConfig, ModelConfig
+from lemore.tasks import _stage
+from lemore.training.recipe import Train
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _stage.add_training_arguments(parser)
+    parser.add_argument("--pretrained", type=Path, help="run.json of the backbone's pretraining")
+
+
+def run(args: argparse.Namespace) -> int:
+    config = _stage.load_slice(args.config)
+    train_recipe = build(Train, config["train"], str(args.config), "train.")
+    backbone = build(BackboneConfig, config["backbone"], str(args.config), "backbone.")
+    model = build(ModelConfig, config["model"], str(args.config), "model.")
+    init, parents, inputs = initial_weights(config["init"], args.pretrained)
+    name = f"{config['model_name']} on {config['dataset']}, seed {args.seed}"
+    return _stage.run_training(
+        _stage.Training(
+            stage="finetune",
+            function="lemore.tasks.finetune:train",
+            args=args,
+            config=config,
+            named_modules=(
+                f"lemore.models.backbones.{backbone.module}",
+                f"lemore.models.decode_heads.{model.decode_head}",
+            ),
+            name=f"finetune {name}",
+            identity={
+                "stage": "finetune",
+                "run": config["run"],
+                "dataset": config["dataset"],
+                "model": config["model_name"],
+                "seed": str(args.seed),
+            },
+            experiment=f"{config['run']}/{config['dataset']}",
+            threads=train_recipe.threads,
+            iterations=train_recipe.iterations,
+            parents=parents,
+            inputs=inputs,
+            payload={"init": init},
+        )
+    )
+
+
+def initial_weights(init: str, run_json: Path | None) -> tuple[str, dict[str, str], dict[str, str]]:
+    """(what to load, parent runs, digests) of `init`; ValueError if the pretraining is missing."""
+    if init != "pretrain":
+        return init, {}, {}
+    if run_json is None:
+        raise ValueError("--pretrained: this backbone's init is 'pretrain'; give its run.json")
+    record = read_json(run_json)
+    path = (run_json.parent / "weights.pt").absolute()
+    return f"file:{path}", {"pretrain": record["mlflow_run_id"]}, {"init": record["weights_sha256"]}
+
+
+def train(payload: dict[str, Any]) -> dict[str, Any]:
+    """The training itself, wherever it runs. Returns what run.json records of it."""
+    from lemore.tasks import _finetune
+
+    return _finetune.train(payload)

@@ -1,0 +1,45 @@
+"""Map a fetched dataset to train ids and pack it for training, with an audit of what is in it.
+
+Reads straight from the archives (or the unpacked folder) that `lemore fetch` or `lemore scenes`
+named, and writes packs, digest.json, audit.json and thumbnails to the output folder as a whole.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from lemore.config import load
+from lemore.data.parallel import cores
+from lemore.data.prepare import prepare
+from lemore.data.schema import DatasetConfig
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset-config", type=Path, required=True, help="config/datasets/*.yaml")
+    parser.add_argument("--fetched", type=Path, required=True, help="JSON of fetch or scenes")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the prepared dataset")
+    parser.add_argument("--workers", type=int, default=cores(), help="processes; default: all cores")
+    parser.add_argument(
+        "--allow-partial", action="store_true", help="accept other image counts than expected"
+    )
+    parser.add_argument(
+        "--quarantine-limit", type=int, default=0, help="faulty samples to leave out; default 0"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    config = load(DatasetConfig, args.dataset_config)
+    digest = prepare(
+        args.dataset_config.stem,
+        config,
+        args.fetched,
+        args.output,
+        workers=args.workers,
+        allow_partial=args.allow_partial,
+        quarantine_limit=args.quarantine_limit,
+    )
+    counts = ", ".join(f"{split} {part['count']}" for split, part in digest["splits"].items())
+    print(f"{args.output}: {digest['dataset']}, {digest['num_classes']} classes, {counts}")
+    return 0

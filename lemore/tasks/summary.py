@@ -1,0 +1,36 @@
+"""Put a run's tables, figures and report into one MLflow run, with every mIoU as a metric."""
+
+import argparse
+import hashlib
+from pathlib import Path
+
+from lemore.files import read_json, sha256, write_json
+from lemore.tasks import _stage
+from lemore.training import tracking
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", required=True, help="name of the run")
+    parser.add_argument("--evaluations", type=Path, nargs="*", default=[], metavar="JSON")
+    parser.add_argument("--artifacts", type=Path, nargs="*", default=[], metavar="FILE")
+    parser.add_argument("--json", type=Path, required=True, help="file for the run's id")
+
+
+def run(args: argparse.Namespace) -> int:
+    digests = {str(path): sha256(path) for path in args.artifacts}
+    stage = tracking.Stage(
+        experiment=f"{args.run}/summary",
+        name=f"summary of {args.run}",
+        identity={"stage": "summary", "run": args.run},
+        key=hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest(),
+        params={},
+        note="Tables and figures of the whole run; the evaluations are linked by their run ids.",
+        code=_stage.git_version(),
+    )
+    with tracking.track(stage) as run:
+        for record in map(read_json, args.evaluations):
+            run.metrics({f"{record['dataset']}/{record['model']}/mIoU": record["miou"]})
+        for path in args.artifacts:
+            run.artifact(path, path.parent.name if path.suffix != ".html" else None)
+        write_json(args.json, {"mlflow_run_id": run.run_id, "artifacts": digests})
+    return 0

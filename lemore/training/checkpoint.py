@@ -1,0 +1,80 @@
+"""Checkpoints that survive a kill: written whole, checked by hash, the previous one kept.
+
+A checkpoint holds tensors and primitives only and is read with weights_only=True.
+"""
+
+import hashlib
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lemore.files import read_json, sha256, write_atomic, write_json
+
+log = logging.getLogger(__name__)
+
+
+def tensor_digest(state: dict[str, Tensor]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes of a state dict, in name order."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """torch.save, atomically."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def load(path: Path) -> dict[str, Any]:
+    """torch.load of plain tensors; ValueError naming the file if it cannot be read."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such checkpoint") from None
+    except Exception as error:  # torch raises several kinds for a broken or foreign file
+        raise ValueError(f"{path}: not a readable checkpoint of plain tensors ({error})") from None
+
+
+class Checkpoints:
+    """The checkpoints of one training in one folder: iteration_<n>.pt and its hash beside it."""
+
+    def __init__(self, folder: Path, keep: int = 2):
+        self.folder, self.keep = folder, keep
+
+    def save(self, iteration: int, content: dict[str, Any]) -> None:
+        """Writes the state after `iteration` steps and drops all but the newest `keep`."""
+        path = self.folder / f"iteration_{iteration:08d}.pt"
+        save(path, {"iteration": iteration, **content})
+        write_json(path.with_suffix(".json"), {"iteration": iteration, "sha256": sha256(path)})
+        for old in self.paths()[self.keep :]:
+            old.unlink()
+            old.with_suffix(".json").unlink(missing_ok=True)
+
+    def paths(self) -> list[Path]:
+        """Complete checkpoints, newest first (one without its hash was cut off while written)."""
+        found = sorted(self.folder.glob("iteration_*.pt"), reverse=True)
+        return [path for path in found if path.with_suffix(".json").exists()]
+
+    def load_newest(self) -> dict[str, Any] | None:
+        """The newest intact checkpoint, or None if there is none at all.
+
+        A damaged one is reported and passed over; ValueError if all are damaged, since a silent
+        restart would throw away work.
+        """
+        paths = self.paths()
+        for path in paths:
+            if sha256(path) == read_json(path.with_suffix(".json"))["sha256"]:
+                return load(path)
+            log.error("%s: checksum differs, falling back to the one before", path)
+        if paths:
+            raise ValueError(f"{self.folder}: every checkpoint is damaged; remove it to start anew")
+        return None

@@ -1,0 +1,38 @@
+"""Losses of segmentation and classification."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IGNORE_INDEX = 255
+
+
+def segmentation_loss(
+    logits: Tensor, label: Tensor, average: Literal["all_pixels", "valid_pixels"]
+) -> Tensor:
+    """Cross-entropy of logits at native stride against labels at image size.
+
+    logits: B K h w float. label: B H W, train ids, 255 ignored. The logits are resized to the
+    label's size (bilinear, align_corners=False). "all_pixels" divides by every pixel, the ignored
+    ones included, as the mmcv 0.x lineage does (protocol trap 2); "valid_pixels" by the others
+    only, and is 0 where there are none. Returns a scalar.
+    """
+    logits = F.interpolate(logits, size=label.shape[-2:], mode="bilinear", align_corners=False)
+    label = label.long()
+    total = F.cross_entropy(logits, label, ignore_index=IGNORE_INDEX, reduction="sum")
+    if average == "all_pixels":
+        return total / label.numel()
+    return total / (label != IGNORE_INDEX).sum().clamp(min=1)
+
+
+def classification_loss(logits: Tensor, label: Tensor, label_smoothing: float) -> Tensor:
+    """Cross-entropy with label smoothing. logits: B K; label: B int64. Returns a scalar."""
+    return F.cross_entropy(logits, label, label_smoothing=label_smoothing)
+
+
+def accuracy(logits: Tensor, label: Tensor, k: int) -> Tensor:
+    """Count (int64 scalar) of samples whose label is among the `k` largest logits."""
+    k = min(k, logits.shape[1])
+    return torch.eq(logits.topk(k, dim=1).indices, label[:, None]).any(1).sum()

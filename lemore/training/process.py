@@ -1,0 +1,72 @@
+"""Processes on this host: is one alive, and leaving when the one that owns us is gone."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+OWNER = "LEMORE_OWNER"  # "<pid> <start time>" of the snakemake that runs the pipeline
+POLL_SECONDS = 0.5
+
+
+class Stopped(Exception):
+    """A training was asked to stop and has saved its state."""
+
+
+def start_time(pid: int) -> str:
+    """Start time of a process in clock ticks since boot, "" if there is none (Linux)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    state, *rest = stat.rpartition(")")[2].split()
+    return "" if state == "Z" else rest[18]
+
+
+def alive(pid: int, started: str) -> bool:
+    """Whether the process `pid` that started at `started` still runs (a pid may be used again)."""
+    return bool(started) and start_time(pid) == started
+
+
+def own_id() -> str:
+    return f"{os.getpid()} {start_time(os.getpid())}"
+
+
+def owner() -> tuple[int, str] | None:
+    """The pipeline's process, if we were started by one."""
+    text = os.environ.get(OWNER)
+    if not text:
+        return None
+    pid, started = text.split()
+    return int(pid), started
+
+
+def leave_with_owner() -> None:
+    """Sends this process SIGTERM when the pipeline that owns it dies (as by kill -9)."""
+    known = owner()
+    if known is None:
+        return
+
+    def watch() -> None:
+        while alive(*known):
+            time.sleep(POLL_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True, name="owner-watch").start()
+
+
+def stop_on_signals() -> Callable[[], int]:
+    """Makes SIGTERM and SIGINT (first one) a request to stop; returns the signal seen, or 0."""
+    seen = [0]
+
+    def handler(number: int, _frame: Any) -> None:
+        if seen[0]:
+            signal.default_int_handler(number, _frame)
+        seen[0] = number
+
+    signal.signal(signal.SIGTERM, handler)
+    signal.signal(signal.SIGINT, handler)
+    return lambda: seen[0]

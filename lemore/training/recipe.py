@@ -1,0 +1,143 @@
+"""Recipes: how one dataset is trained on and tested (torch-free, read by the Snakefile too).
+
+A recipe file is config/recipes/<scale>/<dataset>.yaml on top of common.yaml in the same folder
+(or classification.yaml for the pretraining dataset); `overrides` holds what is a fact of a pair
+of dataset and model.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from lemore.config import build, did_you_mean, read_yaml
+
+
+@dataclass(frozen=True)
+class Train:
+    """Training half of a recipe. Sizes are (H, W); img_scale is (long side, short side)."""
+
+    img_scale: tuple[int, int]
+    scale_range: tuple[float, float]
+    crop_size: tuple[int, int]
+    cat_max_ratio: float
+    flip_probability: float
+    photometric_distortion: bool
+    batch_size: int  # the global batch, whatever the number of workers
+    iterations: int
+    lr: float
+    betas: tuple[float, float]
+    weight_decay: float
+    decay_norm: Literal["reference", False]  # protocol trap 1
+    head_lr_mult: float
+    schedule: Literal["mmcv0", "mmseg1"]  # protocol trap 3
+    warmup_iterations: int
+    warmup_ratio: float
+    poly_power: float
+    min_lr: float
+    loss_average: Literal["all_pixels", "valid_pixels"]  # protocol trap 2
+    drop_path: float
+    dropout: float
+    checkpoint_every: int
+    validate_every: int  # 0: never
+    threads: int  # CPU threads of the training process
+    loader_workers: int
+    channels_last: bool
+    source: Literal["own recipe", "common recipe"]
+    decode_head: dict[str, Any] = field(default_factory=dict)  # arguments that depend on the pair
+
+    def __post_init__(self) -> None:
+        check_positive(self, "batch_size", "iterations", "checkpoint_every", "threads")
+        if min(self.crop_size) < 64:
+            raise ValueError(
+                f"train.crop_size is {self.crop_size}, expected at least 64: "
+                "below, the 1/64 tokens vanish"
+            )
+
+
+@dataclass(frozen=True)
+class Test:
+    """Evaluation half of a recipe (protocol 3.5)."""
+
+    split: str
+    img_scale: tuple[int, int]  # (long, short); the aspect is kept
+    align: int | None  # sides rounded up to a multiple, as TopFormer does
+    mode: Literal["whole", "square", "slide"]
+    stride: tuple[int, int]
+    upsample: Literal["two_step", "one_step"]
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """ImageNet pretraining recipe (protocol 3.4; reconstructed, the paper gives none)."""
+
+    crop_size: tuple[int, int]
+    scale_range: tuple[float, float]
+    ratio_range: tuple[float, float]
+    flip_probability: float
+    batch_size: int
+    iterations: int
+    lr: float
+    betas: tuple[float, float]
+    weight_decay: float
+    warmup_iterations: int
+    min_lr: float
+    label_smoothing: float
+    drop_path: float
+    test_share: float  # of the shorter side that the central test crop covers (224 of 256)
+    checkpoint_every: int
+    validate_every: int
+    threads: int
+    loader_workers: int
+    channels_last: bool
+    split: str
+
+    def __post_init__(self) -> None:
+        check_positive(self, "batch_size", "iterations", "checkpoint_every", "threads")
+
+
+def check_positive(recipe: Any, *names: str) -> None:
+    for name in names:
+        if getattr(recipe, name) < 1:
+            raise ValueError(f"{name} is {getattr(recipe, name)}, expected at least 1")
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid on `base`, mapping by mapping; neither is changed."""
+    merged = dict(base)
+    for key, value in over.items():
+        deep = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if deep else value
+    return merged
+
+
+def load_recipe(folder: Path, dataset: str, model: str) -> tuple[Train, Test]:
+    """The recipe of one (dataset, model) pair, resolved; ValueError names file and key."""
+    values, path = _read(folder, dataset, "common.yaml")
+    values = merge(values, values.pop("overrides", {}).get(model, {}))
+    for key in values:
+        if key not in ("train", "test"):
+            raise ValueError(f"{path}: unknown key '{key}'{did_you_mean(key, ['train', 'test', 'overrides'])}")
+    source = f"{path} (with common.yaml)"
+    train = build(Train, values.get("train", {}), source, "train.")
+    return train, build(Test, values.get("test", {}), source, "test.")
+
+
+def load_pretrain(folder: Path, dataset: str, backbone: str) -> Pretrain:
+    """The pretraining recipe of one backbone."""
+    values, path = _read(folder, dataset, None)
+    values = merge(values, values.pop("overrides", {}).get(backbone, {}))
+    return build(Pretrain, values, str(path))
+
+
+def override_names(folder: Path, dataset: str) -> list[str]:
+    """Models that the recipe of `dataset` names under `overrides`."""
+    values, _ = _read(folder, dataset, None)
+    return list(values.get("overrides", {}))
+
+
+def _read(folder: Path, dataset: str, common: str | None) -> tuple[dict[str, Any], Path]:
+    path = folder / f"{dataset}.yaml"
+    values = read_yaml(path)
+    if common is not None and (folder / common).exists():
+        values = merge(read_yaml(folder / common), values)
+    return values, path

@@ -1,0 +1,192 @@
+"""One contract for every model YAML: what training, evaluation and export rely on."""
+
+import copy
+import io
+from pathlib import Path
+
+import pytest
+import torch
+
+from lemore import models
+from lemore.config import load
+from lemore.models.classifier import build_classifier
+from lemore.models.fold import fold
+from lemore.models.schema import BackboneConfig, ModelConfig
+from lemore.models.segmentor import Segmentor, build_segmentor
+
+CONFIG = Path(__file__).parent.parent / "config"
+MODELS = sorted(path.stem for path in (CONFIG / "models").glob("*.yaml"))
+SIZE = (128, 96)
+FIVE = (
+    "fuse.conv.weight",
+    "fuse.bn.weight",
+    "fuse.bn.bias",
+    "classifier.weight",
+    "classifier.bias",
+)
+
+
+def configs(name: str) -> tuple[ModelConfig, BackboneConfig]:
+    model = load(ModelConfig, CONFIG / "models" / f"{name}.yaml")
+    return model, load(BackboneConfig, CONFIG / "backbones" / f"{model.backbone}.yaml")
+
+
+def segmentor(name: str, size=SIZE, classes: int = 7, drop_path: float = 0.1) -> Segmentor:
+    model, backbone = configs(name)
+    torch.manual_seed(0)
+    return build_segmentor(
+        model, backbone, num_classes=classes, input_size=size, drop_path=drop_path, overrides={}
+    )
+
+
+def awaken(model: torch.nn.Module) -> torch.nn.Module:
+    """Random values where initialisation leaves zeros, so that no branch is silent."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight.uniform_(0.3, 0.8, generator=generator)
+                module.bias.normal_(0, 0.1, generator=generator)
+                module.running_mean.normal_(0, 0.1, generator=generator)
+                module.running_var.uniform_(0.5, 1.5, generator=generator)
+        for name, parameter in model.named_parameters():
+            if name.endswith(("frontal.weight", "lateral.weight")):
+                parameter.normal_(0, 0.3 / parameter.shape[0] ** 0.5, generator=generator)
+    return model
+
+
+def images(batch: int, size: tuple[int, int]) -> torch.Tensor:
+    return torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_shapes_channels_and_head_parameters(name):
+    model = segmentor(name)
+    assert {key.split(".")[0] for key in model.state_dict()} == {"backbone", "decode_head"}
+    maps = model.backbone(images(2, SIZE))
+    assert tuple(m.shape[1] for m in maps) == model.backbone.channels
+    strides = [SIZE[0] / m.shape[-2] for m in maps]
+    assert strides == [4, 8, 16, 32, 64][: len(maps)]
+    stride = 4 if model.decode_head.__class__.__module__.endswith("segformer") else 8
+    assert model(images(2, SIZE)).shape == (2, 7, SIZE[0] // stride, SIZE[1] // stride)
+
+    own = dict(model.decode_head.named_parameters())
+    assert set(model.decode_head.head_parameters) <= set(own)
+    expected = tuple(own) if stride == 4 else FIVE
+    assert model.decode_head.head_parameters == expected
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("size", [(480, 640), (375, 500), (64, 64), (1024, 2048)])
+def test_any_image_size_gives_logits_at_native_stride(name, size):
+    with torch.device("meta"):
+        model = segmentor(name).eval()
+        logits = model(torch.empty(1, 3, *size))
+    stride = 4 if name == "segformer_b0" else 8
+    assert logits.shape[2:] == (-(-size[0] // stride), -(-size[1] // stride))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_parameter_learns(name):
+    model = awaken(segmentor(name, drop_path=0.0)).train()
+    model(images(2, SIZE)).square().mean().backward()
+    for key, parameter in model.named_parameters():
+        assert parameter.grad is not None, key
+        assert torch.isfinite(parameter.grad).all(), key
+    dead = [key for key, p in model.named_parameters() if not p.grad.abs().max() > 0]
+    # A key's bias adds the same to all logits of a query and cancels in the softmax.
+    assert all(key.endswith("attention.key.bn.bias") for key in dead), dead
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_building_is_deterministic_and_state_round_trips(name):
+    first, second = segmentor(name), segmentor(name)
+    for key, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[key]), key
+    model = awaken(first).eval()
+    file = io.BytesIO()
+    torch.save(model.state_dict(), file)
+    file.seek(0)
+    second.eval().load_state_dict(torch.load(file, weights_only=True))
+    with torch.inference_mode():
+        assert torch.equal(model(images(1, SIZE)), second(images(1, SIZE)))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_channels_last_and_fold_change_nothing(name):
+    model = awaken(segmentor(name)).eval().double()
+    x = images(2, (112, 80)).double()  # not the training size
+    with torch.inference_mode():
+        expected = model(x)
+        folded = fold(model)(x)
+        copied = copy.deepcopy(model)(x)
+        last = model.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last))
+        single = copy.deepcopy(model).float()
+        plain, quick = single(x.float()), fold(single)(x.float())
+    assert torch.equal(copied, expected)
+    torch.testing.assert_close(last, expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(folded, expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(quick, plain, rtol=0, atol=1e-5 * plain.std().item())
+
+
+@pytest.mark.parametrize("name", sorted({configs(name)[0].backbone for name in MODELS}))
+def test_classifier_pools_the_last_map(name):
+    backbone = load(BackboneConfig, CONFIG / "backbones" / f"{name}.yaml")
+    torch.manual_seed(0)
+    model = build_classifier(backbone, num_classes=5, input_size=SIZE, drop_path=0.0).eval()
+    assert {key.split(".")[0] for key in model.state_dict()} == {"backbone", "head"}
+    with torch.inference_mode():
+        last = model.backbone(images(2, SIZE))[-1]
+        expected = last.flatten(2).mean(2) @ model.head.weight.T + model.head.bias
+        torch.testing.assert_close(model(images(2, SIZE)), expected)
+
+
+def test_models_and_backbones_belong_together():
+    used = {configs(name)[0].backbone for name in MODELS}
+    assert used == {path.stem for path in (CONFIG / "backbones").glob("*.yaml")}
+    labels = [configs(name)[0].label for name in MODELS]
+    assert len(set(labels)) == len(labels)
+
+
+def test_overrides_reach_the_head():
+    model, backbone = configs("lemore")
+    with torch.device("meta"):
+        built = build_segmentor(
+            model,
+            backbone,
+            num_classes=19,
+            input_size=(512, 1024),
+            drop_path=0.1,
+            overrides={"fuse": "dense"},
+        )
+    assert built.decode_head.fuse.conv.groups == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"view": "tfl"}, "no argument 'view'; did you mean 'views'"),
+        ({"views": "t"}, "needs the argument 'channel_attention'"),
+        ({"input_size": (1, 1)}, "'input_size' is set by the run"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        models.check_arguments("backbone", "lemore", arguments, "config/backbones/x.yaml")
+    assert "config/backbones/x.yaml" in str(caught.value)
+
+
+def test_wrong_values_and_modules_are_named():
+    with pytest.raises(ValueError, match="did you mean 'topformer'"):
+        models.build_backbone("topforme", input_size=SIZE, drop_path=0.0)
+    with pytest.raises(ValueError, match="views is 'x', expected one of t, tf, tfl"):
+        models.build_backbone(
+            "lemore",
+            input_size=SIZE,
+            drop_path=0.0,
+            views="x",
+            channel_attention=True,
+            nested_attention=True,
+        )
+    with pytest.raises(ValueError, match="key 'init'"):
+        BackboneConfig("lemore", {}, "torchvision")

@@ -1,0 +1,227 @@
+"""Counters against PyTorch's and fvcore's, published counts of others, and the clock."""
+
+import time
+import zlib
+
+import pytest
+import torch
+from test_models import awaken, configs, segmentor
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from lemore.models import build_backbone, build_decode_head
+from lemore.models.segmentor import Segmentor, build_segmentor
+from lemore.profiling.counts import count
+from lemore.profiling.latency import measure
+
+
+def on_meta(name, size, classes, **overrides):
+    with torch.device("meta"):
+        model, backbone = configs(name)
+        return build_segmentor(
+            model,
+            backbone,
+            num_classes=classes,
+            input_size=size,
+            drop_path=0.1,
+            overrides=overrides,
+        )
+
+
+# Measured on the original code: parameters (M), GMACs, fvcore total (G)
+OTHERS = [
+    ("topformer_t", (512, 512), 150, 1.390, 0.534, 0.576),
+    ("topformer_t", (448, 448), 150, 1.390, 0.408, 0.441),
+    ("topformer_t", (512, 1024), 19, 1.373, 0.937, 1.021),
+    ("segformer_b0", (512, 512), 150, 3.753, 8.388, 8.494),
+    ("segformer_b0", (512, 1024), 19, 3.719, 17.757, 17.97),
+]
+
+
+@pytest.mark.parametrize(("name", "size", "classes", "params", "macs", "fvcore"), OTHERS)
+def test_counts_of_the_originals(name, size, classes, params, macs, fvcore):
+    measured = count(on_meta(name, size, classes), size)
+    assert round(measured.params / 1e6, 3) == params
+    assert measured.macs / 1e9 == pytest.approx(macs, rel=5e-3)
+    assert measured.fvcore_total / 1e9 == pytest.approx(fvcore, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("variant", "width", "params", "macs", "fvcore"),
+    [("s", 192, 3.035, 1.112, 1.168), ("b", 256, 5.063, 1.752, 1.820)],
+)
+def test_larger_topformers(variant, width, params, macs, fvcore):
+    size = (512, 512)
+    with torch.device("meta"):
+        backbone = build_backbone("topformer", input_size=size, drop_path=0.1, variant=variant)
+        head = build_decode_head(
+            "topformer", channels=backbone.channels, num_classes=150, width=width, fuse="dense"
+        )
+    measured = count(Segmentor(backbone, head), size)
+    assert round(measured.params / 1e6, 3) == params
+    assert measured.macs / 1e9 == pytest.approx(macs, rel=1e-3)
+    assert measured.fvcore_total / 1e9 == pytest.approx(fvcore, rel=1e-2)
+
+
+@pytest.mark.parametrize("name", ["lemore", "topformer_t", "segformer_b0"])
+def test_macs_are_half_of_flop_counter_mode(name):
+    model = on_meta(name, (128, 160), 5).eval()
+    with FlopCounterMode(display=False) as flops, torch.no_grad():
+        model(torch.empty(1, 3, 128, 160, device="meta"))
+    assert count(model, (128, 160)).macs * 2 == flops.get_total_flops()
+
+
+@pytest.mark.parametrize("name", ["lemore", "topformer_t"])
+def test_fvcore_total_is_fvcores(name):
+    fvcore = pytest.importorskip("fvcore.nn", reason="fvcore is only a cross-check")
+    model = segmentor(name, size=(128, 160), classes=5).eval()
+    analysis = fvcore.FlopCountAnalysis(model, torch.randn(1, 3, 128, 160))
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    measured = count(on_meta(name, (128, 160), 5), (128, 160))
+    assert measured.fvcore_total == pytest.approx(analysis.total(), rel=1e-3)
+
+
+def test_module_tree_adds_up_and_leaves_the_model_as_it_was():
+    model = on_meta("lemore", (128, 128), 5).train()
+    measured = count(model, (128, 128))
+    assert model.training
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    tree = measured.modules
+    assert set(tree) == {name for name, _ in model.named_modules()}
+    assert tree[""] == {"params": measured.params, "macs": measured.macs}
+    for key in ("params", "macs"):
+        assert tree["backbone"][key] + tree["decode_head"][key] == tree[""][key]
+    assert tree["decode_head.classifier"]["macs"] == 128 * 5 * 16 * 16
+    assert tree["backbone.stages.0.3.frontal"] == {"params": 32 * 32, "macs": 16 * 32 * 32 * 32}
+    assert measured.uncounted["aten.addcmul"] == 4
+
+
+def test_known_small_network():
+    with torch.device("meta"):
+        model = nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(16, 5),
+        )
+    measured = count(model, (6, 10))
+    macs = 60 * 4 * 27 + 16 * 5
+    assert measured.macs == macs
+    assert measured.fvcore_total == macs + 60 * 4 * 2 + 60 * 4
+    assert measured.uncounted == {"aten.relu": 1}
+
+
+def test_counting_is_quick():
+    count(on_meta("lemore", (512, 512), 150), (512, 512))
+    start = time.perf_counter()
+    count(on_meta("lemore", (512, 512), 150), (512, 512))
+    assert time.perf_counter() - start < 2.0
+
+
+def test_latency_keeps_its_time_and_says_how():
+    torch.set_num_threads(1)
+    model = segmentor("lemore", size=(64, 64)).train()
+    start = time.perf_counter()
+    measured = measure(model, (64, 64), threads=1, seconds=0.6, upsample=True)
+    assert time.perf_counter() - start < 1.5
+    assert model.training
+    assert torch.get_num_threads() == 1
+    assert measured.repetitions >= 1
+    assert measured.warmup >= 1
+    assert 0 < measured.p50_ms <= measured.p95_ms
+    assert f"{measured.repetitions} runs" in measured.protocol
+    assert "1 thread, logits resized" in measured.protocol
+    with pytest.raises(ValueError, match="threads is 0"):
+        measure(model, (64, 64), threads=0, seconds=1.0, upsample=False)
+
+
+def test_latency_measures_the_model():
+    class Sleeps(nn.Module):
+        def forward(self, x):
+            time.sleep(0.02)
+            return x[..., ::8, ::8]
+
+    measured = measure(Sleeps(), (64, 64), threads=1, seconds=0.5, upsample=False)
+    assert measured.p50_ms == pytest.approx(20, rel=0.25)
+
+
+def test_segformer_equals_the_transformers_library():
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    ours = segmentor("segformer_b0", classes=150).eval().double()
+    theirs = transformers.SegformerForSemanticSegmentation(
+        transformers.SegformerConfig(num_labels=150)
+    )
+    theirs = theirs.eval().double()
+    for name, module in theirs.named_modules():
+        block = name.endswith(("layernorm_before", "layernorm_after"))
+        if block or (name.count(".") == 3 and name.endswith(".layer_norm")):
+            module.eps = 1e-6  # the original's; the library uses 1e-5 everywhere
+    filled = {key: formula(key, value) for key, value in theirs.state_dict().items()}
+    theirs.load_state_dict(filled)
+    ours.load_state_dict({ours_key: make(filled) for ours_key, make in key_map(ours).items()})
+    x = torch.randn(1, 3, 96, 128, dtype=torch.float64)
+    with torch.inference_mode():
+        expected = theirs(x).logits
+        torch.testing.assert_close(ours(x), expected, rtol=0, atol=1e-9)
+        single = ours.float()(x.float()).double()
+    assert expected.std() > 0.1, "the comparison needs logits that vary"
+    torch.testing.assert_close(single, expected, rtol=0, atol=5e-5)
+
+
+def formula(key: str, value: torch.Tensor) -> torch.Tensor:
+    """Values that depend on the key alone."""
+    if not value.is_floating_point():
+        return value
+    generator = torch.Generator().manual_seed(zlib.crc32(key.encode()))
+    noise = torch.randn(value.shape, generator=generator, dtype=torch.float64)
+    if key.endswith("running_var"):
+        return 1.0 + 0.3 * noise.tanh()
+    if value.dim() == 1:
+        return (1.0 if key.endswith("norm.weight") or "layernorm" in key else 0.0) + 0.1 * noise
+    return noise / value[0].numel() ** 0.5
+
+
+NAMES = [
+    ("backbone.", "segformer."),
+    ("embedding.projection", "patch_embeddings.proj"),
+    ("embedding.norm", "patch_embeddings.layer_norm"),
+    ("attention.norm", "attention.sequence_reduction.layer_norm"),
+    ("attention.reduce", "attention.sequence_reduction.sequence_reduction"),
+    ("norm1", "layernorm_before"),
+    ("norm2", "layernorm_after"),
+    ("attention.query", "attention.q_proj"),
+    ("attention.output", "attention.o_proj"),
+    ("feed_forward.expand", "mlp.fc1"),
+    ("feed_forward.depthwise", "mlp.dwconv.dwconv"),
+    ("feed_forward.reduce", "mlp.fc2"),
+    ("fuse.conv", "linear_fuse"),
+    ("fuse.bn", "batch_norm"),
+]
+
+
+def key_map(ours: nn.Module) -> dict:
+    """Our key -> function of the library's state that gives its tensor."""
+    made = {}
+    for key, value in ours.state_dict().items():
+        theirs = key
+        for mine, other in NAMES:
+            theirs = theirs.replace(mine, other)
+        parts = theirs.split(".")
+        if len(parts) == 5 and parts[3] == "norm":
+            theirs = theirs.replace(".norm.", ".layer_norm.")
+        if parts[1] == "projections":
+            theirs = theirs.replace("projections", "linear_projections")
+            theirs = theirs.replace(".weight", ".proj.weight").replace(".bias", ".proj.bias")
+        if "key_value" in theirs:
+            pair = [theirs.replace("key_value", side) for side in ("k_proj", "v_proj")]
+            made[key] = lambda state, pair=pair: torch.cat([state[one] for one in pair])
+        else:
+            made[key] = lambda state, k=theirs, shape=value.shape: state[k].reshape(shape)
+    return made
+
+
+def test_awaken_leaves_no_branch_silent():
+    model = awaken(segmentor("lemore"))
+    assert all(p.abs().max() > 0 for n, p in model.named_parameters() if n.endswith("weight"))

@@ -1,0 +1,67 @@
+def archives_source(wildcards):
+    """Drawn datasets are fetched from where the project has drawn them."""
+    if experiment.dataset(wildcards.dataset).scenes:
+        return f"resources/scenes/{wildcards.dataset}/digest.json"
+    return []
+
+
+def mirror_option(wildcards):
+    if experiment.dataset(wildcards.dataset).scenes:
+        return f"--mirror resources/scenes/{wildcards.dataset}"
+    return ""
+
+
+rule scenes:
+    input:
+        config=lambda wildcards: experiment.dataset_slice(wildcards.dataset),
+        code=lambda wildcards: experiment.code("scenes"),
+    output:
+        "resources/scenes/{dataset}/digest.json",
+    log:
+        "logs/scenes/{dataset}.log",
+    benchmark:
+        "benchmarks/scenes/{dataset}.tsv"
+    conda:
+        "../envs/lemore.yaml"
+    shell:
+        "lemore scenes --dataset-config {input.config} --output $(dirname {output}) > {log} 2>&1"
+
+
+rule fetch:
+    input:
+        config=lambda wildcards: experiment.dataset_slice(wildcards.dataset),
+        archives=archives_source,
+    output:
+        "resources/fetched/{dataset}.json",
+    log:
+        "logs/fetch/{dataset}.log",
+    benchmark:
+        "benchmarks/fetch/{dataset}.tsv"
+    params:
+        mirror=mirror_option,
+        archives=ARCHIVES,
+    conda:
+        "../envs/lemore.yaml"
+    shell:
+        "lemore fetch --dataset-config {input.config} --archives-dir {params.archives} {params.mirror}"
+        " --output {output} > {log} 2>&1"
+
+
+rule prepare:
+    input:
+        config=lambda wildcards: experiment.dataset_slice(wildcards.dataset),
+        fetched="resources/fetched/{dataset}.json",
+        labels=lambda wildcards: experiment.label_table(wildcards.dataset),
+        code=lambda wildcards: experiment.code("prepare", dataset=wildcards.dataset),
+    output:
+        f"{DATA}/{{dataset}}/digest.json",
+        f"{DATA}/{{dataset}}/audit.json",
+    log:
+        "logs/prepare/{dataset}.log",
+    benchmark:
+        "benchmarks/prepare/{dataset}.tsv"
+    conda:
+        "../envs/lemore.yaml"
+    shell:
+        "lemore prepare --dataset-config {input.config} --fetched {input.fetched}"
+        " --output $(dirname {output[0]}) > {log} 2>&1"

@@ -1,0 +1,40 @@
+rule evaluate:
+    input:
+        config=lambda wildcards: experiment.evaluate_slice(wildcards.dataset, wildcards.model),
+        data=f"{DATA}/{{dataset}}/digest.json",
+        trained=f"{RESULTS}/finetune/{{dataset}}/{{model}}/{{seed}}/run.json",
+        weights=ancient(f"{RESULTS}/finetune/{{dataset}}/{{model}}/{{seed}}/weights.pt"),
+        code=lambda wildcards: experiment.code("evaluate", model=wildcards.model),
+    output:
+        f"{RESULTS}/evaluate/{{dataset}}/{{model}}/{{seed}}.json",
+    log:
+        f"logs/{experiment.config.run}/evaluate/{{dataset}}/{{model}}/{{seed}}.log",
+    benchmark:
+        f"benchmarks/{experiment.config.run}/evaluate/{{dataset}}/{{model}}/{{seed}}.tsv"
+    params:
+        data=DATA,
+    threads: 1
+    conda:
+        "../envs/lemore.yaml"
+    shell:
+        "lemore evaluate --checkpoint {input.weights} --dataset {wildcards.dataset}"
+        " --data-dir {params.data} --config {input.config} --threads {threads} --json {output}"
+        " > {log} 2>&1"
+
+
+# Alone on the machine, since it measures time.
+rule profile:
+    input:
+        config=lambda wildcards: experiment.profile_slice(wildcards.model),
+        code=lambda wildcards: experiment.code("profile", model=wildcards.model),
+    output:
+        f"{RESULTS}/profile/{{model}}.json",
+    log:
+        f"logs/{experiment.config.run}/profile/{{model}}.log",
+    benchmark:
+        f"benchmarks/{experiment.config.run}/profile/{{model}}.tsv"
+    threads: os.cpu_count()
+    conda:
+        "../envs/lemore.yaml"
+    shell:
+        "lemore profile --config {input.config} --json {output} > {log} 2>&1"
