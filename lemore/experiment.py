@@ -55,6 +55,7 @@ class RunConfig:
 
     run: str
     recipes: str
+    recipe_changes: dict[str, Any]  # laid on every recipe of this run
     archives_dir: str
     data_dir: str
     seeds: tuple[int, ...]
@@ -118,7 +119,8 @@ class Experiment:
         return self.config.init.get(backbone, self.backbone(backbone).init)
 
     def recipe(self, dataset: str, model: str) -> tuple[Train, Test]:
-        return load_recipe(self.root / self.config.recipes, dataset, model)
+        folder = self.root / self.config.recipes
+        return load_recipe(folder, dataset, model, self.config.recipe_changes)
 
     def classes(self, dataset: str) -> list[str]:
         table = self.dataset(dataset).labels
@@ -226,7 +228,7 @@ class Experiment:
         if config.task == "classification":
             size, head = load_pretrain(folder, dataset, self.model(model).backbone).crop_size, {}
         else:
-            train, _ = load_recipe(folder, dataset, model)
+            train, _ = load_recipe(folder, dataset, model, {})
             size, head = train.crop_size, train.decode_head
         return {
             "dataset": dataset,

@@ -119,6 +119,7 @@ def test_channels_last_and_fold_change_nothing(name):
     with torch.inference_mode():
         expected = model(x)
         folded = fold(model)(x)
+        normless = fold(model, norms=True)(x)
         copied = copy.deepcopy(model)(x)
         last = model.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last))
         single = copy.deepcopy(model).float()
@@ -126,6 +127,7 @@ def test_channels_last_and_fold_change_nothing(name):
     assert torch.equal(copied, expected)
     torch.testing.assert_close(last, expected, rtol=0, atol=1e-10)
     torch.testing.assert_close(folded, expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(normless, expected, rtol=0, atol=1e-10)
     torch.testing.assert_close(quick, plain, rtol=0, atol=1e-5 * plain.std().item())
 
 

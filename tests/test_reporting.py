@@ -202,6 +202,13 @@ def test_costs_are_those_of_the_paper_size_model():
     assert "counted with 150 classes" in row["note"]
 
 
+def test_costs_of_another_dataset_are_not_shown():
+    profiles = [profile("lemore", 8e8)]  # counted for ADE20K only
+    row = row_of(tables.build("cityscapes", [], profiles, []), "lemore")
+    assert row["gmacs"] == row["profile_size"] == row["device"] == ""
+    assert tables.build("cityscapes", [], profiles, []) == tables.build("cityscapes", [], [], [])
+
+
 def test_a_model_that_the_paper_lacks_has_its_own_source():
     runs = [evaluation("topformer_t", 0.3), evaluation("lemore_tfl_ca_na", 0.31)]
     rows = tables.build("ade20k", runs, [], [])

@@ -19,7 +19,7 @@ RECIPES = Path(__file__).parents[1] / "config/recipes"
 
 
 def paper(dataset="ade20k", model="lemore"):
-    return load_recipe(RECIPES / "paper", dataset, model)[0]
+    return load_recipe(RECIPES / "paper", dataset, model, {})[0]
 
 
 # protocol 3.3: i < 1500: base (1 - i/T) (1 - (1 - i/1500)(1 - 1e-6)); else base (1 - i/T)

@@ -43,11 +43,20 @@ class ConvNorm(nn.Module):
             groups=groups,
             bias=False,
         )
+        if groups == in_channels:
+            keep_on_one_kernel(self.conv)
         self.bn = nn.BatchNorm2d(out_channels)
         self.activation = activation or nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.activation(self.bn(self.conv(x)))
+
+    def fold(self) -> None:
+        """Takes the norm into the convolution (for inference)."""
+        weight, bias = self.folded()
+        self.conv.weight.copy_(weight)
+        self.conv.bias = nn.Parameter(bias.to(self.conv.weight))
+        self.add_module("bn", nn.Identity())
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight and bias (float64) of the one convolution that equals this one and its norm."""
@@ -56,6 +65,17 @@ class ConvNorm(nn.Module):
         gain = bn.weight.double() / torch.sqrt(bn.running_var.double() + bn.eps)
         weight = self.conv.weight.double() * gain[:, None, None, None]
         return weight, bn.bias.double() - bn.running_mean.double() * gain
+
+
+def keep_on_one_kernel(conv: nn.Conv2d) -> None:
+    """Keeps PyTorch's CPU dispatch from a slow path; changes no result.
+
+    With one thread it sends undilated 1x1 convolutions to a kernel that runs a depthwise one
+    channel by channel (25 times slower) and copies the bias. Dilation has no effect on a single
+    point, but selects oneDNN.
+    """
+    if conv.kernel_size == (1, 1) and conv.stride == (1, 1):
+        conv.dilation = (2, 2)
 
 
 class InvertedResidual(nn.Module):
@@ -79,7 +99,7 @@ class InvertedResidual(nn.Module):
 
 
 class ConvFeedForward(nn.Module):
-    """1x1 and norm, depthwise 3x3 with bias, ReLU6, 1x1 and norm: the FFN of LeMoRe and TopFormer."""
+    """1x1 and norm, depthwise 3x3 with bias, ReLU6, 1x1 and norm (LeMoRe, TopFormer)."""
 
     def __init__(self, channels: int, expansion: int) -> None:
         super().__init__()
@@ -131,7 +151,7 @@ def half(size: Size, times: int = 1) -> Size:
 
 
 def pool_to_tokens(features: tuple[Tensor, ...]) -> Tensor:
-    """Maps averaged to half the size of the coarsest, concatenated: B sum(C) ceil(h/2) ceil(w/2)."""
+    """Maps averaged to half the coarsest one's size, concatenated: B sum(C) ceil(h/2) ceil(w/2)."""
     coarsest = features[-1]
     size = half((coarsest.shape[-2], coarsest.shape[-1]))
     return torch.cat([F.adaptive_avg_pool2d(x, size) for x in features], dim=1)

@@ -117,7 +117,8 @@ def _segmentation_row(
     profile = next((p for p in profiles if p["model"] == model), None)
     published = row or paper.find(model, dataset)
     own_dataset = [score.dataset] if score else []
-    preferred = [*own_dataset, dataset, DEFAULT_COSTS]
+    in_paper = any(known.dataset == dataset for known in paper.load())
+    preferred = [*own_dataset, dataset, *([] if in_paper else [DEFAULT_COSTS])]
     cell = cell_for(profile, preferred, published.input.split(" ")[0] if published else "")
     cells = dict.fromkeys(COLUMNS, "")
     cells |= {"dataset": dataset, "model": model, "encoder": (profile or {}).get("encoder", "")}

@@ -45,8 +45,8 @@ def read_csv(path: Path | str) -> list[Row]:
 
 def caption(table: Printed) -> str:
     """Title, facts that hold for all rows, and the mark of drawn scenes."""
-    marked = f" {SCENES_CAPTION.capitalize()}." if table.scenes else ""
-    return f"{table.title}. {'; '.join(table.facts).capitalize()}.{marked}"
+    sentences = [table.title, "; ".join(table.facts), SCENES_CAPTION if table.scenes else ""]
+    return " ".join(f"{text[0].upper()}{text[1:]}." for text in sentences if text)
 
 
 def markdown(table: Printed) -> str:

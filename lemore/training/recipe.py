@@ -110,10 +110,16 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def load_recipe(folder: Path, dataset: str, model: str) -> tuple[Train, Test]:
-    """The recipe of one (dataset, model) pair, resolved; ValueError names file and key."""
+def load_recipe(
+    folder: Path, dataset: str, model: str, changes: dict[str, Any]
+) -> tuple[Train, Test]:
+    """The recipe of one (dataset, model) pair, resolved; ValueError names file and key.
+
+    `changes`: what a run lays on all its recipes.
+    """
     values, path = _read(folder, dataset, "common.yaml")
     values = merge(values, values.pop("overrides", {}).get(model, {}))
+    values = merge(values, changes)
     for key in values:
         if key not in ("train", "test"):
             raise ValueError(f"{path}: unknown key '{key}'{did_you_mean(key, ['train', 'test', 'overrides'])}")

@@ -111,10 +111,10 @@ class Handle:
     def end(self, status: str) -> None:
         self._do("set_terminated", self.run_id, status)
 
-    def last_step(self) -> int:
-        """Largest step of train/loss that the store has, or -1."""
-        history = self._do("get_metric_history", self.run_id, "train/loss") or []
-        return max((metric.step for metric in history), default=-1)
+    def last_step(self, metric: str) -> int:
+        """Largest step that the store has of a metric, or -1."""
+        history = self._do("get_metric_history", self.run_id, metric_name(metric)) or []
+        return max((entry.step for entry in history), default=-1)
 
     def _do(self, method: str, *args: Any, **kwargs: Any) -> Any:
         if self.client is None:
@@ -247,13 +247,20 @@ def follow(handle: Handle, spool: Spool) -> Iterator[None]:
 
 
 def _carry(handle: Handle, spool: Spool, done: threading.Event) -> None:
-    sent = handle.last_step()
+    sent: dict[str, int] = {}  # metric -> last step in the store
     while True:
         finished = done.wait(SECONDS_BETWEEN_BATCHES)
-        rows = [row for row in spool.rows() if row["step"] > sent]
-        if rows:
-            handle.rows(rows)
-            sent = rows[-1]["step"]
+        new = []
+        for row in spool.rows():
+            for name in row["metrics"]:
+                if name not in sent:
+                    sent[name] = handle.last_step(name)
+            fresh = {k: v for k, v in row["metrics"].items() if row["step"] > sent[k]}
+            if fresh:
+                new.append(row | {"metrics": fresh})
+        handle.rows(new)
+        for row in new:
+            sent |= dict.fromkeys(row["metrics"], row["step"])
         if finished:
             return
 

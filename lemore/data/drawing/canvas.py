@@ -30,9 +30,10 @@ class Camera:
     def project(self, points: np.ndarray) -> np.ndarray:
         """N x 3 metres -> N x 2 pixels; points nearer than NEAR are pushed to it."""
         z = np.maximum(points[:, 2], NEAR)
-        x = self.center + self.focal * points[:, 0] / z
-        y = self.horizon - self.focal * (points[:, 1] - self.height) / z
-        return np.stack([x, y], 1)
+        pixels = np.empty((len(points), 2))
+        pixels[:, 0] = self.center + self.focal * points[:, 0] / z
+        pixels[:, 1] = self.horizon - self.focal * (points[:, 1] - self.height) / z
+        return pixels
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,25 @@ class Canvas:
             cv2.fillPoly(self.label, corners, (INDEX[word],))
         if depth is not None:
             cv2.fillPoly(self.depth, corners, (depth,))
+
+    def oval(
+        self,
+        middle: tuple[float, float],
+        radii: tuple[float, float],
+        color: Color,
+        word: str,
+        grain: float,
+        depth: float,
+    ) -> None:
+        """Fills an upright ellipse; `middle` and `radii` in pixels."""
+        if not (-radii[0] < middle[0] < self.width + radii[0] and radii[0] < 4 * self.width):
+            return
+        center = (round(middle[0]), round(np.clip(middle[1], -9999, 9999)))
+        axes = (max(0, round(radii[0])), max(0, round(radii[1])))
+        cv2.ellipse(self.image, center, axes, 0, 0, 360, color, -1)
+        cv2.ellipse(self.grain, center, axes, 0, 0, 360, (grain,), -1)
+        cv2.ellipse(self.label, center, axes, 0, 0, 360, (INDEX[word],), -1)
+        cv2.ellipse(self.depth, center, axes, 0, 0, 360, (depth,), -1)
 
     def surface(
         self, points: np.ndarray, color: Color, word: str | None, grain: float = 0.04
@@ -161,9 +181,9 @@ class Canvas:
             self.polygon(self.camera.project(visible), scaled(color, shade), word, grain, depth)
 
     def shade(self, normal: np.ndarray) -> float:
-        """Lambert's cosine above the ambient part."""
-        cosine = max(0.0, float(normal @ self.light.direction))
-        return self.light.ambient + (1 - self.light.ambient) * cosine
+        """Lambert's cosine above the ambient part, softened: light also comes round corners."""
+        cosine = max(0.0, 0.3 + 0.7 * float(normal @ self.light.direction))
+        return self.light.ambient + (1.05 - self.light.ambient) * cosine
 
     def shadow(self, points: np.ndarray, strength: float, softness: float) -> None:
         """Darkens an N x 3 polygon in space softly; `softness` in drawn pixels; labels stay.
@@ -198,19 +218,22 @@ class Canvas:
         self, rng: np.random.Generator, haze: float, haze_color: Color
     ) -> tuple[np.ndarray, np.ndarray]:
         """Haze, grain, tint, uneven light, blur and sensor noise; (image uint8, label uint8)."""
-        image, shape = self.image, (self.height, self.width)
-        far = (1 - np.exp(-self.depth * haze))[..., None].astype(np.float32)
+        size = self.size[::-1]
+        image, depth, grain = (
+            cv2.resize(layer, size, interpolation=cv2.INTER_AREA)
+            for layer in (self.image, self.depth, self.grain)
+        )
+        far = (1 - np.exp(-depth * haze))[..., None].astype(np.float32)
         image = image * (1 - far) + np.array(haze_color, np.float32) * far
-        image *= 1 + (self.grain * noise(rng, shape, (3, 7, 24)))[..., None]
-        image *= 1 + 0.12 * noise(rng, shape, (self.height // 2,))[..., None]
+        image *= 1 + (grain * noise(rng, self.size, (1, 2, 8)))[..., None]
+        image *= 1 + 0.1 * noise(rng, self.size, (self.size[0] // 2,))[..., None]
         image *= np.array(self.light.tint, np.float32)
-        small = cv2.resize(image, self.size[::-1], interpolation=cv2.INTER_AREA)
-        small = cv2.GaussianBlur(small, (0, 0), float(rng.uniform(0.3, 0.6)))
-        small *= vignette(self.size, float(rng.uniform(0.0, 0.25)))
-        small += rng.normal(0, rng.uniform(1.0, 4.0), small.shape).astype(np.float32)
+        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 0.6)))
+        image *= vignette(self.size, float(rng.uniform(0.0, 0.25)))
+        image += rng.normal(0, rng.uniform(1.0, 4.0), image.shape).astype(np.float32)
         middle = self.scale // 2
         label = np.ascontiguousarray(self.label[middle :: self.scale, middle :: self.scale])
-        return np.clip(np.round(small), 0, 255).astype(np.uint8), label
+        return np.clip(np.round(image), 0, 255).astype(np.uint8), label
 
 
 def clip_near(points: np.ndarray) -> np.ndarray:

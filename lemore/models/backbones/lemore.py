@@ -125,7 +125,7 @@ class NestedAttention(nn.Module):
             return self.folded(x).flatten(2)[:, None]
         return self.projections(x).unflatten(1, (BRANCHES, -1)).flatten(3)
 
-    def fold(self) -> None:
+    def fold_projections(self) -> None:
         """Sums the three projections, batch norm included, into one convolution (for inference).
 
         Only with the summed softmax: nine softmaxes need nine products.

@@ -1,8 +1,9 @@
 """MiT, the hierarchical transformer encoder of SegFormer.
 
 Reproduces "SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers"
-(NeurIPS 2021) as its published code computes it, with that code's two layer-norm epsilons: 1e-6 in
-blocks and at stage ends, 1e-5 after patch embedding and spatial reduction. Differs in nothing known.
+(NeurIPS 2021) as its published code computes it, with that code's two layer-norm epsilons: 1e-6
+in blocks and at stage ends, 1e-5 after patch embedding and spatial reduction. Differs in nothing
+known.
 """
 
 from collections.abc import Sequence

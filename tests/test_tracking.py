@@ -1,0 +1,115 @@
+"""MLflow runs: continued, superseded, never duplicated, never left RUNNING."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from lemore.training import tracking
+from lemore.training.spool import Spool
+
+
+@pytest.fixture(scope="module", autouse=True)
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("store")
+    old = dict(os.environ)
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlflow.db'}"
+    yield folder
+    os.environ.clear()
+    os.environ.update(old)
+
+
+def stage(experiment, key="k1", **values):
+    return tracking.Stage(
+        experiment=experiment,
+        name="finetune tiny",
+        identity={"stage": "finetune", "model": "tiny", "seed": "0"},
+        key=key,
+        params={"train": {"lr": 0.1}},
+        **values,
+    )
+
+
+def runs(experiment):
+    client = tracking.connect()
+    found = client.get_experiment_by_name(experiment)
+    return client.search_runs([found.experiment_id])
+
+
+def test_the_same_key_continues_and_another_supersedes():
+    with tracking.track(stage("a")) as first:
+        pass
+    with tracking.track(stage("a")) as again:
+        pass
+    assert first.run_id == again.run_id
+    with tracking.track(stage("a", key="k2")) as other:
+        pass
+    tags = {run.info.run_id: run.data.tags["superseded"] for run in runs("a")}
+    assert tags == {first.run_id: "yes", other.run_id: "no"}
+    assert {run.info.status for run in runs("a")} == {"FINISHED"}
+
+
+def test_metrics_arrive_once_and_in_order_over_a_resume(tmp_path):
+    spool = Spool(tmp_path / "metrics.jsonl")
+    with tracking.track(stage("b")) as run, tracking.follow(run, spool):
+        for step in (10, 20):
+            spool.record(step, {"train/loss": 1.0 / step})
+        spool.record(20, {"val/mIoU": 0.2})
+    spool.rewind(10)  # the checkpoint was older
+    with tracking.track(stage("b")) as run, tracking.follow(run, spool):
+        for step in (20, 30):
+            spool.record(step, {"train/loss": 1.0 / step})
+        spool.record(20, {"val/mIoU": 0.2})
+    client = tracking.connect()
+    history = client.get_metric_history(run.run_id, "train/loss")
+    assert [(m.step, m.value) for m in history] == [(10, 0.1), (20, 0.05), (30, 1 / 30)]
+    assert len(client.get_metric_history(run.run_id, "val/mIoU")) == 1
+
+
+def test_status_tells_how_a_run_ended():
+    for experiment, error, status in (
+        ("c", RuntimeError, "FAILED"),
+        ("d", KeyboardInterrupt, "KILLED"),
+        ("e", SystemExit, "KILLED"),
+    ):
+        with pytest.raises(error), tracking.track(stage(experiment)):
+            raise error
+        assert [run.info.status for run in runs(experiment)] == [status]
+
+
+def test_a_run_whose_process_was_killed_does_not_stay_running():
+    code = (
+        "import os\n"
+        "from tests.test_tracking import stage, tracking\n"
+        "with tracking.track(stage('f')): os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.getcwd()})
+    assert done.returncode == -9
+    assert [run.info.status for run in runs("f")] == ["RUNNING"]
+    with tracking.track(stage("g")):  # alive: must be left alone
+        assert tracking.sweep() == 1
+        assert [run.info.status for run in runs("g")] == ["RUNNING"]
+    assert [run.info.status for run in runs("f")] == ["KILLED"]
+
+
+def test_links_lead_to_the_parents():
+    with tracking.track(stage("h")) as parent:
+        pass
+    child = stage("i", parents={"finetune": parent.run_id}, datasets=(("scenes", "abc", "val"),))
+    with tracking.track(child) as run:
+        pass
+    found = tracking.connect().get_run(run.run_id)
+    assert found.data.tags["finetune_run_id"] == parent.run_id
+    assert f"/runs/{parent.run_id})" in found.data.tags["mlflow.note.content"]
+    assert found.inputs.dataset_inputs[0].dataset.digest == "abc"
+    assert found.data.params == {"train.lr": "0.1"}
+
+
+def test_a_store_that_is_gone_costs_a_warning_only(monkeypatch, caplog):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with tracking.track(stage("j")) as run:
+        run.metrics({"x": 1.0})
+    assert run.run_id == ""
+    assert "going on without it" in caplog.text
