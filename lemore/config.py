@@ -58,7 +58,9 @@ def build(cls: type[T], values: Mapping[str, Any], source: str, prefix: str = ""
     hints = typing.get_type_hints(cls)
     for key in values:
         if key not in fields:
-            raise ValueError(f"{source}: unknown key '{prefix}{key}'{did_you_mean(str(key), fields)}")
+            raise ValueError(
+                f"{source}: unknown key '{prefix}{key}'{did_you_mean(str(key), fields)}"
+            )
     for name, field in fields.items():
         required = (
             field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

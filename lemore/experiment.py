@@ -220,7 +220,7 @@ class Experiment:
         )
 
     def _cell(self, model: str, dataset: str) -> dict[str, Any]:
-        """A model at the size and class count of a dataset, by the paper's recipe if there is one."""
+        """A model at a dataset's size and class count, by the paper's recipe if there is one."""
         config = self.dataset(dataset)
         folder = self.root / "config/recipes/paper"
         if not (folder / f"{dataset}.yaml").exists():
@@ -250,7 +250,9 @@ class Experiment:
 
     # what each job's code is
 
-    def code(self, task: str, *, dataset: str = "", model: str = "", backbone: str = "") -> list[str]:
+    def code(
+        self, task: str, *, dataset: str = "", model: str = "", backbone: str = ""
+    ) -> list[str]:
         """Fingerprint files of a job's code, for use as input."""
         named = []
         if dataset:
@@ -276,6 +278,14 @@ class Experiment:
         for model in config.profiles:
             for dataset in config.profiles[model]:
                 self._cell(model, dataset)
+        for dataset, comparison in config.comparisons.items():
+            self._check_comparison(dataset, comparison)
+        if not config.seeds:
+            raise ValueError("configuration: seeds is empty, expected at least one")
+        self._check_pretraining()
+
+    def _check_pretraining(self) -> None:
+        config = self.config
         for backbone in config.init:
             self.backbone(backbone)
         if self.pretrained and config.pretrain is None:
@@ -285,10 +295,6 @@ class Experiment:
             )
         for backbone in self.pretrained:
             load_pretrain(self.root / config.recipes, config.pretrain or "", backbone)
-        for dataset, comparison in config.comparisons.items():
-            self._check_comparison(dataset, comparison)
-        if not config.seeds:
-            raise ValueError("configuration: seeds is empty, expected at least one")
 
     def _check_comparison(self, dataset: str, comparison: Comparison) -> None:
         if dataset not in self.config.trainings:

@@ -43,7 +43,9 @@ def read_json(path: Path | str) -> Any:
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON ({error}); remove it and rerun its rule") from None
+        raise ValueError(
+            f"{path}: not valid JSON ({error}); remove it and rerun its rule"
+        ) from None
 
 
 def sha256(path: Path | str) -> str:

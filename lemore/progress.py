@@ -51,7 +51,8 @@ class Meter:
     def line(self, now: float, note: str) -> str:
         rate = (self.done - self.started_at) / max(now - self.start, 1e-9)
         if self.total is None:
-            return f"{self.description}: {self.done} {self.unit}, {rate:.3g} {self.unit}/s {note}".rstrip()
+            count = f"{self.description}: {self.done} {self.unit}"
+            return f"{count}, {rate:.3g} {self.unit}/s {note}".rstrip()
         left = (self.total - self.done) / max(rate, 1e-9)
         return (
             f"{self.description}: {self.done}/{self.total} {self.unit}, {rate:.3g} {self.unit}/s, "

@@ -122,8 +122,8 @@ def _fingerprint(path: Path, changed: int) -> str:
     bare = ast.parse(ast.unparse(_tree(path, changed)))
     for node in ast.walk(bare):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            if ast.get_docstring(node, clean=False) is not None:
-                node.body = node.body[1:]
+            documented = ast.get_docstring(node, clean=False) is not None
+            node.body = node.body[1:] if documented else node.body
     return hashlib.sha256(ast.dump(bare).encode()).hexdigest()
 
 

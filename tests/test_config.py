@@ -57,7 +57,7 @@ def test_a_key_given_twice_is_refused(tmp_path):
 
 def test_a_missing_file_names_its_neighbour(tmp_path):
     (tmp_path / "lemore.yaml").write_text("name: a\n")
-    with pytest.raises(ValueError, match="did you mean 'lemore.yaml'"):
+    with pytest.raises(ValueError, match=r"did you mean 'lemore\.yaml'"):
         load(Outer, tmp_path / "lemroe.yaml")
 
 

@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from test_models import awaken, configs, images, segmentor
+from test_models import awaken, configs, conv_norm, images, segmentor
 
 from lemore.models import build_backbone
-from lemore.models.axis_mixing import CACHED_LENGTHS, AxisMixing, resample, resize_operator
+from lemore.models.axis_mixing import resize_operator
 from lemore.models.backbones.lemore import CEncoder, NestedAttention
 from lemore.models.classifier import build_classifier
 from lemore.models.fold import fold
@@ -84,90 +84,6 @@ def test_ablation_rows_agree_with_the_paper(name):
     params, gflops = PUBLISHED[name]
     assert round(measured.params / 1e6, 2) == params
     assert abs(round(measured.macs / 1e9, 2) - gflops) < 0.01 + 1e-9
-
-
-def resized(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """One axis at a time, by PyTorch's own kernels."""
-    for axis in (2, 3):
-        to = [x.shape[2], x.shape[3]]
-        to[axis - 2] = size[axis - 2]
-        if to[axis - 2] < x.shape[axis]:
-            x = F.interpolate(x, tuple(to), mode="area")
-        else:
-            x = F.interpolate(x, tuple(to), mode="bilinear", align_corners=False)
-    return x
-
-
-@pytest.mark.parametrize("axis", ["width", "height"])
-@pytest.mark.parametrize("length", [16, 9, 13, 21, 40])
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_mixing_at_any_length_equals_resize_mix_resize(axis, length, layout):
-    torch.manual_seed(0)
-    mixing = AxisMixing(16, axis).eval()
-    torch.nn.init.normal_(mixing.weight)
-    width = axis == "width"
-    size, trained = ((11, length), (11, 16)) if width else ((length, 11), (16, 11))
-    x = torch.randn(2, 5, *size)
-    small = resized(x, trained)
-    rule = "ij,bchj->bchi" if width else "ij,bcjw->bciw"
-    expected = resized(torch.einsum(rule, mixing.weight, small), size)
-    y = mixing(x.to(memory_format=layout))
-    torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
-    assert y.is_contiguous(memory_format=layout)
-
-
-def test_resize_operators_keep_constants():
-    for to in (1, 3, 7, 8, 16):
-        for length in (1, 5, 8, 16):
-            assert resize_operator(to, length).sum(1) == pytest.approx(1.0)
-
-
-def test_native_length_uses_the_matrix_itself():
-    mixing = AxisMixing(8, "width")
-    assert mixing.matrix(8) is mixing.weight
-    assert mixing.eval().matrix(8) is mixing.weight
-
-
-def test_gradients_reach_the_matrix_at_any_length():
-    for mode in (True, False):
-        mixing = AxisMixing(8, "height").train(mode)
-        mixing(torch.randn(1, 2, 12, 3)).square().sum().backward()  # zero matrix: no gradient yet
-        torch.nn.init.normal_(mixing.weight)
-        mixing(torch.randn(1, 2, 12, 3)).square().sum().backward()
-        assert mixing.weight.grad.abs().min() > 0
-
-
-@torch.no_grad()
-def test_cache_is_used_bounded_and_never_stale():
-    mixing = AxisMixing(8, "width").eval()
-    torch.nn.init.normal_(mixing.weight)
-    assert mixing.matrix(5) is mixing.matrix(5)
-    for length in range(9, 9 + 2 * CACHED_LENGTHS):
-        mixing.matrix(length)
-    assert len(mixing._cache) == CACHED_LENGTHS
-
-    def fresh() -> bool:
-        return torch.equal(mixing.matrix(5), resample(mixing.weight, 5))
-
-    mixing.matrix(5)
-    mixing.weight.mul_(2.0)
-    assert fresh()
-    mixing.load_state_dict({"weight": torch.randn(8, 8)})
-    assert fresh()
-    mixing.load_state_dict({"weight": torch.randn(8, 8)}, assign=True)
-    assert fresh()
-    mixing.weight.data.mul_(2.0)  # not seen by the version counter
-    mixing.train().eval()
-    assert fresh()
-    assert mixing.double().matrix(5).dtype == torch.float64
-
-
-def test_cache_made_in_inference_mode_does_not_break_training():
-    mixing = AxisMixing(8, "width").eval()
-    with torch.inference_mode():
-        mixing(torch.randn(1, 2, 3, 5))
-    mixing(torch.randn(1, 2, 3, 5)).sum().backward()
-    assert mixing.weight.grad is not None
 
 
 def test_checkpoint_moves_to_another_training_size(caplog):
@@ -252,6 +168,47 @@ def test_c_encoder_starts_without_mixing_and_with_its_shortcut():
     torch.nn.init.zeros_(encoder.depthwise[3].bn.weight)
     x = torch.randn(2, 8, 6, 10)
     assert torch.equal(encoder(x), x)
+
+
+@torch.no_grad()
+def test_c_encoder_follows_its_equations():
+    torch.manual_seed(0)
+    encoder = awaken(CEncoder(8, (6, 10), "tfl", channel_attention=True)).eval().double()
+    x = torch.randn(2, 8, 6, 10, dtype=torch.float64)
+    t = torch.einsum("oc,bchw->bohw", encoder.transverse.weight[:, :, 0, 0], x)
+    f = torch.einsum("vw,bchw->bchv", encoder.frontal.weight, x)
+    v = torch.einsum("gh,bchw->bcgw", encoder.lateral.weight, x)
+    z = encoder.bn(t + f + v).relu()
+    one, two, three, four = encoder.depthwise
+    z = conv_norm(z, one, groups=8, padding=(1, 0))
+    z = conv_norm(z, two, groups=8, padding=(0, 1)).relu()
+    z = conv_norm(z, three, groups=8, padding=(2, 0), dilation=2)
+    z = conv_norm(z, four, groups=8, padding=(0, 2), dilation=2).relu()
+    hidden = encoder.attention.expand(z.mean((2, 3))).relu()
+    gate = encoder.attention.reduce(hidden).sigmoid()
+    expected = x + gate[:, :, None, None] * z
+    torch.testing.assert_close(encoder(x), expected, rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def test_head_follows_its_equations():
+    model = awaken(segmentor("lemore")).eval().double()
+    head = model.decode_head
+    *maps, tokens = model.backbone(images(1, (128, 96)).double())
+
+    def up(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(x, like.shape[2:], mode="bilinear", align_corners=False)
+
+    maps[0] = F.avg_pool2d(maps[0], 2)
+    total = torch.zeros(())
+    for fusion, local, part in zip(
+        head.fusions, maps, tokens.split([16, 32, 64, 96], dim=1), strict=True
+    ):
+        gate = up(conv_norm(part, fusion.gate).sigmoid(), local)
+        fused = conv_norm(local, fusion.local) * gate + up(conv_norm(part, fusion.embedding), local)
+        total = total + up(fused, maps[1])
+    expected = head.classifier(conv_norm(total, head.fuse, groups=128).relu())
+    torch.testing.assert_close(head((*model.backbone(images(1, (128, 96)).double()),)), expected)
 
 
 def test_matrix_sizes_follow_the_training_size():

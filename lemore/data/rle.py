@@ -14,7 +14,7 @@ def decode(mask: dict) -> np.ndarray:
     height, width = mask["size"]
     counts = mask["counts"]
     runs = np.array(_numbers(counts) if isinstance(counts, str) else counts, np.int64)
-    if runs.size and runs.min() < 0 or runs.sum() != height * width:
+    if (runs.size and runs.min() < 0) or runs.sum() != height * width:
         raise ValueError(f"run lengths add up to {runs.sum()}, expected {height} x {width}")
     values = np.arange(len(runs)) % 2 == 1
     return np.repeat(values, runs).reshape(width, height).T

@@ -52,7 +52,9 @@ class ConvNorm(nn.Module):
         return self.activation(self.bn(self.conv(x)))
 
     def fold(self) -> None:
-        """Takes the norm into the convolution (for inference)."""
+        """Takes the norm into the convolution (for inference); a second call does nothing."""
+        if isinstance(self.bn, nn.Identity):
+            return
         weight, bias = self.folded()
         self.conv.weight.copy_(weight)
         self.conv.bias = nn.Parameter(bias.to(self.conv.weight))

@@ -27,10 +27,11 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
     device = _worker.set_up(payload, recipe.threads)
     model = make_model(config, recipe)
     load_initial(model, payload["init"])
-    model.to(device, memory_format=_worker.memory_format(recipe.channels_last))
+    model.to(device=device, memory_format=_worker.memory_format(recipe.channels_last))
+    fast: Any = model.decode_head.head_parameters
     groups = optim.parameter_groups(
         model,
-        head_parameters=[f"decode_head.{n}" for n in model.decode_head.head_parameters],
+        head_parameters=[f"decode_head.{name}" for name in fast],
         head_lr_mult=recipe.head_lr_mult,
         weight_decay=recipe.weight_decay,
         decay_norm=recipe.decay_norm,

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from lemore import sources
 from lemore.training import checkpoint, loop, optim
-from lemore.training.process import leave_with_owner
 from lemore.training.recipe import Pretrain, Train
 from lemore.training.spool import Spool
 

@@ -31,7 +31,9 @@ log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", type=Path, required=True, help="weights.pt of a fine-tuning")
+    parser.add_argument(
+        "--checkpoint", type=Path, required=True, help="weights.pt of a fine-tuning"
+    )
     parser.add_argument("--dataset", required=True, help="name of a prepared dataset")
     parser.add_argument("--data-dir", type=Path, default=Path("resources/datasets"))
     parser.add_argument("--config", type=Path, help="resolved evaluation settings (YAML)")
@@ -91,7 +93,13 @@ def training_record(path: Path, content: dict[str, Any]) -> dict[str, Any]:
     """run.json beside the checkpoint; ValueError if it speaks of other weights."""
     run_json = path.parent / "run.json"
     if not run_json.exists():
-        return {"seed": 0, "iterations": 0, "mlflow_run_id": "", "parents": {}, "weights_sha256": ""}
+        return {
+            "seed": 0,
+            "iterations": 0,
+            "mlflow_run_id": "",
+            "parents": {},
+            "weights_sha256": "",
+        }
     record = read_json(run_json)
     if checkpoint.tensor_digest(content["state_dict"]) != record["weights_sha256"]:
         raise ValueError(f"{path}: these are not the weights that {run_json} records; train again")

@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset-config", type=Path, required=True, help="config/datasets/*.yaml")
     parser.add_argument("--fetched", type=Path, required=True, help="JSON of fetch or scenes")
     parser.add_argument("--output", type=Path, required=True, help="folder of the prepared dataset")
-    parser.add_argument("--workers", type=int, default=cores(), help="processes; default: all cores")
+    parser.add_argument(
+        "--workers", type=int, default=cores(), help="processes; default: all cores"
+    )
     parser.add_argument(
         "--allow-partial", action="store_true", help="accept other image counts than expected"
     )

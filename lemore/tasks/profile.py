@@ -131,6 +131,7 @@ def describe(config: dict[str, Any]) -> dict[str, Any]:
         "model": config["model_name"],
         "label": config["model"]["label"],
         "encoder": config["model"]["encoder"],
+        "backbone": config["model"]["backbone"],
         "device": processor(),
         "torch": str(torch.__version__),
         "command": _stage.command(),
@@ -140,7 +141,9 @@ def describe(config: dict[str, Any]) -> dict[str, Any]:
 
 def processor() -> str:
     """Name of the CPU, as the system gives it."""
-    for text in Path("/proc/cpuinfo").read_text().split("\n") if Path("/proc/cpuinfo").exists() else ():
+    for text in (
+        Path("/proc/cpuinfo").read_text().split("\n") if Path("/proc/cpuinfo").exists() else ()
+    ):
         if text.startswith("model name"):
             return text.partition(":")[2].strip()
     return platform.processor() or platform.machine()
@@ -160,7 +163,10 @@ def _tracking_stage(config: dict[str, Any]) -> tracking.Stage:
 
 def cell_metrics(cell: dict[str, Any]) -> dict[str, float]:
     names = {"params": cell["params"], "MACs": cell["macs"], "fvcore_total": cell["fvcore_total"]}
-    names |= {"latency_ms_p50": cell["latency"]["p50_ms"], "latency_ms_p95": cell["latency"]["p95_ms"]}
+    names |= {
+        "latency_ms_p50": cell["latency"]["p50_ms"],
+        "latency_ms_p95": cell["latency"]["p95_ms"],
+    }
     return {f"{cell['dataset']}/{name}": value for name, value in names.items()}
 
 

@@ -88,6 +88,7 @@ def _task(
     stop_file: Path,
 ) -> dict[str, Any]:
     import ray
+    from ray.exceptions import RayTaskError
 
     remote = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=2)(_call)
     reference = remote.remote(function, payload)
@@ -96,7 +97,7 @@ def _task(
             stop_file.touch()
     try:
         return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
+    except RayTaskError as error:
         raise error.cause from None
 
 
@@ -183,14 +184,14 @@ def start_local(cpus: int) -> str:
     """A cluster that lives as long as this process; returns its address."""
     import ray
 
-    context = ray.init(
+    ray.init(
         address="local",
         num_cpus=cpus,
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
         logging_level=logging.WARNING,
     )
-    return context.address_info["address"]
+    return ray.get_runtime_context().gcs_address
 
 
 def cores() -> int:
@@ -247,7 +248,9 @@ def _wait_for(info: Path, head: subprocess.Popen, output: Path) -> str:
         if head.poll() is not None:
             break
         time.sleep(0.1)
-    raise RuntimeError(f"the local Ray cluster did not start; its log ends:\n{output.read_text()[-2000:]}")
+    raise RuntimeError(
+        f"the local Ray cluster did not start; its log ends:\n{output.read_text()[-2000:]}"
+    )
 
 
 def _identity(info: Path) -> tuple[int, str]:

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from lemore.progress import Meter
 from lemore.training.checkpoint import Checkpoints
@@ -82,7 +81,9 @@ def train(job: Job) -> int:
     return start
 
 
-def step(job: Job, model: nn.Module, batch: dict[str, Tensor], iteration: int, rate: float) -> Tensor:
+def step(
+    job: Job, model: nn.Module, batch: dict[str, Tensor], iteration: int, rate: float
+) -> Tensor:
     """One optimiser step; returns the loss, detached."""
     torch.manual_seed((job.seed * 1_000_003 + iteration) * 1_009 + job.rank)
     set_learning_rate(job.optimizer, rate)

@@ -92,7 +92,8 @@ def describe(groups: list[dict]) -> str:
     """One line a group, for the log: what is really decayed and sped up."""
     return "\n".join(
         f"parameter group: {len(g['names'])} tensors, lr x{g['lr_mult']:g}, "
-        f"weight decay {g['weight_decay']:g}" + (f": {', '.join(g['names'])}" if len(g["names"]) <= 8 else "")
+        f"weight decay {g['weight_decay']:g}"
+        + (f": {', '.join(g['names'])}" if len(g["names"]) <= 8 else "")
         for g in groups
     )
 

@@ -122,7 +122,9 @@ def load_recipe(
     values = merge(values, changes)
     for key in values:
         if key not in ("train", "test"):
-            raise ValueError(f"{path}: unknown key '{key}'{did_you_mean(key, ['train', 'test', 'overrides'])}")
+            raise ValueError(
+                f"{path}: unknown key '{key}'{did_you_mean(key, ['train', 'test', 'overrides'])}"
+            )
     source = f"{path} (with common.yaml)"
     train = build(Train, values.get("train", {}), source, "train.")
     return train, build(Test, values.get("test", {}), source, "test.")

@@ -22,8 +22,8 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
-from mlflow import MlflowClient  # noqa: E402
-from mlflow.entities import (  # noqa: E402
+from mlflow import MlflowClient
+from mlflow.entities import (
     Dataset,
     DatasetInput,
     Metric,
@@ -31,10 +31,10 @@ from mlflow.entities import (  # noqa: E402
     Run,
     RunTag,
 )
-from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.exceptions import MlflowException
 
-from lemore.training.process import alive, start_time  # noqa: E402
-from lemore.training.spool import Spool  # noqa: E402
+from lemore.training.process import alive, start_time
+from lemore.training.spool import Spool
 
 log = logging.getLogger(__name__)
 SECONDS_BETWEEN_BATCHES = 2.0
@@ -177,14 +177,20 @@ def _continued(client: MlflowClient, experiment: str, stage: Stage) -> Run | Non
 
 def _created(client: MlflowClient, experiment: str, stage: Stage) -> Run:
     tags = {f"lemore.{k}": v for k, v in stage.identity.items()}
-    tags |= {"lemore.key": stage.key, "superseded": "no", "mlflow.note.content": _note(stage, client)}
+    tags |= {
+        "lemore.key": stage.key,
+        "superseded": "no",
+        "mlflow.note.content": _note(stage, client),
+    }
     tags |= {f"{name}_run_id": run_id for name, run_id in stage.parents.items() if run_id}
     tags |= {"mlflow.source.git.commit": stage.code} if stage.code else {}
     run = client.create_run(experiment, run_name=stage.name, tags=tags)
     params = [Param(k, str(v)[:6000]) for k, v in flatten(stage.params).items()]
     client.log_batch(run.info.run_id, params=params, tags=_owner_tags())
     inputs = [
-        DatasetInput(Dataset(name, digest[:36], "local", f'{{"uri": "{name}"}}'), [_context(context)])
+        DatasetInput(
+            Dataset(name, digest[:36], "local", f'{{"uri": "{name}"}}'), [_context(context)]
+        )
         for name, digest, context in stage.datasets
     ]
     if inputs:
@@ -284,11 +290,11 @@ def metric_name(name: str) -> str:
 def log_model(run_id: str, model: Any, example: Any) -> None:
     """Logs a torch model to a finished training's run in the pt2 format (no pickle)."""
     import mlflow
-    import mlflow.pytorch
+    from mlflow.pytorch import log_model as log_torch
 
     mlflow.set_tracking_uri(store_uri())
     with mlflow.start_run(run_id=run_id):
-        mlflow.pytorch.log_model(
+        log_torch(
             model,
             name="model",
             input_example=example.numpy(),

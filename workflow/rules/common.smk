@@ -10,7 +10,9 @@ from lemore.training.process import OWNER, own_id
 # Jobs find `lemore` beside this Python, know whose pipeline they belong to, and share one store.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ.setdefault(OWNER, own_id())
-os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').absolute()}")
+os.environ.setdefault(
+    "MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').absolute()}"
+)
 if not os.environ.get("RAY_ADDRESS"):
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_AUTH_TOKEN", os.urandom(16).hex())

@@ -37,11 +37,11 @@ rule fetch:
         "logs/fetch/{dataset}.log",
     benchmark:
         "benchmarks/fetch/{dataset}.tsv"
+    conda:
+        "../envs/lemore.yaml"
     params:
         mirror=mirror_option,
         archives=ARCHIVES,
-    conda:
-        "../envs/lemore.yaml"
     shell:
         "lemore fetch --dataset-config {input.config} --archives-dir {params.archives} {params.mirror}"
         " --output {output} > {log} 2>&1"

@@ -1,6 +1,8 @@
 rule evaluate:
     input:
-        config=lambda wildcards: experiment.evaluate_slice(wildcards.dataset, wildcards.model),
+        config=lambda wildcards: experiment.evaluate_slice(
+            wildcards.dataset, wildcards.model
+        ),
         data=f"{DATA}/{{dataset}}/digest.json",
         trained=f"{RESULTS}/finetune/{{dataset}}/{{model}}/{{seed}}/run.json",
         weights=ancient(f"{RESULTS}/finetune/{{dataset}}/{{model}}/{{seed}}/weights.pt"),
@@ -11,11 +13,11 @@ rule evaluate:
         f"logs/{experiment.config.run}/evaluate/{{dataset}}/{{model}}/{{seed}}.log",
     benchmark:
         f"benchmarks/{experiment.config.run}/evaluate/{{dataset}}/{{model}}/{{seed}}.tsv"
-    params:
-        data=DATA,
-    threads: 1
     conda:
         "../envs/lemore.yaml"
+    threads: 1
+    params:
+        data=DATA,
     shell:
         "lemore evaluate --checkpoint {input.weights} --dataset {wildcards.dataset}"
         " --data-dir {params.data} --config {input.config} --threads {threads} --json {output}"
@@ -33,8 +35,8 @@ rule profile:
         f"logs/{experiment.config.run}/profile/{{model}}.log",
     benchmark:
         f"benchmarks/{experiment.config.run}/profile/{{model}}.tsv"
-    threads: os.cpu_count()
     conda:
         "../envs/lemore.yaml"
+    threads: os.cpu_count()
     shell:
         "lemore profile --config {input.config} --json {output} > {log} 2>&1"

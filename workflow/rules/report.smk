@@ -16,12 +16,12 @@ rule table:
         f"logs/{experiment.config.run}/table/{{table}}.log",
     benchmark:
         f"benchmarks/{experiment.config.run}/table/{{table}}.tsv"
+    conda:
+        "../envs/lemore.yaml"
     params:
         run=experiment.config.run,
         prefix=lambda wildcards: f"{RESULTS}/tables/{wildcards.table}",
         title=lambda wildcards: experiment.title(wildcards.table),
-    conda:
-        "../envs/lemore.yaml"
     shell:
         "lemore table {wildcards.table} --run {params.run} --dataset-title '{params.title}'"
         " --evaluations {input.evaluations} --profiles {input.profiles}"
@@ -32,16 +32,23 @@ def figure_input(wildcards):
     """What a figure is made from: a table, or a dataset's evaluations."""
     dataset = wildcards.dataset
     if wildcards.kind == "cost":
-        return {"table": f"{RESULTS}/tables/{dataset}.csv"}
+        return {
+            "table": f"{RESULTS}/tables/{dataset}.csv",
+            "evaluations": evaluations(dataset),
+            "paper": "lemore/reporting/paper.csv",
+        }
     if wildcards.kind == "classes":
         return {"evaluations": evaluations(dataset)}
     models = experiment.config.comparisons[dataset].models
-    return {"evaluations": evaluations(dataset, models), "data": f"{DATA}/{dataset}/digest.json"}
+    return {
+        "evaluations": evaluations(dataset, models),
+        "data": f"{DATA}/{dataset}/digest.json",
+    }
 
 
 def figure_options(wildcards, input):
     if wildcards.kind == "cost":
-        return f"--tables {input.table}"
+        return f"--tables {input.table} --evaluations {input.evaluations}"
     if wildcards.kind == "classes":
         return f"--evaluations {input.evaluations}"
     dataset = wildcards.dataset
@@ -68,11 +75,11 @@ rule figure:
         f"logs/{experiment.config.run}/figure/{{kind}}_{{dataset}}.log",
     benchmark:
         f"benchmarks/{experiment.config.run}/figure/{{kind}}_{{dataset}}.tsv"
+    conda:
+        "../envs/lemore.yaml"
     params:
         options=figure_options,
         prefix=lambda wildcards: f"{RESULTS}/figures/{wildcards.kind}_{wildcards.dataset}",
-    conda:
-        "../envs/lemore.yaml"
     shell:
         "lemore figure {wildcards.kind} {params.options} --output {params.prefix} > {log} 2>&1"
 
@@ -84,6 +91,8 @@ rule report:
         evaluations=evaluations(),
         profiles=profiles(),
         pretrainings=pretrainings(),
+        template="lemore/reporting/report.html.j2",
+        paper="lemore/reporting/paper.csv",
         code=experiment.code("report"),
     output:
         f"{RESULTS}/report.html",
@@ -91,12 +100,15 @@ rule report:
         f"logs/{experiment.config.run}/report.log",
     benchmark:
         f"benchmarks/{experiment.config.run}/report.tsv"
-    params:
-        run=experiment.config.run,
     conda:
         "../envs/lemore.yaml"
+    params:
+        run=experiment.config.run,
+        titles=lambda wildcards: [
+            f"'{d}={experiment.title(d)}'" for d in experiment.config.trainings
+        ],
     shell:
-        "lemore report --run {params.run} --tables {input.tables} --figures {input.figures}"
+        "lemore report --run {params.run} --dataset-titles {params.titles} --tables {input.tables} --figures {input.figures}"
         " --evaluations {input.evaluations} --profiles {input.profiles}"
         " --pretrainings {input.pretrainings} --output {output} > {log} 2>&1"
 
@@ -114,10 +126,10 @@ rule summary:
         f"logs/{experiment.config.run}/summary.log",
     benchmark:
         f"benchmarks/{experiment.config.run}/summary.tsv"
-    params:
-        run=experiment.config.run,
     conda:
         "../envs/lemore.yaml"
+    params:
+        run=experiment.config.run,
     shell:
         "lemore summary --run {params.run} --evaluations {input.evaluations}"
         " --artifacts {input.report} {input.tables} {input.figures} --json {output} > {log} 2>&1"

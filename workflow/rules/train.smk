@@ -8,7 +8,11 @@ def pretraining_of(wildcards):
 
 def weights_of_pretraining(wildcards):
     """Must exist; that it is the right file, run.json and its checksum say."""
-    return [ancient(str(Path(p).with_name("weights.pt"))) for p in [pretraining_of(wildcards)] if p]
+    return [
+        ancient(str(Path(p).with_name("weights.pt")))
+        for p in [pretraining_of(wildcards)]
+        if p
+    ]
 
 
 def pretrained_option(wildcards, input):
@@ -31,16 +35,16 @@ rule pretrain:
         f"logs/{experiment.config.run}/pretrain/{{backbone}}.log",
     benchmark:
         f"benchmarks/{experiment.config.run}/pretrain/{{backbone}}.tsv"
-    params:
-        model=log_model_option,
+    conda:
+        "../envs/lemore.yaml"
     threads: lambda wildcards: experiment.pretrain_threads(wildcards.backbone)
     resources:
         ray=experiment.config.ray.mode,
         workers=experiment.config.ray.workers,
         gpus=str(experiment.config.ray.gpus),
         checkpoints=lambda wildcards: f"{RESULTS}/checkpoints/pretrain/{wildcards.backbone}",
-    conda:
-        "../envs/lemore.yaml"
+    params:
+        model=log_model_option,
     shell:
         "lemore pretrain --config {input.config} --data $(dirname {input.data})"
         " --output $(dirname {output[0]}) --checkpoints {resources.checkpoints} {params.model}"
@@ -50,7 +54,9 @@ rule pretrain:
 
 rule finetune:
     input:
-        config=lambda wildcards: experiment.finetune_slice(wildcards.dataset, wildcards.model),
+        config=lambda wildcards: experiment.finetune_slice(
+            wildcards.dataset, wildcards.model
+        ),
         data=f"{DATA}/{{dataset}}/digest.json",
         pretrained=pretraining_of,
         weights=weights_of_pretraining,
@@ -62,17 +68,17 @@ rule finetune:
         f"logs/{experiment.config.run}/finetune/{{dataset}}/{{model}}/{{seed}}.log",
     benchmark:
         f"benchmarks/{experiment.config.run}/finetune/{{dataset}}/{{model}}/{{seed}}.tsv"
-    params:
-        pretrained=pretrained_option,
-        model=log_model_option,
+    conda:
+        "../envs/lemore.yaml"
     threads: threads_of
     resources:
         ray=experiment.config.ray.mode,
         workers=experiment.config.ray.workers,
         gpus=str(experiment.config.ray.gpus),
         checkpoints=lambda w: f"{RESULTS}/checkpoints/finetune/{w.dataset}/{w.model}/{w.seed}",
-    conda:
-        "../envs/lemore.yaml"
+    params:
+        pretrained=pretrained_option,
+        model=log_model_option,
     shell:
         "lemore finetune --config {input.config} --data $(dirname {input.data})"
         " --seed {wildcards.seed} {params.pretrained} --output $(dirname {output[0]})"
