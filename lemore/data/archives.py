@@ -164,7 +164,9 @@ def _packed_tar_members(path: Path) -> Iterator[Member]:
             _tar_member(path, entry, 0, seen)
             total += entry.size
             if total > MAX_UNPACKED:
-                raise ValueError(f"{path}: more than {MAX_UNPACKED} bytes packed; unpack it by hand")
+                raise ValueError(
+                    f"{path}: more than {MAX_UNPACKED} bytes packed; unpack it by hand"
+                )
             stream = tar.extractfile(entry)
             assert stream is not None
             yield Member(entry.name, str(path), "bytes", entry.size, data=stream.read())

@@ -38,7 +38,8 @@ class FetchError(OSError):
 
     def __init__(self, kind: Kind, message: str, wait: float = 0):
         super().__init__(message)
-        self.kind, self.wait = kind, wait
+        self.kind: Kind = kind
+        self.wait = wait
 
 
 def download(url: str, archive: Archive, target: Path, pause: float = 2.0) -> str:
@@ -168,7 +169,9 @@ def _open(url: str, start: int, validator: str | None) -> Any:
         if error.code in (408, 429, 500, 502, 503, 504):
             after = error.headers.get("Retry-After", "")
             wait = float(after) if after.isdigit() else 0.0
-            raise FetchError("busy", f"{url}: server says {error.code} {error.reason}", wait) from None
+            raise FetchError(
+                "busy", f"{url}: server says {error.code} {error.reason}", wait
+            ) from None
         raise FetchError("missing", f"{url}: server says {error.code} {error.reason}") from None
     except urllib.error.URLError as error:
         raise FetchError("unreachable", f"{url}: {error.reason}") from None

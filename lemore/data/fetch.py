@@ -34,14 +34,25 @@ def fetch(
     if not all(_placed(archive, folder) for archive in config.archives):
         log.warning("%s, licence: %s", config.title, config.licence)
     records = [_obtain(archive, name, config, folder, mirrors) for archive in config.archives]
-    for archive, record in zip(config.archives, records, strict=True):
-        seen = known.get(record["file"])
-        if archive.checksum is None and seen not in (None, record["sha256"]):
+    for archive, entry in zip(config.archives, records, strict=True):
+        seen = known.get(entry["file"])
+        if archive.checksum is None and seen not in (None, entry["sha256"]):
             raise ValueError(
-                f"{record['path']}: sha256 {record['sha256']} differs from {seen}, first seen in "
+                f"{entry['path']}: sha256 {entry['sha256']} differs from {seen}, first seen in "
                 f"{previous}; remove that file if the change is meant"
             )
-    lines = "".join(f"{record['file']} {record['sha256']}\n" for record in records)
+    return summary(name, records)
+
+
+def record(path: Path, sha256: str) -> dict[str, Any]:
+    """How an archive is written down."""
+    size = path.stat().st_size
+    return {"file": path.name, "path": str(path), "bytes": size, "sha256": sha256}
+
+
+def summary(name: str, records: list[dict[str, Any]]) -> dict[str, Any]:
+    """The archives of a dataset with one hash over names and hashes."""
+    lines = "".join(f"{entry['file']} {entry['sha256']}\n" for entry in records)
     sha256 = hashlib.sha256(lines.encode()).hexdigest()
     return {"dataset": name, "archives": records, "sha256": sha256}
 
@@ -85,7 +96,7 @@ def _checked_in_place(path: Path, archive: Archive) -> dict[str, Any]:
         sha256 = check(path, published, str(path))
     except FetchError as error:
         raise ValueError(f"{error}; remove this file and get it again") from None
-    return _record(path, sha256)
+    return record(path, sha256)
 
 
 def _download_from_any(
@@ -95,7 +106,7 @@ def _download_from_any(
     failures: list[FetchError] = []
     for url in candidates(archive, name, mirrors):
         try:
-            return _record(target, download(url, archive, target))
+            return record(target, download(url, archive, target))
         except FetchError as error:
             if error.kind == "disk full":
                 raise
@@ -120,11 +131,6 @@ def candidates(archive: Archive, name: str, mirrors: list[str]) -> Iterator[str]
             if path.is_file():
                 yield path.resolve().as_uri()
     yield from archive.urls
-
-
-def _record(path: Path, sha256: str) -> dict[str, Any]:
-    size = path.stat().st_size
-    return {"file": path.name, "path": str(path), "bytes": size, "sha256": sha256}
 
 
 def _known_hashes(previous: Path) -> dict[str, str]:

@@ -40,12 +40,8 @@ class LabelTable:
 @functools.cache
 def load(name: str) -> LabelTable:
     """The table lemore/data/labels/<name>.csv; ValueError if there is none or it has a gap."""
-    path = FOLDER / f"{name}.csv"
-    if not path.is_file():
-        known = [p.stem for p in FOLDER.glob("*.csv")]
-        raise ValueError(f"no label table '{name}'{did_you_mean(name, known)}")
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
+    path = _path(name)
+    rows = _rows(path)
     classes = {int(row["train_id"]): row for row in rows if int(row["train_id"]) != IGNORE}
     if sorted(classes) != list(range(len(classes))):
         raise ValueError(f"{path}: train_id must run 0..K-1 without gaps")
@@ -56,3 +52,21 @@ def load(name: str) -> LabelTable:
         names=tuple(row["name"] for row in ordered),
         colors=tuple((int(row["r"]), int(row["g"]), int(row["b"])) for row in ordered),
     )
+
+
+def raw_ids_by_name(name: str) -> dict[str, int]:
+    """Raw value of every row of a table, ignored ones too."""
+    return {row["name"]: int(row["id"]) for row in _rows(_path(name))}
+
+
+def _path(name: str) -> Path:
+    path = FOLDER / f"{name}.csv"
+    if not path.is_file():
+        known = [p.stem for p in FOLDER.glob("*.csv")]
+        raise ValueError(f"no label table '{name}'{did_you_mean(name, known)}")
+    return path
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))

@@ -17,7 +17,9 @@ def locked(path: Path, wait: bool) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             file.seek(0)
-            raise OSError(f"{path}: process {file.read() or '?'} is writing it; wait or end it") from None
+            raise OSError(
+                f"{path}: process {file.read() or '?'} is writing it; wait or end it"
+            ) from None
         file.seek(0)
         file.truncate()
         file.write(str(os.getpid()))

@@ -51,7 +51,7 @@ class Job:
 
 
 def find_reader(name: str) -> ModuleType:
-    """Module lemore.data.datasets.<name>: `samples(source, split)`, `read_label(label, size)` ..."""
+    """Module lemore.data.datasets.<name>: `samples(source, split)`, `read_label`, `annotation`."""
     return importlib.import_module(f"lemore.data.datasets.{name}")
 
 

@@ -65,7 +65,9 @@ def open_source(fetched: Path) -> tuple[Source, dict[str, Any]]:
     paths = tuple(_existing(Path(entry["path"]), fetched) for entry in record["archives"])
     for path, entry in zip(paths, record["archives"], strict=True):
         if path.stat().st_size != entry["bytes"]:
-            raise ValueError(f"{path}: {path.stat().st_size} bytes, {fetched} says {entry['bytes']}")
+            raise ValueError(
+                f"{path}: {path.stat().st_size} bytes, {fetched} says {entry['bytes']}"
+            )
     return Source(paths), record
 
 

@@ -1,9 +1,9 @@
 """A prepared dataset: encoded photos and label images in two packs per split, read in place.
 
-    <split>.images   the photos' own bytes, one after the other
-    <split>.labels   single-channel PNGs of train ids (segmentation only)
-    <split>.npz      names, offsets, sizes; for classification the labels
-    digest.json      what it is: dataset, task, classes, sha256 of the content
+<split>.images   the photos' own bytes, one after the other
+<split>.labels   single-channel PNGs of train ids (segmentation only)
+<split>.npz      names, offsets, sizes; for classification the labels
+digest.json      what it is: dataset, task, classes, sha256 of the content
 """
 
 import os
@@ -30,7 +30,9 @@ class Store:
         self.num_classes: int = digest["num_classes"]
         self.classes: list[str] = digest["classes"]
         with np.load(self.folder / f"{split}.npz", allow_pickle=False) as index:
-            self.names = index["names"].tobytes().decode().split("\n") if len(index["sizes"]) else []
+            self.names = (
+                index["names"].tobytes().decode().split("\n") if len(index["sizes"]) else []
+            )
             self.sizes: np.ndarray = index["sizes"]
             self._images: np.ndarray = index["images"]
             self._labels: np.ndarray = index["labels"]

@@ -26,8 +26,9 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
     recipe = build(Train, config["train"], "config", "train.")
     device = _worker.set_up(payload, recipe.threads)
     model = make_model(config, recipe)
-    load_initial(model, payload["init"])
-    model.to(device=device, memory_format=_worker.memory_format(recipe.channels_last))
+    load_initial(model, payload["init"], payload["init_sha256"])
+    model.to(device)
+    model.to(memory_format=_worker.memory_format(recipe.channels_last))
     fast: Any = model.decode_head.head_parameters
     groups = optim.parameter_groups(
         model,
@@ -63,14 +64,19 @@ def make_model(config: dict[str, Any], recipe: Train) -> Segmentor:
     )
 
 
-def load_initial(model: Segmentor, init: str) -> None:
-    """Loads the backbone's weights from `none` or `file:<weights.pt>`."""
+def load_initial(model: Segmentor, init: str, digest: str) -> None:
+    """Loads the backbone's weights from `none` or `file:<weights.pt>`.
+
+    ValueError if a `digest` is given and the file holds other weights.
+    """
     if init == "none":
         return
     kind, _, path = init.partition(":")
     if kind != "file":
         raise ValueError(f"init is '{init}': this backbone has no torchvision weights")
     state = checkpoint.load(Path(path))["state_dict"]
+    if digest and checkpoint.tensor_digest(state) != digest:
+        raise ValueError(f"{path}: not the weights that run.json beside it records; pretrain again")
     prefix = "backbone."
     backbone = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     if not backbone:

@@ -31,7 +31,8 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
         input_size=recipe.crop_size,
         drop_path=recipe.drop_path,
     )
-    model.to(device=device, memory_format=_worker.memory_format(recipe.channels_last))
+    model.to(device)
+    model.to(memory_format=_worker.memory_format(recipe.channels_last))
     groups = optim.parameter_groups(
         model,
         head_parameters=(),

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from lemore.config import read_yaml
 from lemore.files import read_json, write_json
 from lemore.training import tracking
 from lemore.training.distributed import Resources, execute
-from lemore.training.process import Stopped, leave_with_owner, stop_on_signals
+from lemore.training.process import Stopped, StopSignals, leave_with_owner
 from lemore.training.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def run_training(training: Training) -> int:
     folder = args.checkpoints / key[:16]
     folder.mkdir(parents=True, exist_ok=True)
     stop_file = folder / "stop"
-    stop = stop_on_signals()
+    stop = StopSignals()
     leave_with_owner()
     with exclusive(folder):
         stop_file.unlink(missing_ok=True)
@@ -91,7 +91,7 @@ def run_training(training: Training) -> int:
 
 
 def _execute(
-    training: Training, folder: Path, stop: Callable[[], int], stop_file: Path, run_id: str
+    training: Training, folder: Path, stop: StopSignals, stop_file: Path, run_id: str
 ) -> dict[str, Any]:
     args = training.args
     resources = Resources(args.ray, args.workers, training.threads, args.gpus)

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
             iterations=train_recipe.iterations,
             parents=parents,
             inputs=inputs,
-            payload={"init": init},
+            payload={"init": init, "init_sha256": inputs.get("init", "")},
         )
     )
 

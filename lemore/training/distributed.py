@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lemore.files import read_json, write_json
-from lemore.training.process import OWNER, alive, own_id, owner
+from lemore.training.process import OWNER, StopSignals, alive, own_id, owner
 
 log = logging.getLogger(__name__)
 OBJECT_STORE_BYTES = 100_000_000  # data never goes through it
@@ -51,7 +51,7 @@ def execute(
     function: str,
     payload: dict[str, Any],
     resources: Resources,
-    stop: Callable[[], int],
+    stop: StopSignals,
     stop_file: Path,
 ) -> dict[str, Any]:
     """Calls `function` ("module:name") with `payload` where `resources` say; returns its result.
@@ -65,6 +65,7 @@ def execute(
         return resolve(function)(payload)
     os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
     connect(resources)
+    stop.install()
     if resources.workers > 1:
         return _torch_trainer(function, payload, resources, stop, stop_file)
     return _task(function, payload, resources, stop, stop_file)
@@ -84,7 +85,7 @@ def _task(
     function: str,
     payload: dict[str, Any],
     resources: Resources,
-    stop: Callable[[], int],
+    stop: StopSignals,
     stop_file: Path,
 ) -> dict[str, Any]:
     import ray
@@ -105,7 +106,7 @@ def _torch_trainer(
     function: str,
     payload: dict[str, Any],
     resources: Resources,
-    stop: Callable[[], int],
+    stop: StopSignals,
     stop_file: Path,
 ) -> dict[str, Any]:
     """Several workers. Our own checkpoints resume, so every attempt has a name of its own."""

@@ -4,7 +4,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +57,25 @@ def leave_with_owner() -> None:
     threading.Thread(target=watch, daemon=True, name="owner-watch").start()
 
 
-def stop_on_signals() -> Callable[[], int]:
-    """Makes SIGTERM and SIGINT (first one) a request to stop; returns the signal seen, or 0."""
-    seen = [0]
+class StopSignals:
+    """Makes the first SIGTERM or SIGINT a request to stop; a second one interrupts at once.
 
-    def handler(number: int, _frame: Any) -> None:
-        if seen[0]:
-            signal.default_int_handler(number, _frame)
-        seen[0] = number
+    Calling it gives the number of the signal seen, or 0. `install` must be called again after
+    ray.init, which puts handlers of its own in place.
+    """
 
-    signal.signal(signal.SIGTERM, handler)
-    signal.signal(signal.SIGINT, handler)
-    return lambda: seen[0]
+    def __init__(self) -> None:
+        self.seen = 0
+        self.install()
+
+    def install(self) -> None:
+        signal.signal(signal.SIGTERM, self._handle)
+        signal.signal(signal.SIGINT, self._handle)
+
+    def _handle(self, number: int, frame: Any) -> None:
+        if self.seen:
+            signal.default_int_handler(number, frame)
+        self.seen = number
+
+    def __call__(self) -> int:
+        return self.seen

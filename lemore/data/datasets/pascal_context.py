@@ -92,7 +92,9 @@ def _json_annotations(document: Member, split: str) -> dict[str, list[tuple[int,
         for entry in content["annos_segmentation"]:
             by_image[entry["image_id"]].append((entry["category_id"], entry["segmentation"]))
         images = [entry for entry in content["images"] if entry["phase"] == split]
-        return {entry["file_name"].rsplit(".", 1)[0]: by_image[entry["image_id"]] for entry in images}
+        return {
+            entry["file_name"].rsplit(".", 1)[0]: by_image[entry["image_id"]] for entry in images
+        }
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{document.place}: not the merged annotation file ({error!r})") from None
 

@@ -1,65 +1,17 @@
 """A picture and its label map, drawn together: polygons in space, seen by a camera, with shading.
 
-World coordinates are metres: x to the right, y up, z away from the camera, ground at y = 0.
 Everything is drawn larger than the final picture and reduced at the end, the picture with
 antialiasing, the labels by their nearest pixel.
 """
 
-from dataclasses import dataclass, field
-
 import cv2
 import numpy as np
 
+from lemore.data.drawing.space import NEAR, Camera, Color, Face, Light, clip_near, scaled
 from lemore.data.drawing.textures import clouds, noise
 from lemore.data.drawing.vocabulary import WORDS
 
-Color = tuple[float, float, float]
-NEAR = 0.4  # metres; nothing closer is drawn
 INDEX = {word: i for i, word in enumerate(WORDS)}
-
-
-@dataclass(frozen=True)
-class Camera:
-    """`focal`, `center` (x) and `horizon` (y) in drawn pixels, `height` above ground in metres."""
-
-    focal: float
-    center: float
-    horizon: float
-    height: float
-
-    def project(self, points: np.ndarray) -> np.ndarray:
-        """N x 3 metres -> N x 2 pixels; points nearer than NEAR are pushed to it."""
-        z = np.maximum(points[:, 2], NEAR)
-        pixels = np.empty((len(points), 2))
-        pixels[:, 0] = self.center + self.focal * points[:, 0] / z
-        pixels[:, 1] = self.horizon - self.focal * (points[:, 1] - self.height) / z
-        return pixels
-
-
-@dataclass(frozen=True)
-class Light:
-    """Where light comes from (unit vector towards it), how much is left in its shade, its tint."""
-
-    direction: np.ndarray
-    ambient: float
-    tint: Color = (1.0, 1.0, 1.0)
-
-
-@dataclass
-class Face:
-    """A flat polygon: N x 3 `points`, outward `normal`, `color`, and what it shows.
-
-    `decals` lie on it and are drawn with it; `texture` (h x w x 3) fills a quadrilateral given as
-    top left, top right, bottom right, bottom left.
-    """
-
-    points: np.ndarray
-    normal: np.ndarray
-    color: Color
-    word: str
-    decals: list[tuple[np.ndarray, Color, str]] = field(default_factory=list)
-    texture: np.ndarray | None = None
-    grain: float = 0.05
 
 
 class Canvas:
@@ -121,9 +73,15 @@ class Canvas:
             self.polygon(self.camera.project(visible), color, word, grain)
 
     def textured(
-        self, quad: np.ndarray, texture: np.ndarray, word: str, grain: float, depth: float | None
+        self,
+        quad: np.ndarray,
+        texture: np.ndarray,
+        word: str,
+        grain: float,
+        depth: float | None,
+        gain: Color = (1.0, 1.0, 1.0),
     ) -> None:
-        """Maps an h x w x 3 texture onto a 4 x 3 quadrilateral in space."""
+        """Maps an h x w x 3 texture, times `gain`, onto a 4 x 3 quadrilateral in space."""
         corners = self.camera.project(quad).astype(np.float32)
         low = np.maximum(np.floor(corners.min(0)), 0).astype(int)
         high = np.minimum(np.ceil(corners.max(0)) + 1, [self.width, self.height]).astype(int)
@@ -133,15 +91,19 @@ class Canvas:
         shift = corners - low.astype(np.float32)
         mask = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
         cv2.fillPoly(mask, [np.round(np.clip(shift, -20000, 20000)).astype(np.int32)], (1,))
-        texture = _reduced(texture, mask)
+        texture = _reduced(texture, mask) * np.array(gain, np.float32)
         rows, columns = texture.shape[:2]
         source = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]], np.float32)
         matrix = cv2.getPerspectiveTransform(source, shift)
         warped = cv2.warpPerspective(
-            texture, matrix, mask.shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            texture,
+            matrix,
+            mask.shape[::-1],
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
         )
         inside = mask.astype(bool)
-        self.image[area][inside] = warped[inside]
+        cv2.copyTo(warped, mask, self.image[area])
         self.label[area][inside] = INDEX[word]
         self.grain[area][inside] = grain
         if depth is not None:
@@ -167,7 +129,8 @@ class Canvas:
         self, face: Face, points: np.ndarray, shade: float, decals: list, depth: float
     ) -> None:
         if face.texture is not None:
-            self.textured(points, face.texture * np.float32(shade), face.word, face.grain, depth)
+            gain = scaled(face.tint, shade)
+            self.textured(points, face.texture, face.word, face.grain, depth, gain)
         else:
             self._flat(points, face.color, face.word, face.grain, shade, depth)
         for shape, color, word in decals:
@@ -234,25 +197,6 @@ class Canvas:
         middle = self.scale // 2
         label = np.ascontiguousarray(self.label[middle :: self.scale, middle :: self.scale])
         return np.clip(np.round(image), 0, 255).astype(np.uint8), label
-
-
-def clip_near(points: np.ndarray) -> np.ndarray:
-    """The part of an N x 3 polygon with z >= NEAR."""
-    inside = points[:, 2] >= NEAR
-    if inside.all():
-        return points
-    kept = []
-    for i in range(len(points)):
-        here, there = points[i - 1], points[i]
-        if inside[i - 1] != inside[i]:
-            kept.append(here + (there - here) * (NEAR - here[2]) / (there[2] - here[2]))
-        if inside[i]:
-            kept.append(there)
-    return np.array(kept).reshape(-1, 3)
-
-
-def scaled(color: Color, factor: float) -> Color:
-    return (color[0] * factor, color[1] * factor, color[2] * factor)
 
 
 def vignette(size: tuple[int, int], strength: float) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lemore.data.drawing.canvas import Color, Face
+from lemore.data.drawing.space import Color, Face
 
 
 def quad(*corners: tuple[float, float, float]) -> np.ndarray:
@@ -52,7 +52,9 @@ def extruded(
 def disc(x: float, y: float, z: float, radius: float, corners: int = 16) -> np.ndarray:
     """A circle in the plane of constant x, as corners x 3."""
     angles = np.linspace(0, 2 * np.pi, corners, endpoint=False)
-    return np.stack([np.full(corners, x), y + radius * np.sin(angles), z + radius * np.cos(angles)], 1)
+    return np.stack(
+        [np.full(corners, x), y + radius * np.sin(angles), z + radius * np.cos(angles)], 1
+    )
 
 
 def wheels(half: float, places: list[float], radius: float, word: str) -> list[list[tuple]]:

@@ -10,7 +10,7 @@ Color = tuple[float, float, float]
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, int], sizes: tuple[int, ...]) -> np.ndarray:
-    """Smooth noise about 0 with spots of the given sizes in pixels, h x w float32, std about 0.6."""
+    """Smooth noise about 0 with spots of the given sizes in pixels, h x w float32."""
     total = np.zeros(shape, np.float32)
     for size in sizes:
         coarse = (max(2, shape[1] // size + 1), max(2, shape[0] // size + 1))
@@ -113,14 +113,11 @@ def wallpaper(rng: np.random.Generator, shape: tuple[int, int], color: Color) ->
     return texture
 
 
-def facade(rng: np.random.Generator, shape: tuple[int, int], color: Color) -> np.ndarray:
-    """A house front of h x w pixels, 12 to the metre: one of a few dozen, in the given colour."""
+def facade(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """A pale house front, 12 pixels to the metre, at most h x w: to be tinted (160 = as given)."""
     master = _master_facade(int(rng.integers(FACADES)))
     rows, columns = min(shape[0], master.shape[0]), min(shape[1], master.shape[1])
-    texture = master[-rows:, :columns] * (np.array(color, np.float32) / 160)
-    texture[:5] = np.array(color, np.float32) * 0.62  # cornice
-    texture[5:8] *= 1.2
-    return texture
+    return master[-rows:, :columns]
 
 
 @functools.cache
@@ -136,7 +133,9 @@ def _master_facade(number: int) -> np.ndarray:
     glass: Color = pick(rng, [(60, 75, 95), (85, 105, 125), (45, 52, 60), (110, 130, 150)])
     frame: Color = pick(rng, [(235, 235, 228), (90, 70, 55), (200, 195, 180), (60, 60, 64)])
     for bottom in range(rows - storey - 8, storey // 2, -storey):
-        cv2.rectangle(texture, (0, bottom + 8), (columns, bottom + 9), tuple(0.8 * c for c in color), -1)
+        cv2.rectangle(
+            texture, (0, bottom + 8), (columns, bottom + 9), tuple(0.8 * c for c in color), -1
+        )
         for left in range((step - wide) // 2, columns - wide, step):
             _window(rng, texture, (left, bottom - high), (wide, high), glass, frame)
     _ground_floor(rng, texture, rows - storey + 4)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from lemore.data.drawing.canvas import Color, Face, scaled
 from lemore.data.drawing.solids import box, extruded, quad, wheels
+from lemore.data.drawing.space import Color, Face, scaled
 from lemore.data.drawing.textures import jitter, pick
 
 PAINTS: list[Color] = [
@@ -38,7 +38,9 @@ def car(rng: np.random.Generator, word: str = "car", sport: bool = False) -> lis
 
 def _side_windows(x: float, belt: float, roof: float, tail: float, word: str) -> list[tuple]:
     low, high = belt + 0.06, roof - 0.09
-    rear = quad((x, low, -1.75 + tail), (x, high, -1.38 + tail * 0.8), (x, high, -0.5), (x, low, -0.5))
+    rear = quad(
+        (x, low, -1.75 + tail), (x, high, -1.38 + tail * 0.8), (x, high, -0.5), (x, low, -0.5)
+    )
     front = quad((x, low, -0.42), (x, high, -0.42), (x, high, 0.2), (x, low, 0.86))
     return [(rear, GLASS, word), (front, GLASS, word)]
 
@@ -76,33 +78,84 @@ def _front(face: Face, belt: float, word: str) -> None:
     face.decals.append((grille, (28, 28, 30), word))
 
 
-def bus(rng: np.random.Generator, word: str = "bus", color: Color | None = None) -> list[Face]:
-    """A bus of 10 m, or a tram of 14 m when the word is train."""
+def bus(rng: np.random.Generator, color: Color | None = None) -> list[Face]:
+    """A bus of 10 m."""
     paint = color or jitter(rng, pick(rng, [(200, 40, 35), (240, 200, 60), (60, 110, 170)]), 0.15)
-    long, wide, high = (7.0 if word == "train" else 5.0), 1.25, 3.1
+    long, wide, high, word = 5.0, 1.25, 3.1, "bus"
     faces = box((-wide, 0.35, -long), (wide, high, long), paint, word)
     sides = wheels(wide, [-long * 0.62, long * 0.62], 0.48, word)
     for face, shapes, x in ((faces[2], sides[0], -wide - 0.01), (faces[3], sides[1], wide + 0.01)):
-        for z in np.arange(-long + 0.4, long - 1.2, 1.5):
-            pane = quad((x, 1.5, z), (x, 2.6, z), (x, 2.6, z + 1.25), (x, 1.5, z + 1.25))
-            face.decals.append((pane, GLASS, word))
-        band = quad((x, 1.1, -long), (x, 1.3, -long), (x, 1.3, long), (x, 1.1, long))
-        face.decals.append((band, scaled(paint, 0.6), word))
-        face.decals += shapes if word == "bus" else []
-    for face, z, lamp in ((faces[0], -long - 0.01, (200, 25, 20)), (faces[1], long + 0.01, (250, 245, 220))):
+        face.decals += _panes(x, (1.5, 2.6), (-long + 0.4, long - 1.2), word)
+        face.decals.append((_band(x, 1.1, 1.3, long), scaled(paint, 0.6), word))
+        face.decals += shapes
+    rear, front = (-long - 0.01, (200, 25, 20)), (long + 0.01, (250, 245, 220))
+    for face, (z, lamp) in ((faces[0], rear), (faces[1], front)):
         pane = quad((-1.1, 2.7, z), (1.1, 2.7, z), (1.1, 1.45, z), (-1.1, 1.45, z))
         sign = quad((-0.8, 3.0, z), (0.8, 3.0, z), (0.8, 2.78, z), (-0.8, 2.78, z))
         face.decals += [(pane, SKY_GLASS, word), (sign, (25, 25, 25), word)]
-        for x in (-0.95, 0.95):
-            shape = quad((x - 0.2, 0.95, z), (x + 0.2, 0.95, z), (x + 0.2, 0.7, z), (x - 0.2, 0.7, z))
-            face.decals.append((shape, lamp, word))
+        face.decals += _lamps(0.95, (0.7, 0.95), z, lamp, word)
     return faces
+
+
+def tram(rng: np.random.Generator) -> list[Face]:
+    """A tram of 16 m: pale, with a coloured belt and skirt, rounded ends, no wheels to be seen."""
+    belt = jitter(rng, pick(rng, [(40, 120, 90), (170, 40, 60), (50, 80, 150)]), 0.1)
+    pale, word = jitter(rng, (236, 230, 212), 0.05), "train"
+    points = [
+        (-7.6, 0.25),
+        (-8.0, 1.3),
+        (-7.7, 3.2),
+        (-7.2, 3.5),
+        (7.2, 3.5),
+        (7.7, 3.2),
+        (8.0, 1.3),
+    ]
+    strips = [belt, SKY_GLASS, pale, scaled(pale, 0.9), pale, SKY_GLASS, belt]
+    faces = extruded([*points, (7.6, 0.25)], 1.25, strips, pale, word)
+    for face, x in ((faces[-2], -1.26), (faces[-1], 1.26)):
+        face.decals.append((_band(x, 0.25, 1.1, 7.6), belt, word))
+        face.decals += _panes(x, (1.5, 2.8), (-7.0, 6.2), word)
+    for face, z in ((faces[0], -8.05), (faces[6], 8.05)):
+        face.decals += _lamps(0.8, (0.75, 1.0), z, (250, 240, 200), word)
+    return faces
+
+
+def _panes(
+    x: float, up: tuple[float, float], along: tuple[float, float], word: str
+) -> list[tuple[np.ndarray, Color, str]]:
+    low, high = up
+    starts = np.arange(along[0], along[1], 1.5)
+    return [
+        (quad((x, low, z), (x, high, z), (x, high, z + 1.25), (x, low, z + 1.25)), GLASS, word)
+        for z in starts
+    ]
+
+
+def _band(x: float, low: float, high: float, long: float) -> np.ndarray:
+    return quad((x, low, -long), (x, high, -long), (x, high, long), (x, low, long))
+
+
+def _lamps(
+    apart: float, up: tuple[float, float], z: float, color: Color, word: str
+) -> list[tuple[np.ndarray, Color, str]]:
+    """Two lamps on a front or rear, `apart` metres from the middle."""
+    low, high = up
+    return [
+        (
+            quad((x - 0.2, high, z), (x + 0.2, high, z), (x + 0.2, low, z), (x - 0.2, low, z)),
+            color,
+            word,
+        )
+        for x in (-apart, apart)
+    ]
 
 
 def truck(rng: np.random.Generator) -> list[Face]:
     """A cab in front of a box of another colour, 7 m."""
     cab = jitter(rng, pick(rng, PAINTS), 0.15)
-    load = jitter(rng, pick(rng, [(225, 225, 220), (180, 190, 200), (90, 120, 90), (200, 150, 90)]), 0.1)
+    load = jitter(
+        rng, pick(rng, [(225, 225, 220), (180, 190, 200), (90, 120, 90), (200, 150, 90)]), 0.1
+    )
     faces = box((-1.15, 0.8, -3.6), (1.15, 3.4, 1.6), load, "truck")
     front = box((-1.1, 0.45, 1.65), (1.1, 2.5, 3.4), cab, "truck")
     chassis = box((-1.0, 0.35, -3.5), (1.0, 0.8, 1.65), (40, 40, 42), "truck")
@@ -114,7 +167,5 @@ def truck(rng: np.random.Generator) -> list[Face]:
         face.decals.append((pane, GLASS, "truck"))
     shield = quad((-0.95, 2.3, 3.41), (0.95, 2.3, 3.41), (0.95, 1.5, 3.41), (-0.95, 1.5, 3.41))
     front[1].decals.append((shield, SKY_GLASS, "truck"))
-    for x in (-0.85, 0.85):
-        lamp = quad((x - 0.15, 1.0, -3.61), (x + 0.15, 1.0, -3.61), (x + 0.15, 0.85, -3.61), (x - 0.15, 0.85, -3.61))
-        faces[0].decals.append((lamp, (190, 25, 20), "truck"))
+    faces[0].decals += _lamps(0.85, (0.9, 1.05), -3.61, (190, 25, 20), "truck")
     return [*chassis, *faces, *front]

@@ -4,14 +4,17 @@ A word that a dataset does not know is None there: drawn all the same, labelled 
 the dataset ignores (ADE20K 0, Cityscapes 4 'static', ...).
 """
 
-WORDS = (
+STREET_WORDS = (
     *("void", "sky", "road", "sidewalk", "building", "wall", "fence", "pole", "streetlight"),
     *("traffic light", "sign", "tree", "bush", "grass", "mountain", "person", "rider", "car"),
     *("truck", "bus", "train", "motorcycle", "bicycle", "bench", "bin", "ego vehicle"),
+)
+ROOM_WORDS = (
     *("room wall", "floor", "ceiling", "window", "door", "curtain", "bed", "pillow", "cabinet"),
     *("table", "chair", "sofa", "cushion", "lamp", "ceiling lamp", "picture", "mirror", "rug"),
     *("shelf", "book", "plant", "tv", "bottle", "clock", "dog"),
 )
+WORDS = STREET_WORDS + ROOM_WORDS
 
 # Word -> class name where the two differ; a word that is not listed is looked up as it is.
 _SAME_IN_ALL: dict[str, str | None] = {"void": None, "ego vehicle": None}
@@ -30,6 +33,7 @@ ADE20K: dict[str, str | None] = {
     "dog": "animal",
 }
 CITYSCAPES: dict[str, str | None] = {
+    **dict.fromkeys(ROOM_WORDS),
     "streetlight": "pole",
     "sign": "traffic sign",
     "tree": "vegetation",
@@ -40,7 +44,6 @@ CITYSCAPES: dict[str, str | None] = {
     "bin": "static",
     "ego vehicle": "ego vehicle",
     "void": "unlabeled",
-    "dog": "dynamic",
 }
 PASCAL_CONTEXT: dict[str, str | None] = {
     "pole": None,

@@ -1,0 +1,138 @@
+"""A tiny prepared dataset and the slices of a tiny training, for tests that run real jobs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lemore.config import load
+from lemore.data.store import PackWriter
+from lemore.experiment import dump
+from lemore.files import write_json
+from lemore.models.schema import BackboneConfig, ModelConfig
+from lemore.training.recipe import load_pretrain, load_recipe
+
+ROOT = Path(__file__).parents[1]
+NUM_CLASSES = 4
+SIZE = (80, 112)
+
+
+def make_store(folder: Path, task: str) -> Path:
+    """12 training and 4 validation images: noise with a bright square that gives the class."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(7)
+    for split, count in (("train", 12), ("val", 4)):
+        writer = PackWriter(folder, split, task)
+        for i in range(count):
+            image = rng.integers(0, 120, (*SIZE, 3), dtype=np.uint8)
+            label = np.zeros(SIZE, np.uint8)
+            top, left, kind = rng.integers(0, 40), rng.integers(0, 70), i % (NUM_CLASSES - 1) + 1
+            image[top : top + 40, left : left + 40, kind - 1] = 250
+            label[top : top + 40, left : left + 40] = kind
+            label[:2] = 255
+            target = cv2.imencode(".png", label)[1].tobytes() if task == "segmentation" else kind
+            photo = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+            writer.add(f"{split}_{i}", SIZE, photo, target)
+        writer.close()
+    digest = {
+        "dataset": folder.name,
+        "task": task,
+        "num_classes": NUM_CLASSES,
+        "classes": [f"class {k}" for k in range(NUM_CLASSES)],
+        "splits": {"train": {"count": 12, "sha256": ""}, "val": {"count": 4, "sha256": ""}},
+        "sha256": "0" * 64,
+    }
+    write_json(folder / "digest.json", digest)
+    return folder
+
+
+class Tiny:
+    """A folder with tiny data in which single stages can be run as a person would."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.data = make_store(folder / "data/tiny", "segmentation")
+        self.images = make_store(folder / "data/tiny_images", "classification")
+
+    def lemore(
+        self, *command: object, check: bool = True, **env: str
+    ) -> subprocess.CompletedProcess:
+        """Runs `lemore ...` in the folder with a store of its own."""
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("LEMORE_", "RAY_"))}
+        clean["MLFLOW_TRACKING_URI"] = f"sqlite:///{self.folder / 'mlflow.db'}"
+        done = subprocess.run(
+            [sys.executable, "-m", "lemore.cli", *map(str, command)],
+            cwd=self.folder,
+            env=clean | {"PYTHONPATH": str(ROOT)} | env,
+            capture_output=True,
+            text=True,
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def finetune_slice(self, model: str = "lemore", init: str = "none", **train: object) -> Path:
+        small = {"img_scale": [112, 80], "crop_size": [64, 64], "batch_size": 4, "iterations": 40}
+        small |= {"warmup_iterations": 2, "checkpoint_every": 4, "validate_every": 40, **train}
+        recipe, _ = load_recipe(
+            ROOT / "config/recipes/scenes", "ade20k_scenes", model, {"train": small}
+        )
+        config = load(ModelConfig, ROOT / f"config/models/{model}.yaml")
+        values = {
+            "run": "test",
+            "dataset": "tiny",
+            "num_classes": NUM_CLASSES,
+            "model_name": model,
+            "model": config,
+            "backbone": load(BackboneConfig, ROOT / f"config/backbones/{config.backbone}.yaml"),
+            "init": init,
+            "train": recipe,
+        }
+        return self._slice(f"finetune_{model}_{init}", values)
+
+    def pretrain_slice(self, backbone: str = "lemore") -> Path:
+        recipe = load_pretrain(ROOT / "config/recipes/scenes", "imagenet_1k_scenes", backbone)
+        small = {**vars(recipe), "crop_size": (64, 64), "iterations": 4, "batch_size": 4}
+        values = {
+            "run": "test",
+            "dataset": "tiny_images",
+            "stands_for": None,
+            "num_classes": NUM_CLASSES,
+            "backbone_name": backbone,
+            "backbone": load(BackboneConfig, ROOT / f"config/backbones/{backbone}.yaml"),
+            "recipe": small,
+        }
+        return self._slice(f"pretrain_{backbone}", values)
+
+    def _slice(self, name: str, values: dict) -> Path:
+        path = self.folder / f"{name}.yaml"
+        path.write_text(dump(values))
+        return path
+
+    def finetune(self, config: Path, name: str, *options: object, **kwargs) -> Path:
+        """Fine-tunes into a folder of its own; returns that folder."""
+        output = self.folder / "out" / name
+        self.lemore(*self.finetune_command(config, output), *options, **kwargs)
+        return output
+
+    def finetune_command(self, config: Path, output: Path) -> list[object]:
+        checkpoints = output.with_name(output.name + "_checkpoints")
+        command: list[object] = ["finetune", "--config", config, "--data", self.data]
+        return [*command, "--output", output, "--checkpoints", checkpoints]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Tiny:
+    return Tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """Folder of real samples."""
+    folder = os.environ.get("LEMORE_SAMPLES")
+    if not folder:
+        pytest.skip("LEMORE_SAMPLES names no folder of real samples")
+    return Path(folder)

@@ -1,0 +1,155 @@
+"""Single stages run as commands: where a training runs, what it loads, what survives a kill."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lemore import sources
+from lemore.files import read_json
+
+ROOT = Path(__file__).parents[1]
+LEMORE = ("lemore.models.backbones.lemore", "lemore.models.decode_heads.lemore")
+
+
+@pytest.fixture(scope="module")
+def plain(tiny):
+    """A fine-tuning in this process, undisturbed."""
+    return tiny.finetune(tiny.finetune_slice(), "plain")
+
+
+def weights(folder: Path) -> str:
+    return read_json(folder / "run.json")["weights_sha256"]
+
+
+def test_a_training_under_ray_is_bit_equal_to_one_without(tiny, plain):
+    under_ray = tiny.finetune(tiny.finetune_slice(), "ray", "--ray", "local")
+    assert weights(under_ray) == weights(plain)
+
+
+def test_a_finetuning_has_loaded_what_it_declares(plain):
+    assert read_json(plain / "run.json")["modules"] == sources.declared("finetune", LEMORE)
+
+
+def test_an_evaluation_has_loaded_what_it_declares(tiny, plain):
+    path = tiny.folder / "evaluate.json"
+    done = tiny.lemore(
+        *("evaluate", "--checkpoint", plain / "weights.pt", "--dataset", "tiny"),
+        *("--data-dir", tiny.folder / "data", "--json", path),
+    )
+    record = read_json(path)
+    assert record["modules"] == sources.declared("evaluate", LEMORE)
+    assert record["images"] == 4 and 0 <= record["miou"] <= 1
+    assert f"mIoU {100 * record['miou']:.2f} %" in done.stdout
+    assert record["finetune_run_id"] == read_json(plain / "run.json")["mlflow_run_id"] != ""
+
+
+def test_a_pretraining_has_loaded_what_it_declares_and_hands_its_backbone_on(tiny):
+    output = tiny.folder / "out/pretrain"
+    tiny.lemore(
+        *("pretrain", "--config", tiny.pretrain_slice(), "--data", tiny.images),
+        *("--output", output, "--checkpoints", tiny.folder / "out/pretrain_checkpoints"),
+    )
+    record = read_json(output / "run.json")
+    assert record["modules"] == sources.declared("pretrain", LEMORE[:1])
+    assert 0 <= record["top1"] <= record["top5"] <= 1
+    config = tiny.finetune_slice(init="pretrain")
+    tuned = tiny.finetune(config, "tuned", "--pretrained", output / "run.json")
+    assert read_json(tuned / "run.json")["parents"] == {"pretrain": record["mlflow_run_id"]}
+    (output / "weights.pt").write_bytes((tuned / "weights.pt").read_bytes())
+    again = tiny.finetune_command(config, tiny.folder / "out/other")
+    done = tiny.lemore(*again, "--pretrained", output / "run.json", check=False)
+    assert done.returncode == 2 and "not the weights" in done.stderr
+
+
+def test_a_profile_has_loaded_what_it_declares(tiny):
+    path = tiny.folder / "profile.json"
+    (tiny.folder / "config").symlink_to(ROOT / "config")
+    tiny.lemore(*("profile", "--model", "lemore", "--seconds", "0.2", "--json", path))
+    assert read_json(path)["modules"] == sources.declared("profile", LEMORE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("ray", ["none", "local"])
+def test_a_killed_training_goes_on_bit_equal(tiny, plain, number, ray):
+    config, output = tiny.finetune_slice(), tiny.folder / f"out/killed_{number}_{ray}"
+    command = [*tiny.finetune_command(config, output), "--ray", ray]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lemore.cli", *map(str, command)],
+        cwd=tiny.folder,
+        env={
+            **{k: v for k, v in os.environ.items() if not k.startswith(("LEMORE_", "RAY_"))},
+            "PYTHONPATH": str(ROOT),
+            "MLFLOW_TRACKING_URI": f"sqlite:///{tiny.folder / 'mlflow.db'}",
+        },
+        stderr=subprocess.PIPE,
+    )
+    wait_for_checkpoint(output.with_name(output.name + "_checkpoints"), process)
+    process.send_signal(number)
+    expected = {signal.SIGKILL: -9, signal.SIGTERM: 143}[number]
+    assert process.wait(timeout=60) == expected, process.stderr and process.stderr.read()
+    assert not (output / "run.json").exists()
+    wait_until_free(tiny, command)
+    record = read_json(output / "run.json")
+    assert record["resumed_at"] >= 4
+    assert record["weights_sha256"] == weights(plain)
+
+
+def wait_for_checkpoint(folder: Path, process: subprocess.Popen) -> None:
+    for _ in range(4500):
+        if list(folder.glob("*/iteration_*.json")):
+            return
+        assert process.poll() is None, "it ended before it wrote a checkpoint"
+        time.sleep(0.02)
+    raise AssertionError("no checkpoint within 90 seconds")
+
+
+def wait_until_free(tiny, command: list[object]) -> None:
+    """Runs the same command again; an orphan of the killed one may hold the folder a moment."""
+    for _ in range(30):
+        done = tiny.lemore(*command, check=False)
+        if "is in use by process" not in done.stderr:
+            assert done.returncode == 0, done.stderr
+            return
+        time.sleep(1)
+    raise AssertionError("the folder stayed in use")
+
+
+def test_changed_settings_never_continue_old_checkpoints(tiny):
+    config, output = tiny.finetune_slice(), tiny.folder / "out/changed"
+    first = tiny.finetune(config, "changed")
+    key = read_json(first / "run.json")["key"]
+    second = tiny.finetune(tiny.finetune_slice(lr=1e-3), "changed")
+    record = read_json(second / "run.json")
+    assert record["key"] != key and record["resumed_at"] == 0
+    assert weights(output) == record["weights_sha256"]
+
+
+def test_wrong_input_is_one_line_and_exit_2(tiny, plain):
+    command = tiny.finetune_command(tiny.folder / "nowhere.yaml", tiny.folder / "out/none")
+    done = tiny.lemore(*command, check=False)
+    assert done.returncode == 2
+    assert "nowhere.yaml: no such file" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_dead_ray_address_is_told_at_once(tiny):
+    start = time.monotonic()
+    done = tiny.lemore(
+        *tiny.finetune_command(tiny.finetune_slice(), tiny.folder / "out/dead"),
+        *("--ray", "local"),
+        check=False,
+        RAY_ADDRESS="127.0.0.1:9",
+    )
+    assert done.returncode == 2 and "nothing answers there" in done.stderr
+    assert time.monotonic() - start < 30
+
+
+@pytest.mark.slow
+def test_two_workers_share_one_global_batch(tiny):
+    done = tiny.finetune(tiny.finetune_slice(), "two", "--ray", "local", "--workers", "2")
+    record = read_json(done / "run.json")
+    assert record["iterations"] == 40 and not (done.parent / "two_checkpoints/ray").exists()
