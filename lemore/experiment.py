@@ -177,6 +177,7 @@ class Experiment:
                 "run": self.config.run,
                 "dataset": dataset,
                 "stands_for": self.dataset(dataset).stands_for,
+                "scenes": self.dataset(dataset).scenes is not None,
                 "num_classes": self.dataset(dataset).num_classes,
                 "backbone_name": backbone,
                 "backbone": self.backbone(backbone),

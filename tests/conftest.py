@@ -100,6 +100,7 @@ class Tiny:
             "run": "test",
             "dataset": "tiny_images",
             "stands_for": None,
+            "scenes": False,
             "num_classes": NUM_CLASSES,
             "backbone_name": backbone,
             "backbone": load(BackboneConfig, ROOT / f"config/backbones/{backbone}.yaml"),

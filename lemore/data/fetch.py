@@ -25,6 +25,8 @@ def fetch(
     `previous`: the JSON of an earlier fetch; where nobody publishes a hash, its hashes hold.
     ValueError if a file must be placed by hand, FetchError if it cannot be had.
     """
+    if drawn := _drawn_folder(config, mirrors):
+        return summary(name, [_checked_in_place(drawn / a.file, a) for a in config.archives])
     folder = dataset_folder(name, config, archives_dir)
     if is_unpacked(folder, config):
         log.info("%s: taking the unpacked folder %s", name, folder)
@@ -62,6 +64,16 @@ def dataset_folder(name: str, config: DatasetConfig, archives_dir: Path) -> Path
     own = archives_dir / name
     shared = archives_dir / (config.archives_folder or name)
     return own if own.is_dir() else shared
+
+
+def _drawn_folder(config: DatasetConfig, mirrors: list[str]) -> Path | None:
+    """The folder where the project drew this dataset, if a mirror is one: read there and not
+    copied, so that scenes drawn anew are never hidden by an older copy."""
+    for mirror in mirrors if config.scenes is not None else []:
+        folder = Path(mirror)
+        if all((folder / archive.file).is_file() for archive in config.archives):
+            return folder
+    return None
 
 
 def is_unpacked(folder: Path, config: DatasetConfig) -> bool:

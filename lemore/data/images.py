@@ -84,7 +84,8 @@ def check_whole(data: bytes) -> None:
         for _ in png_chunks(data):
             pass
     elif data.startswith(b"\xff\xd8"):
-        if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+        end, pixels = data.rfind(b"\xff\xd9"), data.rfind(b"\xff\xda")
+        if pixels < 0 or end < pixels:
             raise ValueError("is a cut JPEG: its end is missing")
     else:
         start = data[:40].lstrip().lower()

@@ -1,5 +1,6 @@
 """Work spread over processes, results in order, memory bounded."""
 
+import multiprocessing
 import os
 import threading
 import time
@@ -32,7 +33,8 @@ def ordered_map(
         yield from map(function, iterator)
         return
     waiting: deque[Future[list[R]]] = deque()
-    with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(os.getpid(),)) as pool:
+    spawn = multiprocessing.get_context("spawn")  # a forked child hangs in OpenCV's thread pool
+    with ProcessPoolExecutor(workers, spawn, _start_worker, (os.getpid(),)) as pool:
         try:
             while True:
                 while len(waiting) < 4 * workers and (batch := list(islice(iterator, chunk))):

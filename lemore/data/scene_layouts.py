@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from lemore.data import labels, rle, scenes
-from lemore.data.datasets.pascal_context import SPARSE_IDS
 from lemore.data.parallel import ordered_map
+from lemore.data.pascal_ids import SPARSE_IDS
 from lemore.data.scene_archives import Files, gzip_bytes, mat_bytes, tar_bytes, zip_bytes
 from lemore.data.scene_pictures import Drawn, Job, draw
 from lemore.data.schema import DatasetConfig

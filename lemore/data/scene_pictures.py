@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from lemore.data import labels, rle, scenes
-from lemore.data.datasets.pascal_context import SPARSE_IDS
+from lemore.data.pascal_ids import SPARSE_IDS
 from lemore.data.scene_archives import mat_bytes
 from lemore.data.schema import DatasetConfig
 

@@ -12,7 +12,7 @@ from lemore.data import labels
 from lemore.data.drawing import objects, rooms, streets
 from lemore.data.drawing.vocabulary import WORDS, class_name
 
-SCALE = 3  # drawn that much larger than wanted, then reduced
+SCALE = 2  # drawn that much larger than wanted, then reduced
 OBJECT_CLASSES = tuple(sorted(objects.CLASSES))
 OBJECT_NAMES = objects.NAMES
 

@@ -98,9 +98,8 @@ class PackWriter:
         self.sizes: list[tuple[int, int]] = []
         self.images, self.labels = [0], [0]
         self.classes: list[int] = []
-        self.files: dict[str, BinaryIO] = {"images": open(folder / f"{split}.images", "wb")}
-        if task == "segmentation":
-            self.files["labels"] = open(folder / f"{split}.labels", "wb")
+        packs = ("images", "labels") if task == "segmentation" else ("images",)
+        self.files: dict[str, BinaryIO] = {p: _create(folder / f"{split}.{p}") for p in packs}
 
     def add(self, name: str, size: tuple[int, int], image: bytes, label: bytes | int) -> None:
         """Appends a sample: encoded photo, and label PNG or class number; `size` is (H, W)."""
@@ -131,3 +130,7 @@ class PackWriter:
             )
             file.flush()
             os.fsync(file.fileno())
+
+
+def _create(path: Path) -> BinaryIO:
+    return open(path, "wb")

@@ -5,7 +5,6 @@ Afterwards it closes the tracking runs of jobs that were killed with the pipelin
 
 import signal
 import sys
-import time
 
 from lemore.training.distributed import serve
 
@@ -14,7 +13,6 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     serve()
-    time.sleep(2)  # jobs that leave by themselves close their own runs
     from lemore.training.tracking import sweep
 
     sweep()

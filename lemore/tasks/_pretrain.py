@@ -57,7 +57,8 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
     )
     start = loop.train(job)
     result = _worker.finish(payload, "pretrain", model, start, recipe.iterations)
-    details = {"stands_for": config["stands_for"], "input_size": list(recipe.crop_size)}
+    details = {name: config[name] for name in ("stands_for", "scenes")}
+    details["input_size"] = list(recipe.crop_size)
     return result | details | top_k(model, held_out, recipe, device) | {"images": len(held_out)}
 
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from lemore.files import read_json, write_json
 from lemore.training.process import OWNER, StopSignals, alive, own_id, owner
@@ -26,6 +26,7 @@ from lemore.training.process import OWNER, StopSignals, alive, own_id, owner
 log = logging.getLogger(__name__)
 OBJECT_STORE_BYTES = 100_000_000  # data never goes through it
 START_SECONDS = 90
+GRACE_SECONDS = 20  # that jobs have to save their state when the pipeline is gone
 # Ray must not report anywhere, and must not drop repeated progress lines.
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -176,9 +177,32 @@ def connect(resources: Resources) -> None:
         ray.init(address=address, logging_level=logging.WARNING)
     elif owner() is not None:
         head = _ensure_head()
+        _present.append(_hold_driver_lock())
         ray.init(address=head, logging_level=logging.WARNING)
     else:
         start_local(max(cores(), resources.cpus * resources.workers))
+
+
+_present: list[IO] = []  # keeps this driver's lock until the process ends
+
+
+def _hold_driver_lock() -> IO:
+    """Shared lock that says to the head: a job is still there."""
+    file = open(session_folder() / "drivers", "w")  # noqa: SIM115
+    fcntl.flock(file, fcntl.LOCK_SH)
+    return file
+
+
+def _wait_for_drivers() -> None:
+    """Until no job holds its lock, at most `GRACE_SECONDS`."""
+    end = time.monotonic() + GRACE_SECONDS
+    with open(session_folder() / "drivers", "w") as file:
+        while time.monotonic() < end:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                time.sleep(0.2)
 
 
 def start_local(cpus: int) -> str:
@@ -269,6 +293,7 @@ def serve() -> None:
     write_json(folder / "head.json", {"address": address, "process": own_id()})
     while alive(*known):
         time.sleep(0.5)
+    _wait_for_drivers()
     import ray
 
     ray.shutdown()

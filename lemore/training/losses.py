@@ -19,12 +19,24 @@ def segmentation_loss(
     ones included, as the mmcv 0.x lineage does (protocol trap 2); "valid_pixels" by the others
     only, and is 0 where there are none. Returns a scalar.
     """
-    logits = F.interpolate(logits, size=label.shape[-2:], mode="bilinear", align_corners=False)
-    label = label.long()
-    total = F.cross_entropy(logits, label, ignore_index=IGNORE_INDEX, reduction="sum")
+    total = sum(_image_loss(logits[i : i + 1], label[i]) for i in range(len(logits)))
+    assert isinstance(total, Tensor)
     if average == "all_pixels":
         return total / label.numel()
     return total / (label != IGNORE_INDEX).sum().clamp(min=1)
+
+
+def _image_loss(logits: Tensor, label: Tensor) -> Tensor:
+    """Summed cross-entropy of one image (logits 1 K h w, label H W).
+
+    Image by image and with the classes last, the logits at label size stay in the cache: several
+    times faster on a CPU at 150 classes than the whole batch at once.
+    """
+    full = F.interpolate(logits, size=label.shape, mode="bilinear", align_corners=False)
+    pixels = full.permute(0, 2, 3, 1).reshape(-1, full.shape[1])  # H*W K
+    return F.cross_entropy(
+        pixels, label.reshape(-1).long(), ignore_index=IGNORE_INDEX, reduction="sum"
+    )
 
 
 def classification_loss(logits: Tensor, label: Tensor, label_smoothing: float) -> Tensor:

@@ -18,9 +18,9 @@ rule scenes:
     output:
         "resources/scenes/{dataset}/digest.json",
     log:
-        "logs/scenes/{dataset}.log",
+        "logs/data/scenes/{dataset}.log",
     benchmark:
-        "benchmarks/scenes/{dataset}.tsv"
+        "benchmarks/data/scenes/{dataset}.tsv"
     conda:
         "../envs/lemore.yaml"
     shell:
@@ -34,9 +34,9 @@ rule fetch:
     output:
         "resources/fetched/{dataset}.json",
     log:
-        "logs/fetch/{dataset}.log",
+        "logs/data/fetch/{dataset}.log",
     benchmark:
-        "benchmarks/fetch/{dataset}.tsv"
+        "benchmarks/data/fetch/{dataset}.tsv"
     conda:
         "../envs/lemore.yaml"
     params:
@@ -57,9 +57,9 @@ rule prepare:
         f"{DATA}/{{dataset}}/digest.json",
         f"{DATA}/{{dataset}}/audit.json",
     log:
-        "logs/prepare/{dataset}.log",
+        "logs/data/prepare/{dataset}.log",
     benchmark:
-        "benchmarks/prepare/{dataset}.tsv"
+        "benchmarks/data/prepare/{dataset}.tsv"
     conda:
         "../envs/lemore.yaml"
     shell:

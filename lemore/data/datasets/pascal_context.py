@@ -20,16 +20,10 @@ from scipy.io import loadmat
 from lemore.data import rle
 from lemore.data.archives import Member
 from lemore.data.images import decode_label
+from lemore.data.pascal_ids import SPARSE_IDS
 from lemore.data.samples import RawSample, listed
 from lemore.data.source import Source
 
-# The category ids of the 59 classes in the original 459-class coding, in train id order; 0 first.
-SPARSE_IDS = np.array(
-    [0, 2, 9, 18, 19, 22, 23, 25, 31, 33, 34, 44, 45, 46, 59, 65, 68, 72, 80, 85, 98, 104, 105]
-    + [113, 115, 144, 158, 159, 162, 187, 189, 207, 220, 232, 258, 259, 260, 284, 295, 296, 308]
-    + [324, 326, 347, 349, 354, 355, 360, 366, 368, 397, 415, 416, 420, 424, 427, 440, 445, 454]
-    + [458]
-)
 JSON_NAME = r"trainval_merged\.json"
 
 

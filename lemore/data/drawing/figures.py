@@ -131,12 +131,18 @@ def person(
     board.shape(
         [(0.05, hip), (0.17, hip), (0.22, neck - 0.08), (0.1, neck - 0.03)], scaled(top, 0.82), word
     )
+    _head(board, rng, neck, skin, word, shade)
+    if rng.random() < 0.3:
+        board.oval((-0.2, hip + 0.25), (0.1, 0.2), jitter(rng, pick(rng, CLOTHES), 0.3), word)
+
+
+def _head(
+    board: Board, rng: np.random.Generator, neck: float, skin: Color, word: str, shade: float
+) -> None:
     board.oval((0, neck + 0.03), (0.05, 0.07), scaled(skin, 0.85), word)
     board.oval((0, neck + 0.15), (0.09, 0.12), skin, word)
     hair = pick(rng, [(35, 25, 20), (90, 60, 35), (190, 160, 100), (120, 120, 120)])
     board.oval((-0.01, neck + 0.21), (0.095, 0.075), scaled(hair, shade), word)
-    if rng.random() < 0.3:
-        board.oval((-0.2, hip + 0.25), (0.1, 0.2), jitter(rng, pick(rng, CLOTHES), 0.3), word)
 
 
 def two_wheeler(board: Board, rng: np.random.Generator, word: str, rider: bool) -> None:

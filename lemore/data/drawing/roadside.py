@@ -44,7 +44,7 @@ def roadside(street: Street, side: int) -> None:
     """From near to far: houses, or gardens with fences, walls, hedges and trees."""
     rng, z = street.rng, float(street.rng.uniform(1.5, 6))
     green = rng.random() < 0.35
-    while z < 100:
+    while z < 80:
         length = float(rng.uniform(8, 20))
         if rng.random() < (0.35 if green else 0.85):
             _house(street, side, z, length)
@@ -148,12 +148,12 @@ def street_furniture(street: Street) -> None:
         x = street.offset + side * (street.road + 0.5)
         if rng.random() < 0.45:
             tall, step = float(rng.uniform(4.5, 8)), float(rng.uniform(8, 14))
-            for z in np.arange(float(rng.uniform(5, 14)), 90, step):
+            for z in np.arange(float(rng.uniform(5, 14)), 60, step):
                 at = float(z + rng.uniform(-1, 1))
                 street.add(
                     at, lambda at=at, x=x, tall=tall: plants.tree(Board(canvas, x, at), rng, tall)
                 )
-        for z in np.arange(float(rng.uniform(8, 22)), 90, 22):
+        for z in np.arange(float(rng.uniform(8, 22)), 65, 22):
             board = Board(canvas, x, float(z), flip=side > 0)
             street.add(float(z), lambda board=board: signs.streetlight(board, rng))
         for _ in range(int(rng.integers(1, 4))):

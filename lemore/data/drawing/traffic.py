@@ -14,12 +14,12 @@ def traffic(street: Street) -> None:
     for side in (-1, 1):
         if rng.random() < 0.6 and street.road > 3.8:
             z = float(rng.uniform(4, 10))
-            while z < 70:
+            while z < 50:
                 if rng.random() < 0.75:
                     _vehicle(street, "car", street.offset + side * (street.road - 1.05), z, side)
                 z += float(rng.uniform(5.2, 8))
         z = float(rng.uniform(7, 26))
-        while z < 90 and rng.random() < 0.8:
+        while z < 60 and rng.random() < 0.8:
             kind = str(rng.choice(["car", "car", "car", "bus", "truck", "motorcycle", "train"]))
             lane = 0.34 if street.road > 4.4 else 0.48
             _vehicle(street, kind, street.offset + side * street.road * lane, z, side)

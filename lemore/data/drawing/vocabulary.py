@@ -12,7 +12,7 @@ STREET_WORDS = (
 ROOM_WORDS = (
     *("room wall", "floor", "ceiling", "window", "door", "curtain", "bed", "pillow", "cabinet"),
     *("table", "chair", "sofa", "cushion", "lamp", "ceiling lamp", "picture", "mirror", "rug"),
-    *("shelf", "book", "plant", "tv", "bottle", "clock", "dog"),
+    *("shelf", "book", "plant", "tv", "bottle", "dog"),
 )
 WORDS = STREET_WORDS + ROOM_WORDS
 
@@ -64,7 +64,6 @@ PASCAL_CONTEXT: dict[str, str | None] = {
     "shelf": "shelves",
     "plant": "pottedplant",
     "tv": "tvmonitor",
-    "clock": None,
 }
 COCO_STUFF: dict[str, str | None] = {
     "sky": "sky-other",
