@@ -70,6 +70,21 @@ def test_loss_divides_by_all_pixels():
     assert float(valid) == pytest.approx(math.log(150), rel=1e-5)
 
 
+@pytest.mark.parametrize("num_classes", [5, 40])
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_loss_and_gradient_are_those_of_the_whole_batch_at_once(num_classes, memory):
+    torch.manual_seed(0)
+    logits = torch.randn(3, num_classes, 5, 7, dtype=torch.float64).contiguous(memory_format=memory)
+    label = torch.randint(0, num_classes, (3, 40, 56), dtype=torch.uint8)
+    label[1, :9] = 255
+    ours, plain = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    losses.segmentation_loss(ours, label, "valid_pixels").backward()
+    full = nn.functional.interpolate(plain, size=(40, 56), mode="bilinear", align_corners=False)
+    nn.functional.cross_entropy(full, label.long(), ignore_index=255).backward()
+    assert ours.grad is not None and plain.grad is not None
+    torch.testing.assert_close(ours.grad, plain.grad, rtol=1e-9, atol=1e-12)
+
+
 def test_an_image_of_ignored_pixels_costs_nothing():
     label = torch.full((1, 8, 8), 255, dtype=torch.uint8)
     for average in ("all_pixels", "valid_pixels"):

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 IGNORE_INDEX = 255
+FEW_CLASSES = 16
 
 
 def segmentation_loss(
@@ -29,14 +30,17 @@ def segmentation_loss(
 def _image_loss(logits: Tensor, label: Tensor) -> Tensor:
     """Summed cross-entropy of one image (logits 1 K h w, label H W).
 
-    Image by image and with the classes last, the logits at label size stay in the cache: several
-    times faster on a CPU at 150 classes than the whole batch at once.
+    Image by image, since the whole batch at label size leaves every cache of a CPU: up to six
+    times faster at 150 classes. With the classes last softmax is vectorised along them, which
+    pays unless they are few.
     """
+    if logits.shape[1] < FEW_CLASSES:
+        logits = logits.contiguous()
     full = F.interpolate(logits, size=label.shape, mode="bilinear", align_corners=False)
-    pixels = full.permute(0, 2, 3, 1).reshape(-1, full.shape[1])  # H*W K
-    return F.cross_entropy(
-        pixels, label.reshape(-1).long(), ignore_index=IGNORE_INDEX, reduction="sum"
-    )
+    target = label[None].long()
+    if logits.shape[1] >= FEW_CLASSES:
+        full, target = full.permute(0, 2, 3, 1).flatten(0, 2), target.flatten()  # H*W K
+    return F.cross_entropy(full, target, ignore_index=IGNORE_INDEX, reduction="sum")
 
 
 def classification_loss(logits: Tensor, label: Tensor, label_smoothing: float) -> Tensor:
