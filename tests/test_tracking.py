@@ -104,6 +104,9 @@ def test_links_lead_to_the_parents():
     found = tracking.connect().get_run(run.run_id)
     assert found.data.tags["finetune_run_id"] == parent.run_id
     assert f"/runs/{parent.run_id})" in found.data.tags["mlflow.note.content"]
+    with tracking.track(stage("k", parents={"finetune": "of another store"})) as other:
+        pass
+    assert other.run_id
     assert found.inputs.dataset_inputs[0].dataset.digest == "abc"
     assert found.data.params == {"train.lr": "0.1"}
 

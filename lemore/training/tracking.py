@@ -209,9 +209,17 @@ def _note(stage: Stage, client: MlflowClient) -> str:
     lines = [stage.note] if stage.note else []
     for name, run_id in stage.parents.items():
         if run_id:
-            experiment = client.get_run(run_id).info.experiment_id
-            lines.append(f"- {name}: [{run_id}](#/experiments/{experiment}/runs/{run_id})")
+            lines.append(f"- {name}: {_link(run_id, client)}")
     return "\n".join(lines)
+
+
+def _link(run_id: str, client: MlflowClient) -> str:
+    """Link to a run; its bare id if it lies in another store."""
+    try:
+        experiment = client.get_run(run_id).info.experiment_id
+    except MlflowException:
+        return run_id
+    return f"[{run_id}](#/experiments/{experiment}/runs/{run_id})"
 
 
 def _owner_tags() -> list[RunTag]:
