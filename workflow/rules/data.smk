@@ -21,6 +21,7 @@ rule scenes:
         "logs/data/scenes/{dataset}.log",
     benchmark:
         "benchmarks/data/scenes/{dataset}.tsv"
+    priority: 30
     conda:
         "../envs/lemore.yaml"
     shell:
@@ -37,6 +38,7 @@ rule fetch:
         "logs/data/fetch/{dataset}.log",
     benchmark:
         "benchmarks/data/fetch/{dataset}.tsv"
+    priority: 30
     conda:
         "../envs/lemore.yaml"
     params:
@@ -60,6 +62,7 @@ rule prepare:
         "logs/data/prepare/{dataset}.log",
     benchmark:
         "benchmarks/data/prepare/{dataset}.tsv"
+    priority: 30
     conda:
         "../envs/lemore.yaml"
     shell:

@@ -38,6 +38,7 @@ rule pretrain:
     conda:
         "../envs/lemore.yaml"
     threads: lambda wildcards: experiment.pretrain_threads(wildcards.backbone)
+    priority: 20
     resources:
         ray=experiment.config.ray.mode,
         workers=experiment.config.ray.workers,
@@ -71,6 +72,7 @@ rule finetune:
     conda:
         "../envs/lemore.yaml"
     threads: threads_of
+    priority: 10
     resources:
         ray=experiment.config.ray.mode,
         workers=experiment.config.ray.workers,
