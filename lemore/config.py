@@ -13,8 +13,8 @@ import yaml
 T = TypeVar("T")
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice."""
+class _Loader(yaml.CSafeLoader):
+    """Safe loader that refuses a key given twice."""
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:

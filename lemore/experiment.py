@@ -76,6 +76,8 @@ class Experiment:
     def __init__(self, values: Mapping[str, Any], root: Path = Path()):
         self.config = build(RunConfig, values, "configuration")
         self.root = root
+        self._files: dict[tuple[str, str], Any] = {}
+        self._recipes: dict[tuple[str, str], tuple[Train, Test]] = {}
         self.results = Path("results") / self.config.run
         self.check()
 
@@ -119,8 +121,11 @@ class Experiment:
         return self.config.init.get(backbone, self.backbone(backbone).init)
 
     def recipe(self, dataset: str, model: str) -> tuple[Train, Test]:
-        folder = self.root / self.config.recipes
-        return load_recipe(folder, dataset, model, self.config.recipe_changes)
+        if (dataset, model) not in self._recipes:
+            folder = self.root / self.config.recipes
+            changes = self.config.recipe_changes
+            self._recipes[dataset, model] = load_recipe(folder, dataset, model, changes)
+        return self._recipes[dataset, model]
 
     def classes(self, dataset: str) -> list[str]:
         table = self.dataset(dataset).labels
@@ -147,7 +152,9 @@ class Experiment:
         return threads * self.config.ray.workers
 
     def _load(self, cls: type, kind: str, name: str) -> Any:
-        return load(cls, self.root / "config" / kind / f"{name}.yaml")
+        if (kind, name) not in self._files:
+            self._files[kind, name] = load(cls, self.root / "config" / kind / f"{name}.yaml")
+        return self._files[kind, name]
 
     # what each job is told
 

@@ -8,6 +8,7 @@ editing a comment reruns nothing, and nor does a fresh checkout.
 import ast
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -20,10 +21,13 @@ PLUMBING = {
     "lemore": "version number",
     "lemore.cli": "finds the task",
     "lemore.config": "reads YAML; the values themselves are inputs",
+    "lemore.data.download": "how archives arrive; their hashes are inputs",
+    "lemore.data.fetch": "how archives arrive; their hashes are inputs",
     "lemore.data.labels": "reads label tables; the tables themselves are inputs",
     "lemore.data.schema": "schema of a configuration; the values themselves are inputs",
     "lemore.experiment": "expands the configuration; the values themselves are inputs",
     "lemore.files": "writes files whole",
+    "lemore.machine": "what the machine is",
     "lemore.models.schema": "schema of a configuration; the values themselves are inputs",
     "lemore.progress": "progress lines",
     "lemore.sources": "this file",
@@ -50,27 +54,41 @@ def path_of(module: str) -> Path | None:
     return None
 
 
-@cache
-def _tree(path: Path, _changed: int) -> ast.Module:
-    return ast.parse(path.read_text(), str(path))
+@dataclass(frozen=True)
+class Reading:
+    """What counts of a file: the lemore modules it imports and the hash of its syntax tree."""
+
+    imports: frozenset[str]
+    fingerprint: str
 
 
-def tree(path: Path) -> ast.Module:
-    return _tree(path, path.stat().st_mtime_ns)
-
-
-def imports(module: str) -> set[str]:
-    """lemore modules that `module` imports anywhere in its file, packages on the way included."""
+def read(module: str) -> Reading:
     path = path_of(module)
     assert path is not None, f"no module {module}"
+    return read_file(path, path.stat().st_mtime_ns)
+
+
+@cache
+def read_file(path: Path, _changed: int) -> Reading:
+    """Reads a file once for each of its times of change; docstrings do not count."""
+    tree = ast.parse(path.read_text(), str(path))
     found: set[str] = set()
-    for node in ast.walk(tree(path)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            documented = ast.get_docstring(node, clean=False) is not None
+            node.body = node.body[1:] if documented else node.body
     own = {name for name in found if name.split(".")[0] == "lemore" and path_of(name)}
-    return own | {parent for name in own for parent in _parents(name)}
+    imports = own | {parent for name in own for parent in _parents(name)}
+    return Reading(frozenset(imports), hashlib.sha256(ast.dump(tree).encode()).hexdigest())
+
+
+def imports(module: str) -> frozenset[str]:
+    """lemore modules that `module` imports anywhere in its file, packages on the way included."""
+    return read(module).imports
 
 
 def _parents(module: str) -> list[str]:
@@ -112,19 +130,7 @@ def loaded(task: str, modules: Iterable[str]) -> list[str]:
 
 def fingerprint(module: str) -> str:
     """SHA-256 of a module's syntax tree without docstrings."""
-    path = path_of(module)
-    assert path is not None, f"no module {module}"
-    return _fingerprint(path, path.stat().st_mtime_ns)
-
-
-@cache
-def _fingerprint(path: Path, changed: int) -> str:
-    bare = ast.parse(ast.unparse(_tree(path, changed)))
-    for node in ast.walk(bare):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            documented = ast.get_docstring(node, clean=False) is not None
-            node.body = node.body[1:] if documented else node.body
-    return hashlib.sha256(ast.dump(bare).encode()).hexdigest()
+    return read(module).fingerprint
 
 
 def code_version(task: str, named: Iterable[str] = ()) -> str:

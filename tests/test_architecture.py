@@ -10,7 +10,7 @@ import pytest
 from lemore import sources
 
 ROOT = Path(__file__).parents[1]
-LEAVES = {"lemore", "lemore.config", "lemore.files", "lemore.progress"}
+LEAVES = {"lemore", "lemore.config", "lemore.files", "lemore.machine", "lemore.progress"}
 ROOMS = ("models", "data", "training", "evaluation", "profiling", "reporting")
 ONLY_HERE = {
     "ray": ("lemore/training/distributed.py",),
@@ -109,7 +109,7 @@ def test_a_fingerprint_sees_code_and_not_words(tmp_path):
 
     def mark(text: str) -> str:
         path.write_text(text)
-        return sources._fingerprint(path, hash(text))
+        return sources.read_file(path, hash(text)).fingerprint
 
     plain = mark("def f(x):\n    return x + 1\n")
     assert mark('"""New."""\n# why\ndef f(x):\n    """Adds."""\n    return x + 1  # one\n') == plain

@@ -56,7 +56,7 @@ class Checkout:
             if name.startswith(("results/", "resources/")):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_text(name)
-        self.snakemake("--touch", "--cores", "1")
+        self.snakemake("--touch", "--forceall", "--cores", "1")
 
     def snakemake(self, *options: str) -> str:
         command = [Path(sys.executable).with_name("snakemake"), "--configfile", "matrix.yaml"]

@@ -16,11 +16,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def ordered_map(
     function: Callable[[T], R], items: Iterable[T], workers: int, chunk: int = 8
 ) -> Iterator[R]:

@@ -9,7 +9,6 @@ import argparse
 import hashlib
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import torch
 from lemore.config import build
 from lemore.data.store import Store
 from lemore.files import read_json, write_atomic, write_json
+from lemore.machine import cores
 from lemore.models.fold import fold
 from lemore.models.segmentor import Segmentor
 from lemore.tasks import _segmentation, _stage
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", type=Path, default=Path("resources/datasets"))
     parser.add_argument("--config", type=Path, help="resolved evaluation settings (YAML)")
     parser.add_argument("--gpu", action="store_true", help="run on the GPU")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads")
+    parser.add_argument("--threads", type=int, default=cores(), help="CPU threads")
     parser.add_argument("--json", type=Path, required=True, help="file for the results")
 
 

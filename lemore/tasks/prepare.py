@@ -9,9 +9,9 @@ import logging
 from pathlib import Path
 
 from lemore.config import load
-from lemore.data.parallel import cores
 from lemore.data.prepare import prepare
 from lemore.data.schema import DatasetConfig
+from lemore.machine import cores
 
 log = logging.getLogger(__name__)
 

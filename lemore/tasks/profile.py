@@ -7,7 +7,6 @@ Example:
 import argparse
 import hashlib
 import json
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch import nn
 
 from lemore.config import build, load
 from lemore.files import write_json
+from lemore.machine import processor
 from lemore.models.classifier import build_classifier
 from lemore.models.fold import fold
 from lemore.models.schema import BackboneConfig, ModelConfig
@@ -137,16 +137,6 @@ def describe(config: dict[str, Any]) -> dict[str, Any]:
         "command": _stage.command(),
         "code": _stage.git_version(),
     }
-
-
-def processor() -> str:
-    """Name of the CPU, as the system gives it."""
-    for text in (
-        Path("/proc/cpuinfo").read_text().split("\n") if Path("/proc/cpuinfo").exists() else ()
-    ):
-        if text.startswith("model name"):
-            return text.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _tracking_stage(config: dict[str, Any]) -> tracking.Stage:

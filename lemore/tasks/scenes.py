@@ -9,11 +9,11 @@ from pathlib import Path
 
 from lemore.config import load
 from lemore.data.fetch import record, summary
-from lemore.data.parallel import cores
 from lemore.data.scene_archives import write_files
 from lemore.data.scene_layouts import archives
 from lemore.data.schema import DatasetConfig
 from lemore.files import sha256, write_json
+from lemore.machine import cores
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

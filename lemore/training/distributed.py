@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from lemore.files import read_json, write_json
+from lemore.machine import cores
 from lemore.training.process import OWNER, StopSignals, alive, own_id, owner
 
 log = logging.getLogger(__name__)
@@ -217,11 +218,6 @@ def start_local(cpus: int) -> str:
         logging_level=logging.WARNING,
     )
     return ray.get_runtime_context().gcs_address
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def probe(address: str) -> None:

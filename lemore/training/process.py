@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -41,6 +42,20 @@ def owner() -> tuple[int, str] | None:
         return None
     pid, started = text.split()
     return int(pid), started
+
+
+def lead_pipeline() -> None:
+    """Prepares this process's environment for its jobs.
+
+    They find `lemore` beside this Python, know whose pipeline they belong to, share one tracking
+    store, and agree on a token for the local Ray cluster.
+    """
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    os.environ.setdefault(OWNER, own_id())
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').absolute()}")
+    if not os.environ.get("RAY_ADDRESS"):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", os.urandom(16).hex())
 
 
 def leave_with_owner() -> None:

@@ -1,21 +1,12 @@
-import os
-import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from lemore.experiment import Experiment
-from lemore.training.process import OWNER, own_id
+from lemore.machine import cores
+from lemore.training.process import lead_pipeline
 
-# Jobs find `lemore` beside this Python, know whose pipeline they belong to, and share one store.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-os.environ.setdefault(OWNER, own_id())
-os.environ.setdefault(
-    "MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').absolute()}"
-)
-if not os.environ.get("RAY_ADDRESS"):
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    os.environ.setdefault("RAY_AUTH_TOKEN", os.urandom(16).hex())
+lead_pipeline()
 
 try:
     experiment = Experiment(config)
@@ -74,3 +65,73 @@ def figures():
     names += [f"comparison_{d}" for d in experiment.config.comparisons]
     names += [f"cost_{d}" for d in experiment.config.trainings]
     return [f"{RESULTS}/figures/{name}.png" for name in names]
+
+
+def archives_source(wildcards):
+    """Drawn datasets are fetched from where the project has drawn them."""
+    if experiment.dataset(wildcards.dataset).scenes:
+        return f"resources/scenes/{wildcards.dataset}/digest.json"
+    return []
+
+
+def mirror_option(wildcards):
+    if experiment.dataset(wildcards.dataset).scenes:
+        return f"--mirror resources/scenes/{wildcards.dataset}"
+    return ""
+
+
+def pretraining_of(wildcards):
+    """run.json of the backbone's pretraining, if it starts from one."""
+    backbone = experiment.model(wildcards.model).backbone
+    if experiment.init(backbone) == "pretrain":
+        return f"{RESULTS}/pretrain/{backbone}/run.json"
+    return []
+
+
+def weights_of_pretraining(wildcards):
+    """Must exist; that it is the right file, run.json and its checksum say."""
+    return [
+        ancient(str(Path(p).with_name("weights.pt")))
+        for p in [pretraining_of(wildcards)]
+        if p
+    ]
+
+
+def pretrained_option(wildcards, input):
+    return f"--pretrained {input.pretrained}" if input.pretrained else ""
+
+
+def log_model_option(wildcards):
+    return "--log-model" if experiment.config.log_model else ""
+
+
+def figure_input(wildcards):
+    """What a figure is made from: a table, or a dataset's evaluations."""
+    dataset = wildcards.dataset
+    if wildcards.kind == "cost":
+        return {
+            "table": f"{RESULTS}/tables/{dataset}.csv",
+            "evaluations": evaluations(dataset),
+            "paper": "lemore/reporting/paper.csv",
+        }
+    if wildcards.kind == "classes":
+        return {"evaluations": evaluations(dataset)}
+    models = experiment.config.comparisons[dataset].models
+    return {
+        "evaluations": evaluations(dataset, models),
+        "data": f"{DATA}/{dataset}/digest.json",
+    }
+
+
+def figure_options(wildcards, input):
+    if wildcards.kind == "cost":
+        return f"--tables {input.table} --evaluations {input.evaluations}"
+    if wildcards.kind == "classes":
+        return f"--evaluations {input.evaluations}"
+    dataset = wildcards.dataset
+    chosen = experiment.config.comparisons[dataset]
+    return (
+        f"--data {DATA}/{dataset} --labels {experiment.dataset(dataset).labels}"
+        f" --split {experiment.test_split(dataset)} --images {' '.join(chosen.images)}"
+        f" --models {' '.join(chosen.models)} --evaluations {input.evaluations}"
+    )

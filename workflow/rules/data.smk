@@ -1,16 +1,3 @@
-def archives_source(wildcards):
-    """Drawn datasets are fetched from where the project has drawn them."""
-    if experiment.dataset(wildcards.dataset).scenes:
-        return f"resources/scenes/{wildcards.dataset}/digest.json"
-    return []
-
-
-def mirror_option(wildcards):
-    if experiment.dataset(wildcards.dataset).scenes:
-        return f"--mirror resources/scenes/{wildcards.dataset}"
-    return ""
-
-
 rule scenes:
     input:
         config=lambda wildcards: experiment.dataset_slice(wildcards.dataset),
@@ -56,8 +43,8 @@ rule prepare:
         labels=lambda wildcards: experiment.label_table(wildcards.dataset),
         code=lambda wildcards: experiment.code("prepare", dataset=wildcards.dataset),
     output:
-        f"{DATA}/{{dataset}}/digest.json",
-        f"{DATA}/{{dataset}}/audit.json",
+        digest=f"{DATA}/{{dataset}}/digest.json",
+        audit=f"{DATA}/{{dataset}}/audit.json",
     log:
         "logs/data/prepare/{dataset}.log",
     benchmark:
@@ -67,4 +54,4 @@ rule prepare:
         "../envs/lemore.yaml"
     shell:
         "lemore prepare --dataset-config {input.config} --fetched {input.fetched}"
-        " --output $(dirname {output[0]}) > {log} 2>&1"
+        " --output $(dirname {output.digest}) > {log} 2>&1"

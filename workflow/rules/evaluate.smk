@@ -17,7 +17,7 @@ rule evaluate:
         "../envs/lemore.yaml"
     threads: 1
     params:
-        data=DATA,
+        data=lambda wildcards, input: Path(input.data).parent.parent,
     shell:
         "lemore evaluate --checkpoint {input.weights} --dataset {wildcards.dataset}"
         " --data-dir {params.data} --config {input.config} --threads {threads} --json {output}"
@@ -37,6 +37,6 @@ rule profile:
         f"benchmarks/{experiment.config.run}/profile/{{model}}.tsv"
     conda:
         "../envs/lemore.yaml"
-    threads: os.cpu_count()
+    threads: cores()
     shell:
         "lemore profile --config {input.config} --json {output} > {log} 2>&1"

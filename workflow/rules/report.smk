@@ -28,38 +28,6 @@ rule table:
         " --pretrainings {input.pretrainings} --output {params.prefix} > {log} 2>&1"
 
 
-def figure_input(wildcards):
-    """What a figure is made from: a table, or a dataset's evaluations."""
-    dataset = wildcards.dataset
-    if wildcards.kind == "cost":
-        return {
-            "table": f"{RESULTS}/tables/{dataset}.csv",
-            "evaluations": evaluations(dataset),
-            "paper": "lemore/reporting/paper.csv",
-        }
-    if wildcards.kind == "classes":
-        return {"evaluations": evaluations(dataset)}
-    models = experiment.config.comparisons[dataset].models
-    return {
-        "evaluations": evaluations(dataset, models),
-        "data": f"{DATA}/{dataset}/digest.json",
-    }
-
-
-def figure_options(wildcards, input):
-    if wildcards.kind == "cost":
-        return f"--tables {input.table} --evaluations {input.evaluations}"
-    if wildcards.kind == "classes":
-        return f"--evaluations {input.evaluations}"
-    dataset = wildcards.dataset
-    chosen = experiment.config.comparisons[dataset]
-    return (
-        f"--data {DATA}/{dataset} --labels {experiment.dataset(dataset).labels}"
-        f" --split {experiment.test_split(dataset)} --images {' '.join(chosen.images)}"
-        f" --models {' '.join(chosen.models)} --evaluations {input.evaluations}"
-    )
-
-
 rule figure:
     input:
         unpack(figure_input),
