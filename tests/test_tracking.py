@@ -111,6 +111,29 @@ def test_links_lead_to_the_parents():
     assert found.data.params == {"train.lr": "0.1"}
 
 
+def test_many_at_once_on_a_store_that_does_not_exist_yet(tmp_path):
+    code = (
+        "from tests.test_tracking import stage, tracking\n"
+        "s = stage('x', datasets=(('scenes', 'abc', 'train'),))\n"
+        "with tracking.track(s) as run: print('run', run.run_id)"
+    )
+    env = os.environ | {
+        "PYTHONPATH": os.getcwd(),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'new.db'}",
+    }
+    command = [sys.executable, "-c", code]
+    started = [
+        subprocess.Popen(
+            command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    for process in started:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0 and len(out.split()) == 2, err
+        assert "WARNING" not in err, err
+
+
 def test_a_store_that_is_gone_costs_a_warning_only(monkeypatch, caplog):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

@@ -38,6 +38,8 @@ from lemore.training.spool import Spool
 
 log = logging.getLogger(__name__)
 SECONDS_BETWEEN_BATCHES = 2.0
+# The UI opens such experiments with charts of runs, others with traces of language models.
+KIND = {"mlflow.experimentKind": "custom_model_development"}
 METRICS_PER_BATCH = 900  # the API takes at most 1000
 
 
@@ -145,7 +147,8 @@ def _open(stage: Stage) -> Handle:
     try:
         client = connect()
         experiment = _experiment(client, stage.experiment)
-        run = _continued(client, experiment, stage) or _created(client, experiment, stage)
+        with _lock(store_uri()):  # two runs that name one dataset at once would collide
+            run = _continued(client, experiment, stage) or _created(client, experiment, stage)
     except (MlflowException, OSError) as error:
         log.warning("tracking: %s cannot be used (%s); going on without it", store_uri(), error)
         return Handle(None, "")
@@ -155,7 +158,7 @@ def _open(stage: Stage) -> Handle:
 def _experiment(client: MlflowClient, name: str) -> str:
     with _lock(store_uri()):
         found = client.get_experiment_by_name(name)
-        return found.experiment_id if found else client.create_experiment(name)
+        return found.experiment_id if found else client.create_experiment(name, tags=KIND)
 
 
 def _continued(client: MlflowClient, experiment: str, stage: Stage) -> Run | None:
@@ -194,8 +197,18 @@ def _created(client: MlflowClient, experiment: str, stage: Stage) -> Run:
         for name, digest, context in stage.datasets
     ]
     if inputs:
-        client.log_inputs(run.info.run_id, inputs)
+        _log_inputs(client, run.info.run_id, inputs)
     return run
+
+
+def _log_inputs(client: MlflowClient, run_id: str, inputs: list[DatasetInput]) -> None:
+    """Tried twice: another client may just have made the same dataset."""
+    for last in (False, True):
+        try:
+            return client.log_inputs(run_id, inputs)
+        except MlflowException as error:
+            if last:
+                log.warning("tracking: the datasets of run %s are not recorded (%s)", run_id, error)
 
 
 def _context(context: str) -> Any:
