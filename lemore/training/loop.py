@@ -77,6 +77,7 @@ def train(job: Job) -> int:
             save(job, done)
         if stopping and done < job.iterations:
             raise Stopped(f"{job.name}: stopped after iteration {done}, state saved")
+        watch.go_on()
     meter.close()
     return start
 
@@ -124,6 +125,10 @@ class Watch:
     def clear(self) -> None:
         self.data = self.compute = self.loss = 0.0
         self.steps = 0
+
+    def go_on(self) -> None:
+        """Leaves out what has passed since the last step (validation, saving)."""
+        self.mark = time.perf_counter()
 
     def data_done(self) -> None:
         now = time.perf_counter()
