@@ -161,3 +161,19 @@ def _nearest_file(path: Path) -> str:
     if not path.parent.is_dir():
         return f" (nor is there a folder {path.parent})"
     return did_you_mean(path.name, [p.name for p in path.parent.glob(f"*{path.suffix}")])
+
+
+def dump(value: Any) -> str:
+    """Canonical YAML of dataclasses, mappings and tuples."""
+    return yaml.safe_dump(plain(value), sort_keys=True, allow_unicode=True)
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses as mappings, tuples as lists, all the way down."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value

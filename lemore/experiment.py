@@ -4,20 +4,17 @@ Torch-free: the Snakefile builds it at every start. Each job gets a resolved sli
 configuration as one small YAML file, so that an edit reruns exactly the jobs it changes.
 """
 
-import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import yaml
-
-from lemore.config import build, did_you_mean, load
+from lemore.config import build, did_you_mean, dump, load
 from lemore.data import labels
 from lemore.data.schema import DatasetConfig
 from lemore.models.schema import BackboneConfig, ModelConfig
+from lemore.run_config import Comparison, RunConfig
 from lemore.sources import fingerprint_files, write_if_changed
 from lemore.training.recipe import Test, Train, load_pretrain, load_recipe, override_names
 
@@ -30,44 +27,6 @@ PAPER_TABLES = (
     "imagenet",
     "efficiency",
 )
-
-
-@dataclass(frozen=True)
-class Ray:
-    """Where trainings run. `gpus` is per worker and may be a fraction."""
-
-    mode: Literal["local", "none"]
-    workers: int
-    gpus: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Images of a dataset for the visual comparison, chosen before anything is trained."""
-
-    images: tuple[str, ...]
-    models: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """The configuration file of a run (config/config.yaml says what each key means)."""
-
-    run: str
-    recipes: str
-    recipe_changes: dict[str, Any]  # laid on every recipe of this run
-    archives_dir: str
-    data_dir: str
-    seeds: tuple[int, ...]
-    pretrain: str | None
-    init: dict[str, str]
-    trainings: dict[str, tuple[str, ...]]
-    profiles: dict[str, tuple[str, ...]]
-    latency_seconds: float
-    paper_tables: bool
-    comparisons: dict[str, Comparison]
-    ray: Ray
-    log_model: bool
 
 
 class Experiment:
@@ -316,19 +275,3 @@ class Experiment:
                     f"configuration: comparisons.{dataset}.models names '{model}', which is not "
                     f"trained on {dataset}{did_you_mean(model, self.config.trainings[dataset])}"
                 )
-
-
-def dump(value: Any) -> str:
-    """Canonical YAML of dataclasses, mappings and tuples."""
-    return yaml.safe_dump(plain(value), sort_keys=True, allow_unicode=True)
-
-
-def plain(value: Any) -> Any:
-    """Dataclasses as mappings, tuples as lists, all the way down."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value

@@ -30,6 +30,7 @@ PLUMBING = {
     "lemore.machine": "what the machine is",
     "lemore.models.schema": "schema of a configuration; the values themselves are inputs",
     "lemore.progress": "progress lines",
+    "lemore.run_config": "schema of a configuration; the values themselves are inputs",
     "lemore.sources": "this file",
     "lemore.tasks._cluster": "holds the Ray cluster",
     "lemore.tasks._stage": "paths, locks, keys and tracking of a stage",

@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lemore.config import load
+from lemore.config import dump, load
 from lemore.data.store import PackWriter
-from lemore.experiment import dump
 from lemore.files import write_json
 from lemore.models.schema import BackboneConfig, ModelConfig
 from lemore.training.recipe import load_pretrain, load_recipe

@@ -113,7 +113,7 @@ def test_packed_tar(tmp_path):
 
 
 def test_source_finds_files_below_any_root_and_refuses_ambiguity(tmp_path):
-    folder = tmp_path / "deep/root/images/val"
+    folder = tmp_path / "deep/top/images/val"
     folder.mkdir(parents=True)
     (folder / "x.jpg").write_bytes(b"1")
     (tmp_path / "images_val.jpg").write_bytes(b"2")

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from lemore.training import tracking
-from lemore.training.spool import Spool
+from lemore.training.spool import Spool, follow
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,12 +52,12 @@ def test_the_same_key_continues_and_another_supersedes():
 
 def test_metrics_arrive_once_and_in_order_over_a_resume(tmp_path):
     spool = Spool(tmp_path / "metrics.jsonl")
-    with tracking.track(stage("b")) as run, tracking.follow(run, spool):
+    with tracking.track(stage("b")) as run, follow(run, spool):
         for step in (10, 20):
             spool.record(step, {"train/loss": 1.0 / step})
         spool.record(20, {"val/mIoU": 0.2})
     spool.rewind(10)  # the checkpoint was older
-    with tracking.track(stage("b")) as run, tracking.follow(run, spool):
+    with tracking.track(stage("b")) as run, follow(run, spool):
         for step in (20, 30):
             spool.record(step, {"train/loss": 1.0 / step})
         spool.record(20, {"val/mIoU": 0.2})

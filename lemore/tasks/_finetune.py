@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lemore.config import build
-from lemore.data.loader import TrainBatches, normalize
+from lemore.data.loader import normalize
 from lemore.data.store import Store
 from lemore.data.transforms import TrainTransform
 from lemore.models.schema import BackboneConfig, ModelConfig
@@ -44,7 +44,7 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
         name=f"{config['model_name']} on {config['dataset']}",
         model=model,
         optimizer=optim.adamw(groups, recipe.betas),
-        batches=Batches(payload, recipe),
+        batches=_worker.Batches(payload, recipe, make_transform(recipe)),
         loss=lambda network, batch: segmentation_loss(network, batch, recipe, device),
         validate=_validation(payload, recipe, device),
     )
@@ -85,33 +85,15 @@ def load_initial(model: Segmentor, init: str, digest: str) -> None:
     log.info("backbone loaded from %s", path)
 
 
-class Batches:
-    """The training batches from an iteration on, this rank's share of the global batch."""
-
-    def __init__(self, payload: dict[str, Any], recipe: Train):
-        self.payload, self.recipe = payload, recipe
-        self.store = Store(Path(payload["data"]), "train")
-        self.transform = TrainTransform(
-            img_scale=recipe.img_scale,
-            scale_range=recipe.scale_range,
-            crop_size=recipe.crop_size,
-            cat_max_ratio=recipe.cat_max_ratio,
-            flip_probability=recipe.flip_probability,
-            photometric_distortion=recipe.photometric_distortion,
-        )
-
-    def __call__(self, start: int) -> TrainBatches:
-        return TrainBatches(
-            self.store,
-            self.transform,
-            seed=self.payload["seed"],
-            batch_size=self.recipe.batch_size,
-            start=start,
-            stop=self.recipe.iterations,
-            rank=self.payload["rank"],
-            world_size=self.payload["world_size"],
-            workers=self.recipe.loader_workers,
-        )
+def make_transform(recipe: Train) -> TrainTransform:
+    return TrainTransform(
+        img_scale=recipe.img_scale,
+        scale_range=recipe.scale_range,
+        crop_size=recipe.crop_size,
+        cat_max_ratio=recipe.cat_max_ratio,
+        flip_probability=recipe.flip_probability,
+        photometric_distortion=recipe.photometric_distortion,
+    )
 
 
 def segmentation_loss(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lemore.config import build
-from lemore.data.loader import TrainBatches, normalize
+from lemore.data.loader import normalize
 from lemore.data.store import Store
 from lemore.data.transforms import ClassificationTransform, central_crop
 from lemore.models.classifier import build_classifier
@@ -51,7 +51,7 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
         name=f"{config['backbone_name']} on {config['dataset']}",
         model=model,
         optimizer=optim.adamw(groups, recipe.betas),
-        batches=Batches(payload, recipe),
+        batches=_worker.Batches(payload, recipe, make_transform(recipe)),
         loss=lambda network, batch: classification_loss(network, batch, recipe, device),
         validate=validate,
     )
@@ -62,31 +62,13 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
     return result | details | top_k(model, held_out, recipe, device) | {"images": len(held_out)}
 
 
-class Batches:
-    """The training batches from an iteration on, this rank's share of the global batch."""
-
-    def __init__(self, payload: dict[str, Any], recipe: Pretrain):
-        self.payload, self.recipe = payload, recipe
-        self.store = Store(Path(payload["data"]), "train")
-        self.transform = ClassificationTransform(
-            crop_size=recipe.crop_size,
-            scale_range=recipe.scale_range,
-            ratio_range=recipe.ratio_range,
-            flip_probability=recipe.flip_probability,
-        )
-
-    def __call__(self, start: int) -> TrainBatches:
-        return TrainBatches(
-            self.store,
-            self.transform,
-            seed=self.payload["seed"],
-            batch_size=self.recipe.batch_size,
-            start=start,
-            stop=self.recipe.iterations,
-            rank=self.payload["rank"],
-            world_size=self.payload["world_size"],
-            workers=self.recipe.loader_workers,
-        )
+def make_transform(recipe: Pretrain) -> ClassificationTransform:
+    return ClassificationTransform(
+        crop_size=recipe.crop_size,
+        scale_range=recipe.scale_range,
+        ratio_range=recipe.ratio_range,
+        flip_probability=recipe.flip_probability,
+    )
 
 
 def classification_loss(

@@ -24,7 +24,7 @@ from lemore.files import read_json, write_json
 from lemore.training import tracking
 from lemore.training.distributed import Resources, execute
 from lemore.training.process import Stopped, StopSignals, leave_with_owner
-from lemore.training.spool import Spool
+from lemore.training.spool import Spool, follow
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def run_training(training: Training) -> int:
         spool = Spool(folder / "metrics.jsonl")
         stage = _tracking_stage(training, key, dataset)
         try:
-            with tracking.track(stage) as run, tracking.follow(run, spool):
+            with tracking.track(stage) as run, follow(run, spool):
                 result = _execute(training, folder, stop, stop_file, run.run_id)
                 run.tag("weights_sha256", result["weights_sha256"])
         except (KeyboardInterrupt, SystemExit):

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lemore import sources
+from lemore.data.loader import TrainBatches, Transform
+from lemore.data.store import Store
 from lemore.training import checkpoint, loop, optim
 from lemore.training.recipe import Pretrain, Train
 from lemore.training.spool import Spool
@@ -29,6 +31,27 @@ def set_up(payload: dict[str, Any], threads: int) -> torch.device:
 
 def memory_format(channels_last: bool) -> torch.memory_format:
     return torch.channels_last if channels_last else torch.contiguous_format
+
+
+class Batches:
+    """The training batches from an iteration on, this rank's share of the global batch."""
+
+    def __init__(self, payload: dict[str, Any], recipe: Train | Pretrain, transform: Transform):
+        self.payload, self.recipe, self.transform = payload, recipe, transform
+        self.store = Store(Path(payload["data"]), "train")
+
+    def __call__(self, start: int) -> TrainBatches:
+        return TrainBatches(
+            self.store,
+            self.transform,
+            seed=self.payload["seed"],
+            batch_size=self.recipe.batch_size,
+            start=start,
+            stop=self.recipe.iterations,
+            rank=self.payload["rank"],
+            world_size=self.payload["world_size"],
+            workers=self.recipe.loader_workers,
+        )
 
 
 def job(

@@ -10,7 +10,6 @@ import logging
 import os
 import re
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,10 +33,8 @@ from mlflow.entities import (
 from mlflow.exceptions import MlflowException
 
 from lemore.training.process import alive, start_time
-from lemore.training.spool import Spool
 
 log = logging.getLogger(__name__)
-SECONDS_BETWEEN_BATCHES = 2.0
 # The UI opens such experiments with charts of runs, others with traces of language models.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 METRICS_PER_BATCH = 900  # the API takes at most 1000
@@ -258,38 +255,6 @@ def sweep() -> int:
             client.set_terminated(run.info.run_id, "KILLED")
             swept += 1
     return swept
-
-
-@contextmanager
-def follow(handle: Handle, spool: Spool) -> Iterator[None]:
-    """Carries a spool's rows to the run while the body works, each row once, in order."""
-    done = threading.Event()
-    thread = threading.Thread(target=_carry, args=(handle, spool, done), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join(timeout=60)
-
-
-def _carry(handle: Handle, spool: Spool, done: threading.Event) -> None:
-    sent: dict[str, int] = {}  # metric -> last step in the store
-    while True:
-        finished = done.wait(SECONDS_BETWEEN_BATCHES)
-        new = []
-        for row in spool.rows():
-            for name in row["metrics"]:
-                if name not in sent:
-                    sent[name] = handle.last_step(name)
-            fresh = {k: v for k, v in row["metrics"].items() if row["step"] > sent[k]}
-            if fresh:
-                new.append(row | {"metrics": fresh})
-        handle.rows(new)
-        for row in new:
-            sent |= dict.fromkeys(row["metrics"], row["step"])
-        if finished:
-            return
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
