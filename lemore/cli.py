@@ -40,9 +40,19 @@ def main(argv: list[str] | None = None) -> int:
         print(f"lemore {__version__}")
         return 0
     if argv[0] not in task_names():
-        print(f"lemore: no task '{argv[0]}'{did_you_mean(argv[0], task_names())}", file=sys.stderr)
+        near = did_you_mean(argv[0], task_names())
+        print(f"lemore: no task '{argv[0]}'{near} (`lemore` lists them)", file=sys.stderr)
         return 2
     return run_task(argv[0], argv[1:])
+
+
+class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """Keeps the examples' line breaks and shows the defaults that say something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False, []):
+            return action.help
+        return super()._get_help_string(action)
 
 
 def run_task(name: str, argv: list[str]) -> int:
@@ -55,7 +65,7 @@ def run_task(name: str, argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog=f"lemore {name}",
         description=task.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
     parser.add_argument("--debug", action="store_true", help="log more; stack traces of errors")
     task.add_arguments(parser)

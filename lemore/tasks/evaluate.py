@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint", type=Path, required=True, help="weights.pt of a fine-tuning"
     )
     parser.add_argument("--dataset", required=True, help="name of a prepared dataset")
-    parser.add_argument("--data-dir", type=Path, default=Path("resources/datasets"))
+    parser.add_argument(
+        "--data-dir", type=Path, default=Path("resources/datasets"), help="prepared datasets"
+    )
     parser.add_argument("--config", type=Path, help="resolved evaluation settings (YAML)")
     parser.add_argument("--gpu", action="store_true", help="run on the GPU")
     parser.add_argument("--threads", type=int, default=cores(), help="CPU threads")
