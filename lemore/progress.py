@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -15,8 +15,8 @@ def progress(
     iterable: Iterable[T], description: str, total: int | None = None, unit: str = "it"
 ) -> Iterator[T]:
     """Yields the items of `iterable` and shows on stderr how far it has come."""
-    if total is None and hasattr(iterable, "__len__"):
-        total = len(iterable)  # type: ignore[arg-type]
+    if total is None and isinstance(iterable, Sized):
+        total = len(iterable)
     if sys.stderr.isatty():
         yield from tqdm(iterable, desc=description, total=total, unit=unit)
         return

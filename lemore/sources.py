@@ -27,6 +27,7 @@ PLUMBING = {
     "lemore.data.schema": "schema of a configuration; the values themselves are inputs",
     "lemore.experiment": "expands the configuration; the values themselves are inputs",
     "lemore.files": "writes files whole",
+    "lemore.lock": "one writer at a time",
     "lemore.machine": "what the machine is",
     "lemore.models.schema": "schema of a configuration; the values themselves are inputs",
     "lemore.progress": "progress lines",

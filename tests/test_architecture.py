@@ -10,7 +10,14 @@ import pytest
 from lemore import sources
 
 ROOT = Path(__file__).parents[1]
-LEAVES = {"lemore", "lemore.config", "lemore.files", "lemore.machine", "lemore.progress"}
+LEAVES = {
+    "lemore",
+    "lemore.config",
+    "lemore.files",
+    "lemore.lock",
+    "lemore.machine",
+    "lemore.progress",
+}
 ROOMS = ("models", "data", "training", "evaluation", "profiling", "reporting")
 ONLY_HERE = {
     "ray": ("lemore/training/distributed.py",),

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from lemore.config import load
-from lemore.data.lock import locked
 from lemore.data.prepare import prepare
 from lemore.data.scene_archives import zip_bytes
 from lemore.data.schema import DatasetConfig
 from lemore.data.store import Store
 from lemore.files import write_json
+from lemore.lock import locked
 
 ROOT = Path(__file__).parents[1]
 SPLITS = {"train": 3, "val": 2}

@@ -112,7 +112,7 @@ def wait_until_free(tiny, command: list[object]) -> None:
     """Runs the same command again; an orphan of the killed one may hold the folder a moment."""
     for _ in range(30):
         done = tiny.lemore(*command, check=False)
-        if "is in use by process" not in done.stderr:
+        if "is writing it; wait or end it" not in done.stderr:
             assert done.returncode == 0, done.stderr
             return
         time.sleep(1)

@@ -9,9 +9,9 @@ from typing import Any
 
 from lemore.data.archives import members
 from lemore.data.download import FetchError, check, download
-from lemore.data.lock import locked
 from lemore.data.schema import Archive, DatasetConfig
 from lemore.files import read_json
+from lemore.lock import locked
 
 log = logging.getLogger(__name__)
 

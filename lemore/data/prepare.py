@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from lemore.data import audit, labels, thumbnails
-from lemore.data.lock import locked
 from lemore.data.parallel import ordered_map
 from lemore.data.samples import Job, Prepared, RawSample, find_reader, prepare_sample
 from lemore.data.schema import DatasetConfig
 from lemore.data.source import Source, open_source
 from lemore.data.store import PackWriter, Store
 from lemore.files import write_json
+from lemore.lock import locked
 from lemore.progress import progress
 
 log = logging.getLogger(__name__)

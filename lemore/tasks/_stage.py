@@ -1,19 +1,15 @@
 """What pretrain and finetune share around the training itself: key, lock, tracking, signals."""
 
 import argparse
-import fcntl
 import hashlib
 import logging
 import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +17,7 @@ from typing import Any
 from lemore import sources
 from lemore.config import read_yaml
 from lemore.files import read_json, write_json
+from lemore.lock import locked
 from lemore.training import tracking
 from lemore.training.distributed import Resources, execute
 from lemore.training.process import Stopped, StopSignals, leave_with_owner
@@ -55,7 +52,6 @@ class Training:
     identity: dict[str, str]
     experiment: str
     threads: int
-    iterations: int
     parents: dict[str, str]
     inputs: dict[str, str]  # further inputs by name -> digest
     payload: dict[str, Any]
@@ -74,7 +70,7 @@ def run_training(training: Training) -> int:
     stop_file = folder / "stop"
     stop = StopSignals()
     leave_with_owner()
-    with exclusive(folder):
+    with locked(folder, wait=False):
         stop_file.unlink(missing_ok=True)
         spool = Spool(folder / "metrics.jsonl")
         stage = _tracking_stage(training, key, dataset)
@@ -156,27 +152,6 @@ def publish(folder: Path, output: Path, record: dict[str, Any]) -> None:
     os.replace(folder / "weights.pt", output / "weights.pt")
     os.replace(folder / "metrics.jsonl", output / "metrics.jsonl")
     write_json(output / "run.json", record)
-
-
-@contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Two trainings in one folder refuse each other; a dead holder's lock is free at once."""
-    path = folder.with_name(folder.name + ".lock")
-    with open(path, "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise ValueError(
-                f"{folder} is in use by process {file.read().strip()}; wait for it or stop it"
-            ) from None
-        file.truncate(0)
-        file.write(f"{os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
 
 
 def git_version() -> str:

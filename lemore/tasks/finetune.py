@@ -49,7 +49,6 @@ def run(args: argparse.Namespace) -> int:
             },
             experiment=f"{config['run']}/{config['dataset']}",
             threads=train_recipe.threads,
-            iterations=train_recipe.iterations,
             parents=parents,
             inputs=inputs,
             payload={"init": init, "init_sha256": inputs.get("init", "")},

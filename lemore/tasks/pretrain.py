@@ -40,7 +40,6 @@ def run(args: argparse.Namespace) -> int:
             },
             experiment=f"{config['run']}/{config['dataset']}",
             threads=recipe.threads,
-            iterations=recipe.iterations,
             parents={},
             inputs={},
             payload={},

@@ -5,7 +5,6 @@ code, configuration and data): the same key continues the run, another key super
 that cannot be reached costs a warning, never the work.
 """
 
-import fcntl
 import logging
 import os
 import re
@@ -32,6 +31,7 @@ from mlflow.entities import (
 )
 from mlflow.exceptions import MlflowException
 
+from lemore.lock import locked
 from lemore.training.process import alive, start_time
 
 log = logging.getLogger(__name__)
@@ -59,10 +59,7 @@ def _lock(uri: str) -> Iterator[None]:
     if not uri.startswith("sqlite:///"):
         yield
         return
-    path = Path(uri.removeprefix("sqlite:///") + ".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(Path(uri.removeprefix("sqlite:///")), wait=True):
         yield
 
 
