@@ -5,11 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from lemore.config import dump, load
+from lemore.data.packing import PIXELS, pack_label
 from lemore.data.store import PackWriter
 from lemore.files import write_json
 from lemore.models.schema import BackboneConfig, ModelConfig
@@ -33,9 +33,8 @@ def make_store(folder: Path, task: str) -> Path:
             image[top : top + 40, left : left + 40, kind - 1] = 250
             label[top : top + 40, left : left + 40] = kind
             label[:2] = 255
-            target = cv2.imencode(".png", label)[1].tobytes() if task == "segmentation" else kind
-            photo = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
-            writer.add(f"{split}_{i}", SIZE, photo, target)
+            target = pack_label(label) if task == "segmentation" else kind
+            writer.add(f"{split}_{i}", SIZE, image.tobytes(), PIXELS, target)
         writer.close()
     digest = {
         "dataset": folder.name,

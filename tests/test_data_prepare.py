@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from lemore.config import load
+from lemore.data import samples
 from lemore.data.prepare import prepare
 from lemore.data.scene_archives import zip_bytes
 from lemore.data.schema import DatasetConfig
@@ -54,9 +56,10 @@ def source(tmp_path) -> Path:
 
 def run(source: Path, name: str = "ade20k", **options) -> dict:
     folder = source.parents[2]
-    record = {"dataset": "ade20k", "archives": [], "folder": str(source.parent), "sha256": ""}
+    sha256 = options.pop("sha256", "")
+    record = {"dataset": "ade20k", "archives": [], "folder": str(source.parent), "sha256": sha256}
     write_json(folder / "fetched.json", record)
-    chosen = {"workers": 1, "allow_partial": False, "quarantine_limit": 0} | options
+    chosen = {"code": "1", "workers": 1, "allow_partial": False, "quarantine_limit": 0} | options
     config = chosen.pop("config", CONFIG)
     return prepare(name, config, folder / "fetched.json", folder / "data/ade20k", **chosen)
 
@@ -68,14 +71,13 @@ def output(source: Path) -> Path:
 def test_labels_are_mapped_once_and_photos_kept(source):
     run(source)
     store = Store(output(source), "train")
-    assert store.names == [photo("train", i).stem for i in (1, 2, 3)]
-    assert store.sizes.tolist() == [[20, 30]] * 3 and (len(store), store.num_classes) == (3, 150)
+    assert [store.name(i) for i in range(3)] == [photo("train", i).stem for i in (1, 2, 3)]
+    assert store.size(1) == (20, 30) and (len(store), store.num_classes) == (3, 150)
     for i in (1, 2, 3):
         image, train_ids = store.read(i - 1)
         expected = np.where(label(i) == 0, 255, label(i).astype(int) - 1)
         assert (train_ids == expected).all() and train_ids.dtype == np.uint8
         data = (source / photo("train", i)).read_bytes()
-        assert store.image_bytes(i - 1) == data
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         assert decoded is not None
         assert (image == decoded[..., ::-1]).all()
@@ -107,7 +109,7 @@ def test_the_digest_is_that_of_the_content(source):
     entry = {"file": archive.name, "path": str(archive), "bytes": archive.stat().st_size}
     fetched = root.parent / "zip.json"
     write_json(fetched, {"dataset": "ade20k", "archives": [entry | {"sha256": ""}]})
-    options = {"workers": 1, "allow_partial": False, "quarantine_limit": 0}
+    options = {"code": "1", "workers": 1, "allow_partial": False, "quarantine_limit": 0}
     assert prepare("ade20k", CONFIG, fetched, output(source), **options) == first
     cv2.imwrite(str(source / mask("val", 1)), label(7))
     changed = run(source)
@@ -203,6 +205,49 @@ def test_two_at_once_and_a_killed_one(source):
         run(source)
     run(source)
     assert not leftover.exists()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def interrupted(source, monkeypatch) -> tuple[Path, list[str]]:
+    """A prepare that died at the third sample, and the names that are prepared from then on."""
+    asked: list[str] = []
+
+    def prepare_sample(job):
+        asked.append(job.sample.name)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return samples.prepare_sample(job)
+
+    monkeypatch.setattr("lemore.data.journal.PERIOD", 0.0)
+    monkeypatch.setattr("lemore.data.prepare.prepare_sample", prepare_sample)
+    with pytest.raises(KeyboardInterrupt):
+        run(source)
+    assert not output(source).exists()
+    return source, asked
+
+
+def test_an_interrupted_prepare_goes_on(interrupted):
+    source, asked = interrupted
+    (output(source).with_name(".ade20k.tmp") / "train.images").open("ab").write(b"half a photo")
+    run(source)
+    assert asked[3:] == [photo("train", 3).stem, photo("val", 1).stem, photo("val", 2).stem]
+    resumed = contents(output(source))
+    shutil.rmtree(output(source))
+    run(source)
+    assert contents(output(source)) == resumed
+
+
+@pytest.mark.parametrize("change", ["code", "data"])
+def test_work_of_other_code_or_data_is_not_continued(interrupted, change):
+    source, asked = interrupted
+    if change == "data":
+        cv2.imwrite(str(source / mask("train", 1)), label(7))
+    run(source, **({"code": "2"} if change == "code" else {"sha256": "changed"}))
+    assert len(asked) == 3 + 5
 
 
 def test_what_was_fetched_must_be_this_dataset_and_still_be_there(source):

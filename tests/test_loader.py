@@ -16,10 +16,12 @@ class MemoryStore:
 
     def __init__(self, count: int, task: str = "segmentation", broken: int | None = None):
         self.count, self.task, self.broken = count, task, broken
-        self.names = [f"image_{index:03d}" for index in range(count)]
 
     def __len__(self) -> int:
         return self.count
+
+    def name(self, index: int) -> str:
+        return f"image_{index:03d}"
 
     def read(self, index: int):
         if index == self.broken:

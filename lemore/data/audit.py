@@ -20,7 +20,7 @@ class SplitAudit:
         self.images = np.zeros(max(256, len(classes)), np.int64)
         self.modes: Counter[str] = Counter()
         self.sizes: Counter[tuple[int, int]] = Counter()
-        self.bytes = {"images": 0, "labels": 0}
+        self.bytes: dict[str, int] = {}  # of the store, by pack
         self.quarantined: list[dict[str, str]] = []
 
     def add(self, sample: Prepared) -> None:
@@ -29,13 +29,11 @@ class SplitAudit:
             self.quarantined.append(fault)
             return
         self.count += 1
-        counts = np.array(sample.pixels, np.int64)
-        self.pixels[: len(counts)] += counts
-        self.images[: len(counts)] += counts > 0
+        for train_id, number in sample.pixels.items():
+            self.pixels[train_id] += number
+            self.images[train_id] += 1
         self.modes[sample.mode] += 1
         self.sizes[sample.size] += 1
-        self.bytes["images"] += len(sample.image)
-        self.bytes["labels"] += len(sample.label) if isinstance(sample.label, bytes) else 0
 
     def results(self, ignores: bool) -> dict[str, Any]:
         """JSON of this split; `pixels` counts label pixels (classification: images) by class."""

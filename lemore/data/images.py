@@ -12,23 +12,17 @@ PNG_MODES = {0: "gray", 2: "RGB", 3: "palette", 4: "gray+alpha", 6: "RGB+alpha"}
 JPEG_MODES = {1: "gray", 3: "colour", 4: "CMYK"}
 
 
-def decode_rgb(data: bytes) -> np.ndarray:
+def decode_rgb(data: bytes | np.ndarray) -> np.ndarray:
     """A photo as upright H x W x 3 uint8 RGB; ValueError if it cannot be decoded.
 
     Gray and palette images become RGB, 16 bits become 8, alpha is dropped (not blended), CMYK is
     converted, an EXIF orientation is applied: the file's bytes stay as they came.
     """
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    encoded = data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
+    pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
     if pixels is None:
         raise ValueError("cannot be decoded as an image")
     return pixels
-
-
-def encode_label(label: np.ndarray) -> bytes:
-    """H x W uint8 train ids as a single-channel PNG."""
-    done, data = cv2.imencode(".png", label, [cv2.IMWRITE_PNG_COMPRESSION, 6])
-    assert done
-    return data.tobytes()
 
 
 def decode_label(data: bytes) -> np.ndarray:

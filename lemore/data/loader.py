@@ -29,9 +29,8 @@ class Source(Protocol):
 
     @property
     def task(self) -> str: ...
-    @property
-    def names(self) -> list[str]: ...
     def __len__(self) -> int: ...
+    def name(self, index: int, /) -> str: ...
     def read(self, index: int, /) -> tuple[np.ndarray, Any]: ...
 
 
@@ -139,7 +138,7 @@ class _Batches(Dataset[Batch]):
             rng = np.random.Generator(np.random.Philox(key=[self.seed, draw]))
             return self.transform(image, label, rng)
         except Exception as error:
-            name = self.store.names[index]
+            name = self.store.name(index)
             raise RuntimeError(
                 f"sample {index} ('{name}', draw {draw}): {type(error).__name__}: {error}"
             ) from error

@@ -1,7 +1,8 @@
 """From archives as fetched to a store: every label mapped once, every fault found and named.
 
 The store is built beside its final place and renamed as a whole, so that a crash leaves the old
-one; nothing is unpacked. The digest depends on the content alone (photo bytes, train ids, names,
+one; the next prepare of the same data by the same code goes on where the last was interrupted.
+Nothing is unpacked. The digest depends on the content alone (photo bytes, train ids, names,
 classes), not on paths, workers or the compression of the packs.
 """
 
@@ -12,16 +13,19 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from lemore.config import dump
 from lemore.data import audit, labels, thumbnails
+from lemore.data.journal import Journal
 from lemore.data.parallel import ordered_map
 from lemore.data.samples import Job, Prepared, RawSample, find_reader, prepare_sample
 from lemore.data.schema import DatasetConfig
 from lemore.data.source import Source, open_source
-from lemore.data.store import PackWriter, Store
-from lemore.files import write_json
+from lemore.data.store import Store
+from lemore.files import write_atomic, write_json
 from lemore.lock import locked
 from lemore.progress import progress
 
@@ -34,11 +38,14 @@ def prepare(
     fetched: Path,
     output: Path,
     *,
+    code: str,
     workers: int,
     allow_partial: bool,
     quarantine_limit: int,
 ) -> dict[str, Any]:
     """Builds the store of dataset `name` at folder `output` and returns its digest.
+
+    `code`: version of the code that prepares; work that another one began is not continued.
 
     ValueError if more than `quarantine_limit` samples are faulty, or if a count differs from the
     configuration's and not `allow_partial`; the audit is then left as <output>.rejected.json.
@@ -48,22 +55,21 @@ def prepare(
         raise ValueError(f"{fetched}: fetched for '{record['dataset']}', not for '{name}'")
     rejected = output.with_name(output.name + ".rejected.json")
     with locked(output, wait=False):
-        _remove_leftovers(output)
-        folder = output.with_name(f".{output.name}.tmp")
-        folder.mkdir(parents=True)
+        folder = _work_folder(output, _key(config, record, code))
         try:
             digest, result = _build(name, config, source, folder, workers)
             problem = _verdict(result, allow_partial, quarantine_limit)
             if problem is not None:
                 write_json(rejected, result)
                 raise ValueError(f"{problem}; see {rejected}")
-            result["origin"] = record
-            write_json(folder / "audit.json", result)
-            write_json(folder / "digest.json", digest)
-            _sheets(folder, config)
-            _replace(folder, output)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        except ValueError:
+            shutil.rmtree(folder)  # the data is at fault: nothing to go on with
+            raise
+        result["origin"] = record
+        write_json(folder / "audit.json", result)
+        write_json(folder / "digest.json", digest)
+        _sheets(folder, config)
+        _replace(folder, output)
     rejected.unlink(missing_ok=True)
     return digest
 
@@ -80,11 +86,15 @@ def _build(
         samples = list(reader.samples(source, split))
         _refuse_same_names(samples, split)
         summary = audit.SplitAudit(split, expected, classes)
-        jobs = (Job(config.reader, config.labels, sample) for sample in samples)
-        chunk = max(1, min(8, len(samples) // (4 * workers)))
-        results = ordered_map(prepare_sample, jobs, min(workers, len(samples)), chunk)
-        results = progress(results, f"prepare {name} {split}", len(samples), "images")
-        sha256 = _write_split(results, PackWriter(folder, split, config.task), summary, by_hash)
+        journal = Journal(folder, split, config.task)
+        left = samples[journal.done :]
+        if journal.done:
+            log.info("%s %s: goes on after %d samples", name, split, journal.done)
+        jobs = (Job(config.reader, config.labels, sample) for sample in left)
+        chunk = max(1, min(8, len(left) // (4 * workers)))
+        results = ordered_map(prepare_sample, jobs, min(workers, len(left)), chunk)
+        results = progress(results, f"prepare {name} {split}", len(left), "images")
+        sha256 = _write_split(results, journal, summary, by_hash)
         splits[split] = {"count": summary.count, "sha256": sha256}
         audits.append(summary)
     digest = _digest(name, config, classes, splits)
@@ -96,21 +106,27 @@ def _build(
 
 def _write_split(
     results: Iterable[Prepared],
-    writer: PackWriter,
+    journal: Journal,
     summary: audit.SplitAudit,
     by_hash: dict[str, list[str]],
 ) -> str:
     """Stores the sound samples; returns the sha256 over names, photos and train ids."""
     content = hashlib.sha256()
-    for sample in results:
+    for sample in chain(journal.replay(), _noted(results, journal)):
         summary.add(sample)
         if sample.problem is None:
-            writer.add(sample.name, sample.size, sample.image, sample.label)
             line = f"{sample.name} {sample.size} {sample.image_sha256} {sample.label_sha256}\n"
             content.update(line.encode())
-            by_hash[sample.image_sha256].append(f"{writer.split}/{sample.name}")
-    writer.close()
+            by_hash[sample.image_sha256].append(f"{summary.name}/{sample.name}")
+    summary.bytes = journal.writer.ends()
+    journal.close()
     return content.hexdigest()
+
+
+def _noted(results: Iterable[Prepared], journal: Journal) -> Iterator[Prepared]:
+    for sample in results:
+        journal.add(sample)
+        yield sample
 
 
 def _classes(config: DatasetConfig, source: Source) -> list[str]:
@@ -181,22 +197,37 @@ def _sheets(folder: Path, config: DatasetConfig) -> None:
         thumbnails.write_sheet(Store(folder, split), config.labels, sheet)
 
 
-def _leftovers(output: Path) -> Iterator[Path]:
-    yield output.with_name(f".{output.name}.tmp")
-    yield output.with_name(f".{output.name}.old")
+def _key(config: DatasetConfig, record: dict[str, Any], code: str) -> str:
+    """What must be equal for interrupted work to be continued."""
+    table = labels.load(config.labels) if config.labels is not None else None
+    text = f"{dump(config)}{json.dumps(record, sort_keys=True)}{code}{table}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _remove_leftovers(output: Path) -> None:
-    """Clears what a killed prepare left; an old store that lost its name gets it back."""
-    temporary, old = _leftovers(output)
+def _work_folder(output: Path, key: str) -> Path:
+    """The folder that becomes `output`: with what an interrupted prepare had done, or empty.
+
+    An old store that lost its name when a prepare was killed gets it back.
+    """
+    folder, old = output.with_name(f".{output.name}.tmp"), _old(output)
     if old.exists() and not output.exists():
         os.replace(old, output)
-    for path in (temporary, old):
-        shutil.rmtree(path, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    if not (folder / "key").exists() or (folder / "key").read_text() != key:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        write_atomic(folder / "key", key)
+    return folder
+
+
+def _old(output: Path) -> Path:
+    return output.with_name(f".{output.name}.old")
 
 
 def _replace(folder: Path, output: Path) -> None:
-    old = output.with_name(f".{output.name}.old")
+    for path in (folder / "key", *folder.glob("*.journal")):
+        path.unlink()
+    old = _old(output)
     if output.exists():
         os.replace(output, old)
     os.replace(folder, output)

@@ -3,13 +3,13 @@
 import hashlib
 import importlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from lemore.data import images, labels
+from lemore.data import images, labels, packing
 from lemore.data.archives import Member
 from lemore.data.source import Source
 
@@ -35,10 +35,11 @@ class Prepared:
     name: str
     problem: str | None
     size: tuple[int, int] = (0, 0)
-    image: bytes = b""
+    image: bytes = b""  # as `lemore.data.packing` makes it
+    coding: int = 0
     label: bytes | int = 0
     mode: str = ""
-    pixels: tuple[int, ...] = ()  # label pixels by train id, 256 numbers
+    pixels: dict[int, int] = field(default_factory=dict)  # label pixels by train id, where any
     image_sha256: str = ""
     label_sha256: str = ""
 
@@ -77,12 +78,13 @@ def prepare_sample(job: Job) -> Prepared:
     place = sample.image.place
     try:
         data = sample.image.read()
-        size = _checked_size(data)
+        images.check_whole(data)
+        photo = images.decode_rgb(data)
         if job.table is None:
-            return _classified(sample, data, size)
+            return _classified(sample, data, photo)
         place = _place(sample)
-        raw = find_reader(job.reader).read_label(sample.label, size)
-        return _segmented(sample, data, size, to_train_ids(raw, job.table))
+        raw = find_reader(job.reader).read_label(sample.label, photo.shape[:2])
+        return _segmented(sample, data, photo, to_train_ids(raw, job.table))
     except (ValueError, OSError) as error:
         text = str(error)
         return Prepared(sample.name, text if place in text else f"{place}: {text}")
@@ -102,43 +104,40 @@ def to_train_ids(raw: np.ndarray, table_name: str) -> np.ndarray:
     return np.array(table.lut, np.uint8)[raw]
 
 
-def _checked_size(data: bytes) -> tuple[int, int]:
-    images.check_whole(data)
-    height, width = images.decode_rgb(data).shape[:2]
-    return height, width
+def _classified(sample: RawSample, data: bytes, photo: np.ndarray) -> Prepared:
+    return _prepared(sample, data, photo, sample.label, {sample.label: 1}, str(sample.label))
 
 
-def _classified(sample: RawSample, data: bytes, size: tuple[int, int]) -> Prepared:
-    counts = np.bincount([sample.label], minlength=1)
-    return Prepared(
-        sample.name,
-        None,
-        size,
-        data,
-        sample.label,
-        images.describe(data),
-        tuple(counts.tolist()),
-        hashlib.sha256(data).hexdigest(),
-        str(sample.label),
-    )
-
-
-def _segmented(
-    sample: RawSample, data: bytes, size: tuple[int, int], label: np.ndarray
-) -> Prepared:
-    if label.shape != size:
+def _segmented(sample: RawSample, data: bytes, photo: np.ndarray, label: np.ndarray) -> Prepared:
+    if label.shape != photo.shape[:2]:
         turned = f" (EXIF orientation {n})" if (n := images.orientation(data)) != 1 else ""
-        raise ValueError(f"label is {label.shape}, image {size} (H, W){turned}")
+        raise ValueError(f"label is {label.shape}, image {photo.shape[:2]} (H, W){turned}")
+    counts = np.bincount(label.ravel(), minlength=256)
+    pixels = {int(k): int(counts[k]) for k in np.flatnonzero(counts)}
+    sha256 = hashlib.sha256(label.tobytes()).hexdigest()
+    return _prepared(sample, data, photo, packing.pack_label(label), pixels, sha256)
+
+
+def _prepared(
+    sample: RawSample,
+    data: bytes,
+    photo: np.ndarray,
+    label: bytes | int,
+    pixels: dict[int, int],
+    label_sha256: str,
+) -> Prepared:
+    image, coding = packing.pack_image(data, photo)
     return Prepared(
         sample.name,
         None,
-        size,
-        data,
-        images.encode_label(label),
+        (photo.shape[0], photo.shape[1]),
+        image,
+        coding,
+        label,
         images.describe(data),
-        tuple(np.bincount(label.ravel(), minlength=256).tolist()),
+        pixels,
         hashlib.sha256(data).hexdigest(),
-        hashlib.sha256(label.tobytes()).hexdigest(),
+        label_sha256,
     )
 
 

@@ -1,23 +1,39 @@
-"""A prepared dataset: encoded photos and label images in two packs per split, read in place.
+"""A prepared dataset: photos and label maps in two packs per split, read in place.
 
-<split>.images   the photos' own bytes, one after the other
-<split>.labels   single-channel PNGs of train ids (segmentation only)
-<split>.npz      names, offsets, sizes; for classification the labels
+<split>.images   the photos one after the other, coded as `lemore.data.packing` says
+<split>.labels   the label maps (segmentation only)
+<split>.names    the samples' names, one after the other, UTF-8
+<split>.npy      one record of `RECORD` per sample, and one more for the ends
 digest.json      what it is: dataset, task, classes, sha256 of the content
+
+Only what is asked for comes into memory, whatever the size of the dataset.
 """
 
 import os
+from array import array
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from lemore.data.images import decode_label, decode_rgb
+from lemore.data.images import decode_rgb
+from lemore.data.packing import FILE, unpack_label
 from lemore.files import read_json
+
+RECORD = np.dtype(
+    [
+        ("name", "<i8"),  # where it starts in its pack
+        ("image", "<i8"),
+        ("label", "<i8"),  # for classification the class number
+        ("height", "<i4"),
+        ("width", "<i4"),
+        ("coding", "<i4"),
+    ]
+)
 
 
 class Store:
-    """One split. Picklable and safe to use from forked processes: it only reads at offsets."""
+    """One split. Picklable and safe to use from several processes and threads: it only reads."""
 
     def __init__(self, folder: Path | str, split: str):
         self.folder, self.split = Path(folder), split
@@ -29,108 +45,133 @@ class Store:
         self.task: str = digest["task"]
         self.num_classes: int = digest["num_classes"]
         self.classes: list[str] = digest["classes"]
-        with np.load(self.folder / f"{split}.npz", allow_pickle=False) as index:
-            self.names = (
-                index["names"].tobytes().decode().split("\n") if len(index["sizes"]) else []
-            )
-            self.sizes: np.ndarray = index["sizes"]
-            self._images: np.ndarray = index["images"]
-            self._labels: np.ndarray = index["labels"]
-        self._files: dict[str, int] = {}
+        self._open()
+
+    def _open(self) -> None:
+        self._index: np.ndarray = np.load(self.folder / f"{self.split}.npy", mmap_mode="r")
+        assert self._index.dtype == RECORD
+        self._maps: dict[str, np.ndarray] = {}
         self._positions: dict[str, int] = {}
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self._index) - 1
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_files": {}, "_positions": {}}
+        return {name: self.__dict__[name] for name in self.__dict__ if not name.startswith("_")}
 
-    def __del__(self) -> None:
-        for file in getattr(self, "_files", {}).values():
-            os.close(file)
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._open()
 
     def read(self, i: int) -> tuple[np.ndarray, Any]:
-        """(image H x W x 3 uint8 RGB, label H x W uint8 train ids), or (image, class as int)."""
-        image = decode_rgb(self.image_bytes(i))
-        if self.task == "classification":
-            return image, int(self._labels[i])
-        return image, decode_label(self.label_bytes(i))
+        """(image H x W x 3 uint8 RGB, label H x W uint8 train ids), or (image, class as int).
 
-    def image_bytes(self, i: int) -> bytes:
-        """The photo as it came: JPEG or PNG."""
-        return self._bytes("images", self._images, i)
+        The arrays may be read-only.
+        """
+        return self.image(i), self.label(i)
 
-    def label_bytes(self, i: int) -> bytes:
-        """The label image as PNG of train ids (segmentation only)."""
-        assert self.task == "segmentation"
-        return self._bytes("labels", self._labels, i)
+    def image(self, i: int) -> np.ndarray:
+        """H x W x 3 uint8 RGB, perhaps read-only."""
+        data = self._slice("images", "image", i)
+        if self._index["coding"][i] == FILE:
+            return decode_rgb(data)
+        return data.reshape(*self.size(i), 3)
 
     def label(self, i: int) -> Any:
-        """The label alone, without decoding the photo."""
+        """H x W uint8 train ids, read-only; for classification the class as int."""
         if self.task == "classification":
-            return int(self._labels[i])
-        return decode_label(self.label_bytes(i))
+            return int(self._index["label"][i])
+        return unpack_label(self._slice("labels", "label", i).tobytes(), self.size(i))
+
+    def size(self, i: int) -> tuple[int, int]:
+        """(H, W) of the photo."""
+        return int(self._index["height"][i]), int(self._index["width"][i])
+
+    def name(self, i: int) -> str:
+        return self._slice("names", "name", i).tobytes().decode()
 
     def find(self, name: str) -> int:
         """Position of the sample called `name`; ValueError if there is none."""
         if not self._positions:
-            self._positions = {known: i for i, known in enumerate(self.names)}
+            self._positions = {self.name(i): i for i in range(len(self))}
         if name not in self._positions:
             raise ValueError(f"{self.folder}: no image '{name}' in split '{self.split}'")
         return self._positions[name]
 
-    def _bytes(self, pack: str, offsets: np.ndarray, i: int) -> bytes:
-        if pack not in self._files:
-            self._files[pack] = os.open(self.folder / f"{self.split}.{pack}", os.O_RDONLY)
-        start, end = int(offsets[i]), int(offsets[i + 1])
-        data = os.pread(self._files[pack], end - start, start)
-        if len(data) != end - start:
-            raise OSError(f"{self.folder}/{self.split}.{pack}: cut short; run prepare again")
-        return data
+    def _slice(self, pack: str, field: str, i: int) -> np.ndarray:
+        if not 0 <= i < len(self):
+            raise IndexError(f"{self.folder}: no sample {i} in '{self.split}' of {len(self)}")
+        if pack not in self._maps:
+            self._maps[pack] = self._map(pack, int(self._index[field][-1]))
+        return self._maps[pack][int(self._index[field][i]) : int(self._index[field][i + 1])]
+
+    def _map(self, pack: str, size: int) -> np.ndarray:
+        path = self.folder / f"{self.split}.{pack}"
+        if path.stat().st_size != size:  # reading beyond a mapped file's end kills the process
+            raise OSError(f"{path}: cut short; run prepare again")
+        return np.memmap(path, np.uint8, "r") if size else np.zeros(0, np.uint8)
 
 
 class PackWriter:
-    """Writes one split, sample by sample; nothing counts before `close`."""
+    """Writes one split, sample by sample; nothing counts before `close`.
 
-    def __init__(self, folder: Path, split: str, task: str):
+    `ends`: where an interrupted writer's packs were whole, as its `ends()` said; what lies beyond
+    is cut off. Its `records`, six numbers a sample, are then for the caller to put back.
+    """
+
+    def __init__(self, folder: Path, split: str, task: str, ends: dict[str, int] | None = None):
         self.folder, self.split, self.task = folder, split, task
-        self.names: list[str] = []
-        self.sizes: list[tuple[int, int]] = []
-        self.images, self.labels = [0], [0]
-        self.classes: list[int] = []
-        packs = ("images", "labels") if task == "segmentation" else ("images",)
-        self.files: dict[str, BinaryIO] = {p: _create(folder / f"{split}.{p}") for p in packs}
+        self.records = array("q")
+        packs = ("names", "images", "labels") if task == "segmentation" else ("names", "images")
+        self.files: dict[str, BinaryIO] = {
+            pack: _open_at(folder / f"{split}.{pack}", ends[pack] if ends else 0) for pack in packs
+        }
 
-    def add(self, name: str, size: tuple[int, int], image: bytes, label: bytes | int) -> None:
-        """Appends a sample: encoded photo, and label PNG or class number; `size` is (H, W)."""
-        self.names.append(name)
-        self.sizes.append(size)
+    def add(
+        self, name: str, size: tuple[int, int], image: bytes, coding: int, label: bytes | int
+    ) -> tuple[int, ...]:
+        """Appends a sample: packed photo and its coding, packed label map or class number.
+
+        Returns its record.
+        """
+        ends = self.ends()
+        number = label if isinstance(label, int) else ends["labels"]
+        record = (ends["names"], ends["images"], number, *size, coding)
+        self.records.extend(record)
+        self.files["names"].write(name.encode())
         self.files["images"].write(image)
-        self.images.append(self.images[-1] + len(image))
-        if isinstance(label, int):
-            self.classes.append(label)
-            return
-        self.files["labels"].write(label)
-        self.labels.append(self.labels[-1] + len(label))
+        if not isinstance(label, int):
+            self.files["labels"].write(label)
+        return record
 
-    def close(self) -> None:
-        """Flushes the packs to disk and writes the index."""
-        labels = self.labels if self.task == "segmentation" else self.classes
+    def ends(self) -> dict[str, int]:
+        """Bytes written so far, by pack."""
+        return {pack: file.tell() for pack, file in self.files.items()}
+
+    def flush(self) -> None:
+        """Puts on disk what was added."""
         for file in self.files.values():
             file.flush()
             os.fsync(file.fileno())
+
+    def close(self) -> None:
+        """Flushes the packs to disk and writes the index."""
+        self.flush()
+        ends = self.ends()
+        self.records.extend((ends["names"], ends["images"], ends.get("labels", 0), 0, 0, 0))
+        columns = np.array(self.records).reshape(-1, len(RECORD.names or ())).T
+        for file in self.files.values():
             file.close()
-        with open(self.folder / f"{self.split}.npz", "wb") as file:
-            np.savez(
-                file,
-                names=np.frombuffer("\n".join(self.names).encode(), np.uint8),
-                sizes=np.array(self.sizes, np.int32).reshape(-1, 2),
-                images=np.array(self.images, np.int64),
-                labels=np.array(labels, np.int64),
-            )
+        with open(self.folder / f"{self.split}.npy", "wb") as file:
+            np.save(file, np.rec.fromarrays(columns, RECORD).view(np.ndarray))
             file.flush()
             os.fsync(file.fileno())
 
 
-def _create(path: Path) -> BinaryIO:
-    return open(path, "wb")
+def _open_at(path: Path, end: int) -> BinaryIO:
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+    if os.fstat(file.fileno()).st_size < end:
+        raise OSError(f"{path}: shorter than when it was written; remove its folder")
+    file.truncate(end)
+    file.seek(end)
+    return file

@@ -47,8 +47,8 @@ def evaluate(
         image, label = store.read(index)
         prediction = predict(model, image, device, test, crop_size)
         confusion.update(prediction, label)
-        if store.names[index] in keep:
-            predictions[store.names[index]] = prediction
+        if (name := store.name(index)) in keep:
+            predictions[name] = prediction
     return Evaluation(confusion.results(), predictions)
 
 

@@ -61,9 +61,10 @@ def run(args: argparse.Namespace) -> int:
         evaluation = _segmentation.evaluate(model, store, device, test, keep, recipe.crop_size)
         missing = keep - set(evaluation.predictions)
         if missing:
+            first = ", ".join(store.name(i) for i in range(min(3, len(store))))
             raise ValueError(
                 f"comparisons: {args.dataset} has no image named {sorted(missing)} in split "
-                f"{test.split}; the first ones are {', '.join(store.names[:3])}"
+                f"{test.split}; the first ones are {first}"
             )
         predictions = write_predictions(args.json, evaluation.predictions)
         record = describe(args, content["config"], settings, trained, recipe)

@@ -12,6 +12,7 @@ from lemore.config import load
 from lemore.data.prepare import prepare
 from lemore.data.schema import DatasetConfig
 from lemore.machine import cores
+from lemore.sources import code_version
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
         config,
         args.fetched,
         args.output,
+        code=code_version("prepare", [f"lemore.data.datasets.{config.reader}"]),
         workers=args.workers,
         allow_partial=args.allow_partial,
         quarantine_limit=args.quarantine_limit,
