@@ -70,6 +70,27 @@ def test_loss_divides_by_all_pixels():
     assert float(valid) == pytest.approx(math.log(150), rel=1e-5)
 
 
+def test_weighted_loss_divides_by_the_number_of_pixels():
+    torch.manual_seed(0)
+    logits, label = torch.randn(2, 5, 6, 6), torch.randint(0, 5, (2, 6, 6))
+    label[:, :2] = 255
+    weight = torch.tensor([0.5, 1.0, 2.0, 0.0, 3.0])
+    every = torch.nn.functional.cross_entropy(
+        logits, label, weight=weight, ignore_index=255, reduction="none"
+    )
+    for average, divisor in (("all_pixels", 72), ("valid_pixels", 48)):
+        loss = losses.segmentation_loss(logits, label, average, weight)
+        torch.testing.assert_close(loss, every.sum() / divisor)
+
+
+def test_class_weights_follow_the_frequencies():
+    weight = losses.class_weight([0.5, 0.45, 0.05, 0.0])
+    plain = [1 / math.log(1.02 + p) for p in (0.5, 0.45, 0.05, 0.0)]
+    mean = 0.5 * plain[0] + 0.45 * plain[1] + 0.05 * plain[2]
+    assert weight.tolist() == pytest.approx([w / mean for w in plain], rel=1e-6)
+    assert losses.class_weight([0.25] * 4).tolist() == pytest.approx([1.0] * 4)
+
+
 @pytest.mark.parametrize("num_classes", [5, 40])
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
 def test_loss_and_gradient_are_those_of_the_whole_batch_at_once(num_classes, memory):

@@ -84,47 +84,6 @@ def test_nearest_indices_are_those_of_opencv():
         np.testing.assert_array_equal(transforms.nearest_indices(source, target), expected)
 
 
-def plain_pipeline(image, label, rng, crop_size, img_scale):
-    """Resize all, crop with redraws, flip: the steps of the protocol, one after the other."""
-    ratio = rng.uniform(0.5, 2.0)
-    long, short = int(img_scale[0] * ratio), int(img_scale[1] * ratio)
-    factor = min(long / max(label.shape), short / min(label.shape))
-    height, width = (int(side * factor + 0.5) for side in label.shape)
-    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-    label = cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST)
-
-    def box():
-        top = rng.integers(0, max(height - crop_size[0], 0) + 1)
-        left = rng.integers(0, max(width - crop_size[1], 0) + 1)
-        return slice(top, top + crop_size[0]), slice(left, left + crop_size[1])
-
-    part = box()
-    for _ in range(10):
-        values, counts = np.unique(label[part], return_counts=True)
-        counts = counts[values != 255]
-        if len(counts) > 1 and counts.max() / counts.sum() < 0.75:
-            break
-        part = box()
-    image, label = image[part], label[part]
-    if rng.random() < 0.5:
-        image, label = image[:, ::-1], label[:, ::-1]
-    return image, label
-
-
-@pytest.mark.parametrize("classes", [1, 2, 12])
-@pytest.mark.parametrize("crop_size", [(64, 64), (96, 112), (200, 90)])
-def test_train_transform_equals_plain_pipeline(crop_size, classes):
-    for seed in range(15):
-        image, label = sample(seed, (90 + seed, 140 - seed), classes)
-        crop = transform(crop_size=crop_size)(image, label, generator(seed))
-        expected = plain_pipeline(image, label, generator(seed), crop_size, (256, 96))
-        height, width = crop.valid
-        assert crop.valid == expected[1].shape
-        assert crop.image.shape == (*crop_size, 3) and crop.label.shape == crop_size
-        assert np.abs(crop.image[:height, :width].astype(int) - expected[0]).max() <= 1
-        np.testing.assert_array_equal(crop.label[:height, :width], expected[1])
-
-
 def test_padding_is_at_the_bottom_and_right():
     image, label = sample(3, (60, 80))
     crop = transform(crop_size=(300, 400), photometric_distortion=True)(image, label, generator(1))

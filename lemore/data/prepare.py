@@ -97,8 +97,9 @@ def _build(
         sha256 = _write_split(results, journal, summary, by_hash)
         splits[split] = {"count": summary.count, "sha256": sha256}
         audits.append(summary)
-    digest = _digest(name, config, classes, splits)
     result = audit.report(name, config, classes, audits)
+    digest = _digest(name, config, classes, splits)
+    digest["class_frequencies"] = result["class_frequencies"]
     result["annotation"] = reader.annotation(source)
     result["duplicates"] = audit.duplicates(by_hash)
     return digest, result

@@ -45,6 +45,7 @@ class Store:
         self.task: str = digest["task"]
         self.num_classes: int = digest["num_classes"]
         self.classes: list[str] = digest["classes"]
+        self.class_frequencies: list[float] = digest["class_frequencies"]
         self._open()
 
     def _open(self) -> None:
@@ -97,6 +98,10 @@ class Store:
         if name not in self._positions:
             raise ValueError(f"{self.folder}: no image '{name}' in split '{self.split}'")
         return self._positions[name]
+
+    def close(self) -> None:
+        """Lets go of the packs; the next read opens them again."""
+        self._maps.clear()
 
     def _slice(self, pack: str, field: str, i: int) -> np.ndarray:
         if not 0 <= i < len(self):

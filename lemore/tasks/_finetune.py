@@ -30,6 +30,7 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
     model.to(device)
     model.to(memory_format=_worker.memory_format(recipe.channels_last))
     fast: Any = model.decode_head.head_parameters
+    class_weight = make_class_weight(recipe, payload["data"], device)
     groups = optim.parameter_groups(
         model,
         head_parameters=[f"decode_head.{name}" for name in fast],
@@ -45,7 +46,7 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
         model=model,
         optimizer=optim.adamw(groups, recipe.betas),
         batches=_worker.Batches(payload, recipe, make_transform(recipe)),
-        loss=lambda network, batch: segmentation_loss(network, batch, recipe, device),
+        loss=lambda network, batch: segmentation_loss(network, batch, recipe, device, class_weight),
         validate=_validation(payload, recipe, device),
     )
     start = loop.train(job)
@@ -96,13 +97,26 @@ def make_transform(recipe: Train) -> TrainTransform:
     )
 
 
+def make_class_weight(recipe: Train, data: str, device: torch.device) -> Tensor | None:
+    """K weights on the device, None where all classes count the same."""
+    if recipe.class_weight == "none":
+        return None
+    return losses.class_weight(Store(Path(data), "train").class_frequencies).to(device)
+
+
 def segmentation_loss(
-    model: nn.Module, batch: dict[str, Tensor], recipe: Train, device: torch.device
+    model: nn.Module,
+    batch: dict[str, Tensor],
+    recipe: Train,
+    device: torch.device,
+    class_weight: Tensor | None,
 ) -> Tensor:
     images = normalize(batch["image"].to(device), batch["valid"].to(device))
     images = images.contiguous(memory_format=_worker.memory_format(recipe.channels_last))
     logits = model(images)
-    return losses.segmentation_loss(logits, batch["label"].to(device), recipe.loss_average)
+    return losses.segmentation_loss(
+        logits, batch["label"].to(device), recipe.loss_average, class_weight
+    )
 
 
 def _validation(payload: dict[str, Any], recipe: Train, device: torch.device) -> Any:

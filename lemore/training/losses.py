@@ -1,5 +1,6 @@
 """Losses of segmentation and classification."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -11,23 +12,28 @@ FEW_CLASSES = 16
 
 
 def segmentation_loss(
-    logits: Tensor, label: Tensor, average: Literal["all_pixels", "valid_pixels"]
+    logits: Tensor,
+    label: Tensor,
+    average: Literal["all_pixels", "valid_pixels"],
+    class_weight: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of logits at native stride against labels at image size.
 
     logits: B K h w float. label: B H W, train ids, 255 ignored. The logits are resized to the
     label's size (bilinear, align_corners=False). "all_pixels" divides by every pixel, the ignored
     ones included, as the mmcv 0.x lineage does (protocol trap 2); "valid_pixels" by the others
-    only, and is 0 where there are none. Returns a scalar.
+    only, and is 0 where there are none. class_weight: K float, factors of the pixels' losses; the
+    divisor counts pixels all the same, as mmseg's does. Returns a scalar.
     """
-    total = sum(_image_loss(logits[i : i + 1], label[i]) for i in range(len(logits)))
+    parts = (_image_loss(logits[i : i + 1], label[i], class_weight) for i in range(len(logits)))
+    total = sum(parts)
     assert isinstance(total, Tensor)
     if average == "all_pixels":
         return total / label.numel()
     return total / (label != IGNORE_INDEX).sum().clamp(min=1)
 
 
-def _image_loss(logits: Tensor, label: Tensor) -> Tensor:
+def _image_loss(logits: Tensor, label: Tensor, class_weight: Tensor | None) -> Tensor:
     """Summed cross-entropy of one image (logits 1 K h w, label H W).
 
     Image by image, since the whole batch at label size leaves every cache of a CPU: up to six
@@ -40,7 +46,20 @@ def _image_loss(logits: Tensor, label: Tensor) -> Tensor:
     target = label[None].long()
     if logits.shape[1] >= FEW_CLASSES:
         full, target = full.permute(0, 2, 3, 1).flatten(0, 2), target.flatten()  # H*W K
-    return F.cross_entropy(full, target, ignore_index=IGNORE_INDEX, reduction="sum")
+    return F.cross_entropy(
+        full, target, weight=class_weight, ignore_index=IGNORE_INDEX, reduction="sum"
+    )
+
+
+def class_weight(frequencies: Sequence[float]) -> Tensor:
+    """K weights 1 / ln(1.02 + p) for classes with the share p of the labelled pixels, float32.
+
+    Paszke et al., "ENet", 2016, section 5.2: rare classes count more, at most some 50 times. Scaled
+    so that the weights' mean over the pixels is 1 and the learning rate keeps its meaning.
+    """
+    share = torch.tensor(frequencies, dtype=torch.float64)
+    weight = 1 / torch.log(1.02 + share)
+    return (weight / (weight * share).sum()).float()
 
 
 def classification_loss(logits: Tensor, label: Tensor, label_smoothing: float) -> Tensor:

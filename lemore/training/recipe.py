@@ -35,6 +35,7 @@ class Train:
     poly_power: float
     min_lr: float
     loss_average: Literal["all_pixels", "valid_pixels"]  # protocol trap 2
+    class_weight: Literal["none", "auto"]  # auto: by the training split's class frequencies
     drop_path: float
     dropout: float
     checkpoint_every: int

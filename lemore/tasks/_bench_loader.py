@@ -1,0 +1,165 @@
+"""How fast training data comes: store and transform beside the plain order on the same files."""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import psutil
+
+from lemore.config import load
+from lemore.data import plain_order
+from lemore.data.loader import TrainBatches
+from lemore.data.samples import find_reader
+from lemore.data.schema import DatasetConfig
+from lemore.data.source import open_source
+from lemore.data.store import Store
+from lemore.data.transforms import TrainTransform
+from lemore.files import write_json
+from lemore.tasks._finetune import make_transform
+from lemore.training.recipe import Train, load_recipe
+
+BLOCK = 20  # samples measured at a time, each way in turn
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="folder of a prepared dataset")
+    parser.add_argument("--fetched", type=Path, required=True, help="JSON of fetch or scenes")
+    parser.add_argument("--dataset-config", type=Path, required=True, help="config/datasets/*.yaml")
+    parser.add_argument("--recipes", type=Path, default=Path("config/recipes/paper"))
+    parser.add_argument("--dataset", help="whose recipe; default: the prepared dataset's own")
+    parser.add_argument("--samples", type=int, default=200, help="samples measured, each way")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 8], help="for the memory")
+    parser.add_argument("--json", type=Path, help="also write the numbers here")
+
+
+def run(args: argparse.Namespace) -> int:
+    cv2.setNumThreads(1)
+    store = Store(args.data, "train")
+    recipe, _ = load_recipe(args.recipes, args.dataset or store.dataset, "lemore", {})
+    transform = make_transform(recipe)
+    with tempfile.TemporaryDirectory(dir=args.data) as folder:
+        chosen = np.random.default_rng(0).choice(len(store), min(args.samples, len(store)), False)
+        originals = _Originals(Path(folder), args, store, [int(i) for i in chosen])
+        rates = {
+            cache: _rates(_ways(store, originals, transform), originals.indices, args.samples, drop)
+            for cache, drop in (("warm", None), ("cold", originals.drop_cache))
+        }
+    record = {
+        "dataset": store.dataset,
+        "crop_size": recipe.crop_size,
+        "samples_per_s": rates,
+        "bytes": _sizes(args.data, args.fetched),
+        "resident_mib": {n: _resident(store, transform, recipe, n) for n in args.workers},
+    }
+    _print(record)
+    if args.json:
+        write_json(args.json, record)
+    return 0
+
+
+class _Originals:
+    """The photos as they were fetched, with PNGs of train ids, as files of their own."""
+
+    def __init__(self, folder: Path, args: argparse.Namespace, store: Store, indices: list[int]):
+        self.folder, self.store, self.indices = folder, store, indices
+        reader = find_reader(load(DatasetConfig, args.dataset_config).reader)
+        source, _ = open_source(args.fetched)
+        photos = {sample.name: sample.image for sample in reader.samples(source, "train")}
+        for i in indices:
+            photo = photos[store.name(i)]
+            assert photo is not None
+            (folder / f"{i}.photo").write_bytes(photo.read())
+            (folder / f"{i}.png").write_bytes(cv2.imencode(".png", store.label(i))[1].tobytes())
+
+    def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        photo, mask = (self.folder / f"{i}.{kind}" for kind in ("photo", "png"))
+        return plain_order.decode(photo.read_bytes(), mask.read_bytes())
+
+    def drop_cache(self) -> None:
+        """Puts the pages of all files that are measured out of the system's cache."""
+        self.store.close()
+        for path in (*self.folder.iterdir(), *self.store.folder.glob("train.*")):
+            descriptor = os.open(path, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)
+
+
+def _ways(
+    store: Store, originals: _Originals, transform: TrainTransform
+) -> dict[str, Callable[[int, np.random.Generator], Any]]:
+    plain = replace(transform, photometric_distortion=False)
+    return {
+        "plain order": lambda i, rng: plain_order.transform(*originals.read(i), transform, rng),
+        "lemore": lambda i, rng: transform(*store.read(i), rng),
+        "lemore, photometric elsewhere": lambda i, rng: plain(*store.read(i), rng),
+    }
+
+
+def _rates(
+    ways: dict[str, Callable[[int, np.random.Generator], Any]],
+    indices: list[int],
+    number: int,
+    drop_cache: Callable[[], None] | None,
+) -> dict[str, float]:
+    """Samples per second of one thread, each way: the median of blocks that alternate."""
+    blocks: dict[str, list[float]] = {name: [] for name in ways}
+    for start in range(0, number, BLOCK):
+        for name, make in ways.items():
+            if drop_cache:
+                drop_cache()
+            begin = time.perf_counter()
+            for draw in range(start, start + BLOCK):
+                rng = np.random.Generator(np.random.Philox(key=[0, draw]))
+                make(indices[draw % len(indices)], rng)
+            blocks[name].append(BLOCK / (time.perf_counter() - begin))
+    return {name: statistics.median(values) for name, values in blocks.items()}
+
+
+def _sizes(data: Path, fetched: Path) -> dict[str, int]:
+    """Bytes of the store's packs and of what was fetched."""
+    source, _ = open_source(fetched)
+    folders = [path.rglob("*") if path.is_dir() else [path] for path in source.paths]
+    archive = sum(path.stat().st_size for files in folders for path in files if path.is_file())
+    kinds = ("images", "labels", "names", "npy")
+    store = sum(path.stat().st_size for kind in kinds for path in data.glob(f"*.{kind}"))
+    return {"store": store, "archive": archive}
+
+
+def _resident(store: Store, transform: TrainTransform, recipe: Train, workers: int) -> float:
+    """MiB of the loader's processes together (shared pages counted once) while batches come."""
+    batches = TrainBatches(
+        store, transform, seed=0, batch_size=recipe.batch_size, start=0, stop=4, workers=workers
+    )
+    iterator = iter(batches)
+    next(iterator)
+    children = psutil.Process().children(recursive=True)
+    total = sum(child.memory_full_info().pss for child in children)
+    for _ in iterator:
+        pass
+    return total / 2**20
+
+
+def _print(record: dict[str, Any]) -> None:
+    rates = record["samples_per_s"]
+    print(f"{record['dataset']}, crop {record['crop_size']}, samples/s of one core\n")
+    print("| | warm cache | ratio | cold cache | ratio |\n|---|---:|---:|---:|---:|")
+    for name in rates["warm"]:
+        cells = [
+            f"{rates[cache][name]:.1f} | {rates[cache][name] / rates[cache]['plain order']:.2f}"
+            for cache in ("warm", "cold")
+        ]
+        print(f"| {name} | {' | '.join(cells)} |")
+    size = record["bytes"]
+    growth = size["store"] / size["archive"]
+    print(f"\nstore {size['store']:,} bytes, {growth:.2f} of the archives'")
+    for workers, resident in record["resident_mib"].items():
+        print(f"{workers} loader processes: {resident:.0f} MiB resident")
