@@ -82,13 +82,17 @@ class Experiment:
     def recipe(self, dataset: str, model: str) -> tuple[Train, Test]:
         if (dataset, model) not in self._recipes:
             folder = self.root / self.config.recipes
-            changes = self.config.recipe_changes
-            self._recipes[dataset, model] = load_recipe(folder, dataset, model, changes)
+            name, changes = self.recipe_name(dataset), self.config.recipe_changes
+            self._recipes[dataset, model] = load_recipe(folder, name, model, changes)
         return self._recipes[dataset, model]
 
+    def recipe_name(self, dataset: str) -> str:
+        """The recipe file of a dataset: its own, unless its configuration names another's."""
+        return self.dataset(dataset).recipe or dataset
+
     def classes(self, dataset: str) -> list[str]:
-        table = self.dataset(dataset).labels
-        return list(labels.load(table).names) if table else []
+        config = self.dataset(dataset)
+        return list(labels.of(config).names) if config.task == "segmentation" else []
 
     def label_table(self, dataset: str) -> list[str]:
         """The label table's file, which the prepared labels depend on."""
@@ -190,12 +194,13 @@ class Experiment:
         """A model at a dataset's size and class count, by the paper's recipe if there is one."""
         config = self.dataset(dataset)
         folder = self.root / "config/recipes/paper"
-        if not (folder / f"{dataset}.yaml").exists():
+        name = self.recipe_name(dataset)
+        if not (folder / f"{name}.yaml").exists():
             folder = self.root / self.config.recipes
         if config.task == "classification":
-            size, head = load_pretrain(folder, dataset, self.model(model).backbone).crop_size, {}
+            size, head = load_pretrain(folder, name, self.model(model).backbone).crop_size, {}
         else:
-            train, _ = load_recipe(folder, dataset, model, {})
+            train, _ = load_recipe(folder, name, model, {})
             size, head = train.crop_size, train.decode_head
         return {
             "dataset": dataset,
@@ -240,7 +245,7 @@ class Experiment:
             self.recipe(dataset, model)
             self.dataset(dataset)
         for dataset in config.trainings:
-            for name in override_names(self.root / config.recipes, dataset):
+            for name in override_names(self.root / config.recipes, self.recipe_name(dataset)):
                 self.model(name)
         for model in config.profiles:
             for dataset in config.profiles[model]:

@@ -439,7 +439,7 @@ def test_comparison_command(tmp_path, monkeypatch):
     kept = {"a.jpg": "0.png", "b.jpg": "0.png"}
     runs = [evaluation(m, 0.3, predictions=kept) for m in ("segformer_b0", "lemore")]
     paths = write_results(tmp_path, runs)
-    command = ["figure", "comparison", "--data", "d", "--labels", "l", "--split", "val"]
+    command = ["figure", "comparison", "--data", "d", "--split", "val"]
     command += ["--images", "a.jpg", "b.jpg", "--evaluations", *paths]
     prefix = tmp_path / "out" / "comparison"
     assert main([*command, "--models", "segformer_b0", "lemore", "--output", str(prefix)]) == 0

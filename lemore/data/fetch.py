@@ -32,6 +32,8 @@ def fetch(
         log.info("%s: taking the unpacked folder %s", name, folder)
         sha256 = _listing_sha256(folder)
         return {"dataset": name, "folder": str(folder), "archives": [], "sha256": sha256}
+    if not config.archives:
+        raise ValueError(f"{folder}: no folder of images and masks there, for dataset '{name}'")
     known = _known_hashes(previous)
     if not all(_placed(archive, folder) for archive in config.archives):
         log.warning("%s, licence: %s", config.title, config.licence)
@@ -60,7 +62,9 @@ def summary(name: str, records: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def dataset_folder(name: str, config: DatasetConfig, archives_dir: Path) -> Path:
-    """ARCHIVES_DIR/<dataset>, or the folder it shares with others unless that one exists."""
+    """`folder`, or ARCHIVES_DIR/<dataset>, or the folder it shares unless that one exists."""
+    if config.folder is not None:
+        return Path(config.folder).expanduser()
     own = archives_dir / name
     shared = archives_dir / (config.archives_folder or name)
     return own if own.is_dir() else shared
@@ -78,9 +82,12 @@ def _drawn_folder(config: DatasetConfig, mirrors: list[str]) -> Path | None:
 
 def is_unpacked(folder: Path, config: DatasetConfig) -> bool:
     """Whether the folder holds the dataset's folders rather than its archives."""
-    if not folder.is_dir() or all(_placed(archive, folder) for archive in config.archives):
+    if not folder.is_dir():
         return False
-    return any(path.is_dir() and not path.name.startswith(".") for path in folder.iterdir())
+    if config.archives and all(_placed(archive, folder) for archive in config.archives):
+        return False
+    visible = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return any(path.is_dir() or not config.archives for path in visible)
 
 
 def _placed(archive: Archive, folder: Path) -> Path | None:

@@ -1,11 +1,13 @@
 """Label tables: raw value in the annotation -> train id, name, display colour. Torch-free."""
 
+import colorsys
 import csv
 import functools
 from dataclasses import dataclass
 from pathlib import Path
 
 from lemore.config import did_you_mean
+from lemore.data.schema import DatasetConfig
 
 FOLDER = Path(__file__).parent / "labels"
 IGNORE = 255
@@ -52,6 +54,36 @@ def load(name: str) -> LabelTable:
         names=tuple(row["name"] for row in ordered),
         colors=tuple((int(row["r"]), int(row["g"]), int(row["b"])) for row in ordered),
     )
+
+
+def of(config: DatasetConfig) -> LabelTable:
+    """The dataset's table: its file's, or the one that its YAML describes."""
+    return load(config.labels) if config.labels is not None else _described(config)
+
+
+def _described(config: DatasetConfig) -> LabelTable:
+    """Index masks keep their values; colour and binary masks are read as train ids, or 255."""
+    assert config.files is not None
+    if config.files.mask == "index":
+        rows = [(v, k) for k, row in enumerate(config.classes) for v in row.values or (k,)]
+        rows += [(value, IGNORE) for value in config.files.ignore if isinstance(value, int)]
+    else:
+        rows = [(k, k) for k in (*range(len(config.classes)), IGNORE)]
+    raw = [value for value, _ in rows]
+    if len(set(raw)) != len(raw) or not set(raw) <= set(range(256)):
+        raise ValueError("classes: every raw value of a mask must be 0 to 255 and occur once")
+    return LabelTable(
+        ids=tuple(raw),
+        train_ids=tuple(train_id for _, train_id in rows),
+        names=tuple(row.name for row in config.classes),
+        colors=tuple(row.color or distinct_color(k) for k, row in enumerate(config.classes)),
+    )
+
+
+def distinct_color(k: int) -> tuple[int, int, int]:
+    """A display colour for class k: hues by the golden ratio, two levels of brightness."""
+    red, green, blue = colorsys.hsv_to_rgb((0.58 + k * 0.618034) % 1, 0.65, (0.9, 0.65)[k % 2])
+    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def raw_ids_by_name(name: str) -> dict[str, int]:

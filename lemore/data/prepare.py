@@ -50,9 +50,7 @@ def prepare(
     ValueError if more than `quarantine_limit` samples are faulty, or if a count differs from the
     configuration's and not `allow_partial`; the audit is then left as <output>.rejected.json.
     """
-    source, record = open_source(fetched)
-    if record["dataset"] != name:
-        raise ValueError(f"{fetched}: fetched for '{record['dataset']}', not for '{name}'")
+    source, record = opened(name, fetched)
     rejected = output.with_name(output.name + ".rejected.json")
     with locked(output, wait=False):
         folder = _work_folder(output, _key(config, record, code))
@@ -68,17 +66,26 @@ def prepare(
         result["origin"] = record
         write_json(folder / "audit.json", result)
         write_json(folder / "digest.json", digest)
+        write_json(folder / "colors.json", _colors(config))
         _sheets(folder, config)
         _replace(folder, output)
     rejected.unlink(missing_ok=True)
     return digest
 
 
+def opened(name: str, fetched: Path) -> tuple[Source, dict[str, Any]]:
+    """The source that `fetched` names and its record; ValueError if it is another dataset's."""
+    source, record = open_source(fetched)
+    if record["dataset"] != name:
+        raise ValueError(f"{fetched}: fetched for '{record['dataset']}', not for '{name}'")
+    return source, record
+
+
 def _build(
     name: str, config: DatasetConfig, source: Source, folder: Path, workers: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Writes the packs of every split; returns (digest, audit)."""
-    reader = find_reader(config.reader)
+    reader = find_reader(config)
     classes = _classes(config, source)
     audits, splits = [], {}
     by_hash: dict[str, list[str]] = defaultdict(list)
@@ -90,7 +97,7 @@ def _build(
         left = samples[journal.done :]
         if journal.done:
             log.info("%s %s: goes on after %d samples", name, split, journal.done)
-        jobs = (Job(config.reader, config.labels, sample) for sample in left)
+        jobs = (Job(config, sample) for sample in left)
         chunk = max(1, min(8, len(left) // (4 * workers)))
         results = ordered_map(prepare_sample, jobs, min(workers, len(left)), chunk)
         results = progress(results, f"prepare {name} {split}", len(left), "images")
@@ -98,8 +105,7 @@ def _build(
         splits[split] = {"count": summary.count, "sha256": sha256}
         audits.append(summary)
     result = audit.report(name, config, classes, audits)
-    digest = _digest(name, config, classes, splits)
-    digest["class_frequencies"] = result["class_frequencies"]
+    digest = _digest(name, config, classes, splits, result["class_frequencies"])
     result["annotation"] = reader.annotation(source)
     result["duplicates"] = audit.duplicates(by_hash)
     return digest, result
@@ -131,20 +137,28 @@ def _noted(results: Iterable[Prepared], journal: Journal) -> Iterator[Prepared]:
 
 
 def _classes(config: DatasetConfig, source: Source) -> list[str]:
-    if config.labels is not None:
-        names = list(labels.load(config.labels).names)
+    if config.task == "segmentation":
+        names = list(labels.of(config).names)
     else:
-        names = find_reader(config.reader).classes(source)
+        names = find_reader(config).classes(source)
     if len(names) != config.num_classes:
         where = config.labels or source.describe()
         raise ValueError(f"{where}: {len(names)} classes, num_classes says {config.num_classes}")
     return names
 
 
+def _colors(config: DatasetConfig) -> tuple[tuple[int, int, int], ...]:
+    return labels.of(config).colors if config.task == "segmentation" else ()
+
+
 def _digest(
-    name: str, config: DatasetConfig, classes: list[str], splits: dict[str, dict[str, Any]]
+    name: str,
+    config: DatasetConfig,
+    classes: list[str],
+    splits: dict[str, dict[str, Any]],
+    class_frequencies: list[float],
 ) -> dict[str, Any]:
-    coding = labels.load(config.labels) if config.labels is not None else None
+    coding = labels.of(config) if config.task == "segmentation" else None
     matters = {
         "task": config.task,
         "num_classes": config.num_classes,
@@ -158,6 +172,7 @@ def _digest(
         "task": config.task,
         "num_classes": config.num_classes,
         "classes": classes,
+        "class_frequencies": class_frequencies,
         "splits": splits,
         "source": "scenes" if config.scenes is not None else "archives",
         "stands_for": config.stands_for,
@@ -195,12 +210,12 @@ def _refuse_same_names(samples: Iterable[RawSample], split: str) -> None:
 def _sheets(folder: Path, config: DatasetConfig) -> None:
     for split in config.splits:
         sheet = folder / "thumbnails" / f"{split}.jpg"
-        thumbnails.write_sheet(Store(folder, split), config.labels, sheet)
+        thumbnails.write_sheet(Store(folder, split), sheet)
 
 
 def _key(config: DatasetConfig, record: dict[str, Any], code: str) -> str:
     """What must be equal for interrupted work to be continued."""
-    table = labels.load(config.labels) if config.labels is not None else None
+    table = labels.of(config) if config.task == "segmentation" else None
     text = f"{dump(config)}{json.dumps(record, sort_keys=True)}{code}{table}"
     return hashlib.sha256(text.encode()).hexdigest()
 

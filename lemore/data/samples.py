@@ -4,13 +4,13 @@ import hashlib
 import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from lemore.data import images, labels, packing
 from lemore.data.archives import Member
+from lemore.data.schema import DatasetConfig
 from lemore.data.source import Source
 
 
@@ -46,14 +46,17 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    reader: str
-    table: str | None
+    config: DatasetConfig
     sample: RawSample
 
 
-def find_reader(name: str) -> ModuleType:
-    """Module lemore.data.datasets.<name>: `samples(source, split)`, `read_label`, `annotation`."""
-    return importlib.import_module(f"lemore.data.datasets.{name}")
+def find_reader(config: DatasetConfig) -> Any:
+    """What knows the layout: `samples(source, split)`, `read_label(label, size)`, `annotation`.
+
+    The module lemore.data.datasets.<reader>, or its `Folders` made from the configuration.
+    """
+    module = importlib.import_module(f"lemore.data.datasets.{config.reader}")
+    return module if config.files is None else module.Folders(config)
 
 
 def pairs(images: dict[str, Member], labels: dict[str, Member]) -> Iterator[RawSample]:
@@ -80,19 +83,18 @@ def prepare_sample(job: Job) -> Prepared:
         data = sample.image.read()
         images.check_whole(data)
         photo = images.decode_rgb(data)
-        if job.table is None:
+        if job.config.task == "classification":
             return _classified(sample, data, photo)
         place = _place(sample)
-        raw = find_reader(job.reader).read_label(sample.label, photo.shape[:2])
-        return _segmented(sample, data, photo, to_train_ids(raw, job.table))
+        raw = find_reader(job.config).read_label(sample.label, photo.shape[:2])
+        return _segmented(sample, data, photo, to_train_ids(raw, labels.of(job.config)))
     except (ValueError, OSError) as error:
         text = str(error)
         return Prepared(sample.name, text if place in text else f"{place}: {text}")
 
 
-def to_train_ids(raw: np.ndarray, table_name: str) -> np.ndarray:
+def to_train_ids(raw: np.ndarray, table: labels.LabelTable) -> np.ndarray:
     """H x W raw values -> uint8 train ids by the label table, once; undeclared values refused."""
-    table = labels.load(table_name)
     if raw.min() < 0 or raw.max() > 255:
         raise ValueError(f"label values {raw.min()} to {raw.max()} do not fit 0 to 255")
     raw = raw.astype(np.uint8, copy=False)
@@ -100,7 +102,7 @@ def to_train_ids(raw: np.ndarray, table_name: str) -> np.ndarray:
     undeclared = sorted(set(found.tolist()) - set(table.ids))
     if undeclared:
         values = ", ".join(map(str, undeclared))
-        raise ValueError(f"label values {values} are not in the table labels/{table_name}.csv")
+        raise ValueError(f"label values {values} are in no class and not ignored")
     return np.array(table.lut, np.uint8)[raw]
 
 

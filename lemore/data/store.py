@@ -5,6 +5,7 @@
 <split>.names    the samples' names, one after the other, UTF-8
 <split>.npy      one record of `RECORD` per sample, and one more for the ends
 digest.json      what it is: dataset, task, classes, sha256 of the content
+colors.json      display colours; apart, since training does not depend on them
 
 Only what is asked for comes into memory, whatever the size of the dataset.
 """
@@ -41,6 +42,8 @@ class Store:
         if split not in digest["splits"]:
             known = ", ".join(digest["splits"])
             raise ValueError(f"{folder}: no split '{split}'; it has {known}")
+        if "class_frequencies" not in digest or not (self.folder / f"{split}.npy").exists():
+            raise ValueError(f"{folder}: prepared by another version; prepare it again")
         self.dataset: str = digest["dataset"]
         self.task: str = digest["task"]
         self.num_classes: int = digest["num_classes"]
@@ -90,6 +93,10 @@ class Store:
 
     def name(self, i: int) -> str:
         return self._slice("names", "name", i).tobytes().decode()
+
+    def colors(self) -> list[tuple[int, int, int]]:
+        """Display colours (R, G, B) by train id; none for classification."""
+        return [(red, green, blue) for red, green, blue in read_json(self.folder / "colors.json")]
 
     def find(self, name: str) -> int:
         """Position of the sample called `name`; ValueError if there is none."""

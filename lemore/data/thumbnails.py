@@ -5,7 +5,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lemore.data import labels
 from lemore.data.store import Store
 from lemore.files import write_atomic
 
@@ -13,14 +12,14 @@ CELL = (144, 192)  # (H, W) of one picture on the sheet
 SAMPLES = 8
 
 
-def write_sheet(store: Store, table: str | None, path: Path) -> None:
+def write_sheet(store: Store, path: Path) -> None:
     """Writes a JPEG of up to 8 samples spread evenly over the split; nothing for an empty one."""
     if len(store) == 0:
         return
     chosen = np.unique(np.linspace(0, len(store) - 1, SAMPLES).astype(int))
     rows = [[_fit(_picture(store, int(i)), CELL) for i in chosen]]
-    if table is not None:
-        colors = _color_table(table)
+    if store.task == "segmentation":
+        colors = _color_table(store.colors())
         rows.append([_fit(colors[store.label(int(i))], CELL, nearest=True) for i in chosen])
     sheet = np.vstack([np.hstack(row) for row in rows])
     done, data = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
@@ -32,10 +31,9 @@ def _picture(store: Store, i: int) -> np.ndarray:
     return store.read(i)[0]
 
 
-def _color_table(name: str) -> np.ndarray:
+def _color_table(colors: list[tuple[int, int, int]]) -> np.ndarray:
     """256 x 3 uint8: colours by train id, black for ignored pixels."""
     table = np.zeros((256, 3), np.uint8)
-    colors = np.array(labels.load(name).colors, np.uint8)
     table[: len(colors)] = colors
     return table
 

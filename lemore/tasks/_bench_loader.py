@@ -5,6 +5,7 @@ import os
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -136,11 +137,14 @@ def _sizes(data: Path, fetched: Path) -> dict[str, int]:
 
 def _resident(store: Store, transform: TrainTransform, recipe: Train, workers: int) -> float:
     """MiB of the loader's processes together (shared pages counted once) while batches come."""
+    size, stop = recipe.batch_size, 3 * workers
     batches = TrainBatches(
-        store, transform, seed=0, batch_size=recipe.batch_size, start=0, stop=4, workers=workers
+        store, transform, seed=0, batch_size=size, start=0, stop=stop, workers=workers
     )
-    iterator = iter(batches)
-    next(iterator)
+    with warnings.catch_warnings(action="ignore"):  # torch's, on more processes than cores
+        iterator = iter(batches)
+    for _ in range(workers):
+        next(iterator)
     children = psutil.Process().children(recursive=True)
     total = sum(child.memory_full_info().pss for child in children)
     for _ in iterator:

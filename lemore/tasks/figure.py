@@ -8,7 +8,6 @@ import numpy as np
 from PIL import Image
 
 from lemore.config import did_you_mean
-from lemore.data import labels as label_tables
 from lemore.data.store import Store
 from lemore.reporting import classes, comparison, cost
 from lemore.reporting.results import Result, labels, read
@@ -26,7 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     by_class = kinds.add_parser("classes", help="IoU by class of the models of one dataset")
     compare = kinds.add_parser("comparison", help="image, ground truth, predictions")
     compare.add_argument("--data", required=True, metavar="DIR", help="prepared dataset")
-    compare.add_argument("--labels", required=True, metavar="NAME", help="label table")
     compare.add_argument("--images", required=True, nargs="+", metavar="NAME")
     compare.add_argument("--split", required=True)
     compare.add_argument("--models", required=True, nargs="+", metavar="MODEL")
@@ -61,11 +59,11 @@ def _classes(args: argparse.Namespace, evaluations: list[Result]) -> None:
 
 def _comparison(args: argparse.Namespace, evaluations: list[Result]) -> None:
     chosen = [_evaluation_of(model, evaluations) for model in args.models]
-    store, table = Store(args.data, args.split), label_tables.load(args.labels)
+    store = Store(args.data, args.split)
     examples = [_example(store, name, chosen) for name in args.images]
     models = [result["label"] for result in chosen]
     scenes = any(result["scenes"] for result in chosen)
-    figure = comparison.draw(examples, models, table.names, table.colors, scenes)
+    figure = comparison.draw(examples, models, store.classes, store.colors(), scenes)
     title = f"Predictions: {chosen[0]['dataset']}"
     save(figure, args.output, title, comparison.description(examples, models, scenes))
 

@@ -1,7 +1,8 @@
 """Map a fetched dataset to train ids and pack it for training, with an audit of what is in it.
 
 Reads straight from the archives (or the unpacked folder) that `lemore fetch` or `lemore scenes`
-named, and writes packs, digest.json, audit.json and thumbnails to the output folder as a whole.
+named, says what it found, and writes packs, digest.json, audit.json and thumbnails to the output
+folder as a whole. Interrupted, it goes on where it was.
 """
 
 import argparse
@@ -9,7 +10,8 @@ import logging
 from pathlib import Path
 
 from lemore.config import load
-from lemore.data.prepare import prepare
+from lemore.data.explain import explain
+from lemore.data.prepare import opened, prepare
 from lemore.data.schema import DatasetConfig
 from lemore.machine import cores
 from lemore.sources import code_version
@@ -31,11 +33,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quarantine-limit", type=int, default=0, help="faulty samples to leave out; default 0"
     )
 
+    parser.add_argument("--dry-run", action="store_true", help="only say what was found")
+
 
 def run(args: argparse.Namespace) -> int:
     config = load(DatasetConfig, args.dataset_config)
+    name = args.dataset_config.stem
+    for line in explain(config, opened(name, args.fetched)[0]):
+        log.info("%s", line)
+    if args.dry_run:
+        return 0
     digest = prepare(
-        args.dataset_config.stem,
+        name,
         config,
         args.fetched,
         args.output,

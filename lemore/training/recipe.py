@@ -146,6 +146,12 @@ def override_names(folder: Path, dataset: str) -> list[str]:
 
 def _read(folder: Path, dataset: str, common: str | None) -> tuple[dict[str, Any], Path]:
     path = folder / f"{dataset}.yaml"
+    if folder.is_dir() and not path.exists():
+        known = [p.stem for p in folder.glob("*.yaml") if p.stem != "common"]
+        raise ValueError(
+            f"{path}: no such recipe{did_you_mean(dataset, known)}; write it, or name another "
+            f"dataset's by `recipe:` in config/datasets/{dataset}.yaml"
+        )
     values = read_yaml(path)
     if common is not None and (folder / common).exists():
         values = merge(read_yaml(folder / common), values)

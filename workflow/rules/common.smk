@@ -1,3 +1,4 @@
+import shlex
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -120,6 +121,7 @@ def figure_input(wildcards):
     return {
         "evaluations": evaluations(dataset, models),
         "data": f"{DATA}/{dataset}/digest.json",
+        "colors": f"{DATA}/{dataset}/colors.json",
     }
 
 
@@ -131,7 +133,6 @@ def figure_options(wildcards, input):
     dataset = wildcards.dataset
     chosen = experiment.config.comparisons[dataset]
     return (
-        f"--data {DATA}/{dataset} --labels {experiment.dataset(dataset).labels}"
-        f" --split {experiment.test_split(dataset)} --images {' '.join(chosen.images)}"
+        f"--data {DATA}/{dataset} --split {experiment.test_split(dataset)} --images {shlex.join(chosen.images)}"
         f" --models {' '.join(chosen.models)} --evaluations {input.evaluations}"
     )

@@ -45,6 +45,7 @@ rule prepare:
     output:
         digest=f"{DATA}/{{dataset}}/digest.json",
         audit=f"{DATA}/{{dataset}}/audit.json",
+        colors=f"{DATA}/{{dataset}}/colors.json",
     log:
         "logs/data/prepare/{dataset}.log",
     benchmark:
