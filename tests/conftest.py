@@ -43,6 +43,7 @@ def make_store(folder: Path, task: str) -> Path:
         "classes": [f"class {k}" for k in range(NUM_CLASSES)],
         "class_frequencies": [0.7, 0.1, 0.1, 0.1],
         "splits": {"train": {"count": 12, "sha256": ""}, "val": {"count": 4, "sha256": ""}},
+        "source": "archives",
         "sha256": "0" * 64,
     }
     write_json(folder / "digest.json", digest)

@@ -134,7 +134,7 @@ def damage(source: Path, fault: str) -> str:
     """Breaks one training sample; returns what the message must say besides the file's name."""
     if fault == "undeclared":
         cv2.imwrite(str(source / mask("train", 2)), np.full((20, 30), 200, np.uint8))
-        return "label values 200 are not in the table"
+        return "label values 200 are in no class"
     if fault == "size":
         cv2.imwrite(str(source / mask("train", 2)), label(2)[:, :29])
         return r"label is \(20, 29\), image \(20, 30\)"

@@ -8,7 +8,6 @@ import re
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -422,6 +421,11 @@ class FakeStore:
     def __init__(self, folder, split):
         assert split == "val"
 
+    classes = CLASSES
+
+    def colors(self):
+        return [(0, 0, 255), (90, 90, 90), (255, 0, 0)]
+
     def find(self, name):
         return ["a.jpg", "b.jpg"].index(name)
 
@@ -432,9 +436,7 @@ class FakeStore:
 
 
 def test_comparison_command(tmp_path, monkeypatch):
-    table = SimpleNamespace(names=CLASSES, colors=[(0, 0, 255), (90, 90, 90), (255, 0, 0)])
     monkeypatch.setattr(figure_task, "Store", FakeStore)
-    monkeypatch.setattr(figure_task.label_tables, "load", lambda name: table)
     Image.fromarray(np.zeros((24, 32), np.uint8)).save(tmp_path / "0.png")
     kept = {"a.jpg": "0.png", "b.jpg": "0.png"}
     runs = [evaluation(m, 0.3, predictions=kept) for m in ("segformer_b0", "lemore")]

@@ -33,7 +33,7 @@ comparisons: {ade20k_scenes: {images: [ADE_val_00000001], models: [lemore]}}
 ray: {mode: none, workers: 1, gpus: 0}
 log_model: false
 """
-REPORTING = {"table", "figure", "report", "summary", "all"}
+REPORTING = {"audit", "table", "figure", "report", "summary", "all"}
 # an edit that changes what code does, and one that does not
 CHANGE = "\n_CHANGED = 1\n"
 COMMENT = "\n# A comment.\n"
@@ -128,11 +128,13 @@ MATRIX = [
     ("lemore/profiling/counts.py", PROFILES),
     ("lemore/reporting/tables.py", set()),
     ("lemore/reporting/paper.csv", set()),
+    ("lemore/reporting/audit_page.py", set()),
     ("lemore/training/tracking.py", None),
     ("lemore/training/distributed.py", None),
     ("lemore/cli.py", None),
     ("lemore/config.py", None),
     ("lemore/data/fetch.py", None),
+    ("lemore/data/datasets/folders.py", None),
 ]
 
 # Values of a configuration change by themselves, not by a line added at the end of the file.

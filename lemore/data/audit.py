@@ -18,21 +18,25 @@ class SplitAudit:
         self.count = 0
         self.pixels = np.zeros(max(256, len(classes)), np.int64)
         self.images = np.zeros(max(256, len(classes)), np.int64)
+        self.raw: Counter[int] = Counter()
         self.modes: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}
         self.sizes: Counter[tuple[int, int]] = Counter()
         self.bytes: dict[str, int] = {}  # of the store, by pack
         self.quarantined: list[dict[str, str]] = []
 
     def add(self, sample: Prepared) -> None:
         if sample.problem is not None:
-            fault = {"split": self.name, "name": sample.name, "problem": sample.problem}
-            self.quarantined.append(fault)
+            fault = {"split": self.name, "name": sample.name, "kind": sample.kind}
+            self.quarantined.append(fault | {"problem": sample.problem})
             return
         self.count += 1
         for train_id, number in sample.pixels.items():
             self.pixels[train_id] += number
             self.images[train_id] += 1
+        self.raw.update(sample.raw)
         self.modes[sample.mode] += 1
+        self.examples.setdefault(sample.mode, sample.name)
         self.sizes[sample.size] += 1
 
     def results(self, ignores: bool) -> dict[str, Any]:
@@ -43,6 +47,8 @@ class SplitAudit:
             "count": self.count,
             "expected": self.expected,
             "modes": dict(self.modes.most_common()),
+            "mode_examples": self.examples,
+            "raw_pixels": {str(value): self.raw[value] for value in sorted(self.raw)},
             "sizes": self._sizes(),
             "bytes": self.bytes,
             "ignored_share": float(self.pixels[IGNORE] / max(total, 1)) if ignores else 0.0,

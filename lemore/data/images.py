@@ -88,13 +88,14 @@ def check_whole(data: bytes) -> None:
 
 
 def describe(data: bytes) -> str:
-    """Format, colour mode and bits, such as 'JPEG colour 8 bit' or 'PNG palette 8 bit'."""
+    """Format, colour mode, bits and EXIF orientation: 'JPEG colour 8 bit', 'PNG palette 8 bit'."""
     if data.startswith(PNG):
         return f"PNG {PNG_MODES.get(data[25], 'unknown')} {data[24]} bit"
+    turned = f", EXIF orientation {n}" if (n := orientation(data)) != 1 else ""
     for marker, body in jpeg_segments(data):
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return f"JPEG {JPEG_MODES.get(body[5], 'unknown')} {body[0]} bit"
-    return "JPEG"
+            return f"JPEG {JPEG_MODES.get(body[5], 'unknown')} {body[0]} bit{turned}"
+    return f"JPEG{turned}"
 
 
 def orientation(data: bytes) -> int:

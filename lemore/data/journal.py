@@ -82,5 +82,6 @@ def _survey(path: Path) -> tuple[int, int, dict[str, int] | None]:
 
 def _sample(facts: dict[str, Any]) -> Prepared:
     known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
-    known["pixels"] = {int(train_id): number for train_id, number in facts["pixels"].items()}
+    for name in ("pixels", "raw"):  # JSON has made their keys text
+        known[name] = {int(value): number for value, number in facts[name].items()}
     return Prepared(**known)

@@ -30,16 +30,21 @@ class RawSample:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What goes into the store and the audit; `problem` says why a sample cannot go in."""
+    """What goes into the store and the audit; `problem` says why a sample cannot go in.
+
+    `kind` of problem: unpaired, image, annotation, label values or sizes.
+    """
 
     name: str
     problem: str | None
+    kind: str = ""
     size: tuple[int, int] = (0, 0)
     image: bytes = b""  # as `lemore.data.packing` makes it
     coding: int = 0
     label: bytes | int = 0
     mode: str = ""
     pixels: dict[int, int] = field(default_factory=dict)  # label pixels by train id, where any
+    raw: dict[int, int] = field(default_factory=dict)  # the same by value before the mapping
     image_sha256: str = ""
     label_sha256: str = ""
 
@@ -75,22 +80,29 @@ def prepare_sample(job: Job) -> Prepared:
     """Reads, checks and maps one sample; a fault becomes a `problem` that names the file."""
     sample = job.sample
     if sample.image is None:
-        return Prepared(sample.name, f"{_place(sample)}: annotation without an image")
+        return _faulty(sample, "unpaired", _place(sample), "annotation without an image")
     if sample.label is None:
-        return Prepared(sample.name, f"{sample.image.place}: image without an annotation")
-    place = sample.image.place
+        return _faulty(sample, "unpaired", sample.image.place, "image without an annotation")
+    kind, place = "image", sample.image.place
     try:
         data = sample.image.read()
         images.check_whole(data)
         photo = images.decode_rgb(data)
         if job.config.task == "classification":
-            return _classified(sample, data, photo)
-        place = _place(sample)
+            return _prepared(sample, data, photo, sample.label)
+        kind, place = "annotation", _place(sample)
         raw = find_reader(job.config).read_label(sample.label, photo.shape[:2])
-        return _segmented(sample, data, photo, to_train_ids(raw, labels.of(job.config)))
+        kind = "label values"
+        label = to_train_ids(raw, labels.of(job.config))
+        kind = "sizes"
+        _require_size(label, photo, data)
+        return _prepared(sample, data, photo, label, raw)
     except (ValueError, OSError) as error:
-        text = str(error)
-        return Prepared(sample.name, text if place in text else f"{place}: {text}")
+        return _faulty(sample, kind, place, str(error))
+
+
+def _faulty(sample: RawSample, kind: str, place: str, text: str) -> Prepared:
+    return Prepared(sample.name, text if place in text else f"{place}: {text}", kind)
 
 
 def to_train_ids(raw: np.ndarray, table: labels.LabelTable) -> np.ndarray:
@@ -106,41 +118,40 @@ def to_train_ids(raw: np.ndarray, table: labels.LabelTable) -> np.ndarray:
     return np.array(table.lut, np.uint8)[raw]
 
 
-def _classified(sample: RawSample, data: bytes, photo: np.ndarray) -> Prepared:
-    return _prepared(sample, data, photo, sample.label, {sample.label: 1}, str(sample.label))
-
-
-def _segmented(sample: RawSample, data: bytes, photo: np.ndarray, label: np.ndarray) -> Prepared:
+def _require_size(label: np.ndarray, photo: np.ndarray, data: bytes) -> None:
     if label.shape != photo.shape[:2]:
         turned = f" (EXIF orientation {n})" if (n := images.orientation(data)) != 1 else ""
         raise ValueError(f"label is {label.shape}, image {photo.shape[:2]} (H, W){turned}")
-    counts = np.bincount(label.ravel(), minlength=256)
-    pixels = {int(k): int(counts[k]) for k in np.flatnonzero(counts)}
-    sha256 = hashlib.sha256(label.tobytes()).hexdigest()
-    return _prepared(sample, data, photo, packing.pack_label(label), pixels, sha256)
 
 
 def _prepared(
     sample: RawSample,
     data: bytes,
     photo: np.ndarray,
-    label: bytes | int,
-    pixels: dict[int, int],
-    label_sha256: str,
+    label: np.ndarray | int,
+    raw: np.ndarray | None = None,
 ) -> Prepared:
+    """A sound sample; `label` is a map of train ids, made from `raw`, or a class number."""
     image, coding = packing.pack_image(data, photo)
+    whole = isinstance(label, np.ndarray)
     return Prepared(
-        sample.name,
-        None,
-        (photo.shape[0], photo.shape[1]),
-        image,
-        coding,
-        label,
-        images.describe(data),
-        pixels,
-        hashlib.sha256(data).hexdigest(),
-        label_sha256,
+        name=sample.name,
+        problem=None,
+        size=(photo.shape[0], photo.shape[1]),
+        image=image,
+        coding=coding,
+        label=packing.pack_label(label) if whole else label,
+        mode=images.describe(data),
+        pixels=_counted(label) if whole else {label: 1},
+        raw=_counted(raw) if raw is not None else {},
+        image_sha256=hashlib.sha256(data).hexdigest(),
+        label_sha256=hashlib.sha256(label.tobytes()).hexdigest() if whole else str(label),
     )
+
+
+def _counted(values: np.ndarray) -> dict[int, int]:
+    counts = np.bincount(values.ravel())
+    return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
 
 
 def _place(sample: RawSample) -> str:

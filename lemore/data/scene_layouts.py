@@ -25,12 +25,11 @@ def archives(name: str, config: DatasetConfig, workers: int) -> Files:
     """Draws every scene of the dataset and packs it: (archive name, bytes) of each archive."""
     if config.reader not in LAYOUTS:
         raise ValueError(f"no scenes in the layout of reader '{config.reader}'")
-    total = sum(config.splits.values())
+    counts = {split: count or 0 for split, count in config.splits.items()}
+    total = sum(counts.values())
     drawn = ordered_map(draw, (Job(config, index) for index in range(total)), workers)
     pictures = iter(list(progress(drawn, f"draw {name}", total, "scenes")))
-    splits = {
-        split: [next(pictures) for _ in range(count)] for split, count in config.splits.items()
-    }
+    splits = {split: [next(pictures) for _ in range(n)] for split, n in counts.items()}
     return LAYOUTS[config.reader](splits)
 
 

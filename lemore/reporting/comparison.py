@@ -40,7 +40,7 @@ def draw(
     """
     columns = 2 + len(models)
     heights = [example.image.shape[0] / example.image.shape[1] for example in examples]
-    legend = _legend(examples, names, colors)
+    legend = legend_patches(examples, names, colors)
     ncols = min(LEGEND_COLUMNS, 2 * columns - 2)
     rows = -(-len(legend) // ncols)
     height = sum(COLUMN_INCHES * h + 0.2 for h in heights) + 0.3 + 0.17 * rows + 0.3 * scenes
@@ -65,15 +65,15 @@ def draw(
 
 
 def _row(axes: Sequence[Axes], example: Example, colors: Sequence[tuple[int, int, int]]) -> None:
-    _show(axes[0], example.image, example.name)
-    _show(axes[1], overlay(example.image, example.label, colors), "")
+    show(axes[0], example.image, example.name)
+    show(axes[1], overlay(example.image, example.label, colors), "")
     for cell, prediction in zip(axes[2:], example.predictions, strict=True):
         value = image_miou(prediction, example.label, len(colors))
         text = "nothing labelled" if value is None else f"mIoU of this image {100 * value:.1f} %"
-        _show(cell, overlay(example.image, prediction, colors), text)
+        show(cell, overlay(example.image, prediction, colors), text)
 
 
-def _show(axes: Axes, pixels: np.ndarray, below: str) -> None:
+def show(axes: Axes, pixels: np.ndarray, below: str) -> None:
     axes.imshow(pixels, interpolation="nearest" if pixels.shape[0] < 200 else "antialiased")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -133,7 +133,7 @@ def image_miou(prediction: np.ndarray, label: np.ndarray, num_classes: int) -> f
     return sum(values) / len(values) if values else None
 
 
-def _legend(
+def legend_patches(
     examples: Sequence[Example], names: Sequence[str], colors: Sequence[tuple[int, int, int]]
 ) -> list[Patch]:
     maps = [m for example in examples for m in (example.label, *example.predictions)]

@@ -48,10 +48,12 @@ def render(
     figures: Iterable[Path | str],
     results: Mapping[str, list[Result]],
     titles: Mapping[str, str],
+    audits: Mapping[str, str],
 ) -> str:
     """The report as HTML text.
 
     results: result files by stage (pretrain, evaluate, profile). titles: printed names of datasets.
+    audits: their audit pages, relative to the report.
     """
     steps = [_step(result) for stage in results.values() for result in stage]
     names = labels([*results["profile"], *results["evaluate"]])
@@ -70,6 +72,7 @@ def render(
         steps=steps,
         stages=list(dict.fromkeys(step.stage for step in steps)),
         scenes=any(table.scenes for table, _ in printed) or any(step.scenes for step in steps),
+        audits=audits,
         caption=caption,
         is_text=is_text,
         kinds=KINDS,

@@ -71,7 +71,7 @@ class _Originals:
 
     def __init__(self, folder: Path, args: argparse.Namespace, store: Store, indices: list[int]):
         self.folder, self.store, self.indices = folder, store, indices
-        reader = find_reader(load(DatasetConfig, args.dataset_config).reader)
+        reader = find_reader(load(DatasetConfig, args.dataset_config))
         source, _ = open_source(args.fetched)
         photos = {sample.name: sample.image for sample in reader.samples(source, "train")}
         for i in indices:

@@ -2,6 +2,8 @@
 
 import argparse
 import logging
+import os
+from pathlib import Path
 
 from lemore.files import write_atomic
 from lemore.reporting.report import render
@@ -20,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset-titles", nargs="*", default=[], metavar="NAME=TITLE", help="printed names"
     )
+    parser.add_argument("--audits", nargs="*", default=[], metavar="HTML", help="linked to")
     parser.add_argument("--output", required=True, metavar="HTML")
 
 
@@ -30,7 +33,10 @@ def run(args: argparse.Namespace) -> int:
         "profile": read(args.profiles, "profile"),
     }
     titles = dict(_pair(text) for text in args.dataset_titles)
-    write_atomic(args.output, render(args.run, args.tables, args.figures, results, titles))
+    folder = Path(args.output).parent
+    audits = {Path(page).stem: os.path.relpath(page, folder) for page in args.audits}
+    page = render(args.run, args.tables, args.figures, results, titles, audits)
+    write_atomic(args.output, page)
     log.info("report in %s", args.output)
     return 0
 

@@ -33,6 +33,7 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_worker_niceness": "0",  # as nice as the pipeline: at Ray's 15 anything else starves them
     "RAY_COLOR_PREFIX": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

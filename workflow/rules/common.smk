@@ -106,6 +106,10 @@ def log_model_option(wildcards):
     return "--log-model" if experiment.config.log_model else ""
 
 
+def audits():
+    return [f"{RESULTS}/audit/{dataset}.html" for dataset in experiment.datasets]
+
+
 def figure_input(wildcards):
     """What a figure is made from: a table, or a dataset's evaluations."""
     dataset = wildcards.dataset

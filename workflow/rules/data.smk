@@ -56,3 +56,30 @@ rule prepare:
     shell:
         "lemore prepare --dataset-config {input.config} --fetched {input.fetched}"
         " --output $(dirname {output.digest}) > {log} 2>&1"
+
+
+# What prepare found, as a page.
+rule audit:
+    input:
+        audit=f"{DATA}/{{dataset}}/audit.json",
+        colors=f"{DATA}/{{dataset}}/colors.json",
+        template=[
+            "lemore/reporting/audit.html.j2",
+            "lemore/reporting/page.css.j2",
+        ],
+        code=experiment.code("audit"),
+    output:
+        report(
+            f"{RESULTS}/audit/{{dataset}}.html",
+            caption="../report/audit.rst",
+            category="Data",
+            labels={"dataset": "{dataset}"},
+        ),
+    log:
+        f"logs/{experiment.config.run}/audit/{{dataset}}.log",
+    benchmark:
+        f"benchmarks/{experiment.config.run}/audit/{{dataset}}.tsv"
+    conda:
+        "../envs/lemore.yaml"
+    shell:
+        "lemore audit --data $(dirname {input.audit}) --output {output} > {log} 2>&1"

@@ -59,7 +59,11 @@ rule report:
         evaluations=evaluations(),
         profiles=profiles(),
         pretrainings=pretrainings(),
-        template="lemore/reporting/report.html.j2",
+        audits=audits(),
+        template=[
+            "lemore/reporting/report.html.j2",
+            "lemore/reporting/page.css.j2",
+        ],
         paper="lemore/reporting/paper.csv",
         code=experiment.code("report"),
     output:
@@ -78,7 +82,7 @@ rule report:
     shell:
         "lemore report --run {params.run} --dataset-titles {params.titles} --tables {input.tables} --figures {input.figures}"
         " --evaluations {input.evaluations} --profiles {input.profiles}"
-        " --pretrainings {input.pretrainings} --output {output} > {log} 2>&1"
+        " --pretrainings {input.pretrainings} --audits {input.audits} --output {output} > {log} 2>&1"
 
 
 # One MLflow run for the whole, with its tables and figures.

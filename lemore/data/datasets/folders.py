@@ -76,7 +76,9 @@ class Folders:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
         if pixels is None:
             raise ValueError("cannot be decoded as an image")
-        return (pixels > self.config.files.threshold).astype(np.uint8)
+        threshold = self.config.files.threshold
+        assert threshold is not None
+        return (pixels > threshold).astype(np.uint8)
 
     def _by_color(self, data: bytes) -> np.ndarray:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
