@@ -80,7 +80,7 @@ def run_task(name: str, argv: list[str]) -> int:
     except (ValueError, OSError) as error:
         if debug:
             raise
-        print(f"lemore {name}: error: {error}", file=sys.stderr)
+        print(f"lemore {name}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import difflib
+import reprlib
+import textwrap
 import types
 import typing
 from collections.abc import Mapping
@@ -147,7 +149,14 @@ def _convert_dict(hint: Any, value: Any, source: str, key: str) -> dict[Any, Any
 
 
 def _wrong(source: str, key: str, value: Any, expected: str) -> ValueError:
-    return ValueError(f"{source}: {key} is {value!r}, expected {expected}")
+    return ValueError(f"{source}: {key} is {_short(value)}, expected {expected}")
+
+
+def _short(value: Any) -> str:
+    """A value as it is printed in messages: YAML's references can stand for gigabytes."""
+    printer = reprlib.Repr()
+    printer.maxlevel, printer.maxstring = 3, 150
+    return textwrap.shorten(printer.repr(value), 200)
 
 
 def did_you_mean(name: str, known: typing.Iterable[str]) -> str:

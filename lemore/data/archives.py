@@ -11,6 +11,7 @@ import re
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Literal
 MAX_MEMBER = 4 << 30  # bytes; the largest genuine member is a merged JSON of about a gigabyte
 MAX_UNPACKED = 256 << 20  # bytes of a compressed tar that is read whole: kits, .mat labels
 MAX_RATIO = 200  # unpacked to packed, for members above a MiB: photos and masks stay far below
+MAX_MEMBERS = 5_000_000  # three times ImageNet
 GZIP = b"\x1f\x8b"
 
 
@@ -56,7 +58,7 @@ class Member:
     def _read_zip(self) -> bytes:
         try:
             return _open_zip(self.container, os.getpid()).read(self.name)
-        except (zipfile.BadZipFile, EOFError, OSError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
             raise ValueError(f"{self.place}: damaged in the archive ({error})") from None
 
 
@@ -96,13 +98,14 @@ def _folder_members(folder: Path) -> Iterator[Member]:
             path = Path(parent, name)
             if not name.startswith(".") and path.is_file():
                 relative = path.relative_to(folder).as_posix()
+                _require_text(folder, relative)
                 yield Member(relative, str(folder), "file", path.stat().st_size)
 
 
 def _zip_members(path: Path) -> Iterator[Member]:
     try:
         entries = _open_zip(str(path), os.getpid()).infolist()
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, OSError, UnicodeDecodeError, NotImplementedError) as error:
         raise ValueError(f"{path}: not a whole zip file ({error}); fetch it again") from None
     seen: set[str] = set()
     for entry in entries:
@@ -126,7 +129,7 @@ def _tar_members(path: Path) -> Iterator[Member]:
         packed = file.read(2) == GZIP
     try:
         yield from _packed_tar_members(path) if packed else plain_tar_members(path)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise ValueError(f"{path}: not a whole tar file ({error}); fetch it again") from None
 
 
@@ -176,13 +179,25 @@ def _check(path: Path, name: str, size: int, seen: set[str]) -> None:
     parts = name.split("/")
     if name.startswith("/") or "\\" in name or "\0" in name or re.match(r"[A-Za-z]:", name):
         raise _unsafe(path, name, "has an absolute or foreign path")
+    _require_text(path, name)
     if ".." in parts:
         raise _unsafe(path, name, "climbs out of its folder")
     if not 0 <= size <= MAX_MEMBER:
         raise _unsafe(path, name, f"claims {size} bytes")
     if name in seen:
         raise _unsafe(path, name, "occurs twice")
+    if len(seen) == MAX_MEMBERS:
+        raise ValueError(
+            f"{path}: more than {MAX_MEMBERS:,} members; this is not the genuine archive"
+        )
     seen.add(name)
+
+
+def _require_text(path: Path, name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes that are no UTF-8, as the system and tarfile show them
+        raise ValueError(f"{path}: the name {name!r} is not UTF-8; rename it") from None
 
 
 def _unsafe(path: Path, name: str, why: str) -> ValueError:

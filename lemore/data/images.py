@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 
 PNG = b"\x89PNG\r\n\x1a\n"
+HEADER = 1 << 18  # bytes in which the size must be said; EXIF and profiles come before it
 PNG_MODES = {0: "gray", 2: "RGB", 3: "palette", 4: "gray+alpha", 6: "RGB+alpha"}
+MAX_PIXELS = 100_000_000  # of one image; what claims more would fill the memory, not the screen
 JPEG_MODES = {1: "gray", 3: "colour", 4: "CMYK"}
 
 
@@ -18,17 +20,46 @@ def decode_rgb(data: bytes | np.ndarray) -> np.ndarray:
     Gray and palette images become RGB, 16 bits become 8, alpha is dropped (not blended), CMYK is
     converted, an EXIF orientation is applied: the file's bytes stay as they came.
     """
-    encoded = data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
-    pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
+    pixels = _decoded(data, cv2.IMREAD_COLOR_RGB)
     if pixels is None:
         raise ValueError("cannot be decoded as an image")
     return pixels
+
+
+def _decoded(data: bytes | np.ndarray, flags: int) -> np.ndarray | None:
+    """OpenCV's decoder, behind a look at what the header claims; None if it cannot decode."""
+    encoded = data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
+    height, width = header_size(encoded[:HEADER].tobytes())
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"claims {height} x {width} pixels, more than {MAX_PIXELS:,}")
+    try:
+        return cv2.imdecode(encoded, flags)
+    except cv2.error as error:
+        raise ValueError(f"cannot be decoded as an image ({error.err})") from None
+
+
+def header_size(data: bytes) -> tuple[int, int]:
+    """(H, W) that the file claims, (0, 0) where no header says."""
+    if data.startswith(PNG) and len(data) >= 24:
+        width, height = struct.unpack(">II", data[16:24])
+        return height, width
+    for marker, body in jpeg_segments(data):
+        if _is_frame(marker) and len(body) >= 5:
+            height, width = struct.unpack(">HH", body[1:5])
+            return height, width
+    return 0, 0
+
+
+def _is_frame(marker: int) -> bool:
+    return 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
 
 
 def decode_label(data: bytes) -> np.ndarray:
     """The values of a label PNG, H x W uint8: gray or palette, 1 to 8 bits, never as colours."""
     if not data.startswith(PNG):
         raise ValueError("is not a PNG")
+    if len(data) < 29:
+        raise ValueError("is a cut PNG: its end is missing")
     header = data[16:29]
     depth, colour = header[8], header[9]
     if colour not in (0, 3) or depth > 8:
@@ -36,7 +67,7 @@ def decode_label(data: bytes) -> np.ndarray:
         raise ValueError(f"is a {mode} image of {depth} bits where one label per pixel is expected")
     if colour == 3:
         data = _palette_as_gray(data)
-    label = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    label = _decoded(data, cv2.IMREAD_UNCHANGED)
     if label is None or label.ndim != 2:
         raise ValueError("cannot be decoded as a label image")
     return label if depth == 8 else label // (255 // (2**depth - 1))  # gray is stretched to 8 bits
@@ -93,7 +124,7 @@ def describe(data: bytes) -> str:
         return f"PNG {PNG_MODES.get(data[25], 'unknown')} {data[24]} bit"
     turned = f", EXIF orientation {n}" if (n := orientation(data)) != 1 else ""
     for marker, body in jpeg_segments(data):
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+        if _is_frame(marker) and len(body) > 5:
             return f"JPEG {JPEG_MODES.get(body[5], 'unknown')} {body[0]} bit{turned}"
     return f"JPEG{turned}"
 

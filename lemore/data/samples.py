@@ -73,7 +73,12 @@ def pairs(images: dict[str, Member], labels: dict[str, Member]) -> Iterator[RawS
 def listed(source: Source, pattern: str) -> list[str] | None:
     """The lines of the split list that ends like `pattern`, or None if there is no such file."""
     member = source.one(pattern)
-    return None if member is None else member.read().decode().split()
+    if member is None:
+        return None
+    try:
+        return member.read().decode().split()
+    except UnicodeDecodeError:
+        raise ValueError(f"{member.place}: is not text in UTF-8") from None
 
 
 def prepare_sample(job: Job) -> Prepared:
@@ -107,6 +112,10 @@ def _faulty(sample: RawSample, kind: str, place: str, text: str) -> Prepared:
 
 def to_train_ids(raw: np.ndarray, table: labels.LabelTable) -> np.ndarray:
     """H x W raw values -> uint8 train ids by the label table, once; undeclared values refused."""
+    if raw.ndim != 2 or raw.dtype.kind not in "uif" or raw.size == 0:
+        raise ValueError(f"annotation is {raw.dtype} of shape {raw.shape}, expected H x W numbers")
+    if raw.dtype.kind == "f" and (raw != np.floor(raw)).any():
+        raise ValueError("label values are not whole numbers")
     if raw.min() < 0 or raw.max() > 255:
         raise ValueError(f"label values {raw.min()} to {raw.max()} do not fit 0 to 255")
     raw = raw.astype(np.uint8, copy=False)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from lemore.data.archives import Member
-from lemore.data.images import PNG, decode_label
+from lemore.data.images import PNG, decode_label, decode_rgb
 from lemore.data.labels import IGNORE
 from lemore.data.samples import RawSample, pairs
 from lemore.data.schema import DatasetConfig
@@ -73,17 +73,13 @@ class Folders:
             return decode_label(data)
         if self.config.files.mask == "color":
             return self._by_color(data)
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-        if pixels is None:
-            raise ValueError("cannot be decoded as an image")
+        pixels = cv2.cvtColor(decode_rgb(data), cv2.COLOR_RGB2GRAY)
         threshold = self.config.files.threshold
         assert threshold is not None
         return (pixels > threshold).astype(np.uint8)
 
     def _by_color(self, data: bytes) -> np.ndarray:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-        if pixels is None:
-            raise ValueError("cannot be decoded as an image")
+        pixels = decode_rgb(data)
         known = {_code(*row.color): k for k, row in enumerate(self.config.classes) if row.color}
         assert self.config.files is not None
         ignored = [value for value in self.config.files.ignore if not isinstance(value, int)]

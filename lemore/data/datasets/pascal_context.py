@@ -89,12 +89,19 @@ def _json_annotations(document: Member, split: str) -> dict[str, list[tuple[int,
         return {
             entry["file_name"].rsplit(".", 1)[0]: by_image[entry["image_id"]] for entry in images
         }
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{document.place}: not the merged annotation file ({error!r})") from None
 
 
 def _painted(masks: list[tuple[int, dict]], size: tuple[int, int]) -> np.ndarray:
     """Masks painted one over the other in the file's order, as the "detail" API does it."""
+    try:
+        return _paint(masks, size)
+    except (KeyError, TypeError, OverflowError) as error:
+        raise ValueError(f"not a run-length mask ({error!r})") from None
+
+
+def _paint(masks: list[tuple[int, dict]], size: tuple[int, int]) -> np.ndarray:
     label = np.zeros(size, np.uint8)
     for category, mask in masks:
         position = int(np.searchsorted(SPARSE_IDS, category))

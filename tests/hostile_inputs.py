@@ -1,0 +1,714 @@
+"""Malformed and hostile inputs, one function each, and the message that each must get.
+
+`python -m tests.hostile_inputs` prints them as the table of docs/hostile_inputs.md.
+"""
+
+import gzip
+import io
+import json
+import os
+import struct
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lemore.cli import main
+from lemore.config import dump, load
+from lemore.data import rle
+from lemore.data.images import PNG
+from lemore.data.scene_archives import mat_bytes, tar_bytes, zip_bytes
+from lemore.data.schema import Archive, DatasetConfig
+from lemore.files import write_json
+
+ROOT = Path(__file__).parents[1]
+SIZE = (20, 30)
+JPEG = cv2.imencode(".jpg", np.full((*SIZE, 3), 90, np.uint8))[1].tobytes()
+JPEG2 = cv2.imencode(".jpg", np.full((*SIZE, 3), 91, np.uint8))[1].tobytes()
+MASK = cv2.imencode(".png", np.full(SIZE, 3, np.uint8))[1].tobytes()
+PHOTO, LABEL = "ADE/images/training/ADE_train_1.jpg", "ADE/annotations/training/ADE_train_1.png"
+SOUND = [
+    (PHOTO, JPEG),
+    (LABEL, MASK),
+    ("ADE/images/validation/ADE_val_1.jpg", JPEG2),
+    ("ADE/annotations/validation/ADE_val_1.png", MASK),
+]
+
+
+@dataclass(frozen=True)
+class Case:
+    """`make(folder)` writes the input and returns the command; `words`: what the error says."""
+
+    title: str
+    make: Callable[[Path], list[str]]
+    words: str
+
+
+CASES: list[Case] = []
+
+
+def case(title: str, words: str):
+    """Adds the decorated function to the list."""
+
+    def add(make: Callable[[Path], list[str]]) -> Callable[[Path], list[str]]:
+        CASES.append(Case(title, make, words))
+        return make
+
+    return add
+
+
+# --- how an input reaches the program
+
+
+def prepared(folder: Path, name: str, files: list[tuple[str, bytes]], **changes) -> list[str]:
+    """`lemore prepare` of a dataset whose archives hold these bytes."""
+    config = load(DatasetConfig, ROOT / f"config/datasets/{name}.yaml")
+    archives = tuple(Archive(file, ()) for file, _ in files)
+    splits = {split: 1 for split in config.splits}
+    config = replace(config, archives=archives, splits=splits, archives_folder=None, **changes)
+    (folder / f"{name}.yaml").write_text(dump(config))
+    records = []
+    for file, content in files:
+        path = folder / "archives" / name / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        records.append({"file": file, "path": str(path), "bytes": len(content), "sha256": ""})
+    write_json(folder / "fetched.json", {"dataset": name, "archives": records, "sha256": ""})
+    return prepare_command(folder, name)
+
+
+def prepare_command(folder: Path, name: str) -> list[str]:
+    options = ["--dataset-config", f"{folder}/{name}.yaml", "--fetched", f"{folder}/fetched.json"]
+    return ["prepare", *options, "--output", f"{folder}/out/{name}", "--workers", "1"]
+
+
+def ade(folder: Path, content: bytes) -> list[str]:
+    return prepared(folder, "ade20k", [("ADEChallengeData2016.zip", content)])
+
+
+def ade_with(folder: Path, *changed: tuple[str, bytes | None]) -> list[str]:
+    """A sound ADE20K archive with members replaced, added, or left out (None)."""
+    files = dict(SOUND) | dict(changed)
+    return ade(
+        folder, zip_bytes([(name, data) for name, data in files.items() if data is not None])
+    )
+
+
+def ade_zip(folder: Path, name: str, **attributes) -> list[str]:
+    """A sound archive with one more member, whose entry has these attributes."""
+    buffer = io.BytesIO(zip_bytes(SOUND))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        entry = zipfile.ZipInfo(name)
+        for key, value in attributes.items():
+            setattr(entry, key, value)
+        archive.writestr(entry, b"target")
+    return ade(folder, buffer.getvalue())
+
+
+def voc_tar(folder: Path, *entries: tarfile.TarInfo, content: bytes = b"") -> list[str]:
+    """PASCAL Context with these entries in the tar of photos."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for entry in entries:
+            entry.size = len(content) if entry.isreg() else 0
+            archive.addfile(entry, io.BytesIO(content) if entry.isreg() else None)
+    return voc(folder, buffer.getvalue(), json.dumps(DOCUMENT).encode())
+
+
+def voc(folder: Path, tar: bytes, document: bytes) -> list[str]:
+    files = [("VOCtrainval_03-May-2010.tar", tar), ("trainval_merged.json", document)]
+    return prepared(folder, "pascal_context_59", files)
+
+
+def entry(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    return info
+
+
+PHOTOS = tar_bytes([(f"VOCdevkit/VOC2010/JPEGImages/2008_00000{i}.jpg", JPEG) for i in (1, 2)])
+RUNS = rle.encode(np.ones(SIZE, bool))
+DOCUMENT = {
+    "images": [
+        {"image_id": i, "file_name": f"2008_00000{i}.jpg", "phase": phase}
+        for i, phase in ((1, "train"), (2, "val"))
+    ],
+    "annos_segmentation": [{"image_id": i, "category_id": 2, "segmentation": RUNS} for i in (1, 2)],
+}
+
+
+def voc_with(folder: Path, **changes) -> list[str]:
+    """Sound photos, and a document whose first annotation is changed."""
+    first = DOCUMENT["annos_segmentation"][0] | changes
+    rest = DOCUMENT["annos_segmentation"][1:]
+    document = DOCUMENT | {"annos_segmentation": [first, *rest]}
+    return voc(folder, PHOTOS, json.dumps(document).encode())
+
+
+def coco(folder: Path, mat: bytes, train: bytes = b"a\n") -> list[str]:
+    sound = mat_bytes({"S": np.full(SIZE, 1, np.uint8)})
+    files = [("images/a.jpg", JPEG), ("images/b.jpg", JPEG2), ("annotations/a.mat", mat)]
+    files += [("annotations/b.mat", sound)]
+    files += [("imageLists/train.txt", train), ("imageLists/test.txt", b"b\n")]
+    return prepared(folder, "coco_stuff_10k", [("cocostuff-10k-v1.1.zip", zip_bytes(files))])
+
+
+def dataset_yaml(folder: Path, text: str) -> list[str]:
+    (folder / "odd.yaml").write_text(text)
+    write_json(folder / "fetched.json", {"dataset": "odd", "archives": [], "sha256": ""})
+    return prepare_command(folder, "odd")
+
+
+def fetched_in_place(folder: Path, content: bytes, **archive) -> list[str]:
+    """`lemore fetch` of an archive placed by hand."""
+    config = load(DatasetConfig, ROOT / "config/datasets/ade20k.yaml")
+    made = Archive("ADEChallengeData2016.zip", (), **archive)
+    (folder / "ade20k.yaml").write_text(dump(replace(config, archives=(made,))))
+    path = folder / "archives/ade20k/ADEChallengeData2016.zip"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    options = ["--dataset-config", f"{folder}/ade20k.yaml", "--archives-dir", f"{folder}/archives"]
+    return ["fetch", *options, "--output", f"{folder}/out/fetched.json"]
+
+
+def png_claiming(height: int, width: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b""))
+    return PNG + b"".join(chunk(*part) for part in parts)
+
+
+# --- zip
+
+
+@case("zip: member `../../evil.png`", "climbs out of its folder")
+def zip_up(folder: Path) -> list[str]:
+    return ade_with(folder, ("../../evil.png", b"x"))
+
+
+@case("zip: member with an absolute path", "absolute or foreign path")
+def zip_absolute(folder: Path) -> list[str]:
+    return ade_with(folder, (f"{folder}/evil.png", b"x"))
+
+
+@case("zip: member with backslashes", "absolute or foreign path")
+def zip_backslash(folder: Path) -> list[str]:
+    return ade_with(folder, ("..\\..\\evil.png", b"x"))
+
+
+@case("zip: member on another drive", "absolute or foreign path")
+def zip_drive(folder: Path) -> list[str]:
+    return ade_with(folder, ("C:/evil.png", b"x"))
+
+
+@case("zip: symbolic link", "is a link or device")
+def zip_link(folder: Path) -> list[str]:
+    return ade_zip(folder, "ADE/link", create_system=3, external_attr=0o120777 << 16)
+
+
+@case("zip: character device", "is a link or device")
+def zip_device(folder: Path) -> list[str]:
+    return ade_zip(folder, "ADE/tty", create_system=3, external_attr=0o020666 << 16)
+
+
+@case("zip: two members of one name", "occurs twice")
+def zip_twice(folder: Path) -> list[str]:
+    return ade(folder, zip_bytes([*SOUND, SOUND[0]]))
+
+
+@case("zip: encrypted member", "is encrypted")
+def zip_encrypted(folder: Path) -> list[str]:
+    data = bytearray(zip_bytes(SOUND))
+    directory = data.index(b"PK\x01\x02")
+    data[directory + 8] |= 1
+    return ade(folder, bytes(data))
+
+
+@case("zip: bomb, 64 MiB of zeros in 64 KiB", "unpacks to 67108864 bytes")
+def zip_bomb(folder: Path) -> list[str]:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ADE/zeros", bytes(64 << 20))
+    return ade(folder, buffer.getvalue())
+
+
+@case("zip: member that claims 4 GiB", "unpacks to 4294967290 bytes")
+def zip_claims(folder: Path) -> list[str]:
+    data = bytearray(zip_bytes(SOUND))
+    directory = data.index(b"PK\x01\x02")
+    data[directory + 24 : directory + 28] = struct.pack("<I", 0xFFFFFFFA)
+    return ade(folder, bytes(data))
+
+
+@case("zip: member longer than its header says", "damaged in the archive")
+def zip_lies(folder: Path) -> list[str]:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in SOUND:
+            archive.writestr(name, content)
+    data = bytearray(buffer.getvalue())
+    directory = data.index(b"PK\x01\x02")
+    data[directory + 24 : directory + 28] = struct.pack("<I", 100)
+    return ade(folder, bytes(data))
+
+
+@case("zip: one byte of a member flipped", "damaged in the archive")
+def zip_flipped(folder: Path) -> list[str]:
+    data = bytearray(zip_bytes(SOUND))
+    data[data.index(JPEG) + len(JPEG) // 2] ^= 1
+    return ade(folder, bytes(data))
+
+
+@case("zip: cut in the middle", "not a whole zip file")
+def zip_cut(folder: Path) -> list[str]:
+    data = zip_bytes(SOUND)
+    return ade(folder, data[: len(data) // 2])
+
+
+@case("zip: random bytes", "not a whole zip file")
+def zip_noise(folder: Path) -> list[str]:
+    return ade(folder, np.random.default_rng(0).bytes(5000))
+
+
+@case("zip: name that says it is UTF-8 and is not", "not a whole zip file")
+def zip_name(folder: Path) -> list[str]:
+    data = zip_bytes([*SOUND, ("ADE/ü.txt", b"x")])
+    return ade(folder, data.replace("ü".encode(), b"\xff\xfe"))
+
+
+@case("zip: of another dataset", "split 'train' has 0 images, expected 1")
+def zip_other(folder: Path) -> list[str]:
+    return ade(folder, zip_bytes([("readme.txt", b"hello")]))
+
+
+@case("zip: the full ADE20K release", "full ADE20K release")
+def zip_full(folder: Path) -> list[str]:
+    return ade(folder, zip_bytes([("ADE20K_2021_17_01/index_ade20k.pkl", b"x")]))
+
+
+@case("archive placed by hand: a web page", "a web page, not the archive")
+def placed_page(folder: Path) -> list[str]:
+    return fetched_in_place(folder, b"<!DOCTYPE html><html>please log in</html>")
+
+
+@case("archive placed by hand: empty", "not a whole file of its kind")
+def placed_empty(folder: Path) -> list[str]:
+    return fetched_in_place(folder, b"")
+
+
+@case("archive placed by hand: other bytes than published", "published is")
+def placed_other(folder: Path) -> list[str]:
+    return fetched_in_place(folder, zip_bytes(SOUND), checksum="md5:" + "0" * 32)
+
+
+@case("archive placed by hand: other size than published", "bytes, expected 7")
+def placed_size(folder: Path) -> list[str]:
+    return fetched_in_place(folder, zip_bytes(SOUND), bytes=7)
+
+
+@case("archive changed since it was fetched", "bytes, ")
+def changed_since(folder: Path) -> list[str]:
+    command = ade(folder, zip_bytes(SOUND))
+    with open(folder / "archives/ade20k/ADEChallengeData2016.zip", "ab") as file:
+        file.write(b"more")
+    return command
+
+
+# --- tar
+
+
+@case("tar: member `../evil.jpg`", "climbs out of its folder")
+def tar_up(folder: Path) -> list[str]:
+    return voc_tar(folder, entry("../evil.jpg"))
+
+
+@case("tar: member with an absolute path", "absolute or foreign path")
+def tar_absolute(folder: Path) -> list[str]:
+    return voc_tar(folder, entry(f"{folder}/evil.jpg"))
+
+
+@case("tar: symbolic link", "is a link or device")
+def tar_symlink(folder: Path) -> list[str]:
+    return voc_tar(folder, entry("VOC2010/JPEGImages/a.jpg", tarfile.SYMTYPE, "/etc/passwd"))
+
+
+@case("tar: hard link", "is a link or device")
+def tar_hardlink(folder: Path) -> list[str]:
+    return voc_tar(folder, entry("VOC2010/JPEGImages/a.jpg", tarfile.LNKTYPE, "../../secret"))
+
+
+@case("tar: named pipe", "is a link or device")
+def tar_fifo(folder: Path) -> list[str]:
+    return voc_tar(folder, entry("VOC2010/JPEGImages/a.jpg", tarfile.FIFOTYPE))
+
+
+@case("tar: block device", "is a link or device")
+def tar_device(folder: Path) -> list[str]:
+    return voc_tar(folder, entry("VOC2010/JPEGImages/a.jpg", tarfile.BLKTYPE))
+
+
+@case("tar: two members of one name", "occurs twice")
+def tar_twice(folder: Path) -> list[str]:
+    return voc_tar(folder, entry("VOC2010/a.jpg"), entry("VOC2010/a.jpg"), content=b"x")
+
+
+@case("tar: name that is not UTF-8", "is not UTF-8")
+def tar_name(folder: Path) -> list[str]:
+    return voc_tar(folder, entry("VOC2010/\udcff\udcfe.jpg"), content=b"x")
+
+
+@case("tar: member that claims 8 GiB", "claims 8589934591 bytes")
+def tar_claims(folder: Path) -> list[str]:
+    info = entry("VOC2010/JPEGImages/a.jpg")
+    info.size = 8**11 - 1
+    return voc(folder, info.tobuf() + bytes(1024), json.dumps(DOCUMENT).encode())
+
+
+@case("tar: cut in the middle", "not a whole tar file")
+def tar_cut(folder: Path) -> list[str]:
+    return voc(folder, PHOTOS[: len(PHOTOS) // 8], json.dumps(DOCUMENT).encode())
+
+
+@case("tar: random bytes", "not a whole tar file")
+def tar_noise(folder: Path) -> list[str]:
+    noise = np.random.default_rng(1).bytes(20480)
+    return voc(folder, noise, json.dumps(DOCUMENT).encode())
+
+
+def original_labels(folder: Path, content: bytes) -> list[str]:
+    lists = [(f"VOC2010/ImageSets/Main/{s}.txt", b"2008_000001\n") for s in ("train", "val")]
+    tar = tar_bytes([("VOC2010/JPEGImages/2008_000001.jpg", JPEG), *lists])
+    files = [("VOCtrainval_03-May-2010.tar", tar), ("trainval.tar.gz", content)]
+    return prepared(folder, "pascal_context_59", files)
+
+
+@case("tar.gz: bomb, 300 MB of zeros in 300 KB", "unpack it by hand")
+def gzip_bomb(folder: Path) -> list[str]:
+    info = entry("zeros")
+    info.size = 300_000_000
+    return original_labels(folder, gzip.compress(info.tobuf() + bytes(info.size), 1))
+
+
+@case("tar.gz: cut in the middle", "not a whole tar file")
+def gzip_cut(folder: Path) -> list[str]:
+    noise = np.random.default_rng(2).bytes(50000)
+    return original_labels(folder, gzip.compress(tar_bytes([("a.mat", noise)]))[:20000])
+
+
+# --- photos
+
+
+@case("photo: no image at all", "neither JPEG nor PNG")
+def photo_noise(folder: Path) -> list[str]:
+    return ade_with(folder, (PHOTO, b"not an image"))
+
+
+@case("photo: a web page", "a web page")
+def photo_page(folder: Path) -> list[str]:
+    return ade_with(folder, (PHOTO, b"<html>404</html>"))
+
+
+@case("photo: empty", "is empty")
+def photo_empty(folder: Path) -> list[str]:
+    return ade_with(folder, (PHOTO, b""))
+
+
+@case("photo: JPEG cut short", "cut JPEG")
+def photo_cut(folder: Path) -> list[str]:
+    return ade_with(folder, (PHOTO, JPEG[:-30]))
+
+
+@case("photo: JPEG with its head alone", "cut JPEG")
+def photo_head(folder: Path) -> list[str]:
+    return ade_with(folder, (PHOTO, JPEG[:3]))
+
+
+@case("photo: JPEG without its tables", "cannot be decoded")
+def photo_tables(folder: Path) -> list[str]:
+    return ade_with(folder, (PHOTO, b"\xff\xd8\xff\xda\x00\x02abc\xff\xd9"))
+
+
+@case("photo: PNG cut short", "cut PNG")
+def photo_png_cut(folder: Path) -> list[str]:
+    return ade_with(folder, (PHOTO, png_claiming(*SIZE)[:60]))
+
+
+@case("photo: PNG that claims 100,000 x 100,000 pixels", "more than 100,000,000")
+def photo_bomb(folder: Path) -> list[str]:
+    return ade_with(folder, (PHOTO, png_claiming(100_000, 100_000)))
+
+
+@case("photo: JPEG that claims 65,000 x 65,000 pixels", "more than 100,000,000")
+def photo_jpeg_bomb(folder: Path) -> list[str]:
+    frame = JPEG.index(b"\xff\xc0")
+    size = struct.pack(">HH", 65000, 65000)
+    return ade_with(folder, (PHOTO, JPEG[: frame + 5] + size + JPEG[frame + 9 :]))
+
+
+@case("photo: turned by EXIF, its mask not", "EXIF orientation 6")
+def photo_turned(folder: Path) -> list[str]:
+    tiff = b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHH", 0x112, 3, 1, 6, 0) + bytes(4)
+    body = b"Exif\0\0" + tiff
+    exif = b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+    return ade_with(folder, (PHOTO, JPEG[:2] + exif + JPEG[2:]))
+
+
+@case("photo without mask", "image without an annotation")
+def photo_alone(folder: Path) -> list[str]:
+    return ade_with(folder, (LABEL, None))
+
+
+@case("mask without photo", "annotation without an image")
+def mask_alone(folder: Path) -> list[str]:
+    return ade_with(folder, (PHOTO, None))
+
+
+# --- masks
+
+
+def mask(folder: Path, pixels: np.ndarray, kind: str = ".png") -> list[str]:
+    return ade_with(folder, (LABEL, cv2.imencode(kind, pixels)[1].tobytes()))
+
+
+@case("mask: value outside the table", "label values 200 are in no class")
+def mask_value(folder: Path) -> list[str]:
+    return mask(folder, np.full(SIZE, 200, np.uint8))
+
+
+@case("mask: in colours", "RGB image of 8 bits")
+def mask_colour(folder: Path) -> list[str]:
+    return mask(folder, np.zeros((*SIZE, 3), np.uint8))
+
+
+@case("mask: 16 bits", "of 16 bits")
+def mask_16(folder: Path) -> list[str]:
+    return mask(folder, np.zeros(SIZE, np.uint16))
+
+
+@case("mask: other size than the photo", "label is (20, 29), image (20, 30)")
+def mask_size(folder: Path) -> list[str]:
+    return mask(folder, np.zeros((20, 29), np.uint8))
+
+
+@case("mask: a JPEG with the name of a PNG", "is not a PNG")
+def mask_jpeg(folder: Path) -> list[str]:
+    return mask(folder, np.zeros(SIZE, np.uint8), ".jpg")
+
+
+@case("mask: PNG of eight bytes", "cut PNG")
+def mask_short(folder: Path) -> list[str]:
+    return ade_with(folder, (LABEL, PNG))
+
+
+@case("mask: claims 100,000 x 100,000 pixels", "more than 100,000,000")
+def mask_bomb(folder: Path) -> list[str]:
+    data = bytearray(png_claiming(100_000, 100_000))
+    data[25] = 0  # gray
+    return ade_with(folder, (LABEL, bytes(data)))
+
+
+# --- annotations as JSON and .mat
+
+
+@case("merged JSON: no JSON", "not the merged annotation file")
+def json_noise(folder: Path) -> list[str]:
+    return voc(folder, PHOTOS, b"{nonsense")
+
+
+@case("merged JSON: a list", "not the merged annotation file")
+def json_list(folder: Path) -> list[str]:
+    return voc(folder, PHOTOS, b"[]")
+
+
+@case("merged JSON: nested 100,000 deep", "not the merged annotation file")
+def json_deep(folder: Path) -> list[str]:
+    return voc(folder, PHOTOS, b"[" * 100_000)
+
+
+@case("merged JSON: unknown category", "category id 1 is none of the 59")
+def json_category(folder: Path) -> list[str]:
+    return voc_with(folder, category_id=1)
+
+
+@case("merged JSON: mask of 100,000 x 100,000", "mask is (100000, 100000)")
+def json_size(folder: Path) -> list[str]:
+    return voc_with(folder, segmentation={"size": [100_000, 100_000], "counts": [10**10]})
+
+
+@case("merged JSON: runs that do not fill the mask", "run lengths add up to")
+def json_runs(folder: Path) -> list[str]:
+    return voc_with(folder, segmentation={"size": list(SIZE), "counts": [5, 10**9]})
+
+
+@case("merged JSON: run of 10^30 pixels", "not a run-length mask")
+def json_huge(folder: Path) -> list[str]:
+    return voc_with(folder, segmentation={"size": list(SIZE), "counts": [10**30]})
+
+
+@case("merged JSON: mask that is none", "not a run-length mask")
+def json_text(folder: Path) -> list[str]:
+    return voc_with(folder, segmentation="everything")
+
+
+@case(".mat: random bytes", "cannot be read as a .mat file")
+def mat_noise(folder: Path) -> list[str]:
+    return coco(folder, np.random.default_rng(3).bytes(1000))
+
+
+@case(".mat: without its field", "cannot be read as a .mat file with S")
+def mat_field(folder: Path) -> list[str]:
+    return coco(folder, mat_bytes({"T": np.zeros(SIZE)}))
+
+
+@case(".mat: field of text", "expected H x W numbers")
+def mat_text(folder: Path) -> list[str]:
+    return coco(folder, mat_bytes({"S": "text"}))
+
+
+@case(".mat: three dimensions", "expected H x W numbers")
+def mat_dimensions(folder: Path) -> list[str]:
+    return coco(folder, mat_bytes({"S": np.zeros((*SIZE, 2))}))
+
+
+@case(".mat: fractions", "not whole numbers")
+def mat_fractions(folder: Path) -> list[str]:
+    return coco(folder, mat_bytes({"S": np.full(SIZE, 1.5)}))
+
+
+@case(".mat: value of an unused class", "label values 12 are in no class")
+def mat_unused(folder: Path) -> list[str]:
+    return coco(folder, mat_bytes({"S": np.full(SIZE, 12, np.uint8)}))
+
+
+@case("list of names: not UTF-8", "is not text in UTF-8")
+def list_bytes(folder: Path) -> list[str]:
+    return coco(folder, mat_bytes({"S": np.ones(SIZE)}), b"\xff\xfe\n")
+
+
+@case("list of names: `../../etc/passwd`", "no images/../../etc/passwd.jpg")
+def list_up(folder: Path) -> list[str]:
+    return coco(folder, mat_bytes({"S": np.ones(SIZE)}), b"../../etc/passwd\n")
+
+
+@case("list of names: a name twice", "two samples of split 'train' are called 'a'")
+def list_twice(folder: Path) -> list[str]:
+    return coco(folder, mat_bytes({"S": np.ones(SIZE)}), b"a\na\n")
+
+
+# --- configuration and records
+
+
+@case("dataset YAML: Python object", "not valid YAML")
+def yaml_object(folder: Path) -> list[str]:
+    return dataset_yaml(folder, f"title: !!python/object/apply:os.system ['touch {folder}/evil']")
+
+
+@case("dataset YAML: a billion laughs", "title is [")
+def yaml_laughs(folder: Path) -> list[str]:
+    lines = ["a0: &a0 [ha]"] + [
+        f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 10)
+    ]
+    text = (ROOT / "config/datasets/ade20k.yaml").read_text().replace("title: ADE20K", "")
+    return dataset_yaml(folder, "title: " + "".join(_nested(lines)) + text)
+
+
+def _nested(lines: list[str]) -> list[str]:
+    """The anchors within one value, so that no other key is needed."""
+    values = [line.split(": ", 1)[1] for line in lines]
+    return ["\n"] + [f"  - {value}\n" for value in values]
+
+
+@case("dataset YAML: a key twice", "key 'title' is given twice")
+def yaml_twice(folder: Path) -> list[str]:
+    return dataset_yaml(folder, "title: a\ntitle: b\n")
+
+
+@case("dataset YAML: unknown key", "unknown key 'titel'; did you mean 'title'?")
+def yaml_key(folder: Path) -> list[str]:
+    text = (ROOT / "config/datasets/ade20k.yaml").read_text()
+    return dataset_yaml(folder, text.replace("title:", "titel:"))
+
+
+@case("dataset YAML: archive outside its folder", "must be a plain file name")
+def yaml_path(folder: Path) -> list[str]:
+    text = (ROOT / "config/datasets/ade20k.yaml").read_text()
+    return dataset_yaml(folder, text.replace("file: ADE", "file: ../../ADE"))
+
+
+@case("record of fetch: no JSON", "not valid JSON")
+def record_noise(folder: Path) -> list[str]:
+    command = ade(folder, zip_bytes(SOUND))
+    (folder / "fetched.json").write_text("{")
+    return command
+
+
+@case("record of fetch: another file", "not written by `lemore fetch`")
+def record_other(folder: Path) -> list[str]:
+    command = ade(folder, zip_bytes(SOUND))
+    (folder / "fetched.json").write_text("[]")
+    return command
+
+
+@case("folder: file name that is not UTF-8", "is not UTF-8")
+def folder_name(folder: Path) -> list[str]:
+    command = ade(folder, zip_bytes(SOUND))
+    place = folder / "archives/unpacked"
+    place.mkdir()
+    with open(os.fsencode(place) + b"/\xff\xfe.jpg", "wb"):
+        pass
+    record = {"dataset": "ade20k", "archives": [], "folder": str(place), "sha256": ""}
+    write_json(folder / "fetched.json", record)
+    return command
+
+
+# --- what they get
+
+
+def attempt(chosen: Case, folder: Path) -> tuple[int, list[str], str | None]:
+    """(exit code, lines on stderr, what was touched that must not be) of a case."""
+    command = chosen.make(folder)
+    before = snapshot(folder)
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main(command)
+    return code, err.getvalue().splitlines(), difference(before, snapshot(folder))
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Every file around the case's folder, but for what its output folder holds."""
+    files = [p for p in folder.parent.rglob("*") if p.is_file() and folder / "out" not in p.parents]
+    return {os.fsdecode(path): path.read_bytes() for path in files}
+
+
+def difference(before: dict[str, bytes], after: dict[str, bytes]) -> str | None:
+    changed = [name for name in after if after[name] != before.get(name)]
+    gone = [name for name in before if name not in after]
+    return f"{changed + gone}" if changed or gone else None
+
+
+def table() -> str:
+    """All cases and their messages as Markdown."""
+    rows = ["| input | exit | message |", "|---|---|---|"]
+    for chosen in CASES:
+        with tempfile.TemporaryDirectory() as parent:
+            folder = Path(parent) / "case"
+            folder.mkdir()
+            code, lines, _ = attempt(chosen, folder)
+            message = lines[-1].replace(f"{folder}/", "").replace("|", "\\|")
+        rows.append(f"| {chosen.title} | {code} | `{message[:300]}` |")
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    print(table())
