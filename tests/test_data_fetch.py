@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import threading
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from lemore.data.schema import Archive, DatasetConfig
 from lemore.files import write_json
 
 CONTENT = zip_bytes([(f"{i}.bin", os.urandom(4000)) for i in range(100)])
+SESSION = urllib.request.build_opener()
 SHA256 = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -84,7 +86,9 @@ def archive(**changes) -> Archive:
 
 
 def get(server: str, fault: str, folder: Path, **changes) -> str:
-    return download(f"{server}/{fault}/data.zip", archive(**changes), folder / "data.zip", pause=0)
+    return download(
+        f"{server}/{fault}/data.zip", archive(**changes), folder / "data.zip", SESSION, pause=0
+    )
 
 
 def ranges(fault: str) -> list[str | None]:

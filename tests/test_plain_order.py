@@ -19,7 +19,7 @@ def cases(draw) -> tuple[TrainTransform, tuple[int, int], int]:
         crop_size=draw(sides),
         cat_max_ratio=draw(st.sampled_from([0.3, 0.75, 1.0])),
         flip_probability=draw(st.sampled_from([0.0, 0.5, 1.0])),
-        photometric_distortion=False,
+        photometric_distortion="none",
     )
     return transform, draw(sides), draw(st.integers(0, 2**32))
 

@@ -42,16 +42,23 @@ class FetchError(OSError):
         self.wait = wait
 
 
-def download(url: str, archive: Archive, target: Path, pause: float = 2.0) -> str:
+def download(
+    url: str,
+    archive: Archive,
+    target: Path,
+    session: urllib.request.OpenerDirector,
+    pause: float = 2.0,
+) -> str:
     """Fetches `url` to `target`; returns its sha256. FetchError after the last attempt.
 
-    `pause`: seconds before the second attempt, doubled each time.
+    `session` opens urls (`lemore.data.session`). `pause`: seconds before the second attempt,
+    doubled each time.
     """
     part = target.with_name(target.name + ".part")
     target.parent.mkdir(parents=True, exist_ok=True)
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            _transfer(url, archive, part)
+            _transfer(url, archive, part, session)
             sha256 = check(part, archive, target.name)
             os.replace(part, target)
             return sha256
@@ -112,13 +119,15 @@ def _hashes(path: Path, kind: str) -> tuple[str, str]:
     return sha256.hexdigest(), sha256.hexdigest() if kind == "sha256" else other.hexdigest()
 
 
-def _transfer(url: str, archive: Archive, part: Path) -> None:
+def _transfer(
+    url: str, archive: Archive, part: Path, session: urllib.request.OpenerDirector
+) -> None:
     """Appends what is missing of `url` to `part`."""
     try:
         if urllib.parse.urlsplit(url).scheme in ("", "file"):
             _copy(url, archive, part)
         else:
-            _get(url, archive, part)
+            _get(url, archive, part, session)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise _disk_full(part, f"{part.stat().st_size} bytes are there") from None
@@ -134,10 +143,10 @@ def _copy(url: str, archive: Archive, part: Path) -> None:
         _write(iter(lambda: source.read(CHUNK), b""), file, archive.file, path.stat().st_size)
 
 
-def _get(url: str, archive: Archive, part: Path) -> None:
+def _get(url: str, archive: Archive, part: Path, session: urllib.request.OpenerDirector) -> None:
     start = _resume_point(url, part)
     try:
-        with _open(url, start, _note(part).get("validator")) as response:
+        with _open(session, url, start, _note(part).get("validator")) as response:
             start = start if response.status == 206 else 0  # 200: the server sends it all again
             length = response.headers.get("Content-Length")
             total = start + int(length) if length is not None else archive.bytes
@@ -155,14 +164,16 @@ def _get(url: str, archive: Archive, part: Path) -> None:
     _note_path(part).unlink(missing_ok=True)
 
 
-def _open(url: str, start: int, validator: str | None) -> Any:
-    request = urllib.request.Request(url, headers={"User-Agent": "lemore"})
+def _open(
+    session: urllib.request.OpenerDirector, url: str, start: int, validator: str | None
+) -> Any:
+    request = urllib.request.Request(url)
     if start:
         request.add_header("Range", f"bytes={start}-")
         if validator:
             request.add_header("If-Range", validator)
     try:
-        return urllib.request.urlopen(request, timeout=TIMEOUT)
+        return session.open(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code == 416:  # the part is as long as the file, or longer
             raise FetchError("wrong bytes", f"{url}: the part does not fit the file") from None

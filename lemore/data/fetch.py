@@ -10,6 +10,7 @@ from typing import Any
 from lemore.data.archives import members
 from lemore.data.download import FetchError, check, download
 from lemore.data.schema import Archive, DatasetConfig
+from lemore.data.session import has_account, open_session
 from lemore.files import read_json
 from lemore.lock import locked
 
@@ -122,19 +123,38 @@ def _download_from_any(
     archive: Archive, name: str, config: DatasetConfig, folder: Path, mirrors: list[str]
 ) -> dict[str, Any]:
     target = folder / archive.file
+    places = list(candidates(archive, name, mirrors))
+    without = config.login is not None and not has_account(config.login)
+    if without or not archive.urls:
+        places = [place for place in places if place not in archive.urls]
+    if not places:
+        raise ValueError(f"{target}: not there, and it needs an account. {_remedy(config)}")
+    session = open_session(config.login)
     failures: list[FetchError] = []
-    for url in candidates(archive, name, mirrors):
+    for url in places:
         try:
-            return record(target, download(url, archive, target))
+            return record(target, download(url, archive, target, session))
         except FetchError as error:
             if error.kind == "disk full":
                 raise
             failures.append(error)
             log.warning("%s (%s)", error, error.kind)
-    if not archive.urls:
-        manual = config.manual or "place it by hand"
-        raise ValueError(f"{target}: not there, and it needs an account to download. {manual}")
-    raise FetchError(failures[-1].kind, f"{archive.file}: {'; '.join(map(str, failures))}")
+    text = "; ".join(map(str, failures))
+    raise FetchError(failures[-1].kind, f"{archive.file}: {text}{_check_account(config, failures)}")
+
+
+def _remedy(config: DatasetConfig) -> str:
+    manual = config.manual or "Place it by hand."
+    if config.login is None:
+        return manual
+    return f"Set {' and '.join(config.login.wanted)}, or place it by hand. {manual}"
+
+
+def _check_account(config: DatasetConfig, failures: list[FetchError]) -> str:
+    """A site sends a page to those whom it does not know."""
+    if config.login is None or failures[-1].kind != "web page":
+        return ""
+    return f"; the site did not accept {' and '.join(config.login.wanted)}"
 
 
 def candidates(archive: Archive, name: str, mirrors: list[str]) -> Iterator[str]:

@@ -46,7 +46,8 @@ class TrainBatches:
     """Iterable over the batches of iterations start..stop-1, item k being iteration start + k.
 
     A batch is {"image": uint8 B 3 H W (RGB), "label": uint8 B H W train ids, or int64 B for
-    classification, "valid": int32 B 2 (h, w), the part that is not padding}. `batch_size` is that
+    classification, "valid": int32 B 2 (h, w), the part that is not padding}, and "distortion":
+    float B 5, if the training device is to do it (`photometric_batch`). `batch_size` is that
     of all ranks together; rank r gets the r-th of `world_size` equal parts of each batch.
     `workers` processes prepare whole batches; with 0 a background thread does.
     RuntimeError names the sample that could not be read or transformed.
@@ -118,11 +119,16 @@ class _Batches(Dataset[Batch]):
             "valid": torch.empty((count, 2), dtype=torch.int32),
         }
         image, label, valid = (batch[key].numpy() for key in ("image", "label", "valid"))
+        distortions = []
         for row, position in enumerate(self.positions):
             crop = self._sample(iteration * self.batch_size + position)
             np.stack(cv2.split(crop.image), out=image[row])  # H W 3 -> 3 H W
             label[row] = crop.label
             valid[row] = crop.valid
+            if crop.distortion is not None:
+                distortions.append(crop.distortion.row())
+        if distortions:
+            batch["distortion"] = torch.tensor(distortions)
         return batch
 
     def _empty_labels(self, count: int, height: int, width: int) -> torch.Tensor:

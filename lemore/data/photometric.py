@@ -6,6 +6,7 @@ saturation and hue or after them, by a coin. Drawing and applying are apart, so 
 can be applied elsewhere.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -26,6 +27,11 @@ class Distortion:
     contrast_first: bool
     saturation: float | None
     hue: int | None
+
+    def row(self) -> list[float]:
+        """As five numbers, NaN where a step is left out, for a tensor."""
+        steps = (self.brightness, self.contrast, self.contrast_first, self.saturation, self.hue)
+        return [math.nan if step is None else float(step) for step in steps]
 
 
 def draw(rng: np.random.Generator) -> Distortion:

@@ -28,7 +28,7 @@ def transform(
     image, label = _crop(image, label, settings, rng)
     if rng.random() < settings.flip_probability:
         image, label = np.flip(image, 1).copy(), np.flip(label, 1).copy()
-    if settings.photometric_distortion:
+    if settings.photometric_distortion != "none":
         image = distort(image, photometric.draw(rng))
     bottom, right = (settings.crop_size[a] - label.shape[a] for a in (0, 1))
     image = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=0)

@@ -33,6 +33,29 @@ class Archive:
 
 
 @dataclass(frozen=True)
+class Login:
+    """How a session at the publisher's site begins; what is secret comes from the environment.
+
+    Either a form at `address`, with `form` as it is and `variables` (field: environment variable),
+    or `cookie`: an environment variable with the cookies of a browser that is logged in there.
+    """
+
+    address: str
+    form: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+    cookie: str | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.variables) == (self.cookie is not None):
+            raise ValueError("login: give either variables of a form, or cookie")
+
+    @property
+    def wanted(self) -> list[str]:
+        """Names of the environment variables."""
+        return [self.cookie] if self.cookie is not None else list(self.variables.values())
+
+
+@dataclass(frozen=True)
 class Scenes:
     """How the project draws a stand-in: same seed, same bytes. `size` is (H, W) in pixels."""
 
@@ -111,10 +134,10 @@ class DatasetConfig:
     `reader` is a module of lemore/data/datasets, `labels` a table of lemore/data/labels (null:
     the classes are those found in the data), `splits` the expected number of images of each
     split (null: any), `archives_folder` the folder of the archives when several datasets share
-    them, `manual` what to place where when no url can be had, `recipe` the dataset whose recipe
-    is used (null: its own). Images and masks in folders need no reader and no table: `files`
-    says where they are, `classes` what they show, `folder` where the dataset lies (null:
-    <archives_dir>/<dataset>).
+    them, `login` what the urls ask for, `manual` what to place where without it, `recipe` the
+    dataset whose recipe is used (null: its own). Images and masks in folders need no reader and
+    no table: `files` says where they are, `classes` what they show, `folder` where the dataset
+    lies (null: <archives_dir>/<dataset>).
     """
 
     title: str
@@ -128,6 +151,7 @@ class DatasetConfig:
     scenes: Scenes | None = None
     archives: tuple[Archive, ...] = ()
     archives_folder: str | None = None
+    login: Login | None = None
     manual: str | None = None
     recipe: str | None = None
     folder: str | None = None

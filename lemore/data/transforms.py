@@ -8,12 +8,13 @@ whole image first, bit by bit (tests/test_transforms.py). Sizes are (H, W), imag
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
 
 from lemore.data import photometric
+from lemore.data.photometric import Distortion
 
 IGNORE = 255
 CROP_ATTEMPTS = 10
@@ -23,12 +24,14 @@ class Crop(NamedTuple):
     """A training sample of fixed size.
 
     image: uint8 (H, W, 3), 0 in the padding. label: uint8 (H, W) train ids, 255 in the padding;
-    for classification the class as int. valid: (h, w), the part that is not padding.
+    for classification the class as int. valid: (h, w), the part that is not padding. distortion:
+    what was drawn for the training device to do, if it is to be done there.
     """
 
     image: np.ndarray
     label: np.ndarray | int
     valid: tuple[int, int]
+    distortion: Distortion | None = None
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class TrainTransform:
 
     img_scale: (long, short) side in pixels that the image fits into, times U(scale_range).
     crop_size: (H, W). cat_max_ratio: a crop in which one class holds this share or more is redrawn,
-    up to 10 times; 1.0 turns the check off.
+    up to 10 times; 1.0 turns the check off. photometric_distortion: "cpu" applies it here, "device"
+    draws the same and leaves it to `lemore.data.photometric_batch`.
     """
 
     img_scale: tuple[int, int]
@@ -45,7 +49,7 @@ class TrainTransform:
     crop_size: tuple[int, int]
     cat_max_ratio: float
     flip_probability: float
-    photometric_distortion: bool
+    photometric_distortion: Literal["none", "cpu", "device"]
 
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Crop:
         """Image (H, W, 3) uint8 and label (H, W) uint8 of any size give a `Crop` of `crop_size`."""
@@ -57,11 +61,11 @@ class TrainTransform:
         crop_image = resize_window(image, size, (top, left), valid)
         if rng.random() < self.flip_probability:
             crop_image, crop_label = cv2.flip(crop_image, 1), cv2.flip(crop_label, 1)
-        if self.photometric_distortion:
-            crop_image = photometric.distort(crop_image, photometric.draw(rng))
-        return Crop(
-            pad(crop_image, self.crop_size, 0), pad(crop_label, self.crop_size, IGNORE), valid
-        )
+        drawn = None if self.photometric_distortion == "none" else photometric.draw(rng)
+        if drawn is not None and self.photometric_distortion == "cpu":
+            crop_image, drawn = photometric.distort(crop_image, drawn), None
+        image, label = pad(crop_image, self.crop_size, 0), pad(crop_label, self.crop_size, IGNORE)
+        return Crop(image, label, valid, drawn)
 
     def _draw_size(self, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
         ratio = rng.uniform(*self.scale_range)

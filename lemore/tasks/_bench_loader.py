@@ -97,7 +97,7 @@ class _Originals:
 def _ways(
     store: Store, originals: _Originals, transform: TrainTransform
 ) -> dict[str, Callable[[int, np.random.Generator], Any]]:
-    plain = replace(transform, photometric_distortion=False)
+    plain = replace(transform, photometric_distortion="none")
     return {
         "plain order": lambda i, rng: plain_order.transform(*originals.read(i), transform, rng),
         "lemore": lambda i, rng: transform(*store.read(i), rng),

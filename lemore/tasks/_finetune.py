@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lemore.config import build
+from lemore.data import photometric_batch
 from lemore.data.loader import normalize
 from lemore.data.store import Store
 from lemore.data.transforms import TrainTransform
@@ -111,7 +112,10 @@ def segmentation_loss(
     device: torch.device,
     class_weight: Tensor | None,
 ) -> Tensor:
-    images = normalize(batch["image"].to(device), batch["valid"].to(device))
+    images = batch["image"].to(device)
+    if "distortion" in batch:
+        images = photometric_batch.distort(images, batch["distortion"])
+    images = normalize(images, batch["valid"].to(device))
     images = images.contiguous(memory_format=_worker.memory_format(recipe.channels_last))
     logits = model(images)
     return losses.segmentation_loss(

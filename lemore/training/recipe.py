@@ -21,7 +21,7 @@ class Train:
     crop_size: tuple[int, int]
     cat_max_ratio: float
     flip_probability: float
-    photometric_distortion: bool
+    photometric_distortion: Literal["none", "cpu", "device"]  # where: loader or training device
     batch_size: int  # the global batch, whatever the number of workers
     iterations: int
     lr: float
