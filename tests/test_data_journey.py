@@ -162,6 +162,30 @@ def training(name: str, config: DatasetConfig, changes: dict, folder: Path) -> P
     return Path(experiment.finetune_slice(name, "lemore"))
 
 
+def test_the_loaders_benchmark_measures_every_way(tmp_path):
+    config, files = genuine("camvid")
+    (tmp_path / "camvid.yaml").write_text(dump(config))
+    ((file, content),), folder = files.items(), tmp_path / "archives/camvid"
+    folder.mkdir(parents=True)
+    (folder / file).write_bytes(content)
+    dataset, fetched = ["--dataset-config", f"{tmp_path}/camvid.yaml"], f"{tmp_path}/fetched.json"
+    where = ["--archives-dir", f"{tmp_path}/archives", "--output", fetched]
+    assert main(["fetch", *dataset, *where]) == 0
+    data = ["--fetched", fetched, *dataset]
+    assert main(["prepare", *data, "--output", f"{tmp_path}/data", "--workers", "1"]) == 0
+    options = ["--recipes", f"{ROOT}/config/recipes/camvid", "--samples", "4", "--workers", "1"]
+    options += ["--data", f"{tmp_path}/data", "--json", f"{tmp_path}/bench.json"]
+    assert main(["bench", "loader", *data, *options]) == 0
+    record = read_json(tmp_path / "bench.json")
+    ways = {"plain order", "lemore", "lemore, photometric elsewhere"}
+    assert {cache: set(rates) for cache, rates in record["samples_per_s"].items()} == {
+        "warm": ways,
+        "cold": ways,
+    }
+    assert record["bytes"]["archive"] == len(content)
+    assert not [p for p in (tmp_path / "data").iterdir() if p.is_dir() and p.name != "thumbnails"]
+
+
 # --- kills
 
 

@@ -14,19 +14,22 @@ from typing import Any
 import cv2
 import numpy as np
 import psutil
+from PIL import Image
 
 from lemore.config import load
 from lemore.data import plain_order
+from lemore.data.archives import members
 from lemore.data.loader import TrainBatches
 from lemore.data.samples import find_reader
 from lemore.data.schema import DatasetConfig
 from lemore.data.source import open_source
 from lemore.data.store import Store
-from lemore.data.transforms import TrainTransform
+from lemore.data.transforms import ClassificationTransform
 from lemore.files import write_json
-from lemore.tasks._finetune import make_transform
-from lemore.training.recipe import Train, load_recipe
+from lemore.tasks import _finetune, _pretrain
+from lemore.training.recipe import Pretrain, Train, load_pretrain, load_recipe
 
+MEMORY_BATCH = 64  # largest batch for the figure of memory
 BLOCK = 20  # samples measured at a time, each way in turn
 
 
@@ -44,8 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     cv2.setNumThreads(1)
     store = Store(args.data, "train")
-    recipe, _ = load_recipe(args.recipes, args.dataset or store.dataset, "lemore", {})
-    transform = make_transform(recipe)
+    recipe, transform = _recipe(args, store)
     with tempfile.TemporaryDirectory(dir=args.data) as folder:
         chosen = np.random.default_rng(0).choice(len(store), min(args.samples, len(store)), False)
         originals = _Originals(Path(folder), args, store, [int(i) for i in chosen])
@@ -66,6 +68,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _recipe(args: argparse.Namespace, store: Store) -> tuple[Train | Pretrain, Any]:
+    """The dataset's recipe and its transform."""
+    name = args.dataset or store.dataset
+    if store.task == "classification":
+        pretrain = load_pretrain(args.recipes, name, "lemore")
+        return pretrain, _pretrain.make_transform(pretrain)
+    train, _ = load_recipe(args.recipes, name, "lemore", {})
+    return train, _finetune.make_transform(train)
+
+
 class _Originals:
     """The photos as they were fetched, with PNGs of train ids, as files of their own."""
 
@@ -78,7 +90,9 @@ class _Originals:
             photo = photos[store.name(i)]
             assert photo is not None
             (folder / f"{i}.photo").write_bytes(photo.read())
-            (folder / f"{i}.png").write_bytes(cv2.imencode(".png", store.label(i))[1].tobytes())
+            if store.task == "segmentation":
+                mask = cv2.imencode(".png", store.label(i))[1]
+                (folder / f"{i}.png").write_bytes(mask.tobytes())
 
     def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         photo, mask = (self.folder / f"{i}.{kind}" for kind in ("photo", "png"))
@@ -94,19 +108,49 @@ class _Originals:
             os.close(descriptor)
 
 
-def _ways(
-    store: Store, originals: _Originals, transform: TrainTransform
-) -> dict[str, Callable[[int, np.random.Generator], Any]]:
-    plain = replace(transform, photometric_distortion="none")
+Ways = dict[str, Callable[[int, np.random.Generator], Any]]
+
+
+def _ways(store: Store, originals: _Originals, transform: Any) -> Ways:
+    if store.task == "classification":
+        return _ways_of_classification(store, originals, transform)
+    here = replace(transform, photometric_distortion="cpu")
+    elsewhere = replace(transform, photometric_distortion="device")
     return {
-        "plain order": lambda i, rng: plain_order.transform(*originals.read(i), transform, rng),
+        "plain order": lambda i, rng: plain_order.transform(*originals.read(i), here, rng),
+        "lemore": lambda i, rng: here(*store.read(i), rng),
+        "lemore, photometric elsewhere": lambda i, rng: elsewhere(*store.read(i), rng),
+    }
+
+
+def _ways_of_classification(
+    store: Store, originals: _Originals, transform: ClassificationTransform
+) -> Ways:
+    """The plain order is that of torchvision's reference training, on Pillow's images."""
+    from torchvision.transforms import v2
+
+    plain = v2.Compose(
+        [
+            v2.RandomResizedCrop(
+                transform.crop_size, transform.scale_range, transform.ratio_range, antialias=True
+            ),
+            v2.RandomHorizontalFlip(transform.flip_probability),
+            v2.PILToTensor(),
+        ]
+    )
+
+    def by_torchvision(i: int, rng: np.random.Generator) -> Any:
+        with Image.open(originals.folder / f"{i}.photo") as photo:
+            return plain(photo.convert("RGB"))
+
+    return {
+        "plain order": by_torchvision,
         "lemore": lambda i, rng: transform(*store.read(i), rng),
-        "lemore, photometric elsewhere": lambda i, rng: plain(*store.read(i), rng),
     }
 
 
 def _rates(
-    ways: dict[str, Callable[[int, np.random.Generator], Any]],
+    ways: Ways,
     indices: list[int],
     number: int,
     drop_cache: Callable[[], None] | None,
@@ -128,16 +172,17 @@ def _rates(
 def _sizes(data: Path, fetched: Path) -> dict[str, int]:
     """Bytes of the store's packs and of what was fetched."""
     source, _ = open_source(fetched)
-    folders = [path.rglob("*") if path.is_dir() else [path] for path in source.paths]
-    archive = sum(path.stat().st_size for files in folders for path in files if path.is_file())
+    whole = [path.stat().st_size for path in source.paths if path.is_file()]
+    unpacked = [member.size for path in source.paths if path.is_dir() for member in members(path)]
+    archive = sum(whole) + sum(unpacked)
     kinds = ("images", "labels", "names", "npy")
     store = sum(path.stat().st_size for kind in kinds for path in data.glob(f"*.{kind}"))
     return {"store": store, "archive": archive}
 
 
-def _resident(store: Store, transform: TrainTransform, recipe: Train, workers: int) -> float:
+def _resident(store: Store, transform: Any, recipe: Train | Pretrain, workers: int) -> float:
     """MiB of the loader's processes together (shared pages counted once) while batches come."""
-    size, stop = recipe.batch_size, 3 * workers
+    size, stop = min(recipe.batch_size, MEMORY_BATCH), 3 * workers
     batches = TrainBatches(
         store, transform, seed=0, batch_size=size, start=0, stop=stop, workers=workers
     )
