@@ -59,7 +59,7 @@ def run(source: Path, name: str = "ade20k", **options) -> dict:
     sha256 = options.pop("sha256", "")
     record = {"dataset": "ade20k", "archives": [], "folder": str(source.parent), "sha256": sha256}
     write_json(folder / "fetched.json", record)
-    chosen = {"code": "1", "workers": 1, "allow_partial": False, "quarantine_limit": 0} | options
+    chosen = {"code": "1", "workers": 1, "allow_partial": False} | options
     config = chosen.pop("config", CONFIG)
     return prepare(name, config, folder / "fetched.json", folder / "data/ade20k", **chosen)
 
@@ -109,7 +109,7 @@ def test_the_digest_is_that_of_the_content(source):
     entry = {"file": archive.name, "path": str(archive), "bytes": archive.stat().st_size}
     fetched = root.parent / "zip.json"
     write_json(fetched, {"dataset": "ade20k", "archives": [entry | {"sha256": ""}]})
-    options = {"code": "1", "workers": 1, "allow_partial": False, "quarantine_limit": 0}
+    options = {"code": "1", "workers": 1, "allow_partial": False}
     assert prepare("ade20k", CONFIG, fetched, output(source), **options) == first
     cv2.imwrite(str(source / mask("val", 1)), label(7))
     changed = run(source)
@@ -168,7 +168,8 @@ def test_faults_are_refused_by_name_and_the_old_store_stays(source, fault):
 
 def test_faults_within_the_limit_are_left_out_and_listed(source):
     damage(source, "cut")
-    assert run(source, quarantine_limit=1)["splits"]["train"]["count"] == 2
+    config = replace(CONFIG, quarantine_limit=1)
+    assert run(source, config=config)["splits"]["train"]["count"] == 2
     audit = json.loads((output(source) / "audit.json").read_text())
     assert [entry["name"] for entry in audit["quarantined"]] == ["ADE_train_00000002"]
 

@@ -37,7 +37,7 @@ def prepared(name: str, place: Path, tmp_path: Path, partial: bool = True) -> Pa
     fetched = tmp_path / f"{name}.json"
     write_json(fetched, fetch(name, config, archives, [], fetched))
     output = tmp_path / "data" / name
-    options = {"code": "1", "workers": 2, "allow_partial": partial, "quarantine_limit": 0}
+    options = {"code": "1", "workers": 2, "allow_partial": partial}
     prepare(name, config, fetched, output, **options)
     return output
 

@@ -54,7 +54,7 @@ def store_of(name: str, files: dict[str, bytes], folder: Path, splits=None) -> P
     fetched = folder / f"{dataset}.json"
     write_json(fetched, fetch(dataset, config, folder / "archives", [], fetched))
     output = folder / "data" / dataset
-    options = {"code": "1", "workers": 1, "allow_partial": False, "quarantine_limit": 0}
+    options = {"code": "1", "workers": 1, "allow_partial": False}
     prepare(dataset, config, fetched, output, **options)
     return output
 
@@ -168,7 +168,7 @@ def test_pascal_json_and_original_mat_files_agree(drawn, tmp_path):
     name = "pascal_context_60_scenes"
     write_json(fetched, fetch(name, config, folder.parent, [], fetched))
     output = tmp_path / "mat/data"
-    options = {"code": "1", "workers": 1, "allow_partial": False, "quarantine_limit": 0}
+    options = {"code": "1", "workers": 1, "allow_partial": False}
     digest = prepare(name, config, fetched, output, **options)
     assert digest == read_json(by_json / "digest.json")
     assert ".mat" in read_json(output / "audit.json")["annotation"]
@@ -256,7 +256,7 @@ def test_the_command_writes_archives_and_digest(tmp_path):
     first, second = (read_json(tmp_path / folder / "digest.json") for folder in ("a", "b"))
     assert first["sha256"] == second["sha256"] and first["scenes"] is True
     config = small("ade20k", {"train": 2, "val": 1})
-    options = {"code": "1", "workers": 1, "allow_partial": False, "quarantine_limit": 0}
+    options = {"code": "1", "workers": 1, "allow_partial": False}
     digest = prepare("ade20k_scenes", config, tmp_path / "a/digest.json", tmp_path / "d", **options)
     assert digest["source"] == "scenes" and digest["stands_for"] == "ade20k"
 

@@ -41,14 +41,14 @@ def prepare(
     code: str,
     workers: int,
     allow_partial: bool,
-    quarantine_limit: int,
 ) -> dict[str, Any]:
     """Builds the store of dataset `name` at folder `output` and returns its digest.
 
     `code`: version of the code that prepares; work that another one began is not continued.
 
-    ValueError if more than `quarantine_limit` samples are faulty, or if a count differs from the
-    configuration's and not `allow_partial`; the audit is then left as <output>.rejected.json.
+    ValueError if more samples are faulty than the configuration's `quarantine_limit`, or if a count
+    differs from the expected one and not `allow_partial`; the audit is then left as
+    <output>.rejected.json.
     """
     source, record = opened(name, fetched)
     rejected = output.with_name(output.name + ".rejected.json")
@@ -56,7 +56,7 @@ def prepare(
         folder = _work_folder(output, _key(config, record, code))
         try:
             digest, result = _build(name, config, source, folder, workers)
-            problem = _verdict(result, allow_partial, quarantine_limit)
+            problem = _verdict(result, allow_partial, config.quarantine_limit)
             if problem is not None:
                 write_json(rejected, result)
                 raise ValueError(f"{problem}; see {rejected}")
@@ -185,7 +185,7 @@ def _verdict(result: dict[str, Any], allow_partial: bool, limit: int) -> str | N
     faults = result["quarantined"]
     if len(faults) > limit:
         first = "; ".join(f"{fault['problem']}" for fault in faults[:3])
-        return f"{len(faults)} unusable samples (limit {limit}): {first}"
+        return f"{len(faults)} unusable samples (quarantine_limit {limit}): {first}"
     for fault in faults:
         log.warning("left out: %s", fault["problem"])
     for problem in result["problems"]:

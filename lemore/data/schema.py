@@ -134,10 +134,11 @@ class DatasetConfig:
     `reader` is a module of lemore/data/datasets, `labels` a table of lemore/data/labels (null:
     the classes are those found in the data), `splits` the expected number of images of each
     split (null: any), `archives_folder` the folder of the archives when several datasets share
-    them, `login` what the urls ask for, `manual` what to place where without it, `recipe` the
-    dataset whose recipe is used (null: its own). Images and masks in folders need no reader and
-    no table: `files` says where they are, `classes` what they show, `folder` where the dataset
-    lies (null: <archives_dir>/<dataset>).
+    them, `login` what the urls ask for, `manual` what to place where without it,
+    `quarantine_limit` how many faulty samples may be left out, `recipe` the dataset whose recipe
+    is used (null: its own). Images and masks in folders need no reader and no table: `files` says
+    where they are, `classes` what they show, `folder` where the dataset lies (null:
+    <archives_dir>/<dataset>).
     """
 
     title: str
@@ -153,6 +154,7 @@ class DatasetConfig:
     archives_folder: str | None = None
     login: Login | None = None
     manual: str | None = None
+    quarantine_limit: int = 0
     recipe: str | None = None
     folder: str | None = None
     files: Files | None = None

@@ -29,9 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-partial", action="store_true", help="accept other image counts than expected"
     )
-    parser.add_argument(
-        "--quarantine-limit", type=int, default=0, help="faulty samples to leave out; default 0"
-    )
 
     parser.add_argument("--dry-run", action="store_true", help="only say what was found")
 
@@ -51,7 +48,6 @@ def run(args: argparse.Namespace) -> int:
         code=code_version("prepare", [f"lemore.data.datasets.{config.reader}"]),
         workers=args.workers,
         allow_partial=args.allow_partial,
-        quarantine_limit=args.quarantine_limit,
     )
     counts = ", ".join(f"{split} {part['count']}" for split, part in digest["splits"].items())
     print(f"{args.output}: {digest['dataset']}, {digest['num_classes']} classes, {counts}")
