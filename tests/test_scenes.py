@@ -211,7 +211,7 @@ def test_unused_coco_id_is_refused(drawn, tmp_path):
                 savemat(data, {"S": np.full((144, 192), 12, np.uint8)})
                 data = data.getvalue()
             archive.writestr(name, data)
-    with pytest.raises(ValueError, match=r"0001\.mat.*label values 12 are not in the table"):
+    with pytest.raises(ValueError, match=r"0001\.mat.*label values 12 are in no class"):
         store_of("coco_stuff_10k", {"cocostuff-10k-v1.1.zip": buffer.getvalue()}, tmp_path)
 
 
