@@ -146,3 +146,15 @@ def test_a_split_that_is_not_there(tiny, capsys):
     options = ["--split", "trian", "--output", str(tiny.folder / "x.png")]
     assert main(["browse", "--data", str(tiny.data), *options]) == 2
     assert "no split 'trian'; it has train, val" in capsys.readouterr().err
+
+
+def test_a_dataset_read_from_archives(tmp_path):
+    archive = {"file": "data.zip", "path": "a/data.zip", "bytes": 1234567, "sha256": "5f3a"}
+    origin = {"dataset": "made_up", "archives": [archive], "sha256": ""}
+    write_json(tmp_path / "audit.json", AUDIT | {"origin": origin, "scenes": True})
+    write_json(tmp_path / "colors.json", [])
+    output = tmp_path / "page.html"
+    assert main(["audit", "--data", str(tmp_path), "--output", str(output)]) == 0
+    page = Text(output.read_text())
+    assert "data.zip (1,234,567 bytes, SHA-256 5f3a)" in page.text
+    assert "not the real dataset" in page.text
