@@ -232,7 +232,7 @@ class Experiment:
         if model:
             config = self.model(model)
             backbone = config.backbone
-            named.append(f"lemore.models.decode_heads.{config.decode_head}")
+            named += [f"lemore.models.decode_heads.{head}" for head in config.decode_heads]
         if backbone:
             named.append(f"lemore.models.backbones.{self.backbone(backbone).module}")
         return fingerprint_files(task, named, Path("resources/code"))

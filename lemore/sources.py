@@ -29,6 +29,8 @@ PLUMBING = {
     "lemore.files": "writes files whole",
     "lemore.lock": "one writer at a time",
     "lemore.machine": "what the machine is",
+    "lemore.models.key_map": "names of others' tensors; every one of them is checked",
+    "lemore.models.torchvision_weights": "names of others' tensors; every one of them is checked",
     "lemore.models.schema": "schema of a configuration; the values themselves are inputs",
     "lemore.progress": "progress lines",
     "lemore.run_config": "schema of a configuration; the values themselves are inputs",

@@ -12,8 +12,10 @@ from lemore import models
 from lemore.config import load
 from lemore.models.classifier import build_classifier
 from lemore.models.fold import fold
+from lemore.models.layers import DropPath
 from lemore.models.schema import BackboneConfig, ModelConfig
 from lemore.models.segmentor import Segmentor, build_segmentor
+from lemore.tasks._finetune import head_parameters
 
 CONFIG = Path(__file__).parent.parent / "config"
 MODELS = sorted(path.stem for path in (CONFIG / "models").glob("*.yaml"))
@@ -69,21 +71,48 @@ def conv_norm(x: torch.Tensor, layer, **options) -> torch.Tensor:
     return y * bn.weight.view(shape) + bn.bias.view(shape)
 
 
+STRIDES = {  # of the logits, by decode head; the encoder decides where None
+    "deeplabv3plus": 4,
+    "fcn": None,
+    "feedformer": 4,
+    "lemore": 8,
+    "lraspp": 8,
+    "metaseg": 8,
+    "pem": 4,
+    "pspnet": None,
+    "raspp": None,
+    "seaformer": 8,
+    "segformer": 4,
+    "segnext": 8,
+    "semantic_fpn": 4,
+    "topformer": 8,
+    "umixformer": 4,
+}
+ENCODER_STRIDES = {"mobilenet_v2_os8": 8, "mobilenet_v2_os16": 16, "hrnet_w18_small": 4}
+
+
+def stride(name: str) -> int:
+    model, _ = configs(name)
+    return STRIDES[model.decode_head] or ENCODER_STRIDES[model.backbone]
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_shapes_channels_and_head_parameters(name):
     model = segmentor(name)
-    assert {key.split(".")[0] for key in model.state_dict()} == {"backbone", "decode_head"}
+    config, _ = configs(name)
+    parts = {"backbone", "decode_head"} | ({"auxiliary_head"} if config.auxiliary_head else set())
+    assert {key.split(".")[0] for key in model.state_dict()} == parts
     maps = model.backbone(images(2, SIZE))
     assert tuple(m.shape[1] for m in maps) == model.backbone.channels
-    strides = [SIZE[0] / m.shape[-2] for m in maps]
-    assert strides == [4, 8, 16, 32, 64][: len(maps)]
-    stride = 4 if model.decode_head.__class__.__module__.endswith("segformer") else 8
-    assert model(images(2, SIZE)).shape == (2, 7, SIZE[0] // stride, SIZE[1] // stride)
+    heights = [m.shape[-2] for m in maps]
+    assert heights == sorted(heights, reverse=True)
+    size = (SIZE[0] // stride(name), SIZE[1] // stride(name))
+    assert model(images(2, SIZE)).shape == (2, 7, *size)
 
-    own = dict(model.decode_head.named_parameters())
-    assert set(model.decode_head.head_parameters) <= set(own)
-    expected = tuple(own) if stride == 4 else FIVE
-    assert model.decode_head.head_parameters == expected
+    fast = head_parameters(model)
+    names = [key for key, _ in model.named_parameters() if not key.startswith("backbone.")]
+    own = [f"decode_head.{key}" for key in FIVE]
+    assert fast == (own if config.decode_head in ("lemore", "topformer") else names)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -92,20 +121,31 @@ def test_any_image_size_gives_logits_at_native_stride(name, size):
     with torch.device("meta"):
         model = segmentor(name).eval()
         logits = model(torch.empty(1, 3, *size))
-    stride = 4 if name == "segformer_b0" else 8
-    assert logits.shape[2:] == (-(-size[0] // stride), -(-size[1] // stride))
+    assert logits.shape[2:] == (-(-size[0] // stride(name)), -(-size[1] // stride(name)))
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_parameter_learns(name):
-    model = awaken(segmentor(name, drop_path=0.0)).train()
-    model(images(2, SIZE)).square().mean().backward()
-    for key, parameter in model.named_parameters():
+    model = awaken(segmentor(name)).train()
+    for module in model.modules():
+        if isinstance(module, DropPath):
+            module.rate = 0.0
+    logits, auxiliary = model(images(2, SIZE), for_loss=True)
+    if isinstance(logits, list):  # mask classification: what every layer predicts
+        logits = torch.cat([part.flatten() for output in logits for part in output])
+    total = logits.square().mean()
+    if auxiliary is not None:
+        total = total + auxiliary.square().mean()
+    total.backward()
+    learning = {key: p for key, p in model.named_parameters() if p.requires_grad}
+    for key, parameter in learning.items():
         assert parameter.grad is not None, key
         assert torch.isfinite(parameter.grad).all(), key
-    dead = [key for key, p in model.named_parameters() if not p.grad.abs().max() > 0]
+    dead = [key for key, p in learning.items() if not p.grad.abs().max() > 0]
     # A key's bias adds the same to all logits of a query and cancels in the softmax.
     assert all(key.endswith("attention.key.bn.bias") for key in dead), dead
+    frozen = [key for key, p in model.named_parameters() if not p.requires_grad]
+    assert all(".unused_" in key for key in frozen), frozen
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -134,7 +174,7 @@ def test_channels_last_and_fold_change_nothing(name):
         last = model.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last))
         single = copy.deepcopy(model).float()
         plain, quick = single(x.float()), fold(single)(x.float())
-    assert torch.equal(copied, expected)
+    torch.testing.assert_close(copied, expected, rtol=0, atol=1e-10)
     torch.testing.assert_close(last, expected, rtol=0, atol=1e-10)
     torch.testing.assert_close(folded, expected, rtol=0, atol=1e-10)
     torch.testing.assert_close(normless, expected, rtol=0, atol=1e-10)
@@ -156,7 +196,7 @@ def test_classifier_pools_the_last_map(name):
 def test_models_and_backbones_belong_together():
     used = {configs(name)[0].backbone for name in MODELS}
     assert used == {path.stem for path in (CONFIG / "backbones").glob("*.yaml")}
-    labels = [configs(name)[0].label for name in MODELS]
+    labels = [(configs(name)[0].label, configs(name)[0].encoder) for name in MODELS]
     assert len(set(labels)) == len(labels)
 
 

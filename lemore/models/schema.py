@@ -1,7 +1,7 @@
 """What config/backbones/*.yaml and config/models/*.yaml hold (no torch: the Snakefile reads it)."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,22 @@ class BackboneConfig:
 
 
 @dataclass(frozen=True)
+class AuxiliaryHead:
+    """A small FCN head that helps training and is dropped afterwards.
+
+    feature: which of the backbone's maps it reads, from 0.
+    width: channels of its 3x3 convolution.
+    weight: of its loss beside the decode head's.
+    """
+
+    feature: int
+    width: int
+    weight: float
+
+    DECODE_HEAD: ClassVar[str] = "fcn"
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """A segmentation model: a backbone and the decode head that fine-tuning adds.
 
@@ -36,6 +52,7 @@ class ModelConfig:
     backbone: name of a file in config/backbones, without `.yaml`.
     decode_head: file in lemore/models/decode_heads, without `.py`.
     arguments: keyword arguments of that file's `build`.
+    auxiliary_head: a second head for training, if the model has one.
     """
 
     label: str
@@ -43,3 +60,13 @@ class ModelConfig:
     backbone: str
     decode_head: str
     arguments: dict[str, Any]
+    auxiliary_head: AuxiliaryHead | None = None
+
+    def __post_init__(self) -> None:
+        if self.auxiliary_head is not None and self.auxiliary_head.feature < 0:
+            raise ValueError(f"model {self.label}: auxiliary_head.feature is negative")
+
+    @property
+    def decode_heads(self) -> list[str]:
+        """Files in lemore/models/decode_heads that the model is made of."""
+        return [self.decode_head] + ([AuxiliaryHead.DECODE_HEAD] if self.auxiliary_head else [])

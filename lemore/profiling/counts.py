@@ -93,14 +93,18 @@ class _Counting(TorchDispatchMode):
         for hook in self.hooks:
             hook.remove()
 
+    def _add(self, macs: int) -> None:
+        for name in {"", *self.running}:
+            self.macs[name] += macs
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         operator = func._overloadpacket
         if operator in flop_registry:
-            macs = flop_registry[operator](*args, **kwargs, out_val=out) // 2
-            for name in {"", *self.running}:
-                self.macs[name] += macs
+            self._add(flop_registry[operator](*args, **kwargs, out_val=out) // 2)
+        elif str(operator) == "torchvision.deform_conv2d":
+            self._add(out.numel() * args[1][0].numel())  # as the convolution it is
         elif operator in FVCORE_RULES:
             self.extra += FVCORE_RULES[operator](args, out)
         elif not func.is_view and operator not in MEMORY_ONLY:

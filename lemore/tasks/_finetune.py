@@ -12,6 +12,8 @@ from lemore.data import photometric_batch
 from lemore.data.loader import normalize
 from lemore.data.store import Store
 from lemore.data.transforms import TrainTransform
+from lemore.models import torchvision_weights
+from lemore.models.key_map import convert
 from lemore.models.schema import BackboneConfig, ModelConfig
 from lemore.models.segmentor import Segmentor, build_segmentor
 from lemore.tasks import _worker
@@ -19,6 +21,7 @@ from lemore.training import checkpoint, loop, losses, optim
 from lemore.training.recipe import Train
 
 log = logging.getLogger(__name__)
+BACKBONE = "backbone."
 
 
 def train(payload: dict[str, Any]) -> dict[str, Any]:
@@ -27,14 +30,13 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
     recipe = build(Train, config["train"], "config", "train.")
     device = _worker.set_up(payload, recipe.threads)
     model = make_model(config, recipe)
-    load_initial(model, payload["init"], payload["init_sha256"])
+    load_initial(model, config, payload["init"], payload["init_sha256"])
     model.to(device)
     model.to(memory_format=_worker.memory_format(recipe.channels_last))
-    fast: Any = model.decode_head.head_parameters
     class_weight = make_class_weight(recipe, payload["data"], device)
     groups = optim.parameter_groups(
         model,
-        head_parameters=[f"decode_head.{name}" for name in fast],
+        head_parameters=head_parameters(model),
         head_lr_mult=recipe.head_lr_mult,
         weight_decay=recipe.weight_decay,
         decay_norm=recipe.decay_norm,
@@ -47,7 +49,7 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
         model=model,
         optimizer=optim.adamw(groups, recipe.betas),
         batches=_worker.Batches(payload, recipe, make_transform(recipe)),
-        loss=lambda network, batch: segmentation_loss(network, batch, recipe, device, class_weight),
+        loss=Loss(config, recipe, model.decode_head, device, class_weight),
         validate=_validation(payload, recipe, device),
     )
     start = loop.train(job)
@@ -66,25 +68,49 @@ def make_model(config: dict[str, Any], recipe: Train) -> Segmentor:
     )
 
 
-def load_initial(model: Segmentor, init: str, digest: str) -> None:
-    """Loads the backbone's weights from `none` or `file:<weights.pt>`.
+def head_parameters(model: Segmentor) -> list[str]:
+    """Tensors that learn `head_lr_mult` times faster: the head's own list, else all of it."""
+    own = getattr(model.decode_head, "head_parameters", None)
+    if own is not None:
+        return [f"decode_head.{name}" for name in own]
+    heads = ("decode_head.", "auxiliary_head.")
+    return [name for name, _ in model.named_parameters() if name.startswith(heads)]
 
-    ValueError if a `digest` is given and the file holds other weights.
+
+def load_initial(model: Segmentor, config: dict[str, Any], init: str, digest: str) -> None:
+    """Loads the backbone's weights: `none`, `file:<weights.pt>` or `torchvision:<weights>`.
+
+    ValueError if a `digest` is given and the file holds other weights, or a tensor does not fit.
     """
-    if init == "none":
+    kind, _, name = init.partition(":")
+    if kind == "none":
         return
-    kind, _, path = init.partition(":")
-    if kind != "file":
-        raise ValueError(f"init is '{init}': this backbone has no torchvision weights")
+    read = _torchvision_backbone if kind == "torchvision" else _own_backbone
+    model.backbone.load_state_dict(read(model, config, name, digest))
+    log.info("backbone loaded from %s", name)
+
+
+def _own_backbone(
+    model: Segmentor, config: dict[str, Any], path: str, digest: str
+) -> dict[str, Tensor]:
+    """The backbone of one of our checkpoints (a model may adapt tensors to its size on load)."""
     state = checkpoint.load(Path(path))["state_dict"]
     if digest and checkpoint.tensor_digest(state) != digest:
         raise ValueError(f"{path}: not the weights that run.json beside it records; pretrain again")
-    prefix = "backbone."
-    backbone = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    backbone = {k.removeprefix(BACKBONE): v for k, v in state.items() if k.startswith(BACKBONE)}
     if not backbone:
-        raise ValueError(f"{path}: holds no tensor named {prefix}*, is it a backbone's checkpoint?")
-    model.backbone.load_state_dict(backbone)
-    log.info("backbone loaded from %s", path)
+        raise ValueError(
+            f"{path}: holds no tensor named {BACKBONE}*, is it a backbone's checkpoint?"
+        )
+    return backbone
+
+
+def _torchvision_backbone(
+    model: Segmentor, config: dict[str, Any], name: str, digest: str
+) -> dict[str, Tensor]:
+    key_map = torchvision_weights.key_map(config["backbone"]["module"])
+    state = torchvision_weights.download(name)
+    return convert(state, key_map, model.backbone.state_dict(), name)
 
 
 def make_transform(recipe: Train) -> TrainTransform:
@@ -105,22 +131,40 @@ def make_class_weight(recipe: Train, data: str, device: torch.device) -> Tensor 
     return losses.class_weight(Store(Path(data), "train").class_frequencies).to(device)
 
 
-def segmentation_loss(
-    model: nn.Module,
-    batch: dict[str, Tensor],
-    recipe: Train,
-    device: torch.device,
-    class_weight: Tensor | None,
-) -> Tensor:
-    images = batch["image"].to(device)
-    if "distortion" in batch:
-        images = photometric_batch.distort(images, batch["distortion"])
-    images = normalize(images, batch["valid"].to(device))
-    images = images.contiguous(memory_format=_worker.memory_format(recipe.channels_last))
-    logits = model(images)
-    return losses.segmentation_loss(
-        logits, batch["label"].to(device), recipe.loss_average, class_weight
-    )
+class Loss:
+    """A batch as the loader gives it -> the scalar that training minimises."""
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        recipe: Train,
+        decode_head: nn.Module,
+        device: torch.device,
+        class_weight: Tensor | None,
+    ) -> None:
+        self.recipe, self.device, self.class_weight = recipe, device, class_weight
+        self.of_head = getattr(decode_head, "loss", self.cross_entropy)
+        auxiliary = build(ModelConfig, config["model"], "config", "model.").auxiliary_head
+        self.auxiliary_weight = auxiliary.weight if auxiliary else 0.0
+
+    def __call__(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        label = batch["label"].to(self.device)
+        outputs, auxiliary = model(self.images(batch), for_loss=True)
+        loss = self.of_head(outputs, label)
+        if auxiliary is None:
+            return loss
+        return loss + self.auxiliary_weight * self.cross_entropy(auxiliary, label)
+
+    def images(self, batch: dict[str, Tensor]) -> Tensor:
+        """B 3 H W, normalised, on the device."""
+        images = batch["image"].to(self.device)
+        if "distortion" in batch:
+            images = photometric_batch.distort(images, batch["distortion"])
+        images = normalize(images, batch["valid"].to(self.device))
+        return images.contiguous(memory_format=_worker.memory_format(self.recipe.channels_last))
+
+    def cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:
+        return losses.segmentation_loss(logits, label, self.recipe.loss_average, self.class_weight)
 
 
 def _validation(payload: dict[str, Any], recipe: Train, device: torch.device) -> Any:

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
             config=config,
             named_modules=(
                 f"lemore.models.backbones.{backbone.module}",
-                f"lemore.models.decode_heads.{model.decode_head}",
+                *(f"lemore.models.decode_heads.{head}" for head in model.decode_heads),
             ),
             name=f"finetune {name}",
             identity={

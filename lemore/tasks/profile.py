@@ -83,7 +83,9 @@ def load_config(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def make_model(config: dict[str, Any], cell: dict[str, Any]) -> nn.Module:
+def make_model(
+    config: dict[str, Any], cell: dict[str, Any], *, auxiliary: bool = False
+) -> nn.Module:
     """The model of a cell, on torch's current default device."""
     backbone = build(BackboneConfig, config["backbone"], "profile", "backbone.")
     size = (cell["size"][0], cell["size"][1])
@@ -98,6 +100,7 @@ def make_model(config: dict[str, Any], cell: dict[str, Any]) -> nn.Module:
         input_size=size,
         drop_path=0.0,
         overrides=cell["decode_head"],
+        auxiliary=auxiliary,
     )
 
 
@@ -106,6 +109,8 @@ def profile_cell(config: dict[str, Any], cell: dict[str, Any], threads: int) -> 
     size = (cell["size"][0], cell["size"][1])
     with torch.device("meta"):
         counts = count(make_model(config, cell), size)
+        trained = make_model(config, cell, auxiliary=True)
+    params_with_aux = sum(p.numel() for p in trained.parameters())
     model = fold(make_model(config, cell).eval())
     latency = measure(
         model, size, threads=threads, seconds=config["latency_seconds"], upsample=False
@@ -115,7 +120,7 @@ def profile_cell(config: dict[str, Any], cell: dict[str, Any], threads: int) -> 
         "num_classes": cell["num_classes"],
         "size": list(size),
         "params": counts.params,
-        "params_with_aux": None,
+        "params_with_aux": params_with_aux if params_with_aux != counts.params else None,
         "macs": counts.macs,
         "fvcore_total": counts.fvcore_total,
         "modules": counts.modules,

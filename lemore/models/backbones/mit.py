@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lemore.models.layers import DropPath, Size, drop_path_rates, init_weights
+from lemore.models.tokens import FeedForward, grid, init_linear, tokens
 
 HEADS = (1, 2, 5, 8)
 REDUCTIONS = (8, 4, 2, 1)
-EXPANSION = 4
 EPS = 1e-6
 
 
@@ -30,7 +30,7 @@ class PatchEmbedding(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Size]:
         x = self.projection(x)
         size = (x.shape[-2], x.shape[-1])
-        return self.norm(_tokens(x)), size
+        return self.norm(tokens(x)), size
 
 
 class Attention(nn.Module):
@@ -48,27 +48,12 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, size: Size) -> Tensor:
         source = x
         if self.reduce is not None and self.norm is not None:
-            source = self.norm(_tokens(self.reduce(_grid(x, size))))
+            source = self.norm(tokens(self.reduce(grid(x, size))))
         q = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # B heads N d
         pair = self.key_value(source).unflatten(-1, (2, self.heads, -1))
         k, v = pair.permute(2, 0, 3, 1, 4)  # B heads M d
         mixed = F.scaled_dot_product_attention(q, k, v)
         return self.output(mixed.transpose(1, 2).flatten(2))
-
-
-class FeedForward(nn.Module):
-    """Linear, depthwise 3x3 on the grid, GELU, linear; B N C -> B N C."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        hidden = channels * EXPANSION
-        self.expand = nn.Linear(channels, hidden)
-        self.depthwise = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
-        self.reduce = nn.Linear(hidden, channels)
-
-    def forward(self, x: Tensor, size: Size) -> Tensor:
-        x = self.depthwise(_grid(self.expand(x), size))
-        return self.reduce(F.gelu(_tokens(x)))
 
 
 class Block(nn.Module):
@@ -100,7 +85,7 @@ class Stage(nn.Module):
         x, size = self.embedding(x)
         for block in self.blocks:
             x = block(x, size)
-        return _grid(self.norm(x), size)
+        return grid(self.norm(x), size)
 
 
 class MiT(nn.Module):
@@ -119,9 +104,7 @@ class MiT(nn.Module):
             ]
             self.stages.append(Stage(PatchEmbedding(before, dim, kernel, stride), blocks, dim))
         self.apply(init_weights)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+        self.apply(init_linear)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         features = []
@@ -129,16 +112,6 @@ class MiT(nn.Module):
             x = stage(x)
             features.append(x)
         return tuple(features)
-
-
-def _tokens(x: Tensor) -> Tensor:
-    """B C h w -> B N C; a view where the map is channels_last."""
-    return x.permute(0, 2, 3, 1).flatten(1, 2)
-
-
-def _grid(x: Tensor, size: Size) -> Tensor:
-    """B N C -> B C h w, channels_last, without a copy."""
-    return x.unflatten(1, size).permute(0, 3, 1, 2)
 
 
 def build(*, input_size: Size, drop_path: float, dims: Sequence[int], depths: Sequence[int]) -> MiT:

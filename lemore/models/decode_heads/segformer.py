@@ -25,7 +25,6 @@ class SegFormerHead(nn.Module):
         self.classifier = nn.Conv2d(width, num_classes, 1)
         self.apply(init_weights)
         nn.init.normal_(self.classifier.weight, 0.0, 0.01)
-        self.head_parameters = tuple(name for name, _ in self.named_parameters())
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
         size = (features[0].shape[-2], features[0].shape[-1])

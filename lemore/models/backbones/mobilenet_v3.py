@@ -1,0 +1,30 @@
+"""MobileNetV3 at output stride 16.
+
+"Searching for MobileNetV3" (ICCV 2019), by torchvision, whose segmentation models dilate the last
+three blocks. `reduced` halves the widths of the last stage, as section 6.4 of the paper does.
+"""
+
+from typing import Literal
+
+from torchvision.models.mobilenetv3 import MobileNetV3, _mobilenet_v3_conf
+
+from lemore.models.layers import Size
+from lemore.models.sequential import SequentialEncoder
+
+# after these layers: 1/8 and 1/16 fine features, and the last layer
+TAPS = {"large": {6: 40, 12: 112}, "small": {3: 24, 8: 48}}
+
+
+def build(
+    *, input_size: Size, drop_path: float, variant: Literal["large", "small"], reduced: bool
+) -> SequentialEncoder:
+    """Maps at 1/8, 1/16 and 1/16; `input_size` and `drop_path` are not used."""
+    del input_size, drop_path
+    if variant not in TAPS:
+        raise ValueError(f"backbone mobilenet_v3: variant is {variant!r}, not large or small")
+    blocks, last = _mobilenet_v3_conf(
+        f"mobilenet_v3_{variant}", dilated=True, reduced_tail=bool(reduced)
+    )
+    features = MobileNetV3(blocks, last).features
+    width = 6 * blocks[-1].out_channels
+    return SequentialEncoder(features, TAPS[variant] | {len(features) - 1: width})

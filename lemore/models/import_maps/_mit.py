@@ -1,0 +1,37 @@
+"""Names of MiT in the layout of MMSegmentation's lineage, and of the heads built on it."""
+
+import re
+
+from lemore.models.key_map import Rename
+
+
+def below(pattern: str, path: str, first: int = 1) -> Rename:
+    """A rename of numbered parts that count from `first` to `path`, where they count from 0."""
+
+    def replace(match: re.Match[str]) -> str:
+        return path.format(int(match[1]) - first)
+
+    return pattern, replace
+
+
+ENCODER = (
+    below(r"^backbone\.patch_embed(\d)\.proj\.", "backbone.stages.{}.embedding.projection."),
+    below(r"^backbone\.patch_embed(\d)\.norm\.", "backbone.stages.{}.embedding.norm."),
+    below(r"^backbone\.block(\d)\.", "backbone.stages.{}.blocks."),
+    below(r"^backbone\.norm(\d)\.", "backbone.stages.{}.norm."),
+)
+BLOCKS = (
+    (r"\.attn\.q\.", ".attention.query."),
+    (r"\.attn\.kv\.", ".attention.key_value."),
+    (r"\.attn\.proj\.", ".attention.output."),
+    (r"\.attn\.sr\.", ".attention.reduce."),
+    (r"\.attn\.norm\.", ".attention.norm."),
+    (r"\.mlp\.fc1\.", ".feed_forward.expand."),
+    (r"\.mlp\.dwconv\.dwconv\.", ".feed_forward.depthwise."),
+    (r"\.mlp\.fc2\.", ".feed_forward.reduce."),
+)
+HEAD = (
+    (r"^decode_head\.linear_fuse\.", "decode_head.fuse."),
+    (r"^decode_head\.linear_pred\.", "decode_head.classifier."),
+)
+UNUSED = (r"decode_head\.conv_seg\.",)  # a classifier that these heads' forward never calls

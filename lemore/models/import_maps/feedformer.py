@@ -1,0 +1,18 @@
+"""FeedFormer's published weights (its fork of MMSegmentation)."""
+
+from lemore.models.import_maps._mit import BLOCKS, ENCODER, HEAD, UNUSED, below
+from lemore.models.key_map import KeyMap
+
+KEY_MAPS = {
+    "mmseg": KeyMap(
+        (
+            *ENCODER,
+            *BLOCKS,
+            below(r"^decode_head\.attn_c(\d)_c1\.", "decode_head.blocks.{}.", first=2),
+            (r"^(decode_head\.blocks\.\d)\.norm2\.", r"\1.norm_source."),
+            (r"^(decode_head\.blocks\.\d)\.norm3\.", r"\1.norm2."),
+            *HEAD,
+        ),
+        UNUSED,
+    )
+}

@@ -1,0 +1,47 @@
+"""SeaFormer's published weights (its fork of MMSegmentation)."""
+
+import re
+
+from lemore.models.import_maps._mobile import ATTENTION, HEAD, inner
+from lemore.models.key_map import KeyMap
+
+STAGES = {"2": "stage8", "3": "stage16", "4": "stage32", "5": "stage64"}
+
+
+def _residual(match: re.Match[str]) -> str:
+    """The first part is the stem; the last two hold a single residual."""
+    part, number = match[1], int(match[2])
+    if part == "1":
+        return f"backbone.stem.{number}."
+    single = part in ("4", "5")
+    return f"backbone.{STAGES[part]}." + ("" if single else f"{number - 1}.")
+
+
+KEY_MAPS = {
+    "mmseg": KeyMap(
+        (
+            (r"^backbone\.smb1\.stem_block\.", "backbone.stem."),
+            (r"^backbone\.smb(\d)\.layer(\d+)\.", _residual),
+            (r"(?<=[\d]\.)conv\.(\d)\.(?=c\.|bn\.)", inner),
+            (r"^backbone\.trans1\.transformer_blocks\.", "backbone.blocks32."),
+            (r"^backbone\.trans2\.transformer_blocks\.", "backbone.blocks64."),
+            (r"\.attn\.dwconv\.", ".attention.detail.0."),
+            (r"\.attn\.pwconv\.", ".attention.detail.1."),
+            (r"\.attn\.proj\.1\.", ".attention.gate."),
+            (r"\.attn\.proj_encode_row\.1\.", ".attention.rows.output."),
+            (r"\.attn\.proj_encode_column\.1\.", ".attention.columns.output."),
+            (r"\.attn\.pos_emb_rowq\.pos_embed", ".attention.rows.query_position"),
+            (r"\.attn\.pos_emb_rowk\.pos_embed", ".attention.rows.key_position"),
+            (r"\.attn\.pos_emb_columnq\.pos_embed", ".attention.columns.query_position"),
+            (r"\.attn\.pos_emb_columnk\.pos_embed", ".attention.columns.key_position"),
+            *ATTENTION,
+            (
+                r"^decode_head\.fuse(\d)\.",
+                lambda match: f"decode_head.fusions.{int(match[1]) - 1}.",
+            ),
+            (r"\.local_embedding\.", ".local."),
+            (r"\.global_act\.", ".gate."),
+            *HEAD,
+        )
+    )
+}

@@ -1,0 +1,39 @@
+"""TopFormer's published weights (its fork of MMSegmentation)."""
+
+import re
+
+from lemore.models.import_maps._mobile import ATTENTION, HEAD, inner
+from lemore.models.key_map import KeyMap
+
+LAST_STAGE = 3
+
+
+def _residual(match: re.Match[str]) -> str:
+    """layer1 belongs to the stem; then two a stage, the rest in the last."""
+    number = int(match[1])
+    if number == 1:
+        return "backbone.stem.1."
+    stage = min((number - 2) // 2, LAST_STAGE)
+    return f"backbone.stages.{stage}.{number - 2 - 2 * stage}."
+
+
+KEY_MAPS = {
+    "mmseg": KeyMap(
+        (
+            (r"^backbone\.tpm\.stem\.", "backbone.stem."),
+            (r"^backbone\.tpm\.layer(\d+)\.", _residual),
+            (r"(?<=\d\.)conv\.(\d)\.(?=c\.|bn\.)", inner),
+            (r"^backbone\.trans\.transformer_blocks\.", "backbone.blocks."),
+            *ATTENTION,
+            (r"\.attn\.proj\.1\.", ".attention.output."),
+            (
+                r"^backbone\.SIM\.(\d)\.",
+                lambda match: f"decode_head.injections.{int(match[1]) - 1}.",
+            ),
+            (r"\.local_embedding\.", ".local."),
+            (r"\.global_embedding\.", ".embedding."),
+            (r"\.global_act\.", ".gate."),
+            *HEAD,
+        )
+    )
+}

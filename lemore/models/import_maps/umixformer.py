@@ -1,0 +1,30 @@
+"""U-MixFormer's published weights (its fork of MMSegmentation 1.x)."""
+
+import re
+
+from lemore.models.import_maps._mit import BLOCKS, ENCODER, HEAD, UNUSED, below
+from lemore.models.key_map import KeyMap
+
+
+def _mixture(match: re.Match[str]) -> str:
+    """Theirs count from the coarsest stage, and so do the projections inside."""
+    return f"decode_head.mixtures.{4 - int(match[1])}.projections.{2 - int(match[2])}."
+
+
+KEY_MAPS = {
+    "mmseg": KeyMap(
+        (
+            *ENCODER,
+            (r"^(decode_head\.attn_c\d\.attn)\.sr\.", r"\1.unused_reduce."),
+            (r"^(decode_head\.attn_c\d\.attn)\.norm\.", r"\1.unused_norm."),
+            (r"\.attn\.unused", ".attention.unused"),
+            *BLOCKS,
+            below(r"^decode_head\.attn_c(\d)\.", "decode_head.blocks.{}."),
+            (r"^(decode_head\.blocks\.\d)\.norm2\.", r"\1.norm_source."),
+            (r"^(decode_head\.blocks\.\d)\.norm3\.", r"\1.norm2."),
+            (r"^decode_head\.cat_key(\d)\.sr_list\.(\d)\.", _mixture),
+            *HEAD,
+        ),
+        UNUSED,
+    )
+}

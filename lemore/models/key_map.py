@@ -1,0 +1,113 @@
+"""Weights of another implementation, renamed for ours: each finds its place or is refused."""
+
+import importlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+LISTED = 8
+Rename = tuple[str, str | Callable[[re.Match[str]], str]]
+
+
+@dataclass(frozen=True)
+class KeyMap:
+    """How tensor names change.
+
+    renames: (pattern, replacement) for `re.sub`, applied in this order to every name. Names that
+        end in `#0`, `#1`, ... afterwards are parts of one tensor, joined along the first axis.
+    ignored: patterns of names that have no effect on the output; matched at their start.
+    """
+
+    renames: tuple[Rename, ...]
+    ignored: tuple[str, ...] = ()
+
+    def rename(self, name: str) -> str:
+        for pattern, replacement in self.renames:
+            name = re.sub(pattern, replacement, name)
+        return name
+
+
+def find(decode_head: str, layout: str) -> KeyMap:
+    """How published weights of a decode head's model are named in a library's layout.
+
+    ValueError names what is known: files in lemore/models/import_maps, the layouts in each.
+    """
+    folder = Path(__file__).parent / "import_maps"
+    known = sorted(path.stem for path in folder.glob("[!_]*.py"))
+    if decode_head not in known:
+        raise ValueError(
+            f"no weights can be imported for decode head '{decode_head}', only for "
+            + ", ".join(known)
+        )
+    maps = importlib.import_module(f"lemore.models.import_maps.{decode_head}").KEY_MAPS
+    if layout not in maps:
+        raise ValueError(
+            f"decode head '{decode_head}' has no layout '{layout}', only {', '.join(maps)}"
+        )
+    return maps[layout]
+
+
+def convert(
+    state: Mapping[str, Tensor], key_map: KeyMap, target: Mapping[str, Tensor], source: str
+) -> dict[str, Tensor]:
+    """`state` with the names, shapes and dtypes of `target` (a state dict of the model).
+
+    Shapes may differ by axes of length one (a linear layer is a 1x1 convolution).
+    ValueError naming `source` lists tensors that are unknown, missing or of another shape.
+    """
+    found, unknown = _renamed(state, key_map, target)
+    missing = [name for name in target if name not in found and not _is_counter(name)]
+    misshapen = [
+        f"{name} {tuple(found[name].shape)} instead of {tuple(target[name].shape)}"
+        for name in target
+        if name in found and _squeezed(found[name]) != _squeezed(target[name])
+    ]
+    problems = {"unknown": unknown, "missing": missing, "of another shape": misshapen}
+    if any(problems.values()):
+        raise ValueError(f"{source}: " + "; ".join(_listed(problems)))
+    return {
+        name: found[name].reshape(tensor.shape).to(tensor.dtype) if name in found else tensor
+        for name, tensor in target.items()
+    }
+
+
+def _renamed(
+    state: Mapping[str, Tensor], key_map: KeyMap, target: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Tensors by their new names, and the old names of those that the target does not have."""
+    parts: dict[str, dict[int, Tensor]] = {}
+    unknown = []
+    for old, tensor in state.items():
+        if any(re.match(pattern, old) for pattern in key_map.ignored):
+            continue
+        name, _, part = key_map.rename(old).partition("#")
+        if name not in target or int(part or 0) in parts.get(name, {}):
+            unknown.append(old)
+        else:
+            parts.setdefault(name, {})[int(part or 0)] = tensor
+    joined = {
+        name: torch.cat([pieces[i] for i in sorted(pieces)]) if len(pieces) > 1 else pieces[0]
+        for name, pieces in parts.items()
+        if 0 in pieces
+    }
+    return joined, unknown
+
+
+def _is_counter(name: str) -> bool:
+    """BatchNorm's count of batches, which no output depends on and some files leave out."""
+    return name.endswith("num_batches_tracked")
+
+
+def _squeezed(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(length for length in tensor.shape if length != 1)
+
+
+def _listed(problems: Mapping[str, list[str]]) -> Iterable[str]:
+    for kind, names in problems.items():
+        if names:
+            more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+            yield f"{len(names)} tensors {kind}: {', '.join(names[:LISTED])}{more}"
