@@ -99,6 +99,9 @@ class Experiment:
         table = self.dataset(dataset).labels
         return [os.path.relpath(labels.FOLDER / f"{table}.csv")] if table else []
 
+    def seeds(self, model: str) -> tuple[int, ...]:
+        return self.config.seeds_of.get(model, self.config.seeds)
+
     def title(self, table: str) -> str:
         """Printed name of a dataset's table, "" for the paper's own."""
         return self.dataset(table).title if table in self.config.trainings else ""
@@ -252,9 +255,19 @@ class Experiment:
                 self._cell(model, dataset)
         for dataset, comparison in config.comparisons.items():
             self._check_comparison(dataset, comparison)
-        if not config.seeds:
-            raise ValueError("configuration: seeds is empty, expected at least one")
+        self._check_seeds()
         self._check_pretraining()
+
+    def _check_seeds(self) -> None:
+        config, trained = self.config, {model for _, model in self.pairs}
+        for model in config.seeds_of:
+            if model not in trained:
+                raise ValueError(
+                    f"configuration: seeds_of.{model} is not trained{did_you_mean(model, trained)}"
+                )
+        for key, seeds in {"seeds": config.seeds, **config.seeds_of}.items():
+            if not seeds or len(set(seeds)) < len(seeds):
+                raise ValueError(f"configuration: {key} is {list(seeds)}, expected distinct seeds")
 
     def _check_pretraining(self) -> None:
         config = self.config

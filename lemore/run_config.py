@@ -1,6 +1,6 @@
 """What the configuration file of a run says (torch-free)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
@@ -40,3 +40,4 @@ class RunConfig:
     comparisons: dict[str, Comparison]
     ray: Ray
     log_model: bool
+    seeds_of: dict[str, tuple[int, ...]] = field(default_factory=dict)  # models with other seeds

@@ -44,7 +44,7 @@ def evaluations(dataset=None, models=None):
     return [
         f"{RESULTS}/evaluate/{d}/{m}/{seed}.json"
         for d, m in experiment.pairs
-        for seed in experiment.config.seeds
+        for seed in experiment.seeds(m)
         if dataset in (None, d) and (models is None or m in models)
     ]
 

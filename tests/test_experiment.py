@@ -1,0 +1,40 @@
+"""A run's configuration, expanded: every YAML of config/ holds, and mistakes are refused by key."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lemore.experiment import Experiment
+
+ROOT = Path(__file__).parents[1]
+
+
+def values(name: str) -> dict:
+    return yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in ROOT.glob("config/*.yaml")))
+def test_every_configuration_of_the_project_holds(name):
+    experiment = Experiment(values(name), ROOT)
+    assert experiment.pairs or experiment.config.profiles
+
+
+def test_models_may_have_seeds_of_their_own():
+    experiment = Experiment(values("camvid") | {"seeds_of": {"lemore": [0, 1, 2]}}, ROOT)
+    assert experiment.seeds("lemore") == (0, 1, 2)
+    assert experiment.seeds("topformer_t") == (0,)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seeds": []}, ["seeds is []", "distinct seeds"]),
+        ({"seeds_of": {"lemore": [1, 1]}}, ["lemore is [1, 1]", "distinct seeds"]),
+        ({"seeds_of": {"lemroe": [1]}}, ["seeds_of.lemroe is not trained", "mean 'lemore'"]),
+    ],
+)
+def test_mistakes_are_named(change, words):
+    with pytest.raises(ValueError) as error:
+        Experiment(values("camvid") | change, ROOT)
+    assert all(word in str(error.value) for word in words), error.value
