@@ -566,6 +566,14 @@ def mat_noise(folder: Path) -> list[str]:
     return coco(folder, np.random.default_rng(3).bytes(1000))
 
 
+@case(".mat: bomb, 128 MiB of zeros in 128 KiB", "unpacks to more than 67108864 bytes")
+def mat_bomb(folder: Path) -> list[str]:
+    packer = zlib.compressobj(9)
+    stream = b"".join(packer.compress(bytes(1 << 20)) for _ in range(128)) + packer.flush()
+    header = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H2s", 0x0100, b"IM")
+    return coco(folder, header + struct.pack("<II", 15, len(stream)) + stream)
+
+
 @case(".mat: without its field", "cannot be read as a .mat file with S")
 def mat_field(folder: Path) -> list[str]:
     return coco(folder, mat_bytes({"T": np.zeros(SIZE)}))

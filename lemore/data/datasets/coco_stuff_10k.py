@@ -4,12 +4,11 @@ Caesar et al., "COCO-Stuff: Thing and Stuff Classes in Context", CVPR 2018. 11 o
 never used; they have no row in the label table, so a file that holds one is refused.
 """
 
-import io
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.io import loadmat
 
+from lemore.data import matlab
 from lemore.data.archives import Member
 from lemore.data.samples import RawSample, listed
 from lemore.data.source import Source
@@ -32,10 +31,7 @@ def samples(source: Source, split: str) -> Iterator[RawSample]:
 
 def read_label(label: Member, size: tuple[int, int]) -> np.ndarray:
     """H x W, 0..182."""
-    try:
-        return np.asarray(loadmat(io.BytesIO(label.read()), variable_names=["S"])["S"])
-    except Exception as error:  # scipy raises many kinds for a damaged file
-        raise ValueError(f"cannot be read as a .mat file with S ({error})") from None
+    return np.asarray(matlab.variable(label, "S"))
 
 
 def annotation(source: Source) -> str:

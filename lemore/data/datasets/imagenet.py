@@ -5,15 +5,14 @@ Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge", IJCV 20
 are positions in the sorted list of wnids (n01440764 = 0), not the kit's own ILSVRC2012_ID.
 """
 
-import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
 
+from lemore.data import matlab
 from lemore.data.archives import Member, plain_tar_members
 from lemore.data.samples import RawSample
 from lemore.data.source import Source
@@ -84,7 +83,7 @@ def _truth(source: Source) -> list[str]:
     truth, meta = source.one(TRUTH), source.one(r"meta\.mat")
     if truth is None or meta is None:
         raise ValueError(f"{source.describe()}: no development kit (ILSVRC2012_devkit_t12.tar.gz)")
-    synsets = loadmat(io.BytesIO(meta.read()), squeeze_me=True)["synsets"]
+    synsets = matlab.variable(meta, "synsets", squeeze_me=True)
     wnids = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in np.atleast_1d(synsets)}
     return [wnids[int(line)] for line in truth.read().split()]
 

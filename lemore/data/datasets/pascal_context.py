@@ -8,16 +8,14 @@ CVPR 2014. Three kinds of annotation are read, in this order:
 Whether 0 is a class (60) or ignored (59) is said by the label table, not here.
 """
 
-import io
 import json
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
 
-from lemore.data import rle
+from lemore.data import matlab, rle
 from lemore.data.archives import Member
 from lemore.data.images import decode_label
 from lemore.data.pascal_ids import SPARSE_IDS
@@ -114,10 +112,7 @@ def _paint(masks: list[tuple[int, dict]], size: tuple[int, int]) -> np.ndarray:
 
 
 def _from_mat(label: Member) -> np.ndarray:
-    try:
-        raw = np.asarray(loadmat(io.BytesIO(label.read()), variable_names=["LabelMap"])["LabelMap"])
-    except Exception as error:  # scipy raises many kinds for a damaged file
-        raise ValueError(f"cannot be read as a .mat file with LabelMap ({error})") from None
+    raw = np.asarray(matlab.variable(label, "LabelMap"))
     if raw.min() < 0 or raw.max() > 459:
         raise ValueError(f"LabelMap holds {raw.min()} to {raw.max()}, expected 0 to 459")
     table = np.zeros(460, np.uint8)
