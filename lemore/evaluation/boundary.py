@@ -8,6 +8,7 @@ it holds no other class, so one smallest and one largest value over squares give
 all classes at once.
 """
 
+import math
 from typing import Any
 
 import cv2
@@ -49,7 +50,7 @@ class BoundaryIoU:
 
 def boundary_width(size: tuple[int, ...]) -> int:
     """d in pixels for an image of `size` (H, W)."""
-    return max(round(DILATION_RATIO * float(np.hypot(*size))), 1)
+    return max(round(DILATION_RATIO * math.hypot(*size)), 1)
 
 
 def only_boundary(values: np.ndarray, distance: int) -> np.ndarray:
