@@ -48,6 +48,14 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     return values
 
 
+def parse_yaml(text: str, source: str) -> Any:
+    """The value that a piece of YAML stands for; ValueError naming its source if it is none."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{source} is '{text}', not valid YAML: {error}") from None
+
+
 def load(cls: type[T], path: Path | str) -> T:
     """Builds dataclass `cls` from a YAML file; every mistake is a ValueError with file and key."""
     return build(cls, read_yaml(path), str(path))

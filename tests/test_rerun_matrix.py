@@ -125,6 +125,8 @@ MATRIX = [
     ("lemore/training/optim.py", PRETRAININGS | trained(*ALL)),
     ("lemore/evaluation/metrics.py", EVALUATIONS),
     ("lemore/evaluation/inference.py", EVALUATIONS),
+    ("lemore/evaluation/cells.py", EVALUATIONS),
+    ("lemore/evaluation/boundary.py", EVALUATIONS),
     ("lemore/profiling/counts.py", PROFILES),
     ("lemore/reporting/tables.py", set()),
     ("lemore/reporting/paper.csv", set()),

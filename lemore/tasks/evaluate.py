@@ -3,21 +3,25 @@
 Example:
   lemore evaluate --checkpoint results/scenes/finetune/ade20k_scenes/lemore/0/weights.pt \\
     --dataset ade20k_scenes --data-dir resources/datasets --json /tmp/lemore.json
+  lemore evaluate ... --test mode=slide stride=[64,64]             # another geometry
+  lemore evaluate ... --test ratios=[0.5,0.75,1,1.25,1.5,1.75] flip=true
 """
 
 import argparse
 import hashlib
+import io
 import json
 import logging
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 
-from lemore.config import build
+from lemore.config import build, parse_yaml
 from lemore.data.store import Store
-from lemore.files import read_json, write_atomic, write_json
+from lemore.files import read_json, sha256, write_atomic, write_json
 from lemore.machine import cores
 from lemore.models.fold import fold
 from lemore.models.segmentor import Segmentor
@@ -39,6 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data-dir", type=Path, default=Path("resources/datasets"), help="prepared datasets"
     )
     parser.add_argument("--config", type=Path, help="resolved evaluation settings (YAML)")
+    parser.add_argument(
+        "--test",
+        nargs="+",
+        metavar="KEY=VALUE",
+        default=[],
+        help="changes to the test settings, values in YAML: those under `test:` of a recipe",
+    )
     parser.add_argument("--gpu", action="store_true", help="run on the GPU")
     parser.add_argument("--threads", type=int, default=cores(), help="CPU threads")
     parser.add_argument("--json", type=Path, required=True, help="file for the results")
@@ -50,7 +61,9 @@ def run(args: argparse.Namespace) -> int:
     content = checkpoint.load(args.checkpoint)
     recipe = build(Train, content["config"]["train"], str(args.checkpoint), "train.")
     settings = load_settings(args, recipe)
-    test = build(Test, settings["test"], str(args.config), "test.")
+    changes = parse_changes(args.test)
+    settings["test"] |= changes
+    test = build(Test, settings["test"], "--test" if changes else str(args.config), "test.")
     trained = training_record(args.checkpoint, content)
     store = Store(args.data_dir / args.dataset, test.split)
     check_classes(content["config"], store, args)
@@ -66,9 +79,12 @@ def run(args: argparse.Namespace) -> int:
                 f"comparisons: {args.dataset} has no image named {sorted(missing)} in split "
                 f"{test.split}; the first ones are {first}"
             )
+        if evaluation.results["miou"] is None:
+            raise ValueError(f"{args.dataset}: split {test.split} has no pixel that counts")
         predictions = write_predictions(args.json, evaluation.predictions)
-        record = describe(args, content["config"], settings, trained, recipe)
+        record = describe(args, content["config"], settings, trained, recipe, test)
         record |= evaluation.results | {"images": len(store), "predictions": predictions}
+        record |= {"per_image": write_per_image(args.json, evaluation.per_image)}
         record |= {"mlflow_run_id": run.run_id, "num_classes": store.num_classes}
         write_json(args.json, record)
         report_metrics(run, record, args.json)
@@ -90,6 +106,18 @@ def load_settings(args: argparse.Namespace, recipe: Train) -> dict[str, Any]:
         "images": [],
         "test": {k: list(v) if isinstance(v, tuple) else v for k, v in test.items()},
     }
+
+
+def parse_changes(pairs: list[str]) -> dict[str, Any]:
+    """Of --test: values by key; ValueError for what is no KEY=VALUE or given twice."""
+    changes: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or key in changes:
+            fault = "is given twice" if equals else "is not KEY=VALUE"
+            raise ValueError(f"--test: '{pair}' {fault}")
+        changes[key] = parse_yaml(value, f"--test: {key}")
+    return changes
 
 
 def training_record(path: Path, content: dict[str, Any]) -> dict[str, Any]:
@@ -134,12 +162,22 @@ def write_predictions(path: Path, predictions: dict[str, Any]) -> dict[str, str]
     return files
 
 
+def write_per_image(path: Path, arrays: dict[str, Any]) -> dict[str, str]:
+    """<name of the JSON>/per_image.npz beside it (no pickle in it); returns file and sha256."""
+    file = Path(path.stem) / "per_image.npz"
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomic(path.parent / file, buffer.getvalue())
+    return {"file": str(file), "sha256": sha256(path.parent / file)}
+
+
 def describe(
     args: argparse.Namespace,
     config: dict[str, Any],
     settings: dict[str, Any],
     trained: dict[str, Any],
     recipe: Train,
+    test: Test,
 ) -> dict[str, Any]:
     return {
         "stage": "evaluate",
@@ -154,7 +192,7 @@ def describe(
         "split": settings["test"]["split"],
         "classes": settings["classes"],
         "train_crop": list(recipe.crop_size),
-        "test_mode": settings["test"]["mode"],
+        "test_mode": test_mode(test),
         "iterations": recipe.iterations,
         "recipe": recipe.source,
         "device": "cuda" if args.gpu else "cpu",
@@ -164,6 +202,13 @@ def describe(
         "code": _stage.git_version(),
         "modules": _stage.loaded_modules("evaluate"),
     }
+
+
+def test_mode(test: Test) -> str:
+    """In words that set it apart in tables: "whole", "whole, ratios 0.5 1, flip"."""
+    plain = test.ratios == (1.0,)
+    ratios = [] if plain else [f"ratios {' '.join(f'{ratio:g}' for ratio in test.ratios)}"]
+    return ", ".join([test.mode, *ratios, *(["flip"] if test.flip else [])])
 
 
 def _tracking_stage(
@@ -200,11 +245,13 @@ def report_metrics(run: tracking.Handle, record: dict[str, Any], path: Path) -> 
     """Totals and per-class IoU into MLflow, the JSON and the kept label maps as artifacts."""
     split = record["split"]
     values = {"mIoU": "miou", "aAcc": "aacc", "mAcc": "macc", "fwIoU": "fwiou"}
+    values |= {"mBoundaryIoU": "mean_boundary_iou"}
     metrics = {f"{split}/{name}": record[key] for name, key in values.items()}
     for name, iou in zip(record["classes"], record["iou"], strict=False):
         if iou is not None:
             metrics[f"{split}/IoU/{name}"] = iou
     run.metrics({name: value for name, value in metrics.items() if value is not None})
     run.artifact(path)
+    run.artifact(path.parent / record["per_image"]["file"])
     for file in record["predictions"].values():
         run.artifact(path.parent / file, "predictions")

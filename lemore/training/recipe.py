@@ -63,8 +63,30 @@ class Test:
     img_scale: tuple[int, int]  # (long, short); the aspect is kept
     align: int | None  # sides rounded up to a multiple, as TopFormer does
     mode: Literal["whole", "square", "slide"]
-    stride: tuple[int, int]
+    stride: tuple[int, int]  # of the windows, read by mode slide only
     upsample: Literal["two_step", "one_step"]
+    ratios: tuple[float, ...]  # of img_scale: a pass at each, their mean softmax decides
+    flip: bool  # each pass once more on the mirrored image
+
+    def __post_init__(self) -> None:
+        if min(*self.img_scale, 1 if self.align is None else self.align) < 1:
+            raise ValueError(
+                f"test.img_scale is {self.img_scale} and test.align {self.align}, expected positive"
+            )
+        if not self.ratios or min(self.ratios) <= 0 or len(set(self.ratios)) < len(self.ratios):
+            raise ValueError(f"test.ratios is {self.ratios}, expected different positive numbers")
+        if self.mode == "square" and self.ratios != (1.0,):
+            raise ValueError(
+                f"test.ratios is {self.ratios}, but mode square brings every size to the crop's: "
+                "set ratios: [1.0], or mode whole or slide"
+            )
+        if self.mode == "slide" and self.upsample == "one_step":
+            raise ValueError(
+                "test.upsample is one_step, but the windows of mode slide meet at the network's "
+                "size: set upsample: two_step"
+            )
+        if self.mode == "slide" and min(self.stride) < 1:
+            raise ValueError(f"test.stride is {self.stride}, expected at least 1 for mode slide")
 
 
 @dataclass(frozen=True)
