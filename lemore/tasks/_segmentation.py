@@ -25,6 +25,13 @@ class Evaluation:
     predictions: dict[str, np.ndarray]
 
 
+def device_of(gpu: bool) -> torch.device:
+    """ValueError if a GPU is wanted and there is none."""
+    if gpu and not torch.cuda.is_available():
+        raise ValueError("--gpu: torch sees no GPU on this machine")
+    return torch.device("cuda" if gpu else "cpu")
+
+
 def whole(img_scale: tuple[int, int]) -> Test:
     """The plain test settings: whole image, aspect kept, logits resized in two steps."""
     return Test("val", img_scale, None, "whole", (0, 0), "two_step")
@@ -60,14 +67,18 @@ def predict(
     crop_size: tuple[int, int] | None,
 ) -> np.ndarray:
     """Train ids (H, W) uint8 of an RGB image (H, W, 3) uint8."""
-    resized = resize_for_test(image, test.img_scale, test.align)
-    tensor = torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))[None].to(device)
     return label_map(
         model,
-        normalize(tensor, None),
+        network_input(resize_for_test(image, test.img_scale, test.align), device),
         (image.shape[0], image.shape[1]),
         preset=test.upsample,
         mode=test.mode,
         crop_size=crop_size,
         stride=test.stride,
     )
+
+
+def network_input(image: np.ndarray, device: torch.device) -> torch.Tensor:
+    """1 3 H W float32, normalised, of an RGB image (H, W, 3) uint8."""
+    planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    return normalize(planes[None].to(device), None)
