@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import yaml
 
 T = TypeVar("T")
+CONFIG = Path(__file__).parents[1] / "config"  # the project's own files
 
 
 class _Loader(yaml.CSafeLoader):

@@ -57,6 +57,7 @@ def convert(
     """`state` with the names, shapes and dtypes of `target` (a state dict of the model).
 
     Shapes may differ by axes of length one (a linear layer is a 1x1 convolution).
+    BatchNorm's counters of batches may be missing and are then 0.
     ValueError naming `source` lists tensors that are unknown, missing or of another shape.
     """
     found, unknown = _renamed(state, key_map, target)
@@ -70,7 +71,9 @@ def convert(
     if any(problems.values()):
         raise ValueError(f"{source}: " + "; ".join(_listed(problems)))
     return {
-        name: found[name].reshape(tensor.shape).to(tensor.dtype) if name in found else tensor
+        name: found[name].reshape(tensor.shape).to(tensor.dtype)
+        if name in found
+        else torch.zeros(tensor.shape, dtype=tensor.dtype)
         for name, tensor in target.items()
     }
 

@@ -8,11 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from lemore.reporting.overlay import COLOR_SHARE, overlay
 from lemore.reporting.style import GREY, INK, scenes_banner, styled
 
-IGNORED = 255
 COLUMN_INCHES = 2.3
-STRIPE_PERIOD = 12  # stripes of the ignored pixels: this many per image height
 LEGEND_COLUMNS = 6
 
 
@@ -82,37 +81,6 @@ def show(axes: Axes, pixels: np.ndarray, below: str) -> None:
         spine.set_visible(False)
 
 
-def overlay(
-    image: np.ndarray, label: np.ndarray, colors: Sequence[tuple[int, int, int]]
-) -> np.ndarray:
-    """Class colours over the grey image with dark borders between classes, H W 3 uint8.
-
-    Whatever is no class (ignored, or predicted outside the classes) is striped black and white.
-    """
-    if image.shape[:2] != label.shape:
-        raise ValueError(
-            f"an image of {image.shape[:2]} and a label map of {label.shape} do not belong together"
-        )
-    table = np.zeros((256, 3))
-    table[: len(colors)] = colors
-    grey = image.mean(axis=2, keepdims=True)
-    mixed = 0.72 * table[label] + 0.28 * grey
-    edge = np.zeros(label.shape, dtype=bool)
-    edge[:, 1:] |= label[:, 1:] != label[:, :-1]
-    edge[1:] |= label[1:] != label[:-1]
-    mixed[edge] *= 0.35
-    outside = label >= len(colors)
-    mixed[outside] = stripes(label.shape)[outside][:, None]
-    return mixed.round().astype(np.uint8)
-
-
-def stripes(shape: tuple[int, ...]) -> np.ndarray:
-    """Diagonal black and white stripes, H W."""
-    rows, columns = np.indices(shape[:2])
-    width = max(shape[0] // (2 * STRIPE_PERIOD), 2)
-    return np.where((rows + columns) // width % 2 == 0, 20.0, 235.0)
-
-
 def image_miou(prediction: np.ndarray, label: np.ndarray, num_classes: int) -> float | None:
     """Mean IoU (fraction) over the classes in this image's label or prediction, labelled pixels.
 
@@ -140,7 +108,9 @@ def legend_patches(
     present = np.unique(np.concatenate([np.unique(m) for m in maps]))
     patches = []
     for k in present[present < len(names)]:
-        red, green, blue = (0.72 * channel / 255 + 0.28 * 0.5 for channel in colors[k])
+        red, green, blue = (
+            COLOR_SHARE * channel / 255 + (1 - COLOR_SHARE) * 0.5 for channel in colors[k]
+        )
         patches.append(Patch(facecolor=(red, green, blue), edgecolor=INK, lw=0.4, label=names[k]))
     if (present >= len(names)).any():
         patches.append(

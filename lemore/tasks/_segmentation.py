@@ -33,6 +33,13 @@ class Evaluation:
     predictions: dict[str, np.ndarray]
 
 
+def device_of(gpu: bool) -> torch.device:
+    """ValueError if a GPU is wanted and there is none."""
+    if gpu and not torch.cuda.is_available():
+        raise ValueError("--gpu: torch sees no GPU on this machine")
+    return torch.device("cuda" if gpu else "cpu")
+
+
 def whole(img_scale: tuple[int, int]) -> Test:
     """The plain test settings: whole image, aspect kept, logits resized in two steps."""
     return Test("val", img_scale, None, "whole", (0, 0), "two_step", (1.0,), False)

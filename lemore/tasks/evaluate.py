@@ -19,25 +19,21 @@ import cv2
 import numpy as np
 import torch
 
-from lemore.config import build, parse_yaml
+from lemore.config import build, parse_yaml, plain
 from lemore.data.store import Store
 from lemore.files import read_json, sha256, write_atomic, write_json
 from lemore.machine import cores
-from lemore.models.fold import fold
-from lemore.models.segmentor import Segmentor
-from lemore.tasks import _segmentation, _stage
-from lemore.tasks._finetune import make_model
-from lemore.training import checkpoint, tracking
+from lemore.tasks import _checkpoint, _segmentation, _stage
+from lemore.tasks._trained import Trained
+from lemore.training import tracking
 from lemore.training.process import leave_with_owner
-from lemore.training.recipe import Test, Train
+from lemore.training.recipe import Test
 
 log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--checkpoint", type=Path, required=True, help="weights.pt of a fine-tuning"
-    )
+    parser.add_argument("--checkpoint", required=True, help=_checkpoint.HELP)
     parser.add_argument("--dataset", required=True, help="name of a prepared dataset")
     parser.add_argument(
         "--data-dir", type=Path, default=Path("resources/datasets"), help="prepared datasets"
@@ -58,20 +54,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     leave_with_owner()
     torch.set_num_threads(args.threads)
-    content = checkpoint.load(args.checkpoint)
-    recipe = build(Train, content["config"]["train"], str(args.checkpoint), "train.")
-    settings = load_settings(args, recipe)
+    device = _segmentation.device_of(args.gpu)
+    trained = _checkpoint.read(args.checkpoint)
+    settings = load_settings(args, trained)
     changes = parse_changes(args.test)
     settings["test"] |= changes
     test = build(Test, settings["test"], "--test" if changes else str(args.config), "test.")
-    trained = training_record(args.checkpoint, content)
     store = Store(args.data_dir / args.dataset, test.split)
-    check_classes(content["config"], store, args)
-    with tracking.track(_tracking_stage(args, content["config"], settings, trained)) as run:
-        device = torch.device("cuda" if args.gpu else "cpu")
-        model = load_model(content, recipe).to(device)
+    check_classes(trained, store, args)
+    with tracking.track(_tracking_stage(args, settings, trained)) as run:
+        model = trained.network().to(device)
         keep = set(settings["images"])
-        evaluation = _segmentation.evaluate(model, store, device, test, keep, recipe.crop_size)
+        crop_size = trained.settings.train.crop_size
+        evaluation = _segmentation.evaluate(model, store, device, test, keep, crop_size)
         missing = keep - set(evaluation.predictions)
         if missing:
             first = ", ".join(store.name(i) for i in range(min(3, len(store))))
@@ -82,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         if evaluation.results["miou"] is None:
             raise ValueError(f"{args.dataset}: split {test.split} has no pixel that counts")
         predictions = write_predictions(args.json, evaluation.predictions)
-        record = describe(args, content["config"], settings, trained, recipe, test)
+        record = describe(args, settings, trained, test)
         record |= evaluation.results | {"images": len(store), "predictions": predictions}
         record |= {"per_image": write_per_image(args.json, evaluation.per_image)}
         record |= {"mlflow_run_id": run.run_id, "num_classes": store.num_classes}
@@ -92,11 +87,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def load_settings(args: argparse.Namespace, recipe: Train) -> dict[str, Any]:
-    """The evaluation slice, or plain settings when a checkpoint is evaluated by hand."""
+def load_settings(args: argparse.Namespace, trained: Trained) -> dict[str, Any]:
+    """The evaluation slice, or the checkpoint's own settings when it is evaluated by hand."""
     if args.config is not None:
         return _stage.load_slice(args.config)
-    test = vars(_segmentation.whole(recipe.img_scale))
+    own = args.dataset == trained.settings.dataset
+    test = trained.test if own else _segmentation.whole(trained.settings.train.img_scale)
     return {
         "run": "by hand",
         "dataset": args.dataset,
@@ -104,7 +100,7 @@ def load_settings(args: argparse.Namespace, recipe: Train) -> dict[str, Any]:
         "scenes": args.dataset.endswith("_scenes"),
         "classes": [],
         "images": [],
-        "test": {k: list(v) if isinstance(v, tuple) else v for k, v in test.items()},
+        "test": plain(test),
     }
 
 
@@ -120,36 +116,12 @@ def parse_changes(pairs: list[str]) -> dict[str, Any]:
     return changes
 
 
-def training_record(path: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """run.json beside the checkpoint; ValueError if it speaks of other weights."""
-    run_json = path.parent / "run.json"
-    if not run_json.exists():
-        return {
-            "seed": 0,
-            "iterations": 0,
-            "mlflow_run_id": "",
-            "parents": {},
-            "weights_sha256": "",
-        }
-    record = read_json(run_json)
-    if checkpoint.tensor_digest(content["state_dict"]) != record["weights_sha256"]:
-        raise ValueError(f"{path}: these are not the weights that {run_json} records; train again")
-    return record
-
-
-def check_classes(config: dict[str, Any], store: Store, args: argparse.Namespace) -> None:
-    if config["num_classes"] != store.num_classes:
+def check_classes(trained: Trained, store: Store, args: argparse.Namespace) -> None:
+    if trained.settings.num_classes != store.num_classes:
         raise ValueError(
-            f"{args.checkpoint} predicts {config['num_classes']} classes, dataset {args.dataset} "
-            f"has {store.num_classes}; evaluate on the dataset it was trained on"
+            f"{args.checkpoint} predicts {trained.settings.num_classes} classes, dataset "
+            f"{args.dataset} has {store.num_classes}; evaluate on the dataset it was trained on"
         )
-
-
-def load_model(content: dict[str, Any], recipe: Train) -> Segmentor:
-    """The trained model, folded for inference."""
-    model = make_model(content["config"], recipe)
-    model.load_state_dict(content["state_dict"])
-    return fold(model.eval())
 
 
 def write_predictions(path: Path, predictions: dict[str, Any]) -> dict[str, str]:
@@ -172,23 +144,19 @@ def write_per_image(path: Path, arrays: dict[str, Any]) -> dict[str, str]:
 
 
 def describe(
-    args: argparse.Namespace,
-    config: dict[str, Any],
-    settings: dict[str, Any],
-    trained: dict[str, Any],
-    recipe: Train,
-    test: Test,
+    args: argparse.Namespace, settings: dict[str, Any], trained: Trained, test: Test
 ) -> dict[str, Any]:
+    recipe, record = trained.settings.train, trained.record
     return {
         "stage": "evaluate",
         "run": settings["run"],
         "dataset": args.dataset,
         "stands_for": settings["stands_for"],
         "scenes": settings["scenes"],
-        "model": config["model_name"],
-        "label": config["model"]["label"],
-        "encoder": config["model"]["encoder"],
-        "seed": trained["seed"],
+        "model": trained.settings.model_name,
+        "label": trained.settings.model.label,
+        "encoder": trained.settings.model.encoder,
+        "seed": record.seed,
         "split": settings["test"]["split"],
         "classes": settings["classes"],
         "train_crop": list(recipe.crop_size),
@@ -196,8 +164,9 @@ def describe(
         "iterations": recipe.iterations,
         "recipe": recipe.source,
         "device": "cuda" if args.gpu else "cpu",
-        "finetune_run_id": trained["mlflow_run_id"],
-        "pretrain_run_id": trained["parents"].get("pretrain", ""),
+        "finetune_run_id": record.mlflow_run_id,
+        "pretrain_run_id": record.pretrain_run_id,
+        "weights_sha256": record.weights_sha256,
         "command": _stage.command(),
         "code": _stage.git_version(),
         "modules": _stage.loaded_modules("evaluate"),
@@ -206,20 +175,17 @@ def describe(
 
 def test_mode(test: Test) -> str:
     """In words that set it apart in tables: "whole", "whole, ratios 0.5 1, flip"."""
-    plain = test.ratios == (1.0,)
-    ratios = [] if plain else [f"ratios {' '.join(f'{ratio:g}' for ratio in test.ratios)}"]
+    single = test.ratios == (1.0,)
+    ratios = [] if single else [f"ratios {' '.join(f'{ratio:g}' for ratio in test.ratios)}"]
     return ", ".join([test.mode, *ratios, *(["flip"] if test.flip else [])])
 
 
 def _tracking_stage(
-    args: argparse.Namespace,
-    config: dict[str, Any],
-    settings: dict[str, Any],
-    trained: dict[str, Any],
+    args: argparse.Namespace, settings: dict[str, Any], trained: Trained
 ) -> tracking.Stage:
-    data = read_json(args.data_dir / args.dataset / "digest.json")
-    key = json.dumps([settings, trained["weights_sha256"], data["sha256"], args.dataset])
-    name = f"{config['model_name']} on {args.dataset}, seed {trained['seed']}"
+    data, record = read_json(args.data_dir / args.dataset / "digest.json"), trained.record
+    key = json.dumps([settings, record.weights_sha256, data["sha256"], args.dataset])
+    name = f"{trained.settings.model_name} on {args.dataset}, seed {record.seed}"
     return tracking.Stage(
         experiment=f"{settings['run']}/{args.dataset}",
         name=f"evaluate {name}",
@@ -227,14 +193,14 @@ def _tracking_stage(
             "stage": "evaluate",
             "run": settings["run"],
             "dataset": args.dataset,
-            "model": config["model_name"],
-            "seed": str(trained["seed"]),
+            "model": trained.settings.model_name,
+            "seed": str(record.seed),
         },
         key=hashlib.sha256(key.encode()).hexdigest(),
         params={"test": settings["test"], "images": len(settings["images"])},
         parents={
-            "pretrain": trained["parents"].get("pretrain", ""),
-            "finetune": trained["mlflow_run_id"],
+            "pretrain": record.pretrain_run_id,
+            "finetune": record.mlflow_run_id,
         },
         datasets=((args.dataset, data["sha256"], settings["test"]["split"]),),
         code=_stage.git_version(),

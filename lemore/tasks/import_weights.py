@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lemore.config import load, plain
+from lemore.config import CONFIG, load, plain
 from lemore.data.schema import DatasetConfig
 from lemore.models.key_map import convert, find
 from lemore.models.schema import BackboneConfig, ModelConfig
@@ -25,7 +25,6 @@ from lemore.tasks._finetune import make_model
 from lemore.training import checkpoint
 from lemore.training.recipe import load_recipe
 
-CONFIG = Path(__file__).parents[2] / "config"
 WRAPPERS = ("state_dict", "model", "state_dict_ema")  # where files keep the tensors
 
 
