@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lemore.profiling.schema import Backend
+
 
 @dataclass(frozen=True)
 class Ray:
@@ -40,3 +42,5 @@ class RunConfig:
     comparisons: dict[str, Comparison]
     ray: Ray
     log_model: bool
+    latency_backends: tuple[Backend, ...] = ("eager",)
+    latency_upsample: bool = False  # time the resizing of the logits to the input too
