@@ -18,11 +18,12 @@ from lemore.config import load, plain
 from lemore.evaluation.inference import label_map
 from lemore.evaluation.metrics import Confusion
 from lemore.models.classifier import build_classifier
-from lemore.models.fold import fold
+from lemore.models.fold import bake, fold
 from lemore.models.layers import DropPath
 from lemore.models.schema import BackboneConfig, ModelConfig
 from lemore.models.segmentor import Segmentor, build_segmentor
 from lemore.profiling import export
+from lemore.tasks._exported import open_file
 from lemore.tasks._finetune import Loss, head_parameters, make_model
 from lemore.tasks.evaluate import load_model
 from lemore.training import checkpoint, loop, optim
@@ -109,6 +110,15 @@ def stride(name: str, logits: torch.Tensor, size: tuple[int, int]) -> int:
     if model.decode_head in STRIDES:
         assert found == (STRIDES[model.decode_head] or ENCODER_STRIDES[model.backbone])
     return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Maps are small here: more threads only wait for one another."""
+    former = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(former)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -227,7 +237,7 @@ def squares(index: int) -> dict[str, torch.Tensor]:
 
 
 def train(name: str, iterations: int, folder: Path) -> tuple[list[float], Path]:
-    """Trains through the real loop and loss; the losses, and the checkpoint as training leaves it."""
+    """Trains through the real loop and loss; the losses, and the checkpoint that is left."""
     model_config, backbone = configs(name)
     recipe = recipe_of(name, iterations)
     config = plain({"model_name": name, "dataset": "squares", "num_classes": CLASSES})
@@ -278,15 +288,12 @@ def check_trained(name: str, path: Path, exported: Path, write) -> None:
         logits = model(x)
         assert torch.isfinite(logits).all()
     confusion = Confusion(CLASSES, 255)
-    labels = label_map(
-        model, x, CROP, preset="two_step", mode="whole", crop_size=None, stride=None
-    )
+    labels = label_map(model, x, CROP, preset="two_step", mode="whole", crop_size=None, stride=None)
     confusion.update(labels, batch["label"][0].numpy())
     results = confusion.results()
     assert 0 <= results["miou"] <= 1 and np.isfinite(results["aacc"])
-    write(export.Deployed(fold(model, norms=True)).eval(), x, exported)
-    load_file = torch.export.load(exported).module() if exported.suffix == ".pt2" else None
-    file = load_file or export.OnnxNetwork(exported, 1)
+    write(export.Deployed(bake(fold(model, norms=True))).eval(), x, exported)
+    file = open_file(exported, 1)
     with torch.inference_mode():
         scale = logits.std().item()
         torch.testing.assert_close(file(x), logits, rtol=0, atol=1e-3 * scale)

@@ -160,9 +160,7 @@ def test_latency_measures_the_model():
             time.sleep(0.02)
             return x[..., ::8, ::8]
 
-    measured = measure(
-        Sleeps(), (64, 64), backend="eager", threads=1, seconds=0.5, upsample=False
-    )
+    measured = measure(Sleeps(), (64, 64), backend="eager", threads=1, seconds=0.5, upsample=False)
     assert 20 <= measured.p50_ms < 40  # a busy machine oversleeps
 
 

@@ -94,7 +94,7 @@ class _Counting(TorchDispatchMode):
             hook.remove()
 
     def _add(self, macs: int) -> None:
-        for name in {above for name in self.running for above in with_parents(name)}:
+        for name in set().union(*map(with_parents, self.running)):
             self.macs[name] += macs
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -113,7 +113,7 @@ class _Counting(TorchDispatchMode):
 
 
 def with_parents(name: str) -> list[str]:
-    """"a.b" -> "", "a", "a.b": a list of modules is never called, but holds what its members do."""
+    """A module and all above it: a list of modules is never called, but its members are."""
     parts = name.split(".") if name else []
     return [".".join(parts[:i]) for i in range(len(parts) + 1)]
 

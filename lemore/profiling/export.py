@@ -34,6 +34,9 @@ class Deployed(nn.Module):
     labels: return the best class of each pixel, uint8 B H W, not the logits.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         model: nn.Module,
@@ -142,9 +145,7 @@ def session(path: Path, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(
-        str(path), options, providers=["CPUExecutionProvider"]
-    )
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 class OnnxNetwork(nn.Module):
@@ -156,6 +157,18 @@ class OnnxNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.from_numpy(self.session.run(None, {INPUT: x.contiguous().numpy()})[0])
+
+
+class ProgramNetwork(nn.Module):
+    """A torch.export file as a network; B 3 H W -> what the file gives."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        # Out of PyTorch's sight: as a submodule it would refuse eval(), which it is in already.
+        self.program = (torch.export.load(path).module(),)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.program[0](x)
 
 
 def metadata_of(path: Path) -> dict[str, Any]:

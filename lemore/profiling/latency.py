@@ -142,7 +142,7 @@ def _protocol(
     where = torch.cuda.get_device_name() if backend == "cuda" else "CPU"
     return (
         f"one image {size[0]}x{size[1]} (HxW), float32, eval, inference_mode,"
-        f" PyTorch {torch.__version__}, {how}, {where}, {threads} thread{'s' * (threads > 1)}, {end};"
-        f" first run and {times.warmup} warm-up runs left out, then the median and 95th percentile of"
-        f" {times.repetitions} runs"
+        f" PyTorch {torch.__version__}, {how}, {where}, {threads} thread{'s' * (threads > 1)},"
+        f" {end}; first run and {times.warmup} warm-up runs left out, then the median and 95th"
+        f" percentile of {times.repetitions} runs"
     )

@@ -24,7 +24,7 @@ from lemore.config import build, load
 from lemore.files import write_json
 from lemore.machine import processor
 from lemore.models.classifier import build_classifier
-from lemore.models.fold import fold
+from lemore.models.fold import bake, fold
 from lemore.models.schema import BackboneConfig, ModelConfig
 from lemore.models.segmentor import build_segmentor
 from lemore.profiling import backends
@@ -163,8 +163,8 @@ def profile_cell(config: dict[str, Any], cell: dict[str, Any], threads: int) -> 
 
 
 def measure_all(config: dict[str, Any], cell: dict[str, Any], threads: int) -> list[dict[str, Any]]:
-    """Every backend in turn, with the logits at native stride and, if asked, at the input's size."""
-    model = fold(make_model(config, cell), norms=True)
+    """Every backend in turn, with the logits at native stride and, if asked, resized."""
+    model = bake(fold(make_model(config, cell), norms=True))
     maps = cell["task"] == "segmentation"
     ends = (False, True) if config["latency_upsample"] and maps else (False,)
     return [
