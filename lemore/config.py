@@ -183,7 +183,7 @@ def _nearest_file(path: Path) -> str:
 
 def dump(value: Any) -> str:
     """Canonical YAML of dataclasses, mappings and tuples."""
-    return yaml.safe_dump(plain(value), sort_keys=True, allow_unicode=True)
+    return yaml.dump(plain(value), Dumper=yaml.CSafeDumper, sort_keys=True, allow_unicode=True)
 
 
 def plain(value: Any) -> Any:

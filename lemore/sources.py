@@ -32,6 +32,7 @@ PLUMBING = {
     "lemore.models.key_map": "names of others' tensors; every one of them is checked",
     "lemore.models.torchvision_weights": "names of others' tensors; every one of them is checked",
     "lemore.models.schema": "schema of a configuration; the values themselves are inputs",
+    "lemore.profiling.schema": "schema of a configuration; the values themselves are inputs",
     "lemore.progress": "progress lines",
     "lemore.run_config": "schema of a configuration; the values themselves are inputs",
     "lemore.sources": "this file",

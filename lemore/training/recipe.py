@@ -6,6 +6,7 @@ of dataset and model.
 """
 
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -174,7 +175,17 @@ def _read(folder: Path, dataset: str, common: str | None) -> tuple[dict[str, Any
             f"{path}: no such recipe{did_you_mean(dataset, known)}; write it, or name another "
             f"dataset's by `recipe:` in config/datasets/{dataset}.yaml"
         )
-    values = read_yaml(path)
+    values = dict(_parsed(path))
     if common is not None and (folder / common).exists():
-        values = merge(read_yaml(folder / common), values)
+        values = merge(_parsed(folder / common), values)
     return values, path
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    """A recipe file, parsed once for each of its times of change: a run asks for it often."""
+    return _parse(path, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@cache
+def _parse(path: Path, _changed: int) -> dict[str, Any]:
+    return read_yaml(path)

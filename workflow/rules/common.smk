@@ -25,7 +25,7 @@ def any_of(names):
 
 wildcard_constraints:
     dataset=any_of(experiment.datasets),
-    model=any_of({m for _, m in experiment.pairs} | set(experiment.config.profiles)),
+    model=any_of({m for _, m in experiment.pairs} | set(experiment.profiles)),
     backbone=any_of(experiment.pretrained),
     seed=r"\d+",
     table=any_of(experiment.tables),
@@ -50,7 +50,7 @@ def evaluations(dataset=None, models=None):
 
 
 def profiles():
-    return [f"{RESULTS}/profile/{m}.json" for m in experiment.config.profiles]
+    return [f"{RESULTS}/profile/{m}.json" for m in experiment.profiles]
 
 
 def pretrainings():
