@@ -214,8 +214,11 @@ class Experiment:
         }
 
     def dataset_slice(self, dataset: str) -> str:
+        """What a dataset is made from. `video` makes nothing of it, so a change prepares nothing
+        again, and retrains nothing."""
         path = Path("resources/config") / f"{dataset}.yaml"
-        write_if_changed(path, dump(self.dataset(dataset)))
+        values = {k: v for k, v in vars(self.dataset(dataset)).items() if k != "video"}
+        write_if_changed(path, dump(values))
         return str(path)
 
     def _slice(self, name: str, values: dict[str, Any]) -> str:
