@@ -56,7 +56,7 @@ def draw(rows: list[Row]) -> Figure:
     if not panels:
         raise ValueError("the table has no row of the ablation with a number: nothing to draw")
     with styled():
-        figure = Figure(figsize=(2.0 + 2.1 * len(panels), 1.5 + 0.26 * len(shown)))
+        figure = Figure(figsize=(2.0 + 2.1 * len(panels), 1.5 + 0.38 * len(shown)))
         figure.set_layout_engine("constrained")
         grid = figure.subplots(
             1, 1 + len(panels), sharey=True, width_ratios=[1.0, *[1.5] * len(panels)]
@@ -137,10 +137,10 @@ def _point(
     axes.annotate(
         f"{x:.2f}" if filled else text,
         (x, y),
-        (7 if filled else -7, 0),
+        (0, 5 if filled else -5),
         textcoords="offset points",
-        ha="left" if filled else "right",
-        va="center",
+        ha="center",
+        va="bottom" if filled else "top",
         fontsize=6.2,
         color=INK if filled else "#595959",
     )
@@ -149,9 +149,9 @@ def _point(
 def _legend(figure: Figure, rows: list[Row], panels: list[Panel]) -> None:
     handles = []
     if any(_any(rows, panel.measured) for panel in panels):
-        handles.append(_key("D", COLORS[1], INK, "measured (value on the right)"))
+        handles.append(_key("D", COLORS[1], INK, "measured (value above)"))
     if any(_any(rows, panel.published) for panel in panels):
-        handles.append(_key("o", "none", GREY, "published (value on the left)"))
+        handles.append(_key("o", "none", GREY, "published (value below)"))
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
 
 

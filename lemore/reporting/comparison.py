@@ -113,13 +113,11 @@ def _texts(example: Example, colors: Sequence[tuple[int, int, int]]) -> list[str
 
 def _frame(axes: Axes, region: Region) -> None:
     """A black and white dashed frame, visible on every ground."""
-    top, left, *size = region
+    top, left, height, width = region
+    corner = (left - 0.5, top - 0.5)
     for color, style in (("white", "-"), ("black", (0, (4, 3)))):
-        axes.add_patch(
-            Rectangle(
-                (left - 0.5, top - 0.5), width, height, fill=False, ec=color, lw=1.6, ls=style
-            )
-        )
+        look = {"fill": False, "edgecolor": color, "lw": 1.6, "linestyle": style}
+        axes.add_patch(Rectangle(corner, width, height, **look))
 
 
 def _enlarged(
@@ -127,8 +125,9 @@ def _enlarged(
 ) -> None:
     top, left, height, width = region
     part = (slice(top, top + height), slice(left, left + width))
-    for cell, pixels in zip(axes, _pictures(example, colors), strict=True):
-        show(cell, pixels[part], "")
+    texts = ["framed region, enlarged", *[""] * (len(axes) - 1)]
+    for cell, pixels, text in zip(axes, _pictures(example, colors), texts, strict=True):
+        show(cell, pixels[part], text)
         for spine in cell.spines.values():
             spine.set(visible=True, linewidth=1.2, linestyle=(0, (4, 3)), color="black")
 

@@ -115,7 +115,7 @@ def _panel(axes: Axes, shares: np.ndarray, name: str) -> None:
             axes.text(0, i, "not labelled", va="center", fontsize=5.5, style="italic")
     axes.set_title(name, fontsize=8.5, fontweight="bold")
     axes.tick_params(length=0, labelbottom=False)
-    axes.spines[:].set_visible(False)
+    axes.spines[:].set(visible=True, color="#C8C8C8")
 
 
 def description(evaluations: list[Result]) -> str:

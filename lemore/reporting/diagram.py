@@ -63,7 +63,7 @@ def _edge(axes: Axes, nodes: Sequence[Node], source: int, target: int) -> None:
         axes.annotate("", (end, 0), (start, 0), arrowprops=arrow)
         text = "x".join(map(str, nodes[source].shape))
         middle = (start + end) / 2
-        axes.text(middle, 0.08, text, ha="center", va="bottom", fontsize=5.5, color=GREY)
+        axes.text(middle, -0.1, text, ha="center", va="top", fontsize=5.5, color=GREY)
         return
     top, from_x, to_x = HEIGHT / 2 + 0.45, start + 0.1, target * STEP
     axes.plot([start, from_x, from_x, to_x], [0, 0, top, top], color=INK, lw=0.9)
