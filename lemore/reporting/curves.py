@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from lemore.reporting.style import INK, color, dashes, scenes_banner, styled
 
 LOSS, MIOU = "train/loss", "val/mIoU"
-MOST_POINTS = 200  # of one line; more are averaged
+FEWEST_POINTS, MOST_POINTS = 10, 60  # of a line of losses; where there are more, means
 LEGEND_COLUMNS = 4
 
 Points = tuple[np.ndarray, np.ndarray]  # iterations, values
@@ -50,9 +50,13 @@ def draw(trainings: Sequence[Training], scenes: bool) -> Figure:
                 _lines(axes, models.get(name, []), k, name, markers=key == MIOU)
             axes.set(xlabel="iteration", ylabel=label, xlim=(0, None))
             axes.grid(color="#E4E4E4", linewidth=0.6)
-        handles, names = figure.axes[0].get_legend_handles_labels()
+        handles, names = figure.axes[-1].get_legend_handles_labels()
         figure.legend(
-            handles, names, loc="outside lower center", ncols=min(len(order), LEGEND_COLUMNS)
+            handles,
+            names,
+            loc="outside lower center",
+            ncols=min(len(order), LEGEND_COLUMNS),
+            handlelength=3.5,
         )
         if scenes:
             scenes_banner(figure)
@@ -69,7 +73,8 @@ def by_model(
         if rows:
             steps = np.array([row["step"] for row in rows], dtype=float)
             values = factor * np.array([row["metrics"][key] for row in rows], dtype=float)
-            models.setdefault(training.name, []).append(_thinned(steps, values))
+            line = _thinned(steps, values) if key == LOSS else (steps, values)
+            models.setdefault(training.name, []).append(line)
     return models
 
 
@@ -83,10 +88,19 @@ def mean_of(lines: Sequence[Points]) -> Points:
 
 
 def _thinned(steps: np.ndarray, values: np.ndarray) -> Points:
-    if len(steps) <= MOST_POINTS:
+    """Means over equal spans of iterations, at their ends; few points stay as they are.
+
+    A row stands for the iterations since the row before, so it counts by their number.
+    """
+    number = min(len(steps) // 2, MOST_POINTS)
+    if number < FEWEST_POINTS:
         return steps, values
-    parts = [np.array_split(array, MOST_POINTS) for array in (steps, values)]
-    return np.array([p[-1] for p in parts[0]]), np.array([p.mean() for p in parts[1]])
+    ends = np.linspace(0, steps[-1], number + 1)[1:]
+    span = np.minimum(np.searchsorted(ends, steps), number - 1)
+    weights = np.diff(steps, prepend=0)
+    covered = np.bincount(span, weights, number)
+    means = np.bincount(span, weights * values, number) / np.maximum(covered, 1)
+    return ends[covered > 0], means[covered > 0]
 
 
 def _ranked(models: Mapping[str, list[Points]]) -> list[str]:
