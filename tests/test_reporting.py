@@ -39,6 +39,7 @@ def results(tmp_path_factory):
     """A run: result files, two tables, a figure, the report."""
     folder = tmp_path_factory.mktemp("run")
     runs = [evaluation(m, v, seed=s) for s in (0, 1) for m, v in (("lemore", 0.3), ("new", 0.4))]
+    runs[0]["mean_boundary_iou"] = 0.1234
     evaluations = write_results(folder, runs)
     profiles = write_results(folder, [profile("lemore", 8e8), profile("new", 9e8)])
     pretrainings = write_results(folder, [pretraining("lemore", 0.5)])
@@ -88,6 +89,8 @@ def test_report_is_self_contained_and_well_formed(results):
     data = base64.b64decode(images[0]["src"].split(",", 1)[1])
     assert Image.open(BytesIO(data)).format == "PNG" and "mIoU" in images[0]["alt"]
     headers = [values for tag, values in page.tags if tag == "th" and values.get("scope") == "col"]
+    headings = [values for tag, values in page.tags if tag == "tr" and "class" in values]
+    assert len(headings) == 3  # of Table 1
     assert headers and all("aria-sort" in values for values in headers)
     assert sum(tag == "caption" for tag, _ in page.tags) == 2
 
@@ -100,6 +103,7 @@ def test_report_says_scenes_and_how_numbers_were_made(results):
     assert chain and re.findall(r"<code>(\w+)</code>", chain[0].split("<ol")[-1]) == [
         "p0", "f0lemore", "e0lemore",
     ]  # fmt: skip
+    assert text.count("<dt>mean Boundary IoU</dt><dd>12.34 %</dd>") == 1
     assert 'class="best"' in text and 'class="second"' in text
     assert not re.search(r">\s*(nan|None|undefined)\s*<", text)
 
