@@ -68,7 +68,7 @@ def test_the_maps_are_those_of_evaluation(tiny):
     weights = results / "finetune/tiny/lemore_t/0/weights.pt"
     trained.write(weights, trained.settings(dataset="tiny", classes=4))
     test = {"split": "val", "img_scale": [140, 100], "align": None, "mode": "slide"}
-    test |= {"stride": [32, 32], "upsample": "two_step"}
+    test |= {"stride": [32, 32], "upsample": "two_step", "ratios": [1.0], "flip": False}
     settings = {"run": "test", "dataset": "tiny", "stands_for": None, "scenes": False}
     settings |= {"classes": [], "images": ["val_0", "val_3"], "test": test}
     config = results / "config/evaluate/tiny/lemore_t.yaml"

@@ -29,7 +29,7 @@ wildcard_constraints:
     backbone=any_of(experiment.pretrained),
     seed=r"\d+",
     table=any_of(experiment.tables),
-    kind="cost|classes|comparison",
+    kind="cost|ablation|comparison",
 
 
 def threads_of(wildcards):
@@ -53,6 +53,15 @@ def profiles():
     return [f"{RESULTS}/profile/{m}.json" for m in experiment.profiles]
 
 
+def trainings(dataset):
+    return [
+        f"{RESULTS}/finetune/{d}/{m}/{seed}/run.json"
+        for d, m in experiment.pairs
+        for seed in experiment.seeds(m)
+        if d == dataset
+    ]
+
+
 def pretrainings():
     return [f"{RESULTS}/pretrain/{b}/run.json" for b in experiment.pretrained]
 
@@ -61,10 +70,31 @@ def tables(suffix="csv"):
     return [f"{RESULTS}/tables/{table}.{suffix}" for table in experiment.tables]
 
 
+def significance():
+    return [f"{RESULTS}/tables/{d}_significance.csv" for d in experiment.tested]
+
+
+def video_options(wildcards):
+    """How a dataset's images are grouped for tests: frames of a film in blocks."""
+    video = experiment.dataset(wildcards.dataset).video
+    return (
+        f"--sequence {shlex.quote(video.sequence)} --block {video.block}"
+        if video
+        else ""
+    )
+
+
+RESULT_FIGURES = ("classes", "confusion", "curves")
+
+
 def figures():
-    names = [f"classes_{d}" for d in experiment.config.trainings]
+    names = [
+        f"{kind}_{d}" for kind in RESULT_FIGURES for d in experiment.config.trainings
+    ]
     names += [f"comparison_{d}" for d in experiment.config.comparisons]
-    names += [f"cost_{d}" for d in experiment.config.trainings]
+    names += [f"cost_{d}" for d in experiment.costed]
+    names += [f"ablation_{d}" for d in experiment.ablations]
+    names += ["feed_forward"] if experiment.diagrammed else []
     return [f"{RESULTS}/figures/{name}.png" for name in names]
 
 
@@ -113,14 +143,14 @@ def audits():
 def figure_input(wildcards):
     """What a figure is made from: a table, or a dataset's evaluations."""
     dataset = wildcards.dataset
+    if wildcards.kind == "ablation":
+        return {"table": f"{RESULTS}/tables/{experiment.ablations[dataset]}.csv"}
     if wildcards.kind == "cost":
         return {
             "table": f"{RESULTS}/tables/{dataset}.csv",
             "evaluations": evaluations(dataset),
             "paper": "lemore/reporting/paper.csv",
         }
-    if wildcards.kind == "classes":
-        return {"evaluations": evaluations(dataset)}
     models = experiment.config.comparisons[dataset].models
     return {
         "evaluations": evaluations(dataset, models),
@@ -132,8 +162,8 @@ def figure_input(wildcards):
 def figure_options(wildcards, input):
     if wildcards.kind == "cost":
         return f"--tables {input.table} --evaluations {input.evaluations}"
-    if wildcards.kind == "classes":
-        return f"--evaluations {input.evaluations}"
+    if wildcards.kind == "ablation":
+        return f"--tables {input.table}"
     dataset = wildcards.dataset
     chosen = experiment.config.comparisons[dataset]
     return (
