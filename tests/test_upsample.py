@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lemore.evaluation import cells
+from lemore.evaluation import cells, upsample
 from lemore.evaluation.upsample import View, Window, by_classes, by_mean_softmax, label_views
 
 TIE = 1e-5  # relative difference of the two best logits below which rounding may decide
@@ -161,6 +161,10 @@ def test_what_is_not_for_cells_is_left_to_all_classes(logits):
     np.testing.assert_array_equal(label_views([view], (360, 480)), expected)
 
 
+def test_other_devices_are_left_to_all_classes():
+    assert cells.label_map(torch.empty(3, 8, 8, device="meta"), None, (64, 64)) is None
+
+
 def test_label_views_takes_cells_where_they_serve():
     logits = smooth(11, (45, 60), 0, 0.1)
     view = one_view(logits, (360, 480), via=(360, 480))
@@ -183,8 +187,9 @@ def test_chunks_of_classes_change_nothing(chunk, layout, via):
 
 @pytest.mark.parametrize("chunk", [None, 1, 4])
 @pytest.mark.parametrize("steps", [1, 2])
-def test_mean_softmax(chunk, steps):
+def test_mean_softmax(chunk, steps, monkeypatch):
     """Three sizes, against softmax and mean of whole tensors."""
+    monkeypatch.setattr(upsample, "CHUNK_VALUES", 60_000)  # one to four classes at these sizes
     views, mean = [], torch.zeros(11, 75, 101)
     for seed, size in enumerate([(48, 64), (96, 128), (144, 192)]):
         logits = smooth(11, (size[0] // 8, size[1] // 8), seed, 1.0)

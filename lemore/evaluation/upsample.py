@@ -6,7 +6,6 @@ align_corners=False. What `cells` does not serve goes class by class, in chunks 
 maximum, so that memory does not grow with the number of classes.
 """
 
-from collections.abc import Iterator
 from functools import reduce
 from typing import NamedTuple
 
@@ -60,24 +59,25 @@ def by_classes(view: View, original_size: Size, chunk: int | None) -> torch.Tens
     in argmax.
     """
     labels, best = _nothing(view, original_size)
-    for start, logits in _chunks(view, original_size, chunk):
-        _keep_best(labels, best, start, logits)
+    for classes in _chunks([view], original_size, chunk):
+        _keep_best(labels, best, classes.start, _logits(view, classes, original_size))
     return labels
 
 
 def by_mean_softmax(views: list[View], original_size: Size, chunk: int | None) -> torch.Tensor:
     """Class of the largest mean probability per pixel, uint8 (H, W) (mmsegmentation's aug_test).
 
-    The denominators first, then the probabilities by chunks of classes: the whole of one view's
-    probabilities would take gigabytes at high resolution.
+    The denominators first, then the probabilities by chunks of classes: those of all classes would
+    take gigabytes at high resolution.
     """
-    denominators = [_log_sum_exp(view, original_size, chunk) for view in views]
+    chunks = _chunks(views, original_size, chunk)
+    denominators = [_log_sum_exp(view, chunks, original_size) for view in views]
     labels, best = _nothing(views[0], original_size)
-    for pieces in zip(*(_chunks(view, original_size, chunk) for view in views), strict=True):
-        total = torch.zeros(())
-        for (_, logits), denominator in zip(pieces, denominators, strict=True):
-            total = total + (logits - denominator).exp_()
-        _keep_best(labels, best, pieces[0][0], total)
+    for classes in chunks:
+        total = torch.zeros((), device=best.device)
+        for view, denominator in zip(views, denominators, strict=True):
+            total = total + (_logits(view, classes, original_size) - denominator).exp_()
+        _keep_best(labels, best, classes.start, total)
     return labels
 
 
@@ -103,22 +103,25 @@ def _keep_best(labels: torch.Tensor, best: torch.Tensor, start: int, values: tor
         torch.maximum(best, plane, out=best)
 
 
-def _log_sum_exp(view: View, size: Size, chunk: int | None) -> torch.Tensor:
+def _log_sum_exp(view: View, chunks: list[slice], size: Size) -> torch.Tensor:
     """Logarithm of the softmax's denominator, H W."""
-    parts = (logits.logsumexp(0) for _, logits in _chunks(view, size, chunk))
+    parts = (_logits(view, classes, size).logsumexp(0) for classes in chunks)
     return reduce(torch.logaddexp, parts)
 
 
-def _chunks(view: View, size: Size, chunk: int | None) -> Iterator[tuple[int, torch.Tensor]]:
-    """(first class, logits C H W of some classes at the original size), class after class."""
-    chunk = chunk or _chunk_size(view.via, size)
-    for start in range(0, view.windows[0].logits.shape[1], chunk):
-        classes = slice(start, start + chunk)
-        if view.via:
-            logits = _merge(view.windows, classes, view.via)
-        else:
-            logits = view.windows[0].logits[:, classes].contiguous()
-        yield start, resize(logits, size)[0]
+def _chunks(views: list[View], size: Size, chunk: int | None) -> list[slice]:
+    """The classes, a chunk at a time."""
+    largest = max(via[0] * via[1] if (via := view.via) else 0 for view in views)
+    chunk = chunk or max(CHUNK_VALUES // (size[0] * size[1] + largest), 1)
+    classes = views[0].windows[0].logits.shape[1]
+    return [slice(start, start + chunk) for start in range(0, classes, chunk)]
+
+
+def _logits(view: View, classes: slice, size: Size) -> torch.Tensor:
+    """Logits of some classes at the original size, C H W."""
+    if view.via:
+        return resize(_merge(view.windows, classes, view.via), size)[0]
+    return resize(view.windows[0].logits[:, classes].contiguous(), size)[0]
 
 
 def _merge(windows: list[Window], classes: slice, size: Size) -> torch.Tensor:
@@ -134,8 +137,3 @@ def _merge(windows: list[Window], classes: slice, size: Size) -> torch.Tensor:
         total[:, :, rows, columns] += part
         count[:, :, rows, columns] += 1
     return total / count
-
-
-def _chunk_size(via: Size | None, original_size: Size) -> int:
-    pixels = original_size[0] * original_size[1] + (via[0] * via[1] if via else 0)
-    return max(CHUNK_VALUES // pixels, 1)
