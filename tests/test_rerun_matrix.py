@@ -125,6 +125,8 @@ MATRIX = [
     ("lemore/training/optim.py", PRETRAININGS | trained(*ALL)),
     ("lemore/evaluation/metrics.py", EVALUATIONS),
     ("lemore/evaluation/inference.py", EVALUATIONS),
+    ("lemore/tasks/_trained.py", EVALUATIONS),
+    ("lemore/tasks/_predictor.py", None),
     ("lemore/profiling/counts.py", PROFILES),
     ("lemore/reporting/tables.py", set()),
     ("lemore/reporting/paper.csv", set()),
