@@ -5,7 +5,6 @@ A new model is tested by being there: no list in this file needs its name.
 
 import copy
 import io
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +22,9 @@ from lemore.models.layers import DropPath
 from lemore.models.schema import BackboneConfig, ModelConfig
 from lemore.models.segmentor import Segmentor, build_segmentor
 from lemore.profiling import export
+from lemore.tasks import _checkpoint
 from lemore.tasks._exported import open_file
 from lemore.tasks._finetune import Loss, head_parameters, make_model
-from lemore.tasks.evaluate import load_model
 from lemore.training import checkpoint, loop, optim
 from lemore.training.recipe import Train, load_recipe
 
@@ -281,7 +280,7 @@ def train(name: str, iterations: int, folder: Path) -> tuple[list[float], Path]:
 
 def check_trained(name: str, path: Path, exported: Path, write) -> None:
     """The checkpoint loads, predicts without NaN, and computes the same as an exported file."""
-    model = load_model(checkpoint.load(path), replace(recipe_of(name, 1), crop_size=CROP))
+    model = _checkpoint.read(path).network()
     batch = squares(0)
     x = batch["image"][:1].float() / 60 - 2
     with torch.inference_mode():

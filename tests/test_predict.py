@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import trained
 from PIL import Image
 
 from lemore.cli import main
@@ -26,6 +25,7 @@ from lemore.data.store import Store
 from lemore.data.video import VideoReader, VideoWriter
 from lemore.tasks import _checkpoint, _predictor, _segmentation, evaluate
 from lemore.tasks._predictor import Geometry
+from tests import trained
 
 ROOT = Path(__file__).parents[1]
 

@@ -132,6 +132,8 @@ MATRIX = [
     ("lemore/evaluation/cells.py", EVALUATIONS),
     ("lemore/evaluation/boundary.py", EVALUATIONS),
     ("lemore/evaluation/statistics.py", set()),
+    ("lemore/tasks/_trained.py", EVALUATIONS),
+    ("lemore/tasks/_predictor.py", None),
     ("lemore/profiling/counts.py", PROFILES),
     ("lemore/reporting/tables.py", set()),
     ("lemore/reporting/paper.csv", set()),

@@ -71,6 +71,6 @@ def _hint(data: bytes) -> str:
     start = data[:256].lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
         return "; it is a web page"
-    if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc"):
-        return "; it is HEIC, which must be converted first"
+    if data[4:8] == b"ftyp":
+        return "; it is HEIC or AVIF, which must be converted first"
     return ""

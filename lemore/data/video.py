@@ -16,6 +16,7 @@ from lemore.data.photos import read_regular
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
 MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+PICTURES = (b"heic", b"heix", b"mif1", b"avif")  # which share the container
 MATROSKA = b"\x1a\x45\xdf\xa3"
 MAX_BYTES = 1 << 40
 FALLBACK_RATE = 25.0
@@ -25,15 +26,18 @@ FOURCC = "mp4v"  # MPEG-4: written by every build of OpenCV, at the speed of the
 def is_video(path: Path) -> bool:
     """Whether a file is an MP4, QuickTime, Matroska, WebM or AVI, by its first bytes.
 
-    Its name does not count: decoders would follow playlists to other files and to the network.
-    ValueError if it is no regular file.
+    Its name is not enough: decoders would follow playlists to other files and to the network.
+    ValueError if it is no regular file, or only its name is a video's.
     """
     start = read_regular(path, MAX_BYTES, 16)
-    return (
-        start[4:8] in MP4_BOXES
+    found = (
+        (start[4:8] in MP4_BOXES and start[8:12] not in PICTURES)
         or start.startswith(MATROSKA)
         or (start[:4] == b"RIFF" and start[8:12] == b"AVI ")
     )
+    if not found and path.suffix.lower() in SUFFIXES:
+        raise ValueError("is no MP4, MOV, MKV, WebM or AVI, whatever its name says")
+    return found
 
 
 class VideoReader:

@@ -12,23 +12,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from lemore.config import build
 from lemore.data.store import Store
 from lemore.evaluation.boundary import BoundaryIoU
 from lemore.evaluation.metrics import Confusion
 from lemore.files import write_json
 from lemore.machine import cores
-from lemore.models.fold import fold
-from lemore.tasks import _segmentation
-from lemore.tasks._finetune import make_model
-from lemore.training import checkpoint
+from lemore.tasks import _checkpoint, _segmentation
 from lemore.training.recipe import Train
 
 IGNORE = 255
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", type=Path, required=True, help="weights.pt")
+    parser.add_argument("--checkpoint", required=True, help=_checkpoint.HELP)
     parser.add_argument("--data", type=Path, required=True, help="folder of a prepared dataset")
     parser.add_argument("--split", default="val")
     parser.add_argument("--images", type=int, default=60, help="of each of the rounds")
@@ -39,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
-    model, recipe = trained_model(args.checkpoint)
+    trained = _checkpoint.read(args.checkpoint)
+    model, recipe = trained.network(), trained.settings.train
     part = _Part(Store(args.data, args.split), args.images)
     record = {"images_per_s": _rates(model, recipe, part, args.rounds)}
     torch.set_num_threads(1)
@@ -48,15 +45,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         write_json(args.json, record)
     return 0
-
-
-def trained_model(path: Path) -> tuple[nn.Module, Train]:
-    """The model of a checkpoint, folded for inference, and how it was trained."""
-    content = checkpoint.load(path)
-    recipe = build(Train, content["config"]["train"], str(path), "train.")
-    model = make_model(content["config"], recipe)
-    model.load_state_dict(content["state_dict"])
-    return fold(model), recipe
 
 
 class _Part:

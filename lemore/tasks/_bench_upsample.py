@@ -22,8 +22,7 @@ from lemore.evaluation.upsample import View, Window, by_classes, label_views, re
 from lemore.files import write_json
 from lemore.models.schema import BackboneConfig, ModelConfig
 from lemore.models.segmentor import build_segmentor
-from lemore.tasks import _segmentation
-from lemore.tasks._bench_evaluate import trained_model
+from lemore.tasks import _checkpoint, _segmentation
 
 Size = tuple[int, int]
 
@@ -32,7 +31,7 @@ NUMBERS = (1, 2, 3, 4, 8)  # of candidates, up to which cells are counted togeth
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", type=Path, help="weights.pt of a fine-tuning; needs --data")
+    parser.add_argument("--checkpoint", help=f"{_checkpoint.HELP}; needs --data")
     parser.add_argument("--data", type=Path, help="folder of a prepared dataset")
     parser.add_argument("--split", default="val")
     parser.add_argument("--images", type=int, default=10, help="how many of the split")
@@ -72,7 +71,7 @@ def _sources(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Itera
     if args.checkpoint is not None:
         if args.data is None:
             raise ValueError("--checkpoint needs --data, whose images the model sees")
-        model, _ = trained_model(args.checkpoint)
+        model = _checkpoint.read(args.checkpoint).network()
         yield f"trained on {Store(args.data, args.split).dataset}", lambda: _of_model(args, model)
     for classes in args.classes:
         model = _untrained(args.model, classes)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 PREFIX = "hf://"
-NAME = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+?)(@(?P<revision>[\w.-]+))?")
+NAME = re.compile(r"(?P<repository>\w[\w.-]*/\w[\w.-]*?)(@(?P<revision>\w[\w.-]*))?")
 
 
 def download(name: str, files: list[str]) -> Path:

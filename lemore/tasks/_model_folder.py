@@ -5,10 +5,11 @@ folder is executed, and no name in it is used as a path.
 """
 
 import json
+import math
 import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -85,7 +86,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     if len(data) > MAX_JSON:
         raise ValueError(f"{path}: larger than {MAX_JSON:,} bytes")
     try:
-        values = json.loads(data, parse_constant=_refuse, object_pairs_hook=_once)
+        values = json.loads(
+            data, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once
+        )
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(values, dict):
@@ -93,8 +96,12 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
+
+
+def _finite(text: str) -> float:
+    return float(text) if math.isfinite(float(text)) else _refuse(text)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

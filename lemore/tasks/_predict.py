@@ -100,12 +100,15 @@ class Worker:
             except (ValueError, OSError) as error:
                 self.report.failure(job.path, f"{in_words(error)}; replace it or leave it out")
                 continue
-            full = len(batch) == self.batch_size or pixels + image.size // 3 > PENDING_PIXELS
-            if batch and (full or size != before):
+            if batch and size != before:
                 yield batch
                 batch, pixels = [], 0
             batch.append((job, image))
             before, pixels = size, pixels + image.size // 3
+            if len(batch) == self.batch_size or pixels > PENDING_PIXELS:
+                yield batch
+                batch, pixels = [], 0
+            del image  # a large one should not wait for the next to be read
         if batch:
             yield batch
 

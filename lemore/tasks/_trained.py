@@ -5,7 +5,7 @@ bounds, and the tensors are exactly those that the configuration calls for.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,7 +22,8 @@ from lemore.training.recipe import Test, Train
 AUXILIARY = "auxiliary_head."
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 MAX_CLASSES = 255  # train ids 0..254; 255 is ignored
-MAX_SIDE = 16384  # pixels of a training crop
+MAX_SIDE = 8192  # pixels of a crop or a test image
+MAX_PIXELS = 1 << 24  # of a test image in one piece
 MAX_ARGUMENT = 2048  # channels, blocks: no model here has more
 MAX_NAME = 100  # characters of a class's name
 
@@ -46,14 +47,21 @@ class Settings:
                 raise ValueError(f"{key} is {getattr(self, key)!r}, expected a plain name")
         if not 2 <= self.num_classes <= MAX_CLASSES:
             raise ValueError(f"num_classes is {self.num_classes}, expected 2 to {MAX_CLASSES}")
-        if max(self.train.crop_size) > MAX_SIDE:
-            raise ValueError(f"train.crop_size is {self.train.crop_size}, above {MAX_SIDE}")
+        _check_size("train.crop_size", self.train.crop_size)
+        _check_size("train.img_scale", self.train.img_scale)
         for arguments in (
             self.model.arguments,
             self.backbone.arguments,
             self.train.decode_head,
         ):
             _check_numbers(arguments)
+
+
+def _check_size(key: str, size: tuple[int, int]) -> None:
+    if not 1 <= min(size) <= max(size) <= MAX_SIDE or size[0] * size[1] > MAX_PIXELS:
+        raise ValueError(
+            f"{key} is {size}, expected sides of 1 to {MAX_SIDE} and at most {MAX_PIXELS:,} pixels"
+        )
 
 
 def _check_numbers(value: Any) -> None:
@@ -114,12 +122,28 @@ class Trained:
     test: Test
     classes: Classes | None
 
+    def __post_init__(self) -> None:
+        align = self.test.align or 1
+        try:
+            _check_size("test.img_scale", self.test.img_scale)
+            _check_size("test.align", (align, align))
+        except ValueError as error:
+            raise ValueError(f"{self.source}: {error}") from None
+
     def network(self) -> Segmentor:
         """The network in evaluation mode, folded for inference."""
-        network = make_model(self.config, self.settings.train)
-        network.auxiliary_head = None  # it helped training only
+        return fold(self.unfolded().eval())
+
+    def unfolded(self, size: tuple[int, int] | None = None) -> Segmentor:
+        """The network as it was trained, less the auxiliary head, which helped training only.
+
+        size: (H, W) that it is built for, and its mixing matrices carried to; None: the training's.
+        """
+        train = self.settings.train
+        network = make_model(self.config, replace(train, crop_size=size or train.crop_size))
+        network.auxiliary_head = None
         network.load_state_dict(self.state_dict)
-        return fold(network.eval())
+        return network
 
 
 def check_settings(config: Any, source: str) -> Settings:

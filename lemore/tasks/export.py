@@ -13,7 +13,7 @@ Examples:
 
 import argparse
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +21,24 @@ import torch
 from torch import Tensor, nn
 
 from lemore import __version__
-from lemore.config import build, load
-from lemore.data import labels
 from lemore.data.loader import MEAN, STD
-from lemore.data.schema import DatasetConfig
 from lemore.data.store import Store
 from lemore.files import write_json
 from lemore.models.fold import bake, fold
 from lemore.profiling import export
-from lemore.tasks import _exported
+from lemore.tasks import _checkpoint, _classes, _exported
 from lemore.tasks._calibration import random_images, read_images
 from lemore.tasks._exported import Exported
-from lemore.tasks._finetune import make_model
-from lemore.training import checkpoint
-from lemore.training.recipe import Train
+from lemore.tasks._trained import Trained
 
 log = logging.getLogger(__name__)
-CONFIG = Path(__file__).parents[2] / "config"
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}
 RANDOM_IMAGES = 4
 EQUAL_LABELS = 0.999  # a file of float32 with fewer is not the network
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--checkpoint", type=Path, required=True, help="weights.pt of a fine-tuning"
-    )
+    parser.add_argument("--checkpoint", required=True, help=_checkpoint.HELP)
     parser.add_argument("--format", choices=SUFFIXES, required=True)
     parser.add_argument("--output", type=Path, required=True, help="file to write (.onnx, .pt2)")
     parser.add_argument(
@@ -93,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     )
     record = describe(args, source) | _exported.compare(exported, images)
     if store is not None:
-        record |= _exported.evaluate(exported, store, source.recipe.img_scale)
+        record |= _exported.evaluate(exported, store, source.trained.settings.train.img_scale)
     record |= _exported.measure(exported, args.threads, args.seconds)
     print("\n".join(lines(record)))
     if args.json is not None:
@@ -123,47 +115,29 @@ def check(args: argparse.Namespace) -> None:
 class Source:
     """What a checkpoint holds. model: as it was trained. deployed: what the file is to compute."""
 
-    config: dict[str, Any]
-    recipe: Train
+    trained: Trained
     size: tuple[int, int]
     model: nn.Module
     deployed: nn.Module
-    classes: list[str]
+    classes: tuple[str, ...]
 
 
 def load_source(args: argparse.Namespace) -> Source:
     """Matrices that belong to a size are carried to that of the file's images on load."""
-    content = checkpoint.load(args.checkpoint)
-    config = content.get("config") if isinstance(content, dict) else None
-    if not isinstance(config, dict) or "train" not in config:
-        raise ValueError(f"{args.checkpoint}: holds no segmentation model of `lemore finetune`")
-    recipe = build(Train, config["train"], str(args.checkpoint), "train.")
-    size = (args.size[0], args.size[1]) if args.size else recipe.crop_size
-    model = make_model(config, recipe)
-    at_size = make_model(config, replace(recipe, crop_size=size))
-    for made in (model, at_size):
-        made.load_state_dict(content["state_dict"])
-        made.eval().requires_grad_(False)
+    trained = _checkpoint.read(args.checkpoint)
+    size = (args.size[0], args.size[1]) if args.size else trained.settings.train.crop_size
+    model, at_size = (trained.unfolded(made).eval().requires_grad_(False) for made in (None, size))
     deployed = export.Deployed(
         bake(fold(at_size, norms=True)),
         normalization=(MEAN, STD) if args.with_normalization else None,
         resize_to=size if args.with_argmax else None,
         labels=args.with_argmax,
     ).eval()
-    return Source(config, recipe, size, model, deployed, class_names(config))
-
-
-def class_names(config: dict[str, Any]) -> list[str]:
-    """By train id, from the dataset's label table; numbers if there is no such dataset here."""
-    path = CONFIG / "datasets" / f"{config['dataset']}.yaml"
-    if not path.exists():
-        log.warning("%s: no such file, so the classes have numbers, not names", path)
-        return [str(k) for k in range(config["num_classes"])]
-    return list(labels.of(load(DatasetConfig, path)).names)
+    return Source(trained, size, model, deployed, _classes.of(trained).names)
 
 
 def check_classes(args: argparse.Namespace, source: Source, store: Store | None) -> None:
-    if store is not None and store.num_classes != source.config["num_classes"]:
+    if store is not None and store.num_classes != source.trained.settings.num_classes:
         raise ValueError(
             f"--evaluate: {args.evaluate} has {store.num_classes} classes, {args.checkpoint} "
             f"predicts {source.config['num_classes']}"
@@ -195,9 +169,9 @@ def metadata(args: argparse.Namespace, source: Source) -> dict[str, Any]:
     """What a program has to know of the file."""
     return {
         "lemore": __version__,
-        "model": source.config["model_name"],
-        "dataset": source.config["dataset"],
-        "classes": source.classes,
+        "model": source.trained.settings.model_name,
+        "dataset": source.trained.settings.dataset,
+        "classes": list(source.classes),
         "size": list(source.size),
         "mean": list(MEAN),
         "std": list(STD),

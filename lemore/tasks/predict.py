@@ -20,8 +20,7 @@ from typing import Literal
 
 import torch
 
-from lemore.data import inputs
-from lemore.data.video import is_video
+from lemore.data import inputs, video
 from lemore.files import write_atomic
 from lemore.machine import cores
 from lemore.tasks import _checkpoint, _classes, _predictor, _segmentation
@@ -122,11 +121,11 @@ def plan_jobs(args: argparse.Namespace, plan: Plan, table: str, report: Report) 
     jobs = []
     for item, name in zip(found, inputs.output_names(found), strict=True):
         try:
-            video = is_video(item.path)
+            film = video.is_video(item.path)
         except (ValueError, OSError) as error:
             report.failure(item.path, f"{in_words(error)}; leave it out")
             continue
-        jobs.append(Job(item.path, video, plan.files(name, video)))
+        jobs.append(Job(item.path, film, plan.files(name, film)))
     files = [path for job in jobs for path in job.files.values()]
     plan.check(files, [item.path for item in found], table, args.overwrite)
     return jobs

@@ -66,16 +66,16 @@ def facts(trained: Trained) -> dict[str, Any]:
     """What the card says of the model and its training."""
     settings, record = trained.settings, trained.record
     dataset = _classes.configuration(settings.dataset)
-    counted = (t.numel() for t in trained.state_dict.values() if t.is_floating_point())
     return {
         "name": settings.model_name,
         "label": settings.model.label,
-        "encoder": settings.model.encoder,
+        "backbone": settings.model.backbone,
+        "decode_head": settings.model.decode_head,
         "dataset": settings.dataset,
         "dataset_title": dataset.title if dataset else settings.dataset,
         "licence": dataset.licence if dataset else "",
         "scenes": bool(dataset and dataset.scenes),
-        "numbers": sum(counted),
+        "parameters": sum(p.numel() for p in trained.unfolded().parameters()),
         "train": settings.train,
         "test": trained.test,
         "init": settings.init.partition(":")[0],
