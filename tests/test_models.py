@@ -239,8 +239,8 @@ def train(name: str, iterations: int, folder: Path) -> tuple[list[float], Path]:
     """Trains through the real loop and loss; the losses, and the checkpoint that is left."""
     model_config, backbone = configs(name)
     recipe = recipe_of(name, iterations)
-    config = plain({"model_name": name, "dataset": "squares", "num_classes": CLASSES})
-    config |= plain({"model": model_config, "backbone": backbone, "train": recipe})
+    config = {"run": "test", "model_name": name, "dataset": "squares", "num_classes": CLASSES}
+    config |= plain({"model": model_config, "backbone": backbone, "train": recipe, "init": "none"})
     torch.manual_seed(0)
     model = make_model(config, recipe)
     loss = Loss(config, recipe, model.decode_head, torch.device("cpu"), None)

@@ -140,7 +140,7 @@ def check_classes(args: argparse.Namespace, source: Source, store: Store | None)
     if store is not None and store.num_classes != source.trained.settings.num_classes:
         raise ValueError(
             f"--evaluate: {args.evaluate} has {store.num_classes} classes, {args.checkpoint} "
-            f"predicts {source.config['num_classes']}"
+            f"predicts {source.trained.settings.num_classes}"
         )
 
 

@@ -89,12 +89,6 @@ class Test:
         if self.mode == "slide" and min(self.stride) < 1:
             raise ValueError(f"test.stride is {self.stride}, expected at least 1 for mode slide")
 
-    def __post_init__(self) -> None:
-        if min(self.img_scale) < 1 or (self.align is not None and self.align < 1):
-            raise ValueError("test.img_scale and test.align must be at least 1")
-        if self.mode == "slide" and min(self.stride) < 1:
-            raise ValueError(f"test.stride is {self.stride}, expected at least 1 in mode slide")
-
 
 @dataclass(frozen=True)
 class Pretrain:
