@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
     recipe, _ = load_recipe(ROOT / "config/recipes/camvid", "camvid", "lemore", change)
     config = plain(
         {"model_name": "lemore", "dataset": "camvid", "num_classes": 11, "model": model_config}
-        | {"backbone": backbone, "train": recipe}
+        | {"backbone": backbone, "train": recipe, "run": "test", "init": "none"}
     )
     state = trained().state_dict()
     checkpoint.save(made / "weights.pt", {"state_dict": state, "config": config})
