@@ -202,7 +202,7 @@ def test_the_example_stays_short():
         (["--size", "32", "64"], "32 x 64, expected at least 64 x 64"),
         (["--evaluate", "camvid", "--with-argmax"], "--evaluate: leave out --with-argmax"),
         (["--calibration", "nowhere"], "nowhere holds no image"),
-        (["--checkpoint", "nowhere.pt"], "nowhere.pt: no such checkpoint"),
+        (["--checkpoint", "nowhere.pt"], "nowhere.pt: no such file, folder or training"),
     ],
 )
 def test_mistakes_are_one_line(folder, options, message, capsys):
