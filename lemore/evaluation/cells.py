@@ -20,7 +20,7 @@ Size = tuple[int, int]
 
 BAND_VALUES = 1 << 17  # logits looked at in one piece: 512 KB, about a cache
 BLOCK_CELLS = 1024  # cells interpolated in one piece
-SAMPLED = 8  # one row of cells in so many tells whether it is worth while
+SAMPLED = 16  # one row of cells in so many tells whether it is worth while
 MAX_CONTESTED = 1 / 3  # of all (cell, class) pairs; above, interpolating every class is as fast
 MIN_PIXELS = 4  # output pixels for each logit; below, cells are no shortcut
 
