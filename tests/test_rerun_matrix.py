@@ -126,6 +126,7 @@ MATRIX = [
     ("lemore/evaluation/metrics.py", EVALUATIONS),
     ("lemore/evaluation/inference.py", EVALUATIONS),
     ("lemore/profiling/counts.py", PROFILES),
+    ("lemore/profiling/export.py", PROFILES),
     ("lemore/reporting/tables.py", set()),
     ("lemore/reporting/paper.csv", set()),
     ("lemore/reporting/audit_page.py", set()),
