@@ -1,17 +1,21 @@
 """Counters against PyTorch's and fvcore's, published counts of others, and the clock."""
 
 import csv
+import json
 import time
 import zlib
 from pathlib import Path
 
 import pytest
 import torch
-from test_models import configs, segmentor
+from test_models import awaken, configs, images, segmentor
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from lemore.cli import main
+from lemore.models.fold import fold
 from lemore.models.segmentor import build_segmentor
+from lemore.profiling import backends, memory
 from lemore.profiling.counts import count
 from lemore.profiling.latency import measure
 
@@ -162,6 +166,61 @@ def test_latency_measures_the_model():
 
     measured = measure(Sleeps(), (64, 64), backend="eager", threads=1, seconds=0.5, upsample=False)
     assert 20 <= measured.p50_ms < 40  # a busy machine oversleeps
+
+
+@pytest.mark.parametrize(
+    "backend", ["eager", "onnxruntime", pytest.param("compiled", marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("upsample", [False, True])
+def test_backends_compute_the_network(backend, upsample):
+    if reason := backends.missing(backend):
+        pytest.skip(reason)
+    model, image = awaken(segmentor("lemore", (64, 64))).eval(), images(1, (64, 64))
+    with torch.inference_mode():
+        expected = model(image)
+        if upsample:
+            expected = nn.functional.interpolate(
+                expected, (64, 64), mode="bilinear", align_corners=False
+            )
+        found = backends.prepare(backend, fold(model, norms=True), image, upsample, 1)()
+    found = torch.as_tensor(found[0]) if backend == "onnxruntime" else found
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * expected.std().item())
+
+
+def test_a_backend_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="backend cuda: torch sees no CUDA device"):
+        measure(nn.Identity(), (8, 8), backend="cuda", threads=1, seconds=1.0, upsample=False)
+
+
+@pytest.mark.skipif(not memory.CLEAR.exists(), reason="this system cannot set the peak back")
+def test_peak_memory_is_what_a_run_allocates():
+    class Hungry(nn.Module):
+        def forward(self, x):
+            return x + torch.ones(100 * 2**18).sum()  # 100 MiB of float32
+
+    measured = measure(Hungry(), (8, 8), backend="eager", threads=1, seconds=0.3, upsample=False)
+    assert measured.peak_memory_mb == pytest.approx(100, abs=10)
+    assert "VmHWM" in measured.memory
+
+
+def test_profile_prints_the_tree_and_keeps_every_latency(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(Path(__file__).parents[1])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    options = ["--size", "64", "64", "--seconds", "0.1", "--upsample", "--depth", "2"]
+    assert main(["profile", "--model", "lemore", *options, "--json", f"{tmp_path}/x.json"]) == 0
+    printed = capsys.readouterr().out
+    (cell,) = json.loads((tmp_path / "x.json").read_text())["cells"]
+    assert [(one["backend"], one["upsample"]) for one in cell["latencies"]] == [
+        ("eager", False),
+        ("eager", True),
+    ]
+    assert cell["latency"] == cell["latencies"][0]
+    rows = {line.split()[0]: line for line in printed.splitlines() if line.startswith(" ")}
+    assert f"{cell['modules']['backbone.stages']['macs'] / 1e6:.3f}" in rows["stages"]
+    assert f"{cell['modules']['decode_head']['params']:,}" in rows["decode_head"]
+    assert "0.3" not in rows, "two levels"
+    assert sum(rows["eager,"].count(word) for word in ("ms p50", "MiB at peak")) == 2
 
 
 def test_segformer_equals_the_transformers_library():

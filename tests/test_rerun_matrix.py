@@ -135,6 +135,7 @@ MATRIX = [
     ("lemore/tasks/_trained.py", EVALUATIONS),
     ("lemore/tasks/_predictor.py", None),
     ("lemore/profiling/counts.py", PROFILES),
+    ("lemore/profiling/export.py", PROFILES),
     ("lemore/reporting/tables.py", set()),
     ("lemore/reporting/paper.csv", set()),
     ("lemore/reporting/confusion.py", set()),

@@ -218,7 +218,8 @@ def cell_metrics(cell: dict[str, Any]) -> dict[str, float]:
     for one in cell["latencies"]:
         end = "upsampled" if one["upsample"] else "native"
         names[f"{one['backend']}_{end}_ms_p50"] = one["p50_ms"]
-    return {f"{cell['dataset']}/{name}": value for name, value in names.items()}
+    height, width = cell["size"]
+    return {f"{cell['dataset']}/{height}x{width}/{name}": value for name, value in names.items()}
 
 
 def tree(cell: dict[str, Any], depth: int) -> list[str]:
