@@ -32,9 +32,6 @@ PAPER_TABLES = (
 EVERY_OTHER = "*"
 
 
-ABLATION_DATASET = "ade20k"  # of the paper's Table 2
-
-
 class Experiment:
     """All jobs of a run. Every mistake in a configuration file is a ValueError here."""
 
@@ -81,38 +78,6 @@ class Experiment:
     def tables(self) -> list[str]:
         paper = list(PAPER_TABLES) if self.config.paper_tables else ["efficiency"]
         return paper + [d for d in self.config.trainings if d not in paper]
-
-    @cached_property
-    def tested(self) -> list[str]:
-        """Datasets with at least two models that have the same number of seeds, two or more."""
-        found = []
-        for dataset, models in self.config.trainings.items():
-            numbers = [len(self.seeds(m)) for m in models if len(self.seeds(m)) > 1]
-            found += [dataset] if len(set(numbers)) < len(numbers) else []
-        return found
-
-    @cached_property
-    def ablations(self) -> dict[str, str]:
-        """Dataset -> the table from which its ablation is drawn, where two variants are trained."""
-        found = {}
-        for dataset, models in self.config.trainings.items():
-            view = (self.dataset(dataset).stands_for or dataset) == ABLATION_DATASET
-            if sum(m == "lemore" or m.startswith("lemore_t") for m in models) > 1:
-                found[dataset] = "ablation" if view and self.config.paper_tables else dataset
-        return found
-
-    @cached_property
-    def costed(self) -> list[str]:
-        """Datasets with a model that is counted, so that its cost can be drawn."""
-        counted = set(self.config.profiles)
-        return [d for d, models in self.config.trainings.items() if counted.intersection(models)]
-
-    @cached_property
-    def diagrammed(self) -> str | None:
-        """The first model whose backbone is LeMoRe's, for the drawing of its parts."""
-        models = [*(m for _, m in self.pairs), *self.config.profiles]
-        found = (m for m in models if self.backbone(self.model(m).backbone).module == "lemore")
-        return next(found, None)
 
     def dataset(self, name: str) -> DatasetConfig:
         return self._load(DatasetConfig, "datasets", name)
@@ -267,18 +232,12 @@ class Experiment:
             "decode_head": head,
         }
 
-    def diagram_slice(self) -> str:
-        """LeMoRe's backbone at the size of the paper's Table 1."""
-        assert self.diagrammed is not None
-        config = self.model(self.diagrammed)
-        return self._slice(
-            "diagram",
-            {
-                "label": config.label,
-                "backbone": self.backbone(config.backbone),
-                "size": (512, 512),
-            },
-        )
+    def diagram_slice(self, model: str) -> str:
+        """A model's backbone at the size of the paper's Table 1."""
+        config = self.model(model)
+        backbone = self.backbone(config.backbone)
+        values = {"label": config.label, "backbone": backbone, "size": (512, 512)}
+        return self._slice("diagram", values)
 
     def dataset_slice(self, dataset: str) -> str:
         """What a dataset is made from. `video` makes nothing of it, so a change prepares nothing

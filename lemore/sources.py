@@ -34,6 +34,7 @@ PLUMBING = {
     "lemore.models.schema": "schema of a configuration; the values themselves are inputs",
     "lemore.profiling.schema": "schema of a configuration; the values themselves are inputs",
     "lemore.progress": "progress lines",
+    "lemore.reported": "which figures there are; the values themselves are inputs",
     "lemore.run_config": "schema of a configuration; the values themselves are inputs",
     "lemore.sources": "this file",
     "lemore.tasks._cluster": "holds the Ray cluster",

@@ -3,6 +3,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from lemore import reported
 from lemore.experiment import Experiment
 from lemore.machine import cores
 from lemore.training.process import lead_pipeline
@@ -17,6 +18,7 @@ except ValueError as mistake:
 RESULTS = str(experiment.results)
 DATA = experiment.config.data_dir
 ARCHIVES = experiment.config.archives_dir
+DIAGRAMMED = reported.diagrammed(experiment)
 
 
 def any_of(names):
@@ -71,7 +73,9 @@ def tables(suffix="csv"):
 
 
 def significance():
-    return [f"{RESULTS}/tables/{d}_significance.csv" for d in experiment.tested]
+    return [
+        f"{RESULTS}/tables/{d}_significance.csv" for d in reported.tested(experiment)
+    ]
 
 
 def video_options(wildcards):
@@ -92,9 +96,9 @@ def figures():
         f"{kind}_{d}" for kind in RESULT_FIGURES for d in experiment.config.trainings
     ]
     names += [f"comparison_{d}" for d in experiment.config.comparisons]
-    names += [f"cost_{d}" for d in experiment.costed]
-    names += [f"ablation_{d}" for d in experiment.ablations]
-    names += ["feed_forward"] if experiment.diagrammed else []
+    names += [f"cost_{d}" for d in reported.costed(experiment)]
+    names += [f"ablation_{d}" for d in reported.ablations(experiment)]
+    names += ["feed_forward"] if DIAGRAMMED else []
     return [f"{RESULTS}/figures/{name}.png" for name in names]
 
 
@@ -144,7 +148,9 @@ def figure_input(wildcards):
     """What a figure is made from: a table, or a dataset's evaluations."""
     dataset = wildcards.dataset
     if wildcards.kind == "ablation":
-        return {"table": f"{RESULTS}/tables/{experiment.ablations[dataset]}.csv"}
+        return {
+            "table": f"{RESULTS}/tables/{reported.ablations(experiment)[dataset]}.csv"
+        }
     if wildcards.kind == "cost":
         return {
             "table": f"{RESULTS}/tables/{dataset}.csv",

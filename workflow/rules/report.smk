@@ -99,7 +99,7 @@ rule result_figures:
     conda:
         "../envs/lemore.yaml"
     params:
-        folder=f"{RESULTS}/figures",
+        folder=lambda wildcards: f"{RESULTS}/figures",
     shell:
         "lemore figure results --evaluations {input.evaluations} --trainings {input.trainings}"
         " --output {params.folder} > {log} 2>&1"
@@ -108,9 +108,9 @@ rule result_figures:
 # LeMoRe's feed-forward network, from the network itself.
 rule diagram:
     input:
-        config=lambda wildcards: experiment.diagram_slice(),
+        config=lambda wildcards: experiment.diagram_slice(DIAGRAMMED),
         code=lambda wildcards: experiment.code(
-            "diagram", backbone=experiment.model(experiment.diagrammed).backbone
+            "diagram", backbone=experiment.model(DIAGRAMMED).backbone
         ),
     output:
         report(
@@ -126,7 +126,7 @@ rule diagram:
     conda:
         "../envs/lemore.yaml"
     params:
-        prefix=f"{RESULTS}/figures/feed_forward",
+        prefix=lambda wildcards: f"{RESULTS}/figures/feed_forward",
     shell:
         "lemore diagram --config {input.config} --output {params.prefix} > {log} 2>&1"
 
