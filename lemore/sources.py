@@ -161,4 +161,4 @@ def fingerprint_files(task: str, named: Iterable[str], folder: Path) -> list[str
 def write_if_changed(path: Path, text: str) -> None:
     """Leaves a file with this text alone, so that its time of change tells something."""
     if not path.exists() or path.read_text() != text:
-        write_atomic(path, text)
+        write_atomic(path, text, durable=False)
