@@ -78,7 +78,7 @@ def to_onnx(
     for name in ("onnxscript", "onnx_ir"):  # they tell of every constant that they fold
         logging.getLogger(name).setLevel(logging.WARNING)
     program = torch.onnx.export(
-        _undilated(_plain(model)),
+        _plain(model),
         (_example(image, dynamic_batch),),
         dynamo=True,
         verbose=False,
@@ -100,9 +100,13 @@ def to_torch_export(
     dynamic_batch: bool = False,
     metadata: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes `model` as a program of torch.export (.pt2); `metadata` is its file lemore.json."""
-    example = _example(image, dynamic_batch)
-    program = torch.export.export(_plain(model), (example,), dynamic_shapes=_shapes(dynamic_batch))
+    """Writes `model` as a program of torch.export (.pt2); `metadata` is its file lemore.json.
+
+    Weights lie channels last, which PyTorch's CPU convolutions want, whatever the image's layout.
+    """
+    example = _example(image, dynamic_batch).to(memory_format=torch.channels_last)
+    network = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    program = torch.export.export(network, (example,), dynamic_shapes=_shapes(dynamic_batch))
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "program.pt2"
         torch.export.save(program, made, extra_files={METADATA: json.dumps(metadata or {})})
@@ -190,12 +194,9 @@ def require() -> None:
 
 
 def _plain(model: nn.Module) -> nn.Module:
-    """A copy in the usual memory format."""
-    return copy.deepcopy(model).eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-
-
-def _undilated(model: nn.Module) -> nn.Module:
-    """Takes back the dilation that keeps PyTorch's CPU off a slow path; on a point it is none."""
+    """A copy in the usual memory format, without the dilation of single points, which does nothing
+    but keep PyTorch's CPU convolutions off a slow path."""
+    model = copy.deepcopy(model).eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
             module.dilation = (1, 1)
