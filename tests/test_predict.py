@@ -370,7 +370,7 @@ def test_memory_is_bounded(weights, tmp_path):
     image = cv2.resize(trained.photo(1), (8000, 6000))
     photo = save(tmp_path / "large.jpg", image)
     video = clip(tmp_path / "long.mp4", 300)
-    for inputs in ([photo, "--size", "original"], [photo], [video]):
+    for inputs in ([photo, "--size", "original", "--tile", 512], [photo], [video]):
         command = ["predict", "--checkpoint", weights, "--output", tmp_path / "out", "--overwrite"]
         code = (
             "import resource, sys; from lemore.cli import main; code = main(sys.argv[1:]);"

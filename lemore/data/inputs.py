@@ -13,10 +13,14 @@ SUFFIXES = (*photos.SUFFIXES, *video.SUFFIXES)
 
 @dataclass(frozen=True)
 class Found:
-    """A file, and the folder that its argument named: for a file, the one it lies in."""
+    """A file, and the folder that its argument named: for a file, the one it lies in.
+
+    chosen: by its own name, not with a folder or pattern.
+    """
 
     path: Path
     base: Path
+    chosen: bool = False
 
 
 def find(arguments: Iterable[str], output: Path) -> tuple[list[Found], list[tuple[str, str]]]:
@@ -30,14 +34,14 @@ def find(arguments: Iterable[str], output: Path) -> tuple[list[Found], list[tupl
     problems = []
     for argument in arguments:
         try:
-            found = list(_named(argument, Path(os.path.abspath(output))))
+            found = [item for item in _named(argument) if not _lies_in(item, output)]
         except (OSError, ValueError) as error:  # may not be read, is too long, `**` amid a name
             problems.append((argument, getattr(error, "strerror", None) or str(error)))
             continue
         if not found:
             problems.append((argument, _nothing(argument)))
         for item in found:
-            files.setdefault(item.path, item)
+            files.setdefault(_absolute(item.path), item)
     return list(files.values()), problems
 
 
@@ -47,14 +51,23 @@ def split_list(data: bytes) -> list[str]:
     return [os.fsdecode(part) for part in parts if part.strip()]
 
 
-def _named(argument: str, output: Path) -> Iterator[Found]:
-    path = Path(os.path.abspath(argument))
+def _named(argument: str) -> Iterator[Found]:
+    path = Path(argument)
     if path.is_dir():
-        yield from _in_folder(path, output)
+        yield from _in_folder(path)
     elif path.exists():
-        yield Found(path, path.parent)
+        yield Found(path, path.parent, chosen=True)
     elif glob.has_magic(argument):
-        yield from (item for item in _matching(path) if not item.path.is_relative_to(output))
+        yield from _matching(path)
+
+
+def _lies_in(item: Found, output: Path) -> bool:
+    return not item.chosen and _absolute(item.path).is_relative_to(_absolute(output))
+
+
+def _absolute(path: Path) -> Path:
+    """Without `..` and links as they are: two spellings of a path are one."""
+    return Path(os.path.abspath(path))
 
 
 def _matching(pattern: Path) -> Iterator[Found]:
@@ -68,14 +81,10 @@ def _matching(pattern: Path) -> Iterator[Found]:
             yield Found(path, base)
 
 
-def _in_folder(folder: Path, output: Path) -> Iterator[Found]:
+def _in_folder(folder: Path) -> Iterator[Found]:
     # Links to folders are not followed, so there is an end.
     for place, folders, files in os.walk(folder, onerror=_raise):
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and not Path(place, name).is_relative_to(output)
-        )
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                 yield Found(Path(place, name), folder)
@@ -99,12 +108,12 @@ def output_names(found: list[Found]) -> list[str]:
     """
     if not found:
         return []
-    common = Path(os.path.commonpath([item.base for item in found]))
+    common = Path(os.path.commonpath([_absolute(item.base) for item in found]))
     ways: tuple[Callable[[Found], Path], ...] = (
         lambda item: item.path.relative_to(item.base).with_suffix(""),
         lambda item: item.path.relative_to(item.base),
-        lambda item: item.path.relative_to(common).with_suffix(""),
-        lambda item: item.path.relative_to(common),
+        lambda item: _absolute(item.path).relative_to(common).with_suffix(""),
+        lambda item: _absolute(item.path).relative_to(common),
     )
     for way in ways:
         names = [str(way(item)) for item in found]

@@ -4,7 +4,6 @@ Files of others are read with this too, so every value is checked: names are pla
 bounds, and the tensors are exactly those that the configuration calls for.
 """
 
-import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,12 +19,11 @@ from lemore.tasks._finetune import make_model
 from lemore.training.recipe import Test, Train
 
 AUXILIARY = "auxiliary_head."
-PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 MAX_CLASSES = 255  # train ids 0..254; 255 is ignored
 MAX_SIDE = 8192  # pixels of a crop or a test image
 MAX_PIXELS = 1 << 24  # of a test image in one piece
 MAX_ARGUMENT = 2048  # channels, blocks: no model here has more
-MAX_NAME = 100  # characters of a class's name
+MAX_NAME = 100  # characters
 
 
 @dataclass(frozen=True)
@@ -42,9 +40,8 @@ class Settings:
     train: Train
 
     def __post_init__(self) -> None:
-        for key in ("run", "dataset", "model_name"):
-            if not PLAIN_NAME.fullmatch(getattr(self, key)):
-                raise ValueError(f"{key} is {getattr(self, key)!r}, expected a plain name")
+        for key in ("dataset", "model_name"):  # which are parts of paths
+            _check_name(key, getattr(self, key))
         if not 2 <= self.num_classes <= MAX_CLASSES:
             raise ValueError(f"num_classes is {self.num_classes}, expected 2 to {MAX_CLASSES}")
         _check_size("train.crop_size", self.train.crop_size)
@@ -55,6 +52,13 @@ class Settings:
             self.train.decode_head,
         ):
             _check_numbers(arguments)
+
+
+def _check_name(key: str, name: str) -> None:
+    """A name that can be shown, and is one folder or file where it is part of a path."""
+    plain = name.isprintable() and not set("/\\") & set(name) and not name.startswith(".")
+    if not plain or not 0 < len(name) <= MAX_NAME:
+        raise ValueError(f"{key} is {name[:MAX_NAME]!r}, expected a plain name")
 
 
 def _check_size(key: str, size: tuple[int, int]) -> None:

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--overlay", action="store_true", help="class colours over the image")
     what.add_argument("--index", action="store_true", help="gray PNGs of train ids")
     what.add_argument("--color", action="store_true", help="class colours alone")
-    what.add_argument("--shares", choices=("csv", "json"), default="", help="share of each class")
+    what.add_argument("--shares", choices=("csv", "json"), help="share of each class")
     what.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     what.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
     how = parser.add_argument_group("how")
@@ -86,7 +86,8 @@ def size_option(text: str) -> tuple[int, int] | Literal["original"]:
 
 def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
-    batch_size = args.batch_size or (GPU_BATCH if args.gpu else 1)
+    usual = GPU_BATCH if args.gpu else 1  # on a CPU a batch is slower than its images one by one
+    batch_size = usual if args.batch_size is None else args.batch_size
     if batch_size < 1 or args.threads < 1:
         raise ValueError("--batch-size and --threads must be at least 1")
     geometry = Geometry(args.size, args.tile, args.overlap)
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     model = _predictor.load(args.checkpoint, device=device, data_dir=args.data_dir)
     report = Report(args.json)
     kinds = tuple(kind for kind in SUFFIXES if getattr(args, kind))
-    plan = Plan(args.output, kinds if kinds or args.shares else ("overlay",), args.shares)
+    plan = Plan(args.output, kinds if kinds or args.shares else ("overlay",), args.shares or "")
     table = legend(model.classes, model.colors)
     jobs = plan_jobs(args, plan, table, report)
     write_atomic(args.output / LEGEND, table)
