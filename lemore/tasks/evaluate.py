@@ -39,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data-dir", type=Path, default=Path("resources/datasets"), help="prepared datasets"
     )
     parser.add_argument("--config", type=Path, help="resolved evaluation settings (YAML)")
+    parser.add_argument(
+        "--align",
+        type=int,
+        help="without --config: resize images once more, to multiples of this; most published "
+        "transformers are tested with 32",
+    )
     parser.add_argument("--gpu", action="store_true", help="run on the GPU")
     parser.add_argument("--threads", type=int, default=cores(), help="CPU threads")
     parser.add_argument("--json", type=Path, required=True, help="file for the results")
@@ -47,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     leave_with_owner()
     torch.set_num_threads(args.threads)
-    content = checkpoint.load(args.checkpoint)
+    content = checkpoint.load_model(args.checkpoint)
     recipe = build(Train, content["config"]["train"], str(args.checkpoint), "train.")
     settings = load_settings(args, recipe)
     test = build(Test, settings["test"], str(args.config), "test.")
@@ -79,8 +85,12 @@ def run(args: argparse.Namespace) -> int:
 def load_settings(args: argparse.Namespace, recipe: Train) -> dict[str, Any]:
     """The evaluation slice, or plain settings when a checkpoint is evaluated by hand."""
     if args.config is not None:
+        if args.align is not None:
+            raise ValueError(f"--align: {args.config} says it already (test.align)")
         return _stage.load_slice(args.config)
-    test = vars(_segmentation.whole(recipe.img_scale))
+    if args.align is not None and args.align < 1:
+        raise ValueError(f"--align: {args.align} is no number of pixels")
+    test = vars(_segmentation.whole(recipe.img_scale)) | {"align": args.align}
     return {
         "run": "by hand",
         "dataset": args.dataset,

@@ -13,20 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from lemore.config import load, plain
 from lemore.data.schema import DatasetConfig
 from lemore.models.key_map import convert, find
 from lemore.models.schema import BackboneConfig, ModelConfig
+from lemore.tasks import _weight_file
 from lemore.tasks._finetune import make_model
 from lemore.training import checkpoint
 from lemore.training.recipe import load_recipe
 
 CONFIG = Path(__file__).parents[2] / "config"
-WRAPPERS = ("state_dict", "model", "state_dict_ema")  # where files keep the tensors
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +49,10 @@ def run(args: argparse.Namespace) -> int:
     with torch.device("meta"):
         target = make_model(config, recipe).state_dict()
     key_map = find(config["model"]["decode_head"], args.layout)
-    state = convert(read(args.file), key_map, without_auxiliary(target), str(args.file))
+    source = (
+        f"{args.file} as {args.model} with the {config['num_classes']} classes of {args.dataset}"
+    )
+    state = convert(_weight_file.read(args.file), key_map, without_auxiliary(target), source)
     checkpoint.save(args.output, {"state_dict": state, "config": config})
     count = sum(tensor.numel() for tensor in state.values())
     print(
@@ -83,24 +84,3 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
 
 def without_auxiliary(target: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k: v for k, v in target.items() if not k.startswith("auxiliary_head.")}
-
-
-def read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name; ValueError if it holds anything else."""
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except FileNotFoundError:
-            raise ValueError(f"{path}: no such file") from None
-        except SafetensorError as error:
-            raise ValueError(f"{path}: not a safetensors file ({error})") from None
-    content = checkpoint.load(path)
-    for name in WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(name), dict):
-            content = content[name]
-    if not isinstance(content, dict) or not content:
-        raise ValueError(f"{path}: holds no tensors by name")
-    odd = [name for name, value in content.items() if not isinstance(value, Tensor)]
-    if odd:
-        raise ValueError(f"{path}: {odd[0]!r} is no tensor, so this is not a model's weights")
-    return content

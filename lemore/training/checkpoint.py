@@ -41,7 +41,26 @@ def load(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ValueError(f"{path}: no such checkpoint") from None
     except Exception as error:  # torch raises several kinds for a broken or foreign file
-        raise ValueError(f"{path}: not a readable checkpoint of plain tensors ({error})") from None
+        raise ValueError(
+            f"{path}: not a readable checkpoint of plain tensors ({reason(error)})"
+        ) from None
+
+
+def load_model(path: Path) -> dict[str, Any]:
+    """A checkpoint with the config that rebuilds its model; ValueError if it is someone else's."""
+    content = load(path)
+    if not isinstance(content, dict) or not {"config", "state_dict"} <= content.keys():
+        raise ValueError(
+            f"{path}: not a checkpoint of lemore; `lemore import-weights` makes one of published "
+            "weights"
+        )
+    return content
+
+
+def reason(error: Exception) -> str:
+    """What torch says, less its advice to load what it refused all the same."""
+    said = str(error).rpartition("WeightsUnpickler error: ")[2].strip()
+    return said.partition("\n")[0].partition(". Please use")[0]
 
 
 class Checkpoints:
