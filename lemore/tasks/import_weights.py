@@ -1,7 +1,17 @@
-"""Turn published weights of a model into a checkpoint that lemore evaluates and predicts with.
+"""Turn published weights of a model into a checkpoint that lemore evaluates.
 
-Reads .safetensors, and .pth or .bin files of plain tensors; nothing in a file is executed. Every
-tensor must find its place: unknown, missing and misshapen ones are listed and refused.
+Reads .safetensors, .pth and .bin files. Nothing in a file is executed: its tensors are taken, logs
+and settings that a training stored beside them as Python objects are left out. Every tensor must
+find its place: unknown, missing and misshapen ones are listed and refused.
+
+  --from mmseg       SegFormer, TopFormer, SeaFormer, MetaSeg, FeedFormer and U-MixFormer as their
+                     authors published them, in forks of MMSegmentation; not MMSegmentation's own
+                     SegFormer, which is another network
+  --from hf          SegFormer: model.safetensors or pytorch_model.bin of a model on the Hub
+  --from detectron2  PEM
+
+docs/parity.md compares each model with its original. Most of these were tested on images resized to
+multiples of 32, which `lemore evaluate --align 32` repeats.
 
 Example:
   lemore import-weights --from mmseg --model topformer_t --dataset ade20k \\
@@ -34,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="layout",
         required=True,
         choices=("mmseg", "hf", "detectron2"),
-        help="library whose layout the file has (mmseg: also forks of it and the original code)",
+        help="library whose names the file's tensors have",
     )
     parser.add_argument("--model", required=True, help="name of a file in config/models")
     parser.add_argument(

@@ -52,3 +52,10 @@ HEAD = (
     (r"^decode_head\.linear_pred\.", "decode_head.classifier."),
 )
 UNUSED = (r"decode_head\.conv_seg\.",)  # a classifier that these heads' forward never calls
+CITYSCAPES_HEAD = (
+    (
+        r"decode_head\.attn_c\w+\.attn\.sr1\.",
+        "this is the head that its authors use on Cityscapes alone, another network: its queries "
+        "are reduced too",
+    ),
+)

@@ -2,7 +2,15 @@
 
 import re
 
-from lemore.models.import_maps._mit import BLOCKS, ENCODER_MMSEG, HEAD, SPLITS_MMSEG, UNUSED, below
+from lemore.models.import_maps._mit import (
+    BLOCKS,
+    CITYSCAPES_HEAD,
+    ENCODER_MMSEG,
+    HEAD,
+    SPLITS_MMSEG,
+    UNUSED,
+    below,
+)
 from lemore.models.key_map import KeyMap
 
 
@@ -27,5 +35,6 @@ KEY_MAPS = {
         ),
         UNUSED,
         SPLITS_MMSEG,
+        CITYSCAPES_HEAD,
     )
 }
