@@ -45,8 +45,9 @@ def load(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ValueError(f"{path}: no such checkpoint") from None
     except Exception as error:  # torch raises several kinds for a broken or foreign file
-        why = str(error) or type(error).__name__
-        raise ValueError(f"{path}: not a readable checkpoint of plain tensors ({why})") from None
+        raise ValueError(
+            f"{path}: not a readable checkpoint of plain tensors ({reason(error)})"
+        ) from None
 
 
 def _refuse_compressed(path: Path) -> None:
@@ -56,6 +57,12 @@ def _refuse_compressed(path: Path) -> None:
             for entry in archive.infolist():
                 if entry.compress_type != zipfile.ZIP_STORED:
                     raise ValueError(f"its part {entry.filename} is compressed")
+
+
+def reason(error: Exception) -> str:
+    """What torch says, less its advice to load what it refused all the same."""
+    said = (str(error) or type(error).__name__).rpartition("WeightsUnpickler error: ")[2].strip()
+    return said.partition("\n")[0].partition(". Please use")[0]
 
 
 class Checkpoints:
