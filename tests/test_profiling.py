@@ -145,7 +145,7 @@ def test_latency_keeps_its_time_and_says_how():
     torch.set_num_threads(1)
     model = segmentor("lemore", size=(64, 64)).train()
     start = time.perf_counter()
-    measured = measure(model, (64, 64), backend="eager", threads=1, seconds=0.6, upsample=True)
+    (measured,) = measure(model, (64, 64), backend="eager", threads=1, seconds=0.6, ends=[True])
     assert time.perf_counter() - start < 1.5
     assert model.training
     assert torch.get_num_threads() == 1
@@ -155,7 +155,7 @@ def test_latency_keeps_its_time_and_says_how():
     assert f"{measured.repetitions} runs" in measured.protocol
     assert "1 thread, logits resized" in measured.protocol
     with pytest.raises(ValueError, match="threads is 0"):
-        measure(model, (64, 64), backend="eager", threads=0, seconds=1.0, upsample=False)
+        measure(model, (64, 64), backend="eager", threads=0, seconds=1.0, ends=[False])
 
 
 def test_latency_measures_the_model():
@@ -164,7 +164,7 @@ def test_latency_measures_the_model():
             time.sleep(0.02)
             return x[..., ::8, ::8]
 
-    measured = measure(Sleeps(), (64, 64), backend="eager", threads=1, seconds=0.5, upsample=False)
+    (measured,) = measure(Sleeps(), (64, 64), backend="eager", threads=1, seconds=0.5, ends=[False])
     assert 20 <= measured.p50_ms < 40  # a busy machine oversleeps
 
 
@@ -182,7 +182,8 @@ def test_backends_compute_the_network(backend, upsample):
             expected = nn.functional.interpolate(
                 expected, (64, 64), mode="bilinear", align_corners=False
             )
-        found = backends.prepare(backend, fold(model, norms=True), image, upsample, 1)()
+        runs = backends.prepare(backend, fold(model, norms=True), image, [upsample], 1)
+        found = runs[upsample]()
     found = torch.as_tensor(found[0]) if backend == "onnxruntime" else found
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * expected.std().item())
 
@@ -190,7 +191,7 @@ def test_backends_compute_the_network(backend, upsample):
 def test_a_backend_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="backend cuda: torch sees no CUDA device"):
-        measure(nn.Identity(), (8, 8), backend="cuda", threads=1, seconds=1.0, upsample=False)
+        measure(nn.Identity(), (8, 8), backend="cuda", threads=1, seconds=1.0, ends=[False])
 
 
 @pytest.mark.skipif(not memory.CLEAR.exists(), reason="this system cannot set the peak back")
@@ -199,7 +200,7 @@ def test_peak_memory_is_what_a_run_allocates():
         def forward(self, x):
             return x + torch.ones(100 * 2**18).sum()  # 100 MiB of float32
 
-    measured = measure(Hungry(), (8, 8), backend="eager", threads=1, seconds=0.3, upsample=False)
+    (measured,) = measure(Hungry(), (8, 8), backend="eager", threads=1, seconds=0.3, ends=[False])
     assert measured.peak_memory_mb == pytest.approx(100, abs=10)
     assert "VmHWM" in measured.memory
 

@@ -4,7 +4,8 @@ import copy
 import importlib.util
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -35,30 +36,31 @@ def device_of(backend: Backend) -> torch.device:
     return torch.device("cuda" if backend == "cuda" else "cpu")
 
 
-def prepare(backend: Backend, model: nn.Module, image: Tensor, upsample: bool, threads: int) -> Run:
-    """A function that runs `model` (eval mode, on the CPU) once on `image` 1 3 H W.
+def prepare(
+    backend: Backend, model: nn.Module, image: Tensor, ends: Iterable[bool], threads: int
+) -> dict[bool, Run]:
+    """For each of `ends` a function that runs `model` (eval mode, on the CPU) on `image` 1 3 H W.
 
-    upsample: the logits are then resized (bilinear) to the image's size. For CUDA the function
+    ends: whether the logits are then resized (bilinear) to the image's size. For CUDA a function
     returns when the device has finished.
     """
-    size = (image.shape[-2], image.shape[-1])
     if backend == "onnxruntime":
-        return _onnxruntime(model, image, size if upsample else None, threads)
+        return {end: _onnxruntime(model, image, end, threads) for end in ends}
     device = device_of(backend)
     model = copy.deepcopy(model).to(device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     image = image.to(device=device, memory_format=torch.channels_last)
-    call = _compiled(model) if backend == "compiled" else model
+    network = _compiled(model) if backend == "compiled" else model
+    return {end: partial(_call, network, image, end) for end in ends}
 
-    def run() -> Tensor:
-        logits = call(image)
-        if upsample:
-            logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return logits
 
-    return run
+def _call(network: Callable[[Tensor], Tensor], image: Tensor, upsample: bool) -> Tensor:
+    logits = network(image)
+    if upsample:
+        logits = F.interpolate(logits, image.shape[-2:], mode="bilinear", align_corners=False)
+    if image.device.type == "cuda":
+        torch.cuda.synchronize(image.device)
+    return logits
 
 
 def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -66,12 +68,10 @@ def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
     return torch.compile(model, dynamic=False, options={"freezing": True})
 
 
-def _onnxruntime(
-    model: nn.Module, image: Tensor, resize_to: tuple[int, int] | None, threads: int
-) -> Run:
+def _onnxruntime(model: nn.Module, image: Tensor, upsample: bool, threads: int) -> Run:
+    size = (image.shape[-2], image.shape[-1])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        export.to_onnx(export.Deployed(model, resize_to=resize_to), image, path)
+        export.to_onnx(export.Deployed(model, resize_to=size if upsample else None), image, path)
         session = export.session(path, threads)
-    feed = {export.INPUT: image.numpy()}
-    return lambda: session.run(None, feed)
+    return partial(session.run, None, {export.INPUT: image.numpy()})

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -52,14 +52,14 @@ def measure(
     backend: Backend,
     threads: int,
     seconds: float,
-    upsample: bool,
-) -> Latency:
+    ends: Sequence[bool],
+) -> list[Latency]:
     """Times one image of `input_size` (H, W), eval mode, inference_mode, float32.
 
     threads: intra-op CPU threads while measuring; the former number is put back.
     seconds: wall time allowed after the first run, warm-up included; three timed runs are made
     even if they take longer.
-    upsample: whether the logits are resized (bilinear) to the input's size inside the timing.
+    ends: for each whether the logits are resized (bilinear) to the input's size in the timing.
     The model stays as it is. ValueError if the backend cannot run here.
     """
     if threads < 1 or seconds <= 0:
@@ -72,12 +72,24 @@ def measure(
     try:
         model.eval()
         with torch.inference_mode():
-            run = backends.prepare(backend, model, image, upsample, threads)
-            with memory.watch(backends.device_of(backend)) as peak:
-                times = repeat(run, seconds)
+            runs = backends.prepare(backend, model, image, ends, threads)
+            return [_measure(runs[end], backend, input_size, threads, seconds, end) for end in ends]
     finally:
         torch.set_num_threads(former)
         model.train(was_training)
+
+
+def _measure(
+    run: Callable[[], object],
+    backend: Backend,
+    size: tuple[int, int],
+    threads: int,
+    seconds: float,
+    upsample: bool,
+) -> Latency:
+    device = backends.device_of(backend)
+    with memory.watch(device) as peak:
+        times = repeat(run, seconds)
     return Latency(
         backend=backend,
         upsample=upsample,
@@ -87,10 +99,10 @@ def measure(
         repetitions=times.repetitions,
         warmup=times.warmup,
         threads=threads,
-        device=backends.device_of(backend).type,
+        device=device.type,
         peak_memory_mb=peak.peak_mb,
         memory=peak.how,
-        protocol=_protocol(backend, input_size, threads, upsample, times),
+        protocol=_protocol(backend, size, threads, upsample, times),
     )
 
 

@@ -80,7 +80,7 @@ def measure(exported: Exported, threads: int, seconds: float) -> dict[str, Any]:
     """p50 in milliseconds of one image, PyTorch (eager) and the file in turn."""
     image = torch.randn(1, 3, *exported.size)
     runs = {
-        "pytorch_ms": backends.prepare("eager", exported.deployed, image, False, threads),
+        "pytorch_ms": backends.prepare("eager", exported.deployed, image, (False,), threads)[False],
         "file_ms": lambda: exported.file(image),
     }
     times = {name: latency.repeat(run, seconds).p50 * 1e3 for name, run in runs.items()}

@@ -168,18 +168,16 @@ def measure_all(config: dict[str, Any], cell: dict[str, Any], threads: int) -> l
     maps = cell["task"] == "segmentation"
     ends = (False, True) if config["latency_upsample"] and maps else (False,)
     return [
-        vars(
-            measure(
-                model,
-                (cell["size"][0], cell["size"][1]),
-                backend=backend,
-                threads=threads,
-                seconds=config["latency_seconds"],
-                upsample=upsample,
-            )
-        )
+        vars(latency)
         for backend in config["latency_backends"]
-        for upsample in ends
+        for latency in measure(
+            model,
+            (cell["size"][0], cell["size"][1]),
+            backend=backend,
+            threads=threads,
+            seconds=config["latency_seconds"],
+            ends=ends,
+        )
     ]
 
 
