@@ -1,5 +1,6 @@
 """Strict YAML to frozen dataclasses: what is written is what is meant, or it is refused by name."""
 
+import argparse
 import dataclasses
 import difflib
 import reprlib
@@ -166,6 +167,13 @@ def _short(value: Any) -> str:
     printer = reprlib.Repr()
     printer.maxlevel, printer.maxstring = 3, 150
     return textwrap.shorten(printer.repr(value), 200)
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on, as a command line's option."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}', expected a whole number from 1 on")
+    return int(text)
 
 
 def did_you_mean(name: str, known: typing.Iterable[str]) -> str:

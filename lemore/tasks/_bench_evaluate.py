@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lemore.config import positive
 from lemore.data.store import Store
 from lemore.evaluation.boundary import BoundaryIoU
 from lemore.evaluation.metrics import Confusion
@@ -27,9 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", required=True, help=_checkpoint.HELP)
     parser.add_argument("--data", type=Path, required=True, help="folder of a prepared dataset")
     parser.add_argument("--split", default="val")
-    parser.add_argument("--images", type=int, default=60, help="of each of the rounds")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=cores(), help="CPU threads of the model")
+    parser.add_argument("--images", type=positive, default=60, help="of each of the rounds")
+    parser.add_argument("--rounds", type=positive, default=3)
+    parser.add_argument(
+        "--threads", type=positive, default=cores(), help="CPU threads of the model"
+    )
     parser.add_argument("--json", type=Path, help="also write the numbers here")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lemore.config import load
+from lemore.config import load, positive
 from lemore.data.store import Store
 from lemore.evaluation import cells
 from lemore.evaluation.upsample import View, Window, by_classes, label_views, resize
@@ -34,13 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", help=f"{_checkpoint.HELP}; needs --data")
     parser.add_argument("--data", type=Path, help="folder of a prepared dataset")
     parser.add_argument("--split", default="val")
-    parser.add_argument("--images", type=int, default=10, help="how many of the split")
+    parser.add_argument("--images", type=positive, default=10, help="how many of the split")
     size = {"type": int, "nargs": 2, "metavar": ("H", "W")}
     parser.add_argument("--size", **size, default=(512, 683), help="of the images")
     parser.add_argument("--input-size", **size, help="of the network's input; default: --size")
     parser.add_argument("--model", default="lemore", help="config/models/*.yaml, random weights")
-    parser.add_argument("--classes", type=int, nargs="+", default=[11, 19, 60, 150])
-    parser.add_argument("--repeats", type=int, default=3, help="measurements of each image")
+    parser.add_argument("--classes", type=positive, nargs="+", default=[11, 19, 60, 150])
+    parser.add_argument("--repeats", type=positive, default=3, help="measurements of each image")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
 
 

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    config = _stage.load_slice(args.config)
+    config = _stage.load_slice(args.config, "backbone")
     backbone = build(BackboneConfig, config["backbone"], str(args.config), "backbone.")
     nodes, params = feed_forward(backbone, (config["size"][0], config["size"][1]))
     height, width = config["size"]

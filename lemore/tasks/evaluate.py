@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import torch
 
-from lemore.config import build, parse_yaml, plain
+from lemore.config import build, parse_yaml, plain, positive
 from lemore.data.store import Store
 from lemore.files import read_json, sha256, write_atomic, write_json
 from lemore.machine import cores
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="changes to the test settings, values in YAML: those under `test:` of a recipe",
     )
     parser.add_argument("--gpu", action="store_true", help="run on the GPU")
-    parser.add_argument("--threads", type=int, default=cores(), help="CPU threads")
+    parser.add_argument("--threads", type=positive, default=cores(), help="CPU threads")
     parser.add_argument("--json", type=Path, required=True, help="file for the results")
 
 
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 def load_settings(args: argparse.Namespace, trained: Trained) -> dict[str, Any]:
     """The evaluation slice, or the checkpoint's own settings when it is evaluated by hand."""
     if args.config is not None:
-        return _stage.load_slice(args.config)
+        return _stage.load_slice(args.config, "test")
     own = args.dataset == trained.settings.dataset
     test = trained.test if own else _segmentation.whole(trained.settings.train.img_scale)
     return {

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from lemore import __version__
+from lemore.config import positive
 from lemore.data.loader import MEAN, STD
 from lemore.data.store import Store
 from lemore.files import write_json
@@ -42,7 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=SUFFIXES, required=True)
     parser.add_argument("--output", type=Path, required=True, help="file to write (.onnx, .pt2)")
     parser.add_argument(
-        "--size", type=int, nargs=2, metavar=("H", "W"), help="of the images (default: train crop)"
+        "--size",
+        type=positive,
+        nargs=2,
+        metavar=("H", "W"),
+        help="of the images (default: train crop)",
     )
     parser.add_argument("--dynamic-batch", action="store_true", help="any number of images at once")
     parser.add_argument(
@@ -60,13 +65,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="images, folders of images or one prepared dataset: what INT8 is calibrated on, and"
         " what the file is compared on (default: random images)",
     )
-    parser.add_argument("--images", type=int, default=64, help="how many of them at most")
+    parser.add_argument("--images", type=positive, default=64, help="how many of them at most")
     parser.add_argument("--evaluate", metavar="DATASET", help="prepared dataset for the mIoU")
     parser.add_argument("--split", default="val", help="of that dataset")
     parser.add_argument(
         "--data-dir", type=Path, default=Path("resources/datasets"), help="prepared datasets"
     )
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--threads", type=positive, default=1, help="CPU threads")
     parser.add_argument("--seconds", type=float, default=3.0, help="longest latency measurement")
     parser.add_argument("--json", type=Path, help="file for what was found")
 

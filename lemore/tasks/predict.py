@@ -20,6 +20,7 @@ from typing import Literal
 
 import torch
 
+from lemore.config import positive
 from lemore.data import inputs, video
 from lemore.files import write_atomic
 from lemore.machine import cores
@@ -59,11 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--overlap", type=pair_option, metavar="N|HxW", help="default: tile / 4")
     how.add_argument(
         "--batch-size",
-        type=int,
+        type=positive,
         help=f"images of one size, or tiles, at a time; default 1, on a GPU {GPU_BATCH}",
     )
     how.add_argument("--gpu", action="store_true", help="run on the GPU")
-    how.add_argument("--threads", type=int, default=cores(), help="CPU threads")
+    how.add_argument("--threads", type=positive, default=cores(), help="CPU threads")
     how.add_argument(
         "--data-dir",
         type=Path,

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lemore.config import build, load
+from lemore.config import build, load, positive
 from lemore.files import write_json
 from lemore.machine import processor
 from lemore.models.classifier import build_classifier
@@ -41,10 +41,12 @@ log = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, help="resolved profile (YAML), or by hand:")
     parser.add_argument("--model", help="name of a file in config/models")
-    parser.add_argument("--num-classes", type=int, default=150)
-    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), default=(512, 512))
+    parser.add_argument("--num-classes", type=positive, default=150)
+    parser.add_argument("--size", type=positive, nargs=2, metavar=("H", "W"), default=(512, 512))
     parser.add_argument("--seconds", type=float, default=5.0, help="longest latency measurement")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the measurement")
+    parser.add_argument(
+        "--threads", type=positive, default=1, help="CPU threads of the measurement"
+    )
     parser.add_argument(
         "--backends", nargs="+", choices=backends.BACKENDS, default=["eager"], help="what runs it"
     )
@@ -90,7 +92,7 @@ def leave_out(config: dict[str, Any]) -> dict[str, str]:
 def load_config(args: argparse.Namespace) -> dict[str, Any]:
     """The profile slice, or one cell made from the command line."""
     if args.config is not None:
-        return _stage.load_slice(args.config)
+        return _stage.load_slice(args.config, "cells")
     if args.model is None:
         raise ValueError("--model: name a file of config/models, or give --config")
     model = load(ModelConfig, Path("config/models") / f"{args.model}.yaml")

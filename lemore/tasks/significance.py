@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lemore.config import positive
 from lemore.evaluation.statistics import Counts, Resampled, blocks_of, compare, holm, resample
 from lemore.files import sha256, write_atomic
 from lemore.reporting.results import Result, read
@@ -23,7 +24,9 @@ log = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--evaluations", required=True, nargs="+", metavar="JSON")
     parser.add_argument("--sequence", help="pattern of the part of a name that names its film")
-    parser.add_argument("--block", type=int, default=1, help="neighbouring frames taken as one")
+    parser.add_argument(
+        "--block", type=positive, default=1, help="neighbouring frames taken as one"
+    )
     parser.add_argument("--output", required=True, metavar="CSV")
 
 
