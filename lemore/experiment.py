@@ -277,8 +277,9 @@ class Experiment:
     def check(self) -> None:
         config = self.config
         for dataset, model in self.pairs:
-            self.recipe(dataset, model)
+            self.model(model)
             self.dataset(dataset)
+            self.recipe(dataset, model)
         for dataset in config.trainings:
             for name in override_names(self.root / config.recipes, self.recipe_name(dataset)):
                 self.model(name)
