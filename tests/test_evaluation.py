@@ -266,10 +266,10 @@ def test_windows_go_through_the_model_in_batches(monkeypatch):
         return model(x)
 
     slide = {"mode": "slide", "crop_size": (64, 64), "stride": (40, 40)}
-    monkeypatch.setattr(inference, "BATCH_PIXELS", 4 * 64 * 64)
+    monkeypatch.setattr(inference, "CPU_BATCH_PIXELS", 4 * 64 * 64)
     together = labels(watched, **slide)
     assert sizes == [(4, 3, 64, 64), (2, 3, 64, 64)]
-    monkeypatch.setattr(inference, "BATCH_PIXELS", 1)
+    monkeypatch.setattr(inference, "CPU_BATCH_PIXELS", 1)
     np.testing.assert_array_equal(labels(model, **slide), together)
 
 
