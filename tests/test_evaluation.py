@@ -326,7 +326,8 @@ def test_stride_must_cover_the_image(stride):
     [
         ({"ratios": []}, "ratios is"),
         ({"ratios": [1.0, 0.0]}, "ratios is"),
-        ({"ratios": [1, 1.0]}, "different positive"),
+        ({"ratios": [1, 1.0]}, "different ones"),
+        ({"ratios": [float("nan")]}, "ratios is"),
         ({"mode": "square", "ratios": [0.5, 1.0]}, "mode square brings every size"),
         ({"mode": "slide", "stride": [0, 0]}, "stride is"),
         ({"mode": "slide", "stride": [8, 8], "upsample": "one_step"}, "one_step, but the windows"),
