@@ -266,10 +266,10 @@ def test_windows_go_through_the_model_in_batches(monkeypatch):
         return model(x)
 
     slide = {"mode": "slide", "crop_size": (64, 64), "stride": (40, 40)}
-    monkeypatch.setattr(inference, "BATCH_PIXELS", 4 * 64 * 64)
+    monkeypatch.setattr(inference, "CPU_BATCH_PIXELS", 4 * 64 * 64)
     together = labels(watched, **slide)
     assert sizes == [(4, 3, 64, 64), (2, 3, 64, 64)]
-    monkeypatch.setattr(inference, "BATCH_PIXELS", 1)
+    monkeypatch.setattr(inference, "CPU_BATCH_PIXELS", 1)
     np.testing.assert_array_equal(labels(model, **slide), together)
 
 
@@ -326,7 +326,8 @@ def test_stride_must_cover_the_image(stride):
     [
         ({"ratios": []}, "ratios is"),
         ({"ratios": [1.0, 0.0]}, "ratios is"),
-        ({"ratios": [1, 1.0]}, "different positive"),
+        ({"ratios": [1, 1.0]}, "different ones"),
+        ({"ratios": [float("nan")]}, "ratios is"),
         ({"mode": "square", "ratios": [0.5, 1.0]}, "mode square brings every size"),
         ({"mode": "slide", "stride": [0, 0]}, "stride is"),
         ({"mode": "slide", "stride": [8, 8], "upsample": "one_step"}, "one_step, but the windows"),

@@ -70,7 +70,7 @@ def label_map(logits: torch.Tensor, via: Size | None, original_size: Size) -> np
     """
     if not _promising(logits, original_size):
         return None
-    middle = via or original_size
+    logits, middle = logits.contiguous(), via or original_size
     rows = make_axis(logits.shape[1], middle[0], original_size[0])
     columns = make_axis(logits.shape[2], middle[1], original_size[1])
     if _contested(logits, rows.taps, columns.taps) > MAX_CONTESTED:

@@ -19,7 +19,10 @@ Mode = Literal["whole", "square", "slide"]
 Model = Callable[[torch.Tensor], torch.Tensor]
 Box = tuple[int, int, int, int]  # top, left, height, width
 
-BATCH_PIXELS = 1 << 20  # of the windows that go through the model in one batch
+# Pixels of the windows that go through the model in one batch. On a CPU, more than its cache holds
+# makes each window slower: 1.4 times at six of 320x320, where sixteen of 128x128 gain threefold.
+CPU_BATCH_PIXELS = 1 << 17
+GPU_BATCH_PIXELS = 1 << 21
 
 
 def label_map(
@@ -92,9 +95,10 @@ def slide_boxes(size: Size, crop_size: Size, stride: Size) -> list[Box]:
 
 
 def _forward(model: Model, image: torch.Tensor, boxes: list[Box]) -> Iterator[Window]:
-    """Windows of one size through the model, in batches of `BATCH_PIXELS`."""
+    """Windows of one size through the model, in batches."""
     height, width = boxes[0][2:]
-    count = max(BATCH_PIXELS // (height * width), 1)
+    pixels = CPU_BATCH_PIXELS if image.device.type == "cpu" else GPU_BATCH_PIXELS
+    count = max(pixels // (height * width), 1)
     for start in range(0, len(boxes), count):
         batch = boxes[start : start + count]
         parts = [image[:, :, top : top + height, x : x + width] for top, x, _, _ in batch]

@@ -74,8 +74,9 @@ class Test:
             raise ValueError(
                 f"test.img_scale is {self.img_scale} and test.align {self.align}, expected positive"
             )
-        if not self.ratios or min(self.ratios) <= 0 or len(set(self.ratios)) < len(self.ratios):
-            raise ValueError(f"test.ratios is {self.ratios}, expected different positive numbers")
+        known = all(0.1 <= ratio <= 10 for ratio in self.ratios)
+        if not self.ratios or not known or len(set(self.ratios)) < len(self.ratios):
+            raise ValueError(f"test.ratios is {self.ratios}, expected different ones of 0.1 to 10")
         if self.mode == "square" and self.ratios != (1.0,):
             raise ValueError(
                 f"test.ratios is {self.ratios}, but mode square brings every size to the crop's: "
