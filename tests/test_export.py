@@ -212,9 +212,9 @@ def test_mistakes_are_one_line(folder, options, message, capsys):
 
 
 def test_a_backbone_is_refused_by_name(folder, capsys):
-    checkpoint.save(folder / "backbone.pt", {"state_dict": {}, "config": {"recipe": {}}})
+    checkpoint.save(folder / "backbone.pt", {"state_dict": {}, "config": {"backbone_name": "lemore"}})
     assert run_export(folder, "wrong.onnx", "--checkpoint", folder / "backbone.pt") == 2
-    assert "holds no segmentation model of `lemore finetune`" in capsys.readouterr().err
+    assert "a pretrained backbone, not a segmentation model" in capsys.readouterr().err
 
 
 def test_missing_packages_are_named(folder, monkeypatch, capsys):

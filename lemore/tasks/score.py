@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from lemore.config import CONFIG, did_you_mean, load, positive
+from lemore.config import CONFIG, did_you_mean, load
 from lemore.data import labels
 from lemore.data.schema import DatasetConfig
 from lemore.evaluation.metrics import Confusion
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", type=Path, required=True, help="folder of true label PNGs")
     coding = parser.add_mutually_exclusive_group(required=True)
     coding.add_argument("--dataset", help="values are this dataset's raw ones, e.g. ade20k")
-    coding.add_argument("--num-classes", type=positive, metavar="K", help="values are 0..K-1")
+    coding.add_argument("--num-classes", type=int, metavar="K", help="values are 0..K-1")
     parser.add_argument("--ignore-index", type=int, metavar="I", help="goes with --num-classes")
     parser.add_argument("--dataset-config", type=Path, metavar="F", help="in place of config/'s")
     parser.add_argument("--json", type=Path, metavar="OUT", help="file for the results")
