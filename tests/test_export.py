@@ -212,7 +212,8 @@ def test_mistakes_are_one_line(folder, options, message, capsys):
 
 
 def test_a_backbone_is_refused_by_name(folder, capsys):
-    checkpoint.save(folder / "backbone.pt", {"state_dict": {}, "config": {"backbone_name": "lemore"}})
+    content = {"state_dict": {}, "config": {"backbone_name": "lemore"}}
+    checkpoint.save(folder / "backbone.pt", content)
     assert run_export(folder, "wrong.onnx", "--checkpoint", folder / "backbone.pt") == 2
     assert "a pretrained backbone, not a segmentation model" in capsys.readouterr().err
 
