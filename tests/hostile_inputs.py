@@ -1146,6 +1146,15 @@ def output_link(folder: Path) -> list[str]:
     return input_file(folder, "x.jpg", JPEG)
 
 
+@case("output: the folder of a video's frames leads elsewhere", "a link leads outside of")
+def output_frames(folder: Path) -> list[str]:
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere/000000.png").write_bytes(b"precious")
+    (folder / "out/index").mkdir(parents=True)
+    (folder / "out/index/x").symlink_to(folder / "elsewhere")
+    return [*input_file(folder, "x.mp4", b"\0\0\0\x18ftypisom" + bytes(12)), "--overwrite"]
+
+
 @case("output: would replace the input", "is one of the inputs")
 def output_input(folder: Path) -> list[str]:
     (folder / "out/index").mkdir(parents=True)

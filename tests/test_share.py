@@ -128,6 +128,8 @@ def test_a_prediction_shows_and_saves_itself(place):
     assert (np.asarray(Image.open("overlay.png")) == np.asarray(result.overlay())).all()
     with pytest.raises(ValueError, match=r"saved as \.png"):
         result.save("ids.jpg", "index")
+    with pytest.raises(ValueError, match="expected one of overlay, index, color"):
+        result.save("overlay.png", "overly")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no picture's suffix"):
         result.save("overlay.xyz")
 

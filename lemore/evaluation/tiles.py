@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from lemore.evaluation.inference import Model, slide_boxes
-from lemore.evaluation.upsample import CHUNK_VALUES, Size
+from lemore.evaluation.inference import Model, Size, slide_boxes
 
+VALUES = 1 << 22  # floats of one class interpolated at a time: 16 MB
 ALIGN = 32  # tiles begin and end at multiples of it, which every model's logits have cells for
 Read = Callable[[int, int, int, int], torch.Tensor]  # top, left, height, width -> 1 3 h w
 
@@ -157,7 +157,7 @@ def _label_rows(
         vertical = _positions(padded[0] // stride, stride, size[0], original_size[0])
         columns = _positions(cells.shape[2], stride, size[1], original_size[1])
         ready = int(np.searchsorted(vertical.high, last, side="right"))
-        step = max(CHUNK_VALUES // original_size[1], 1)
+        step = max(VALUES // original_size[1], 1)
         for top in range(done, ready, step):
             part = vertical.part(top, min(top + step, ready), first)
             yield top, _best(cells, part, columns)

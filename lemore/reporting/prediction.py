@@ -5,7 +5,7 @@ import html
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -56,9 +56,15 @@ class Prediction:
         path = Path(path)
         if kind == "index" and path.suffix.lower() != ".png":
             raise ValueError(f"{path}: a label map is saved as .png, which changes no value")
-        pictures = {"overlay": self.overlay, "color": self.colored}
-        picture = pictures[kind]() if kind in pictures else Image.fromarray(self.label_map)
-        write_atomic(path, encoded(picture, path.suffix))
+        write_atomic(path, encoded(self.picture(kind), path.suffix))
+
+    def picture(self, kind: Kind) -> Image.Image:
+        """The picture of a kind; ValueError if there is none of this name."""
+        if kind not in get_args(Kind):
+            raise ValueError(f"kind is '{kind}', expected one of {', '.join(get_args(Kind))}")
+        if kind == "index":
+            return Image.fromarray(self.label_map)
+        return self.overlay() if kind == "overlay" else self.colored()
 
     def _seen(self) -> list[tuple[str, float]]:
         """(class, share) of those that occur, the largest first."""

@@ -14,52 +14,54 @@ from typing import Any, TextIO
 import numpy as np
 
 from lemore.data.video import VideoWriter
-from lemore.reporting.prediction import Prediction
+from lemore.reporting.prediction import Kind, Prediction
 
-SUFFIXES = {"overlay": ".jpg", "index": ".png", "color": ".png"}
-VIDEO_SUFFIXES = {"overlay": ".mp4", "index": "", "color": ".mp4"}  # index: a folder of frames
+SUFFIXES: dict[Kind, str] = {"overlay": ".jpg", "index": ".png", "color": ".png"}
+# of a video's outputs; the index maps of its frames have a folder
+VIDEO_SUFFIXES: dict[Kind, str] = {"overlay": ".mp4", "index": "", "color": ".mp4"}
 FRAME = "{:06d}.png"
 LEGEND = "classes.csv"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Where outputs go. kinds: of `SUFFIXES`; shares: csv, json or "" for none."""
+    """Where outputs go. shares: csv, json or None."""
 
     folder: Path
-    kinds: tuple[str, ...]
-    shares: str
+    kinds: tuple[Kind, ...]
+    shares: str | None
 
-    def files(self, name: str, video: bool) -> dict[str, Path]:
+    def files(self, name: str, video: bool) -> dict[Kind, Path]:
         """File by kind; for the index maps of a video, the folder of its frames."""
         suffixes = VIDEO_SUFFIXES if video else SUFFIXES
         return {kind: self.folder / kind / f"{name}{suffixes[kind]}" for kind in self.kinds}
 
     @property
-    def shares_file(self) -> Path:
-        return self.folder / f"shares.{self.shares}"
+    def shares_file(self) -> Path | None:
+        return self.folder / f"shares.{self.shares}" if self.shares else None
 
     def check(
         self, files: Iterable[Path], inputs: Iterable[Path], legend: str, overwrite: bool
     ) -> None:
         """ValueError if a file to write is an input, exists (unless `overwrite`), or lies outside
         the folder by a link. A legend with the same content may exist."""
-        files = [*files, *([self.shares_file] if self.shares else [])]
-        path = self.folder / LEGEND
-        if not path.is_file() or path.read_bytes() != legend.encode():
-            files.append(path)
+        files = [*files, *([self.shares_file] if self.shares_file else [])]
+        table = self.folder / LEGEND
+        if not table.is_file() or table.read_bytes() != legend.encode():
+            files.append(table)
         origins = {os.path.realpath(path) for path in inputs}
         inside = os.path.realpath(self.folder)
         for path in files:
             if os.path.realpath(path) in origins:
                 raise ValueError(f"{path}: is one of the inputs; choose another --output")
-            if not Path(os.path.realpath(path.parent)).is_relative_to(inside):
+            place = path if path.is_dir() else path.parent
+            if not Path(os.path.realpath(place)).is_relative_to(inside):
                 raise ValueError(f"{path}: a link leads outside of {self.folder}")
         existing = [path for path in files if path.exists()]
         if existing and not overwrite:
             raise ValueError(
-                f"{existing[0]}: exists already, as do {len(existing) - 1} more of the "
-                f"{len(files)} outputs; --overwrite replaces them"
+                f"{existing[0]}: exists already ({len(existing)} of the {len(files)} outputs do); "
+                "--overwrite replaces them"
             )
 
 
@@ -72,18 +74,13 @@ def legend(classes: Sequence[str], colors: Sequence[tuple[int, int, int]]) -> st
     return text.getvalue()
 
 
-def write_image(files: dict[str, Path], prediction: Prediction) -> None:
-    for kind, path in files.items():
-        prediction.save(path, kind)  # type: ignore[arg-type]
-
-
 class VideoOutputs:
     """The outputs of one video, frame by frame (context manager)."""
 
-    def __init__(self, files: dict[str, Path], rate: float):
+    def __init__(self, files: dict[Kind, Path], rate: float):
         self.frames = files.get("index")
         self._stack = ExitStack()
-        self._writers = {
+        self._writers: dict[Kind, VideoWriter] = {
             kind: self._stack.enter_context(VideoWriter(path, rate))
             for kind, path in files.items()
             if kind != "index"
@@ -94,9 +91,8 @@ class VideoOutputs:
             if number == 0:
                 self._drop_old_frames(self.frames)
             prediction.save(self.frames / FRAME.format(number), "index")
-        pictures = {"overlay": prediction.overlay, "color": prediction.colored}
         for kind, writer in self._writers.items():
-            writer.write(np.asarray(pictures[kind]()))
+            writer.write(np.asarray(prediction.picture(kind)))
 
     def _drop_old_frames(self, folder: Path) -> None:
         """Frames of an earlier, longer video of this name would look like this one's."""

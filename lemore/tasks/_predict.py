@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from lemore.data.photos import read_photo
 from lemore.data.video import VideoReader
 from lemore.progress import progress
-from lemore.reporting.prediction import Prediction
-from lemore.tasks._outputs import Shares, VideoOutputs, write_image
+from lemore.reporting.prediction import Kind, Prediction
+from lemore.tasks._outputs import Shares, VideoOutputs
 from lemore.tasks._predictor import Geometry, Model
 
 PENDING_PIXELS = 1 << 24  # of the images that wait for their batch
@@ -29,7 +28,7 @@ class Job:
 
     path: Path
     video: bool
-    files: dict[str, Path]
+    files: dict[Kind, Path]
 
 
 class Report:
@@ -115,13 +114,16 @@ class Worker:
     def _predict(self, images: list[np.ndarray]) -> list[Prediction]:
         try:
             return self.model.predictions(images, self.geometry, self.batch_size)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if "allocate" not in str(error):
+                raise
             raise ValueError(
-                "the GPU's memory does not hold it; try a smaller --size, --tile or --batch-size"
+                "the memory does not hold it; try a smaller --size, --tile or --batch-size"
             ) from None
 
     def _finish(self, job: Job, prediction: Prediction) -> None:
-        write_image(job.files, prediction)
+        for kind, path in job.files.items():
+            prediction.save(path, kind)
         shares = prediction.shares
         if self.shares:
             self.shares.add(str(job.path), None, shares)
@@ -139,7 +141,8 @@ class Worker:
     def _video(self, job: Job) -> int:
         """Number of frames; ValueError if it cannot be decoded, or not to its end."""
         reader = VideoReader(job.path)
-        frames = iter(progress(reader, job.path.name, reader.claimed or None, "frame"))
+        name = printable(job.path.name)
+        frames = iter(progress(reader, name, reader.claimed or None, "frame"))
         count, size = 0, None
         with VideoOutputs(job.files, reader.rate) as outputs:
             while batch := list(islice(frames, self.batch_size)):

@@ -16,7 +16,7 @@ import re
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -24,8 +24,9 @@ from lemore.config import positive
 from lemore.data import inputs, video
 from lemore.files import write_atomic
 from lemore.machine import cores
+from lemore.reporting.prediction import Kind
 from lemore.tasks import _checkpoint, _classes, _predictor, _segmentation
-from lemore.tasks._outputs import LEGEND, SUFFIXES, Plan, Shares, legend
+from lemore.tasks._outputs import LEGEND, Plan, Shares, legend
 from lemore.tasks._predict import Job, Report, Worker, in_words, printable
 from lemore.tasks._predictor import Geometry
 
@@ -86,21 +87,21 @@ def size_option(text: str) -> tuple[int, int] | Literal["original"]:
 
 
 def run(args: argparse.Namespace) -> int:
-    torch.set_num_threads(args.threads)
     usual = GPU_BATCH if args.gpu else 1  # on a CPU a batch is slower than its images one by one
     batch_size = usual if args.batch_size is None else args.batch_size
     if batch_size < 1 or args.threads < 1:
         raise ValueError("--batch-size and --threads must be at least 1")
+    torch.set_num_threads(args.threads)
     geometry = Geometry(args.size, args.tile, args.overlap)
     device = _segmentation.device_of(args.gpu)
     model = _predictor.load(args.checkpoint, device=device, data_dir=args.data_dir)
     report = Report(args.json)
-    kinds = tuple(kind for kind in SUFFIXES if getattr(args, kind))
-    plan = Plan(args.output, kinds if kinds or args.shares else ("overlay",), args.shares or "")
+    plan = Plan(args.output, chosen_kinds(args), args.shares)
     table = legend(model.classes, model.colors)
     jobs = plan_jobs(args, plan, table, report)
     write_atomic(args.output / LEGEND, table)
-    with Shares(plan.shares_file, model.classes) if args.shares else nullcontext() as shares:
+    file = plan.shares_file
+    with Shares(file, model.classes) if file else nullcontext() as shares:
         worker = Worker(model, geometry, batch_size, shares, report)
         worker.images([job for job in jobs if not job.video])
         worker.videos([job for job in jobs if job.video])
@@ -108,6 +109,11 @@ def run(args: argparse.Namespace) -> int:
         total = report.done + report.failed
         print(f"{report.done} of {total} predicted, in {printable(str(args.output))}")
     return 1 if report.failed else 0
+
+
+def chosen_kinds(args: argparse.Namespace) -> tuple[Kind, ...]:
+    kinds: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if getattr(args, kind))
+    return kinds if kinds or args.shares else ("overlay",)
 
 
 def plan_jobs(args: argparse.Namespace, plan: Plan, table: str, report: Report) -> list[Job]:
