@@ -13,6 +13,7 @@ Examples:
 
 import argparse
 import logging
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,8 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError("--int8: only onnx can be quantised; use --format onnx")
     if args.int8 and not args.calibration:
         raise ValueError("--int8: give --calibration images, folders or a prepared dataset")
+    if args.images < 1:
+        raise ValueError(f"--images: {args.images}, expected at least 1")
     if args.evaluate and (args.with_argmax or args.with_normalization):
         raise ValueError("--evaluate: leave out --with-argmax and --with-normalization for it")
     if args.size and min(args.size) < 64:
@@ -180,15 +183,17 @@ def sample(args: argparse.Namespace, source: Source) -> list[Tensor]:
 def write(args: argparse.Namespace, source: Source, images: list[Tensor]) -> None:
     feeds = [_exported.feed(image, args.with_normalization) for image in images]
     to_file = export.to_onnx if args.format == "onnx" else export.to_torch_export
-    to_file(
-        source.deployed,
-        feeds[0],
-        args.output,
-        dynamic_batch=args.dynamic_batch,
-        metadata=metadata(args, source),
-    )
-    if args.int8:
-        export.quantize(args.output, args.output, [one.numpy() for one in feeds])
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "float.onnx" if args.int8 else args.output
+        to_file(
+            source.deployed,
+            feeds[0],
+            plain,
+            dynamic_batch=args.dynamic_batch,
+            metadata=metadata(args, source),
+        )
+        if args.int8:
+            export.quantize(plain, args.output, [one.numpy() for one in feeds])
 
 
 def metadata(args: argparse.Namespace, source: Source) -> dict[str, Any]:
