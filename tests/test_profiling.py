@@ -77,6 +77,26 @@ def test_counts_of_the_originals(row):
         assert params / 1e6 == pytest.approx(float(row["params_with_aux_m"]), abs=0.001)
 
 
+def test_the_table_of_all_models(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(Path(__file__).parents[1])
+    assert main(["count", "--csv", str(tmp_path / "counts.csv")]) == 0
+    rows = {r["model"]: r for r in csv.DictReader((tmp_path / "counts.csv").open())}
+    assert sorted(rows) == sorted(path.stem for path in Path("config/models").glob("*.yaml"))
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == len(rows) + 1 and printed[-1].startswith("pspnet_mobilenet_v2")
+    row = rows["pspnet_mobilenet_v2"]  # as counted on the original code
+    measured = [float(row[key]) for key in ("params_m", "params_m_with_aux", "gmacs")]
+    assert measured == pytest.approx([13.461, 13.721, 52.688], rel=1e-4)
+
+
+def test_a_model_with_an_auxiliary_head_by_hand(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(Path(__file__).parents[1])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    command = ["profile", "--model", "fcn_mobilenet_v2", "--size", "64", "64", "--seconds", "0.1"]
+    assert main(command) == 0
+    assert " classes: 9559" in capsys.readouterr().out  # 9.559 M, as the original
+
+
 def test_reduced_mobilenet_v2_has_the_count_of_its_paper():
     """Searching for MobileNetV3, Table 7, row 4: 0.98 M and 12.57 GMACs."""
     measured = count(on_meta("lraspp_mobilenet_v2", CITY, 19), CITY)

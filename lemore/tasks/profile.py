@@ -18,20 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from lemore.config import build, load, positive
+from lemore.config import positive
 from lemore.files import write_json
 from lemore.machine import processor
-from lemore.models.classifier import build_classifier
 from lemore.models.fold import bake, fold
-from lemore.models.schema import BackboneConfig, ModelConfig
-from lemore.models.segmentor import build_segmentor
 from lemore.profiling import backends
-from lemore.profiling.counts import count
 from lemore.profiling.latency import measure
 from lemore.progress import progress
-from lemore.tasks import _stage
+from lemore.tasks import _counts, _stage
 from lemore.training import tracking
 from lemore.training.process import leave_with_owner
 
@@ -95,20 +90,8 @@ def load_config(args: argparse.Namespace) -> dict[str, Any]:
         return _stage.load_slice(args.config, "cells")
     if args.model is None:
         raise ValueError("--model: name a file of config/models, or give --config")
-    model = load(ModelConfig, Path("config/models") / f"{args.model}.yaml")
-    backbone = load(BackboneConfig, Path("config/backbones") / f"{model.backbone}.yaml")
-    cell = {
-        "dataset": "by hand",
-        "task": "segmentation",
-        "num_classes": args.num_classes,
-        "size": list(args.size),
-        "decode_head": {},
-    }
-    return {
-        "run": "by hand",
-        "model_name": args.model,
-        "model": vars(model),
-        "backbone": vars(backbone),
+    config, cell = _counts.by_name(args.model, args.num_classes, tuple(args.size))
+    return config | {
         "latency_seconds": args.seconds,
         "latency_backends": args.backends,
         "latency_upsample": args.upsample,
@@ -116,49 +99,14 @@ def load_config(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def make_model(
-    config: dict[str, Any], cell: dict[str, Any], *, auxiliary: bool = False
-) -> nn.Module:
-    """The model of a cell, on torch's current default device."""
-    backbone = build(BackboneConfig, config["backbone"], "profile", "backbone.")
-    size = (cell["size"][0], cell["size"][1])
-    if cell["task"] == "classification":
-        return build_classifier(
-            backbone, num_classes=cell["num_classes"], input_size=size, drop_path=0.0
-        )
-    return build_segmentor(
-        build(ModelConfig, config["model"], "profile", "model."),
-        backbone,
-        num_classes=cell["num_classes"],
-        input_size=size,
-        drop_path=0.0,
-        overrides=cell["decode_head"],
-        auxiliary=auxiliary,
-    )
-
-
 def profile_cell(config: dict[str, Any], cell: dict[str, Any], threads: int) -> dict[str, Any]:
     """Counts on the meta device, then latencies of the folded model at the same size.
 
     `latency` is the one that is eager and at native stride, None if that was not asked for.
     """
-    size = (cell["size"][0], cell["size"][1])
-    with torch.device("meta"):
-        counts = count(make_model(config, cell), size)
-        trained = make_model(config, cell, auxiliary=True)
-    params_with_aux = sum(p.numel() for p in trained.parameters())
     latencies = measure_all(config, cell, threads)
     plain = [one for one in latencies if one["backend"] == "eager" and not one["upsample"]]
-    return {
-        "dataset": cell["dataset"],
-        "num_classes": cell["num_classes"],
-        "size": list(size),
-        "params": counts.params,
-        "params_with_aux": params_with_aux if params_with_aux != counts.params else None,
-        "macs": counts.macs,
-        "fvcore_total": counts.fvcore_total,
-        "modules": counts.modules,
-        "uncounted": counts.uncounted,
+    return _counts.count_cell(config, cell) | {
         "latency": plain[0] if plain else None,
         "latencies": latencies,
     }
@@ -166,7 +114,7 @@ def profile_cell(config: dict[str, Any], cell: dict[str, Any], threads: int) -> 
 
 def measure_all(config: dict[str, Any], cell: dict[str, Any], threads: int) -> list[dict[str, Any]]:
     """Every backend in turn, with the logits at native stride and, if asked, resized."""
-    model = bake(fold(make_model(config, cell), norms=True))
+    model = bake(fold(_counts.make_model(config, cell), norms=True))
     maps = cell["task"] == "segmentation"
     ends = (False, True) if config["latency_upsample"] and maps else (False,)
     return [
