@@ -186,7 +186,7 @@ def run_import(file: Path, output: Path, *, layout="mmseg", model="segformer_b0"
 
 def full_size(classes: int, name: str = "segformer_b0") -> dict[str, torch.Tensor]:
     state = original(name)[0]
-    for key in ("decode_head.conv_seg", "decode_head.linear_pred"):
+    for key in (f"decode_head.{name}" for name in ("conv_seg", "linear_pred", "classifier")):
         if f"{key}.weight" not in state:
             continue
         width = state[f"{key}.weight"].shape[1]
