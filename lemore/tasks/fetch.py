@@ -3,6 +3,12 @@
 A file placed by hand in ARCHIVES_DIR/<dataset>/ is accepted after its check, a folder unpacked
 there is taken in place, also read-only. Mirrors (a folder, file:// or http(s) base) come before
 the published addresses. Cityscapes and ImageNet need an account: the message says what to place.
+
+Examples:
+  lemore fetch --dataset-config config/datasets/camvid.yaml --archives-dir resources/archives \\
+    --output resources/fetched/camvid.json
+  lemore fetch --dataset-config config/datasets/ade20k.yaml --archives-dir /data/archives \\
+    --mirror https://mirror.example.org/ade20k --output resources/fetched/ade20k.json
 """
 
 import argparse

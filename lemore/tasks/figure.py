@@ -1,4 +1,9 @@
-"""Draws figures of a run as PNG and PDF: from its tables, or from one dataset's results."""
+"""Draws figures of a run as PNG and PDF: from its tables, or from one dataset's results.
+
+Examples:
+  lemore figure cost --tables results/scenes/tables/ade20k_scenes.csv --output cost
+  lemore figure results --evaluations results/scenes/evaluate/ade20k_scenes/*/0.json --output figures
+"""
 
 import argparse
 import logging

@@ -1,4 +1,9 @@
-"""Writes the report of a run: one self-contained HTML file."""
+"""Writes the report of a run: one self-contained HTML file.
+
+Example:
+  lemore report --run scenes --tables results/scenes/tables/*.csv \\
+    --figures results/scenes/figures/*.png --output report.html
+"""
 
 import argparse
 import logging

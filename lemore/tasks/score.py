@@ -4,6 +4,10 @@ Files are paired by name, whatever sub-folders they are in. With --dataset both 
 dataset's raw values, as its benchmark server takes them; with --num-classes both hold train ids.
 A prediction outside the classes counts as wrong; a label value that is neither a class nor ignored
 is refused.
+
+Examples:
+  lemore score --predictions maps --labels gtFine/val --dataset cityscapes --json score.json
+  lemore score --predictions maps --labels masks --num-classes 19 --ignore-index 255
 """
 
 import argparse

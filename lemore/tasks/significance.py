@@ -2,6 +2,10 @@
 
 Models with the same number of seeds, at least two, are compared pair by pair; an evaluation without
 counts by image takes no part.
+
+Example:
+  lemore significance --evaluations results/camvid_lightweight/evaluate/camvid/*/*.json \\
+    --sequence '[^_]+' --block 10 --output significance.csv
 """
 
 import argparse

@@ -1,4 +1,9 @@
-"""Put a run's tables, figures and report into one MLflow run, with every mIoU as a metric."""
+"""Put a run's tables, figures and report into one MLflow run, with every mIoU as a metric.
+
+Example:
+  lemore summary --run scenes --evaluations results/scenes/evaluate/*/*/*.json \\
+    --artifacts results/scenes/report.html --json summary.json
+"""
 
 import argparse
 import hashlib

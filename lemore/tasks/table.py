@@ -1,4 +1,8 @@
-"""Writes one table of a run as CSV, Markdown and LaTeX."""
+"""Writes one table of a run as CSV, Markdown and LaTeX.
+
+Example:
+  lemore table efficiency --run scenes --profiles results/scenes/profile/*.json --output efficiency
+"""
 
 import argparse
 import logging
