@@ -2,7 +2,8 @@
 
 Examples:
   lemore figure cost --tables results/scenes/tables/ade20k_scenes.csv --output cost
-  lemore figure results --evaluations results/scenes/evaluate/ade20k_scenes/*/0.json --output figures
+  lemore figure results --evaluations results/scenes/evaluate/ade20k_scenes/*/0.json \\
+    --output figures
 """
 
 import argparse
