@@ -16,7 +16,14 @@ from lemore.data.schema import DatasetConfig
 from lemore.models.schema import BackboneConfig, ModelConfig
 from lemore.run_config import Comparison, RunConfig
 from lemore.sources import fingerprint_files, write_if_changed
-from lemore.training.recipe import Test, Train, load_pretrain, load_recipe, override_names
+from lemore.training.recipe import (
+    Pretrain,
+    Test,
+    Train,
+    load_pretrain,
+    load_recipe,
+    override_names,
+)
 
 PAPER_TABLES = (
     "ade20k",
@@ -113,9 +120,11 @@ class Experiment:
     def pretrain_threads(self, backbone: str) -> int:
         if self.config.ray.gpus:
             return 1
-        folder = self.root / self.config.recipes
-        threads = load_pretrain(folder, self.config.pretrain or "", backbone).threads
-        return threads * self.config.ray.workers
+        return self.pretrain_recipe(backbone).threads * self.config.ray.workers
+
+    def pretrain_recipe(self, backbone: str) -> Pretrain:
+        folder, changes = self.root / self.config.recipes, self.config.recipe_changes
+        return load_pretrain(folder, self.config.pretrain or "", backbone, changes)
 
     def _load(self, cls: type, kind: str, name: str) -> Any:
         if (kind, name) not in self._files:
@@ -154,7 +163,7 @@ class Experiment:
                 "num_classes": self.dataset(dataset).num_classes,
                 "backbone_name": backbone,
                 "backbone": self.backbone(backbone),
-                "recipe": load_pretrain(self.root / self.config.recipes, dataset, backbone),
+                "recipe": self.pretrain_recipe(backbone),
             },
         )
 
@@ -279,7 +288,7 @@ class Experiment:
                 f"pretraining; name a dataset, or set init: {{{self.pretrained[0]}: none}}"
             )
         for backbone in self.pretrained:
-            load_pretrain(self.root / config.recipes, config.pretrain or "", backbone)
+            self.pretrain_recipe(backbone)
 
     def _check_comparison(self, dataset: str, comparison: Comparison) -> None:
         if dataset not in self.config.trainings:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from lemore.data import photometric, transforms
+from lemore.data.classification import ClassificationTransform, central_crop
 from lemore.data.photometric import Distortion
-from lemore.data.transforms import ClassificationTransform, TrainTransform
+from lemore.data.transforms import TrainTransform
 
 
 def generator(seed: int) -> np.random.Generator:
@@ -242,10 +243,10 @@ def test_classification_falls_back_to_the_centre():
 
 def test_central_crop():
     rows = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 300, axis=1).repeat(3, axis=2)
-    crop = transforms.central_crop(rows, (224, 224), 0.875)
+    crop = central_crop(rows, (224, 224), 0.875)
     assert crop.shape == (224, 224, 3)
     np.testing.assert_array_equal(crop[:, 0, 0], np.arange(16, 240))
-    small = transforms.central_crop(np.zeros((20, 30, 3), np.uint8), (64, 96), 1.0)
+    small = central_crop(np.zeros((20, 30, 3), np.uint8), (64, 96), 1.0)
     assert small.shape == (64, 96, 3)
 
 

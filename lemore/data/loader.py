@@ -47,9 +47,11 @@ class TrainBatches:
 
     A batch is {"image": uint8 B 3 H W (RGB), "label": uint8 B H W train ids, or int64 B for
     classification, "valid": int32 B 2 (h, w), the part that is not padding}, and "distortion":
-    float B 5, if the training device is to do it (`photometric_batch`). `batch_size` is that
-    of all ranks together; rank r gets the r-th of `world_size` equal parts of each batch.
-    `workers` processes prepare whole batches; with 0 a background thread does.
+    float B 5, if the training device is to do it (`photometric_batch`), and "share": float B, if
+    images are to be mixed (`classification`). `batch_size` is that of all ranks together; rank r
+    gets the r-th of `world_size` equal parts of each batch. `workers` processes prepare whole
+    batches; with 0 a background thread does. `pin_memory` puts those of processes where a GPU
+    fetches them by itself.
     RuntimeError names the sample that could not be read or transformed.
     """
 
@@ -65,6 +67,7 @@ class TrainBatches:
         rank: int = 0,
         world_size: int = 1,
         workers: int = 0,
+        pin_memory: bool = False,
     ):
         if batch_size % world_size:
             raise ValueError(
@@ -78,7 +81,7 @@ class TrainBatches:
         positions = range(rank * share, (rank + 1) * share)
         self.batches = _Batches(store, transform, seed, batch_size, positions)
         self.iterations = range(start, max(start, stop))
-        self.workers = workers
+        self.workers, self.pin_memory = workers, pin_memory
 
     def __len__(self) -> int:
         return len(self.iterations)
@@ -96,6 +99,7 @@ class TrainBatches:
                 sampler=self.iterations,
                 num_workers=workers,
                 prefetch_factor=AHEAD_PER_WORKER,
+                pin_memory=self.pin_memory,
                 worker_init_fn=_start_worker,
             )
         )
@@ -119,7 +123,7 @@ class _Batches(Dataset[Batch]):
             "valid": torch.empty((count, 2), dtype=torch.int32),
         }
         image, label, valid = (batch[key].numpy() for key in ("image", "label", "valid"))
-        distortions = []
+        distortions, shares = [], []
         for row, position in enumerate(self.positions):
             crop = self._sample(iteration * self.batch_size + position)
             np.stack(cv2.split(crop.image), out=image[row])  # H W 3 -> 3 H W
@@ -127,8 +131,12 @@ class _Batches(Dataset[Batch]):
             valid[row] = crop.valid
             if crop.distortion is not None:
                 distortions.append(crop.distortion.row())
+            if crop.share is not None:
+                shares.append(crop.share)
         if distortions:
             batch["distortion"] = torch.tensor(distortions)
+        if shares:
+            batch["share"] = torch.tensor(shares)
         return batch
 
     def _empty_labels(self, count: int, height: int, width: int) -> torch.Tensor:
@@ -165,8 +173,7 @@ def normalize(image: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
 
     valid: int B 2 (h, w), what lies beyond is padding; None where there is none.
     """
-    mean = torch.tensor(MEAN, device=image.device).view(3, 1, 1)
-    inverse = 1.0 / torch.tensor(STD, device=image.device).view(3, 1, 1)
+    mean, inverse = _constants(image.device)
     normalized = image.to(torch.float32).sub_(mean).mul_(inverse)
     if valid is None:
         return normalized
@@ -174,6 +181,14 @@ def normalize(image: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
     columns = torch.arange(image.shape[3], device=image.device) >= valid[:, 1:]  # B W
     padding = rows[:, None, :, None] | columns[:, None, None, :]
     return normalized.masked_fill_(padding, 0.0)
+
+
+@lru_cache
+@torch.inference_mode(False)
+def _constants(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and 1 / deviation, 3 1 1. Kept, since a new copy would wait for the device each time."""
+    mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    return mean.to(device), (1.0 / deviation).to(device)
 
 
 def _start_worker(_: int) -> None:

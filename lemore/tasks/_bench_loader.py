@@ -19,12 +19,12 @@ from PIL import Image
 from lemore.config import load
 from lemore.data import plain_order
 from lemore.data.archives import members
+from lemore.data.classification import ClassificationTransform
 from lemore.data.loader import TrainBatches
 from lemore.data.samples import find_reader
 from lemore.data.schema import DatasetConfig
 from lemore.data.source import open_source
 from lemore.data.store import Store
-from lemore.data.transforms import ClassificationTransform
 from lemore.files import write_json
 from lemore.tasks import _finetune, _pretrain
 from lemore.training.recipe import Pretrain, Train, load_pretrain, load_recipe

@@ -53,7 +53,7 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
         validate=_validation(payload, recipe, device),
     )
     start = loop.train(job)
-    return _worker.finish(payload, "finetune", model, start, recipe.iterations)
+    return _worker.finish(payload, "finetune", job.kept, start, recipe.iterations)
 
 
 def make_model(config: dict[str, Any], recipe: Train) -> Segmentor:
@@ -148,8 +148,10 @@ class Loss:
         self.auxiliary_weight = auxiliary.weight if auxiliary else 0.0
 
     def __call__(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        label = batch["label"].to(self.device)
-        outputs, auxiliary = model(self.images(batch), for_loss=True)
+        label = batch["label"].to(self.device, non_blocking=True)
+        images = self.images(batch)
+        with _worker.autocast(self.recipe, self.device):
+            outputs, auxiliary = model(images, for_loss=True)
         loss = self.of_head(outputs, label)
         if auxiliary is None:
             return loss
@@ -157,14 +159,15 @@ class Loss:
 
     def images(self, batch: dict[str, Tensor]) -> Tensor:
         """B 3 H W, normalised, on the device."""
-        images = batch["image"].to(self.device)
+        images = batch["image"].to(self.device, non_blocking=True)
         if "distortion" in batch:
             images = photometric_batch.distort(images, batch["distortion"])
-        images = normalize(images, batch["valid"].to(self.device))
+        images = normalize(images, batch["valid"].to(self.device, non_blocking=True))
         return images.contiguous(memory_format=_worker.memory_format(self.recipe.channels_last))
 
     def cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:
-        return losses.segmentation_loss(logits, label, self.recipe.loss_average, self.class_weight)
+        average = self.recipe.loss_average
+        return losses.segmentation_loss(logits.float(), label, average, self.class_weight)
 
 
 def _validation(payload: dict[str, Any], recipe: Train, device: torch.device) -> Any:

@@ -1,6 +1,8 @@
 """What the bodies of pretrain and finetune share where the training runs."""
 
+import copy
 import logging
+import shutil
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -8,12 +10,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 
 from lemore import sources
 from lemore.data.loader import TrainBatches, Transform
 from lemore.data.store import Store
-from lemore.training import checkpoint, loop, optim
-from lemore.training.recipe import Pretrain, Train
+from lemore.training import checkpoint, loop, optim, sync_batch_norm
+from lemore.training.average import Average
+from lemore.training.recipe import Options, Pretrain, Train
 from lemore.training.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -31,6 +35,12 @@ def set_up(payload: dict[str, Any], threads: int) -> torch.device:
 
 def memory_format(channels_last: bool) -> torch.memory_format:
     return torch.channels_last if channels_last else torch.contiguous_format
+
+
+def autocast(recipe: Options, device: torch.device) -> torch.autocast:
+    """The context of the network's forward pass; a loss belongs outside, in fp32."""
+    dtype = torch.float16 if recipe.precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype, enabled=recipe.precision != "fp32")
 
 
 class Batches:
@@ -51,6 +61,7 @@ class Batches:
             rank=self.payload["rank"],
             world_size=self.payload["world_size"],
             workers=self.recipe.loader_workers,
+            pin_memory=bool(self.payload["gpus"]),
         )
 
 
@@ -67,6 +78,7 @@ def job(
 ) -> loop.Job:
     """The loop's job of a payload, with metrics on disk and the model wrapped for its workers."""
     folder = Path(payload["folder"])
+    device = next(model.parameters()).device
     checkpoints = checkpoint.Checkpoints(folder)
     spool = Spool(folder / "metrics.jsonl")
     rank = payload["rank"]
@@ -76,7 +88,10 @@ def job(
     return loop.Job(
         name=name,
         model=model,
-        wrapped=_wrapped(model, payload),
+        wrapped=_wrapped(model, payload, recipe),
+        micro_batch=recipe.micro_batch,
+        scaler=GradScaler(device.type, enabled=recipe.precision == "fp16"),
+        average=Average(model, recipe.ema) if recipe.ema else None,
         optimizer=optimizer,
         learning_rate=optim.schedule(recipe),
         batches=batches,
@@ -100,16 +115,26 @@ def _should_stop(payload: dict[str, Any]) -> Callable[[], bool]:
     return lambda: bool(signalled()) or stop_file.exists()
 
 
-def _wrapped(model: nn.Module, payload: dict[str, Any]) -> nn.Module | None:
-    """The model for several workers: gradients are averaged; BatchNorm is synchronised on GPUs."""
-    if payload["world_size"] == 1:
-        return None
-    if payload["gpus"]:
-        log.info("BatchNorm is synchronised over %d workers", payload["world_size"])
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    else:
-        log.info("BatchNorm sees each worker's share of the batch (no synchronisation on CPUs)")
-    return nn.parallel.DistributedDataParallel(model)
+def _wrapped(
+    model: nn.Module, payload: dict[str, Any], recipe: Train | Pretrain
+) -> nn.Module | None:
+    """The model as training calls it (gradients averaged, compiled), None if as it is."""
+    workers = payload["world_size"]
+    share = recipe.batch_size // workers
+    seen = workers * min(share, recipe.micro_batch or share)
+    if seen < recipe.batch_size:
+        log.info("BatchNorm sees %d images at once, of %d in a step", seen, recipe.batch_size)
+    wrapped: Any = model
+    if workers > 1:
+        log.info("BatchNorm is synchronised over %d workers", workers)
+        on_cpu, on_gpu = sync_batch_norm.convert, nn.SyncBatchNorm.convert_sync_batchnorm
+        wrapped = (on_gpu if payload["gpus"] else on_cpu)(model)
+        wrapped = nn.parallel.DistributedDataParallel(wrapped, forward_sync_buffers=False)
+    if recipe.compile:
+        if not payload["gpus"] and not shutil.which("g++"):
+            raise ValueError("compile: true needs a C++ compiler on the CPU; install g++")
+        wrapped = torch.compile(wrapped)
+    return wrapped if wrapped is not model else None
 
 
 def finish(
@@ -137,4 +162,5 @@ def _log_model(payload: dict[str, Any], model: nn.Module) -> None:
 
     recipe = payload["config"].get("train") or payload["config"]["recipe"]
     height, width = recipe["crop_size"]
-    log_model(payload["model_run_id"], model.cpu().eval(), torch.zeros(1, 3, height, width))
+    copied = copy.deepcopy(model).cpu().eval()
+    log_model(payload["model_run_id"], copied, torch.zeros(1, 3, height, width))

@@ -7,13 +7,17 @@ Random numbers of an iteration follow from (seed, iteration, rank), so a resumed
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 
 from lemore.progress import Meter
+from lemore.training.average import Average
+from lemore.training.background import BackgroundCheckpoints
+from lemore.training.backward import backward
 from lemore.training.checkpoint import Checkpoints
 from lemore.training.optim import set_learning_rate
 from lemore.training.process import Stopped
@@ -44,14 +48,28 @@ class Job:
     validate_every: int = 0
     rank: int = 0
     wrapped: nn.Module | None = None  # the model as called in training (DDP), if not `model` itself
+    micro_batch: int = 0  # see `backward`
+    scaler: GradScaler = field(default_factory=lambda: GradScaler(enabled=False))
+    average: Average | None = None  # of the weights, if it is what counts in the end
+
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is evaluated and kept."""
+        return self.average.module if self.average is not None else self.model
 
 
 def train(job: Job) -> int:
     """Trains to the end, from the newest checkpoint if there is one.
 
-    Returns the iteration it started from. Raises Stopped after saving when `job.stop()` says so,
-    FloatingPointError at a loss that is not finite.
+    Returns the iteration it started from, when the last checkpoint is on disk. Raises Stopped after
+    saving when `job.stop()` says so, FloatingPointError at a loss that is not finite.
     """
+    with BackgroundCheckpoints(job.checkpoints) as checkpoints:
+        return run(replace(job, checkpoints=checkpoints))
+
+
+def run(job: Job) -> int:
+    """The body of `train`."""
     start = resume(job)
     if start == job.iterations:
         return start
@@ -68,9 +86,9 @@ def train(job: Job) -> int:
         if done % LOG_EVERY == 0 or done == job.iterations:
             row = watch.row(job, iteration) | {"train/lr": rate}
             job.record(done, row)
-        meter.step(f"loss {watch.last:.3f}")
+        meter.step(watch.note)
         if job.validate and job.validate_every and done % job.validate_every == 0:
-            job.record(done, job.validate(job.model))
+            job.record(done, job.validate(job.kept))
             model.train()
         stopping = job.stop()
         if stopping or done % job.checkpoint_every == 0 or done == job.iterations:
@@ -89,10 +107,12 @@ def step(
     torch.manual_seed((job.seed * 1_000_003 + iteration) * 1_009 + job.rank)
     set_learning_rate(job.optimizer, rate)
     job.optimizer.zero_grad(set_to_none=True)
-    loss = job.loss(model, batch)
-    loss.backward()
-    job.optimizer.step()
-    return loss.detach()
+    loss = backward(job.loss, model, batch, job.micro_batch, job.scaler)
+    job.scaler.step(job.optimizer)
+    job.scaler.update()
+    if job.average is not None:
+        job.average.follow(job.model, iteration)
+    return loss
 
 
 def resume(job: Job) -> int:
@@ -103,28 +123,38 @@ def resume(job: Job) -> int:
         return 0
     job.model.load_state_dict(state["model"])
     job.optimizer.load_state_dict(state["optimizer"])
+    job.scaler.load_state_dict(state["scaler"])
+    if job.average is not None:
+        job.average.module.load_state_dict(state["average"])
     log.info("%s: resumes at iteration %d of %d", job.name, state["iteration"], job.iterations)
     return state["iteration"]
 
 
 def save(job: Job, iteration: int) -> None:
-    """Rank 0 writes model and optimiser; the others have the same."""
+    """Rank 0 writes model, optimiser and what belongs to them; the others have the same."""
     if job.rank == 0:
         state = {"model": job.model.state_dict(), "optimizer": job.optimizer.state_dict()}
+        state["scaler"] = job.scaler.state_dict()
+        if job.average is not None:
+            state["average"] = job.average.module.state_dict()
         job.checkpoints.save(iteration, state)
 
 
 class Watch:
-    """Means of loss and times since the last row."""
+    """Means of loss and times since the last row.
+
+    The loss stays where it is computed until a row is made: to read it would make the host wait for
+    the device. So on a GPU only the times of a whole row mean something.
+    """
 
     def __init__(self) -> None:
-        self.last = float("nan")
+        self.note = ""  # of the last row, for the progress line
         self.mark = time.perf_counter()
         self.clear()
 
     def clear(self) -> None:
-        self.data = self.compute = self.loss = 0.0
-        self.steps = 0
+        self.data = self.compute = 0.0
+        self.losses: list[Tensor] = []
 
     def go_on(self) -> None:
         """Leaves out what has passed since the last step (validation, saving)."""
@@ -134,14 +164,15 @@ class Watch:
         now = time.perf_counter()
         self.data, self.mark = self.data + now - self.mark, now
 
-    def step_done(self, loss: Tensor) -> None:
-        self.last = float(loss)
+    def step_done(self, loss: Tensor | None = None) -> None:
+        if loss is not None:
+            self.losses.append(loss)
         now = time.perf_counter()
         self.compute, self.mark = self.compute + now - self.mark, now
-        self.loss, self.steps = self.loss + self.last, self.steps + 1
 
     def row(self, job: Job, iteration: int) -> dict[str, float]:
-        mean = self.loss / self.steps
+        mean = sum(torch.stack(self.losses).tolist()) / len(self.losses)
+        self.step_done()
         if mean != mean or mean in (float("inf"), float("-inf")):
             raise FloatingPointError(
                 f"{job.name}: the loss is {mean} near iteration {iteration}; the last checkpoint "
@@ -149,8 +180,9 @@ class Watch:
             )
         row = {
             "train/loss": mean,
-            "train/seconds_per_iteration": (self.data + self.compute) / self.steps,
+            "train/seconds_per_iteration": (self.data + self.compute) / len(self.losses),
             "train/data_share": self.data / max(self.data + self.compute, 1e-9),
         }
+        self.note = f"loss {mean:.3f}, data {row['train/data_share']:.0%} of the time"
         self.clear()
         return row

@@ -62,9 +62,25 @@ def class_weight(frequencies: Sequence[float]) -> Tensor:
     return (weight / (weight * share).sum()).float()
 
 
-def classification_loss(logits: Tensor, label: Tensor, label_smoothing: float) -> Tensor:
-    """Cross-entropy with label smoothing. logits: B K; label: B int64. Returns a scalar."""
-    return F.cross_entropy(logits, label, label_smoothing=label_smoothing)
+def classification_loss(
+    logits: Tensor,
+    label: Tensor,
+    label_smoothing: float,
+    mixture: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """Cross-entropy with label smoothing. logits: B K; label: B int64. Returns a scalar.
+
+    mixture: for images that are mixtures of two, B int64, the other image's class, and B float, the
+    share of `label` in each; its cross-entropy counts by its share.
+    """
+    if mixture is None:
+        return F.cross_entropy(logits, label, label_smoothing=label_smoothing)
+    other, share = mixture
+    of_label, of_other = (
+        F.cross_entropy(logits, target, label_smoothing=label_smoothing, reduction="none")
+        for target in (label, other)
+    )
+    return torch.lerp(of_other, of_label, share).mean()
 
 
 def accuracy(logits: Tensor, label: Tensor, k: int) -> Tensor:
