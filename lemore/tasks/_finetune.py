@@ -166,8 +166,8 @@ class Loss:
         return images.contiguous(memory_format=_worker.memory_format(self.recipe.channels_last))
 
     def cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:
-        average = self.recipe.loss_average
-        return losses.segmentation_loss(logits.float(), label, average, self.class_weight)
+        average, fused = self.recipe.loss_average, self.recipe.fused_loss
+        return losses.segmentation_loss(logits.float(), label, average, self.class_weight, fused)
 
 
 def _validation(payload: dict[str, Any], recipe: Train, device: torch.device) -> Any:

@@ -1,15 +1,16 @@
 """Measure one part beside the plain way of doing the same, side by side in one run.
 
-Targets: loader (training data of a prepared dataset).
+Targets: loader (training data of a prepared dataset), step (a training step).
 
   lemore bench loader --data resources/datasets/ade20k --fetched resources/fetched/ade20k.json \\
     --dataset-config config/datasets/ade20k.yaml
+  lemore bench step --models lemore --threads 2
 """
 
 import argparse
 import importlib
 
-TARGETS = ("loader",)
+TARGETS = ("loader", "step")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -69,6 +69,7 @@ class Train(Options):
     loader_workers: int
     channels_last: bool
     source: Literal["own recipe", "common recipe"]
+    fused_loss: bool = False  # the same loss but for rounding, faster on a CPU
     decode_head: dict[str, Any] = field(default_factory=dict)  # arguments that depend on the pair
 
     def __post_init__(self) -> None:
