@@ -226,7 +226,7 @@ def test_classification_crop_has_the_drawn_area_and_ratio():
     crops = ClassificationTransform((32, 48), (0.08, 1.0), (3 / 4, 4 / 3), 0.5)
     areas = []
     for seed in range(200):
-        top, left, height, width = crops._draw_part((200, 300), generator(seed))
+        top, left, height, width = crops.draw_part((200, 300), generator(seed))
         assert 0 <= top <= 200 - height and 0 <= left <= 300 - width
         assert 0.7 < width / height < 1.4
         areas.append(height * width / 60000)
@@ -237,7 +237,7 @@ def test_classification_crop_has_the_drawn_area_and_ratio():
 
 def test_classification_falls_back_to_the_centre():
     narrow = ClassificationTransform((8, 8), (1.0, 1.0), (3 / 4, 4 / 3), 0.0)
-    top, left, height, width = narrow._draw_part((10, 100), generator(0))
+    top, left, height, width = narrow.draw_part((10, 100), generator(0))
     assert (top, height) == (0, 10) and width == round(10 * 4 / 3) and left == (100 - width) // 2
 
 

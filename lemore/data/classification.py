@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lemore.data.loader import MEAN, STD
-from lemore.data.rand_augment import rand_augment
+from lemore.data.rand_augment import draw, rand_augment
 from lemore.data.transforms import Crop
 
 CROP_ATTEMPTS = 10
@@ -37,21 +37,22 @@ class ClassificationTransform:
 
     def __call__(self, image: np.ndarray, label: int, rng: np.random.Generator) -> Crop:
         """Image (H, W, 3) uint8 and class give a `Crop` of `crop_size` without padding."""
-        top, left, height, width = self._draw_part(image.shape[:2], rng)
+        top, left, height, width = self.draw_part(image.shape[:2], rng)
         part = image[top : top + height, left : left + width]
         crop = resize_antialiased(part, self.crop_size)
         if rng.random() < self.flip_probability:
             crop = cv2.flip(crop, 1)
         if self.rand_augment is not None:
-            crop = rand_augment(crop, *self.rand_augment, rng)
+            crop = rand_augment(crop, draw(*self.rand_augment, rng))
         if rng.random() < self.random_erasing:
             erase(crop, rng)
         share = float(rng.beta(self.mixup, self.mixup)) if self.mixup else None
         return Crop(crop, int(label), self.crop_size, share=share)
 
-    def _draw_part(
+    def draw_part(
         self, size: tuple[int, int], rng: np.random.Generator
     ) -> tuple[int, int, int, int]:
+        """(top, left, height, width) of the part of an image of `size` that becomes the crop."""
         low, high = (math.log(ratio) for ratio in self.ratio_range)
         for _ in range(CROP_ATTEMPTS):
             area = size[0] * size[1] * rng.uniform(*self.scale_range)

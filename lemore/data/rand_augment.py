@@ -7,6 +7,7 @@ values; the others are one filter or one warp. Images are RGB uint8 (H, W, 3).
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,19 +27,31 @@ VALUES = np.arange(256)
 Operation = Callable[[np.ndarray, float, int], np.ndarray]
 
 
-def rand_augment(
-    image: np.ndarray, magnitude: float, deviation: float, rng: np.random.Generator
-) -> np.ndarray:
-    """The image after its drawn operations. Always the same number of draws.
+class Drawn(NamedTuple):
+    """An operation to be done: its place in `OPERATIONS`, strength 0..1 and sign +1 or -1."""
+
+    index: int
+    strength: float
+    sign: int
+
+
+def draw(magnitude: float, deviation: float, rng: np.random.Generator) -> list[Drawn]:
+    """The operations for one image, at most two. Always the same number of draws.
 
     magnitude: 0..10; each operation's own is drawn from N(magnitude, deviation^2) and clipped.
     """
-    chosen = rng.integers(len(OPERATIONS), size=NUMBER)
-    coins, signs = rng.random((2, NUMBER)) < PROBABILITY
-    magnitudes = np.clip(rng.normal(magnitude, deviation, NUMBER), 0, MAX_MAGNITUDE)
-    for index, coin, sign, drawn in zip(chosen, coins, signs, magnitudes, strict=True):
-        if coin:
-            image = OPERATIONS[index](image, drawn / MAX_MAGNITUDE, 1 if sign else -1)
+    indices = rng.integers(len(OPERATIONS), size=NUMBER)
+    coins, positive = rng.random((2, NUMBER)) < PROBABILITY
+    strengths = np.clip(rng.normal(magnitude, deviation, NUMBER) / MAX_MAGNITUDE, 0, 1)
+    signs = np.where(positive, 1, -1)
+    drawn = [Drawn(*values) for values in zip(indices, strengths, signs, strict=True)]
+    return [one for one, coin in zip(drawn, coins, strict=True) if coin]
+
+
+def rand_augment(image: np.ndarray, operations: list[Drawn]) -> np.ndarray:
+    """The image after its drawn operations."""
+    for index, strength, sign in operations:
+        image = OPERATIONS[index](image, strength, sign)
     return image
 
 

@@ -17,7 +17,7 @@ import psutil
 from PIL import Image
 
 from lemore.config import load
-from lemore.data import plain_order
+from lemore.data import plain_classification, plain_order
 from lemore.data.archives import members
 from lemore.data.classification import ClassificationTransform
 from lemore.data.loader import TrainBatches
@@ -126,26 +126,17 @@ def _ways(store: Store, originals: _Originals, transform: Any) -> Ways:
 def _ways_of_classification(
     store: Store, originals: _Originals, transform: ClassificationTransform
 ) -> Ways:
-    """The plain order is that of torchvision's reference training, on Pillow's images."""
-    from torchvision.transforms import v2
+    """The plain order is Pillow's, step by step."""
 
-    plain = v2.Compose(
-        [
-            v2.RandomResizedCrop(
-                transform.crop_size, transform.scale_range, transform.ratio_range, antialias=True
-            ),
-            v2.RandomHorizontalFlip(transform.flip_probability),
-            v2.PILToTensor(),
-        ]
-    )
-
-    def by_torchvision(i: int, rng: np.random.Generator) -> Any:
+    def by_pillow(i: int, rng: np.random.Generator) -> np.ndarray:
         with Image.open(originals.folder / f"{i}.photo") as photo:
-            return plain(photo.convert("RGB"))
+            return plain_classification.transform(photo.convert("RGB"), transform, rng)
 
+    basic = replace(transform, rand_augment=None, random_erasing=0.0)
     return {
-        "plain order": by_torchvision,
+        "plain order": by_pillow,
         "lemore": lambda i, rng: transform(*store.read(i), rng),
+        "lemore, crop and flip alone": lambda i, rng: basic(*store.read(i), rng),
     }
 
 
