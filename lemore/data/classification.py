@@ -85,8 +85,8 @@ def erase(image: np.ndarray, rng: np.random.Generator) -> None:
             top, left = (
                 int(rng.integers(size[a] - side + 1)) for a, side in ((0, height), (1, width))
             )
-            noise = rng.standard_normal((height, width, 3), np.float32) * np.float32(STD)
-            image[top : top + height, left : left + width] = np.clip(noise + MEAN, 0, 255)
+            noise = rng.standard_normal((height, width, 3), np.float32) * np.array(STD, np.float32)
+            image[top : top + height, left : left + width] = np.clip(noise + np.array(MEAN), 0, 255)
             return
 
 

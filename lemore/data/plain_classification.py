@@ -21,8 +21,8 @@ def transform(
 ) -> np.ndarray:
     """(H, W, 3) uint8 of `settings.crop_size`; draws as `ClassificationTransform` does."""
     top, left, height, width = settings.draw_part((image.height, image.width), rng)
-    box = (left, top, left + width, top + height)
-    image = image.resize(settings.crop_size[::-1], BILINEAR, box)
+    box, size = (left, top, left + width, top + height), settings.crop_size
+    image = image.resize((size[1], size[0]), BILINEAR, box)
     if rng.random() < settings.flip_probability:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if settings.rand_augment is not None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import AdamW
 
-from lemore.config import load
+from lemore.config import load, positive
 from lemore.data.loader import normalize
 from lemore.data.schema import DatasetConfig
 from lemore.files import write_json
@@ -42,10 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", nargs="+", default=models, help="files of config/models")
     parser.add_argument("--recipes", type=Path, default=Path("config/recipes/paper"))
     parser.add_argument("--dataset", default="ade20k", help="whose recipe, crop size and classes")
-    parser.add_argument("--batch-size", type=int, help="images of a step (4 on a CPU, 16 on a GPU)")
+    parser.add_argument(
+        "--batch-size", type=positive, help="images of a step (4 on a CPU, 16 on a GPU)"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each way, two steps a turn")
+    parser.add_argument("--threads", type=positive, default=2, help="CPU threads")
+    parser.add_argument(
+        "--rounds", type=positive, default=7, help="turns of each way, two steps a turn"
+    )
     parser.add_argument("--compile", action="store_true", help="with torch.compile too (minutes)")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
 

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    config = _stage.load_slice(args.config)
+    config = _stage.load_slice(args.config, "train")
     train_recipe = build(Train, config["train"], str(args.config), "train.")
     backbone = build(BackboneConfig, config["backbone"], str(args.config), "backbone.")
     model = build(ModelConfig, config["model"], str(args.config), "model.")
