@@ -43,12 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipes", type=Path, default=Path("config/recipes/paper"))
     parser.add_argument("--dataset", default="ade20k", help="whose recipe, crop size and classes")
     parser.add_argument(
-        "--batch-size", type=positive, help="images of a step (4 on a CPU, 16 on a GPU)"
+        "--batch-size", type=positive, help="default: 4 on a CPU, 16 on a GPU"
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=positive, default=2, help="CPU threads")
     parser.add_argument(
-        "--rounds", type=positive, default=7, help="turns of each way, two steps a turn"
+        "--rounds", type=positive, default=7, help="turns of two steps, each way"
     )
     parser.add_argument("--compile", action="store_true", help="with torch.compile too (minutes)")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
