@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lemore import sources
-from lemore.data.loader import TrainBatches, Transform
+from lemore.data.loader import TrainBatches, Transform, deaths_told
 from lemore.data.store import Store
 from lemore.training import checkpoint, loop, optim
 from lemore.training.recipe import Pretrain, Train
@@ -40,6 +40,10 @@ class Batches:
         self.payload, self.recipe, self.transform = payload, recipe, transform
         self.store = Store(Path(payload["data"]), "train")
 
+    def names(self, iteration: int) -> list[str]:
+        """The images of an iteration's global batch."""
+        return self(iteration).names(iteration)
+
     def __call__(self, start: int) -> TrainBatches:
         return TrainBatches(
             self.store,
@@ -61,16 +65,17 @@ def job(
     name: str,
     model: nn.Module,
     optimizer: Any,
-    batches: Callable[[int], Iterable[dict[str, Tensor]]],
+    batches: Batches,
     loss: Callable[[nn.Module, dict[str, Tensor]], Tensor],
     validate: Callable[[nn.Module], dict[str, float]] | None,
 ) -> loop.Job:
     """The loop's job of a payload, with metrics on disk and the model wrapped for its workers."""
     folder = Path(payload["folder"])
-    checkpoints = checkpoint.Checkpoints(folder)
+    checkpoints = checkpoint.Checkpoints(folder, about=_about(payload, recipe))
     spool = Spool(folder / "metrics.jsonl")
     rank = payload["rank"]
     if rank == 0:
+        checkpoints.remove_remains()
         newest = checkpoints.load_newest()
         spool.rewind(newest["iteration"] if newest else 0)
     return loop.Job(
@@ -90,11 +95,27 @@ def job(
         validate=validate,
         validate_every=recipe.validate_every,
         rank=rank,
+        samples=batches.names,
     )
 
 
+def _about(payload: dict[str, Any], recipe: Train | Pretrain) -> dict[str, Any]:
+    """What a checkpoint says of the training that wrote it."""
+    return {
+        "torch": str(torch.__version__),
+        "workers": payload["world_size"],
+        checkpoint.GLOBAL_BATCH: recipe.batch_size,
+    }
+
+
 def _should_stop(payload: dict[str, Any]) -> Callable[[], bool]:
-    """A training learns that it is to stop by a file, or in-process by the driver's signal."""
+    """A training learns that it is to stop by a file, or in-process by the driver's signal.
+
+    Of several workers the first decides, since all must end with the same step: the others get no
+    answer from it then and are ended with it.
+    """
+    if payload["rank"]:
+        return lambda: False
     signalled = payload.get("stop") or (lambda: 0)
     stop_file = Path(payload["folder"]) / "stop"
     return lambda: bool(signalled()) or stop_file.exists()
@@ -112,8 +133,13 @@ def _wrapped(model: nn.Module, payload: dict[str, Any]) -> nn.Module | None:
     return nn.parallel.DistributedDataParallel(model)
 
 
+def run(job: loop.Job) -> loop.Trained:
+    with deaths_told():
+        return loop.train(job)
+
+
 def finish(
-    payload: dict[str, Any], task: str, model: nn.Module, start: int, iterations: int
+    payload: dict[str, Any], task: str, model: nn.Module, trained: loop.Trained, iterations: int
 ) -> dict[str, Any]:
     """Writes weights.pt (rank 0) and returns what run.json records of the training."""
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
@@ -125,7 +151,7 @@ def finish(
     return {
         "weights_sha256": checkpoint.tensor_digest(state),
         "iterations": iterations,
-        "resumed_at": start,
+        **trained._asdict(),
         "modules": sources.loaded(task, sys.modules),
         "device": str(next(model.parameters()).device),
         "torch": str(torch.__version__),
