@@ -32,11 +32,16 @@ class Skipped:
     samples: list[str]
 
 
+def spread(loss: Tensor) -> Tensor:
+    """The scalar itself; if it is not finite, its gradient is NaN everywhere too."""
+    return loss * torch.ones_like(loss).where(loss.detach().isfinite(), torch.nan)
+
+
 class FiniteSteps:
     """Keeps steps that are not finite away from weights, optimiser and BatchNorm's statistics.
 
-    A step is `before()`, the forward pass, `backward(loss)`, `optimizer.step()`, `after(...)`. All
-    workers leave out the same steps, since each of them adds its NaN to the averaged gradient.
+    `before()`, the gradient of `spread(loss)`, `step()` and `after(...)` make a step. All workers
+    leave out the same steps, since each of them adds its NaN to the averaged gradient.
     """
 
     def __init__(self, model: nn.Module, optimizer: Any, iterations: int):
@@ -47,6 +52,7 @@ class FiniteSteps:
         kinds = {b.dtype for b in statistics}
         self.statistics = [[b for b in statistics if b.dtype == kind] for kind in kinds]
         self.kept: list[Tensor] = []
+        self.bad = torch.zeros(())
         self.steps: list[tuple[int, float, Tensor, Tensor]] = []  # not yet read by the host
         self.skipped = self.in_a_row = 0
         self.last: list[Skipped] = []
@@ -55,25 +61,23 @@ class FiniteSteps:
         """Remembers BatchNorm's statistics, which the forward pass changes."""
         self.kept = [torch.cat([b.reshape(-1) for b in group]) for group in self.statistics]
 
-    def backward(self, loss: Tensor) -> None:
-        """loss.backward(); a loss that is not finite makes the gradient NaN too.
-
-        Then tells the optimiser whether to leave out its step.
-        """
-        one = torch.ones_like(loss)
-        loss.backward(one.where(loss.detach().isfinite(), torch.nan))
+    def step(self) -> None:
+        """The optimiser's step, unless the gradient is not finite."""
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm = get_total_norm(gradients)
-        self.optimizer.found_inf = norm.isfinite().logical_not().float()
+        self.bad = get_total_norm(gradients).isfinite().logical_not().float()
+        if self.optimizer.defaults.get("fused"):
+            self.optimizer.found_inf = self.bad
+            self.optimizer.step()
+        elif not self.bad:  # the host waits: only a fused kernel heeds `found_inf`
+            self.optimizer.step()
 
     def after(self, iteration: int, rate: float, loss: Tensor) -> None:
         """Puts the statistics of a step that was left out back; notes how the step went."""
-        bad = self.optimizer.found_inf
         for group, kept in zip(self.statistics, self.kept, strict=True):
             now = torch.cat([b.reshape(-1) for b in group])
-            parts = kept.where(bad > 0, now).split([b.numel() for b in group])
+            parts = kept.where(self.bad > 0, now).split([b.numel() for b in group])
             torch._foreach_copy_(group, [p.view_as(b) for p, b in zip(parts, group, strict=True)])
-        self.steps.append((iteration, rate, loss.detach(), bad))
+        self.steps.append((iteration, rate, loss.detach(), self.bad))
 
     def read(self, samples: Callable[[int], list[str]]) -> None:
         """Waits for the device and counts the steps left out since the last reading."""
@@ -99,9 +103,9 @@ class FiniteSteps:
             return
         write_json(record, [asdict(step) for step in self.last])
         raise FloatingPointError(
-            f"{name}: loss or gradient was not finite for {self.in_a_row} steps in a row; the last "
-            f"checkpoint holds the weights from before, {record} the samples. Lower train.lr, lengthen "
-            "train.warmup_iterations, or look at the samples"
+            f"{name}: loss or gradient was not finite for {self.in_a_row} steps in a row; the "
+            f"last checkpoint holds the weights from before, {record} the samples. Lower train.lr, "
+            "lengthen train.warmup_iterations, or look at the samples"
         )
 
     def state(self) -> dict[str, int]:

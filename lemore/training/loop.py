@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lemore.progress import Meter
 from lemore.training.checkpoint import Checkpoints
-from lemore.training.finite import FiniteSteps
+from lemore.training.finite import FiniteSteps, spread
 from lemore.training.optim import set_learning_rate
 from lemore.training.process import Stopped
 from lemore.training.watchdog import Watchdog
@@ -119,8 +119,8 @@ def step(
     job.optimizer.zero_grad(set_to_none=True)
     finite.before()
     loss = job.loss(model, batch)
-    finite.backward(loss)
-    job.optimizer.step()
+    spread(loss).backward()
+    finite.step()
     finite.after(iteration, rate, loss)
     return loss.detach()
 
