@@ -21,7 +21,7 @@ from lemore.lock import locked
 from lemore.training import tracking
 from lemore.training.distributed import Resources, execute
 from lemore.training.process import Stopped, StopSignals, leave_with_owner
-from lemore.training.spool import Spool, follow
+from lemore.training.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def run_training(training: Training) -> int:
         spool = Spool(folder / "metrics.jsonl")
         stage = _tracking_stage(training, key, dataset)
         try:
-            with tracking.track(stage) as run, follow(run, spool):
+            with tracking.track(stage, spool) as run:
                 result = _execute(training, folder, stop, stop_file, run.run_id)
                 run.tag("weights_sha256", result["weights_sha256"])
         except (KeyboardInterrupt, SystemExit):

@@ -176,7 +176,9 @@ def services(_: Path) -> Iterator[Finding]:
         yield Finding("ok", "MLflow", f"{uri} will be made by the first run")
         return
     try:
-        tracking.connect()
+        from lemore.training import mlflow_runs
+
+        mlflow_runs.connect()
         yield Finding("ok", "MLflow", f"{uri} answers")
     except Exception as error:  # whatever a store or its driver raises
         text = f"{uri} does not answer ({' '.join(str(error).split())[:200]})"
