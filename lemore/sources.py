@@ -39,6 +39,8 @@ PLUMBING = {
     "lemore.tasks._stage": "paths, locks, keys and tracking of a stage",
     "lemore.training.checkpoint": "how state is stored",
     "lemore.training.distributed": "where a training runs",
+    "lemore.training.distributed.cluster": "where a training runs",
+    "lemore.training.distributed.execute": "where a training runs",
     "lemore.training.mlflow_runs": "metrics in MLflow",
     "lemore.training.outbox": "metrics in MLflow",
     "lemore.training.process": "life and death of processes",

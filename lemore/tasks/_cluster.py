@@ -6,7 +6,7 @@ Afterwards it delivers what jobs that were killed with the pipeline had to tell 
 import signal
 import sys
 
-from lemore.training.distributed import serve
+from lemore.training.distributed.cluster import serve
 
 
 def main() -> int:

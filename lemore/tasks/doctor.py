@@ -159,12 +159,13 @@ def storage(folder: Path) -> Iterator[Finding]:
 
 def services(_: Path) -> Iterator[Finding]:
     """The Ray cluster and the MLflow store that the environment names."""
-    from lemore.training import distributed, tracking
+    from lemore.training import tracking
+    from lemore.training.distributed.cluster import probe
 
     address = os.environ.get("RAY_ADDRESS")
     try:
         if address:
-            distributed.probe(address)
+            probe(address)
         found = (
             f"the cluster at {address} answers" if address else "each run starts its own cluster"
         )

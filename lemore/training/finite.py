@@ -76,7 +76,8 @@ class FiniteSteps:
         for group, kept in zip(self.statistics, self.kept, strict=True):
             now = torch.cat([b.reshape(-1) for b in group])
             parts = kept.where(self.bad > 0, now).split([b.numel() for b in group])
-            torch._foreach_copy_(group, [p.view_as(b) for p, b in zip(parts, group, strict=True)])
+            shaped = [part.view_as(b) for part, b in zip(parts, group, strict=True)]
+            torch._foreach_copy_(group, shaped)  # pyright: ignore[reportPrivateImportUsage]
         self.steps.append((iteration, rate, loss.detach(), self.bad))
 
     def read(self, samples: Callable[[int], list[str]]) -> None:
