@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from lemore.config import dump, load
 from lemore.data.packing import PIXELS, pack_label
@@ -138,3 +140,12 @@ def samples() -> Path:
     if not folder:
         pytest.skip("LEMORE_SAMPLES names no folder of real samples")
     return Path(folder)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For tiny networks, on which two threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -18,6 +18,7 @@ from lemore.training.checkpoint import Checkpoints
 from lemore.training.loop import train
 from lemore.training.spool import Spool
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SEEDS = range(20)
 
 
