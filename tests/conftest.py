@@ -38,6 +38,12 @@ def make_store(folder: Path, task: str) -> Path:
             target = pack_label(label) if task == "segmentation" else kind
             writer.add(f"{split}_{i}", SIZE, image.tobytes(), PIXELS, target)
         writer.close()
+    tiny_digest(folder, task)
+    return folder
+
+
+def tiny_digest(folder: Path, task: str) -> None:
+    """What prepare writes last."""
     digest = {
         "dataset": folder.name,
         "task": task,
@@ -50,7 +56,6 @@ def make_store(folder: Path, task: str) -> Path:
     }
     write_json(folder / "digest.json", digest)
     write_json(folder / "colors.json", [[10 * k, 0, 0] for k in range(NUM_CLASSES)])
-    return folder
 
 
 class Tiny:

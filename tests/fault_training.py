@@ -211,6 +211,7 @@ def slow_images() -> None:
     original = lemore_segmentation.predict
 
     def predict(*args: Any, **kwargs: Any) -> Any:
+        print("reading", flush=True)
         time.sleep(1)
         return original(*args, **kwargs)
 
@@ -228,6 +229,15 @@ def jumping_clock() -> None:
         return now() + total
 
     time.time = jumped
+
+
+def homeless() -> None:
+    """No HOME, and no line of the user in /etc/passwd."""
+    for name in ("HOME", "USER", "LOGNAME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        os.environ.pop(name, None)
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setuid(4711)
 
 
 def nobody() -> None:

@@ -46,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     leave_with_owner()
+    if args.gpu and not torch.cuda.is_available():
+        raise ValueError("a GPU is asked for (--gpu), but torch sees none on this machine")
     torch.set_num_threads(args.threads)
     content = checkpoint.load(args.checkpoint)
     recipe = build(Train, content["config"]["train"], str(args.checkpoint), "train.")
