@@ -22,6 +22,14 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Search:
+    """`snakemake search`: trials of each model, and the share of its iterations in each."""
+
+    trials: int
+    share: float
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """The configuration file of a run (config/config.yaml says what each key means)."""
 
@@ -41,3 +49,4 @@ class RunConfig:
     ray: Ray
     log_model: bool
     seeds_of: dict[str, tuple[int, ...]] = field(default_factory=dict)  # models with other seeds
+    search: Search = Search(trials=12, share=0.25)

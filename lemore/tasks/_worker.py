@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lemore import sources
 from lemore.data.loader import TrainBatches, Transform, deaths_told
+from lemore.data.part import Part
 from lemore.data.store import Store
 from lemore.training import checkpoint, loop, optim
 from lemore.training.recipe import Pretrain, Train
@@ -38,7 +39,8 @@ class Batches:
 
     def __init__(self, payload: dict[str, Any], recipe: Train | Pretrain, transform: Transform):
         self.payload, self.recipe, self.transform = payload, recipe, transform
-        self.store = Store(Path(payload["data"]), "train")
+        store = Store(Path(payload["data"]), "train")
+        self.store = Part(store, held_out=False) if payload.get("held_out") else store
 
     def names(self, iteration: int) -> list[str]:
         """The images of an iteration's global batch."""
