@@ -141,6 +141,20 @@ def hang(folder: Path, seconds: float, limit: float, pause: float = 0.0) -> None
     train(Job(**vars(job(folder)) | {"loss": hanging_loss}))
 
 
+def rank_sleeps(payload: dict[str, Any]) -> None:
+    """The second of several workers falls asleep; the others wait for it."""
+
+    def sleeping_loss(network: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        if payload["rank"] == 1:
+            time.sleep(600)
+        torch.distributed.all_reduce(torch.zeros(1))
+        return network(batch["x"]).square().mean()
+
+    train(
+        Job(**vars(job(Path(payload["data"]))) | {"loss": sleeping_loss, "rank": payload["rank"]})
+    )
+
+
 class Cutting:
     """Stands in for open() where files are written: the n-th is cut off by a kill."""
 
