@@ -1,6 +1,7 @@
 """Measure one part beside the plain way of doing the same, side by side in one run.
 
-Targets: loader (training data of a prepared dataset).
+Targets: loader (training data of a prepared dataset), cluster (what Snakemake and Ray cost, and
+what packing gains).
 
   lemore bench loader --data resources/datasets/ade20k --fetched resources/fetched/ade20k.json \\
     --dataset-config config/datasets/ade20k.yaml
@@ -9,7 +10,7 @@ Targets: loader (training data of a prepared dataset).
 import argparse
 import importlib
 
-TARGETS = ("loader",)
+TARGETS = ("loader", "cluster")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
