@@ -1,5 +1,6 @@
 """Strict YAML to frozen dataclasses: what is written is what is meant, or it is refused by name."""
 
+import argparse
 import dataclasses
 import difflib
 import reprlib
@@ -13,6 +14,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import yaml
 
 T = TypeVar("T")
+CONFIG = Path(__file__).parents[1] / "config"  # the project's own files
 
 
 class _Loader(yaml.CSafeLoader):
@@ -46,6 +48,14 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected 'key: value' lines, found {type(values).__name__}")
     return values
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """The value that a piece of YAML stands for; ValueError naming its source if it is none."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{source} is '{text}', not valid YAML: {error}") from None
 
 
 def load(cls: type[T], path: Path | str) -> T:
@@ -159,6 +169,13 @@ def _short(value: Any) -> str:
     return textwrap.shorten(printer.repr(value), 200)
 
 
+def positive(text: str) -> int:
+    """A whole number from 1 on, as a command line's option."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}', expected a whole number from 1 on")
+    return int(text)
+
+
 def did_you_mean(name: str, known: typing.Iterable[str]) -> str:
     """`; did you mean '...'?` with the nearest known name, else the list of known ones."""
     known = sorted(known)
@@ -174,7 +191,7 @@ def _nearest_file(path: Path) -> str:
 
 def dump(value: Any) -> str:
     """Canonical YAML of dataclasses, mappings and tuples."""
-    return yaml.safe_dump(plain(value), sort_keys=True, allow_unicode=True)
+    return yaml.dump(plain(value), Dumper=yaml.CSafeDumper, sort_keys=True, allow_unicode=True)
 
 
 def plain(value: Any) -> Any:

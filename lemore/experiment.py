@@ -5,6 +5,7 @@ configuration as one small YAML file, so that an edit reruns exactly the jobs it
 """
 
 import os
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -24,9 +25,11 @@ PAPER_TABLES = (
     "cityscapes",
     "pascal_context",
     "coco_stuff",
+    "detection",
     "imagenet",
     "efficiency",
 )
+EVERY_OTHER = "*"
 
 
 class Experiment:
@@ -37,6 +40,7 @@ class Experiment:
         self.root = root
         self._files: dict[tuple[str, str], Any] = {}
         self._recipes: dict[tuple[str, str], tuple[Train, Test]] = {}
+        self._code: dict[tuple[str, ...], list[str]] = {}
         self.results = Path("results") / self.config.run
         self.check()
 
@@ -60,6 +64,15 @@ class Experiment:
         """Backbones that this run pretrains."""
         used = dict.fromkeys(self.model(m).backbone for _, m in self.pairs)
         return [name for name in used if self.init(name) == "pretrain"]
+
+    @cached_property
+    def profiles(self) -> dict[str, tuple[str, ...]]:
+        """What is profiled of each model; "*" stands for every file of config/models not named."""
+        named = dict(self.config.profiles)
+        if others := named.pop(EVERY_OTHER, ()):
+            for path in sorted((self.root / "config/models").glob("*.yaml")):
+                named.setdefault(path.stem, others)
+        return named
 
     @cached_property
     def tables(self) -> list[str]:
@@ -189,12 +202,18 @@ class Experiment:
                 "model": config,
                 "backbone": self.backbone(config.backbone),
                 "latency_seconds": self.config.latency_seconds,
-                "cells": [self._cell(model, d) for d in self.config.profiles[model]],
+                "latency_backends": self.config.latency_backends,
+                "latency_upsample": self.config.latency_upsample,
+                "cells": [self._cell(model, place) for place in self.profiles[model]],
             },
         )
 
-    def _cell(self, model: str, dataset: str) -> dict[str, Any]:
-        """A model at a dataset's size and class count, by the paper's recipe if there is one."""
+    def _cell(self, model: str, place: str) -> dict[str, Any]:
+        """A model at a dataset's class count and size, which the paper's recipe says if it can.
+
+        place: a dataset, or "<dataset>@<H>x<W>" for another size.
+        """
+        dataset, other_size = _split_place(model, place)
         config = self.dataset(dataset)
         folder = self.root / "config/recipes/paper"
         name = self.recipe_name(dataset)
@@ -209,13 +228,23 @@ class Experiment:
             "dataset": dataset,
             "task": config.task,
             "num_classes": config.num_classes,
-            "size": size,
+            "size": other_size or size,
             "decode_head": head,
         }
 
+    def diagram_slice(self, model: str) -> str:
+        """A model's backbone at the size of the paper's Table 1."""
+        config = self.model(model)
+        backbone = self.backbone(config.backbone)
+        values = {"label": config.label, "backbone": backbone, "size": (512, 512)}
+        return self._slice("diagram", values)
+
     def dataset_slice(self, dataset: str) -> str:
+        """What a dataset is made from. `video` makes nothing of it, so a change prepares nothing
+        again, and retrains nothing."""
         path = Path("resources/config") / f"{dataset}.yaml"
-        write_if_changed(path, dump(self.dataset(dataset)))
+        values = {k: v for k, v in vars(self.dataset(dataset)).items() if k != "video"}
+        write_if_changed(path, dump(values))
         return str(path)
 
     def _slice(self, name: str, values: dict[str, Any]) -> str:
@@ -238,21 +267,25 @@ class Experiment:
             named += [f"lemore.models.decode_heads.{head}" for head in config.decode_heads]
         if backbone:
             named.append(f"lemore.models.backbones.{self.backbone(backbone).module}")
-        return fingerprint_files(task, named, Path("resources/code"))
+        if (task, *named) not in self._code:
+            files = fingerprint_files(task, named, Path("resources/code"))
+            self._code[task, *named] = files
+        return self._code[task, *named]
 
     # what must hold before the first job
 
     def check(self) -> None:
         config = self.config
         for dataset, model in self.pairs:
-            self.recipe(dataset, model)
+            self.model(model)
             self.dataset(dataset)
+            self.recipe(dataset, model)
         for dataset in config.trainings:
             for name in override_names(self.root / config.recipes, self.recipe_name(dataset)):
                 self.model(name)
-        for model in config.profiles:
-            for dataset in config.profiles[model]:
-                self._cell(model, dataset)
+        for model, places in self.profiles.items():
+            for place in places:
+                self._cell(model, place)
         for dataset, comparison in config.comparisons.items():
             self._check_comparison(dataset, comparison)
         self._check_seeds()
@@ -293,3 +326,17 @@ class Experiment:
                     f"configuration: comparisons.{dataset}.models names '{model}', which is not "
                     f"trained on {dataset}{did_you_mean(model, self.config.trainings[dataset])}"
                 )
+
+
+def _split_place(model: str, place: str) -> tuple[str, tuple[int, int] | None]:
+    """Dataset and, if one is given, size (H, W)."""
+    dataset, at, text = place.partition("@")
+    if not at:
+        return dataset, None
+    sides = re.fullmatch(r"(\d+)x(\d+)", text)
+    if sides is None or min(int(sides[1]), int(sides[2])) < 64:
+        raise ValueError(
+            f"configuration: profiles.{model} has '{place}', expected a dataset, or one with a size"
+            " (HxW, at least 64x64) such as cityscapes@1024x2048"
+        )
+    return dataset, (int(sides[1]), int(sides[2]))

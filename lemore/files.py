@@ -11,11 +11,12 @@ from typing import Any
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def write_atomic(path: Path | str, data: bytes | str) -> None:
+def write_atomic(path: Path | str, data: bytes | str, durable: bool = True) -> None:
     """Writes `data` to `path` so that a reader, or a crash, sees the old file or the new one.
 
-    Temporary file in the same folder, fsync, rename, fsync of the folder. OSError with path and
-    bytes if the disk is full.
+    Temporary file in the same folder, fsync, rename, fsync of the folder. Without `durable` the
+    disk is not waited for: for what is made again at every start. OSError with path and bytes if
+    the disk is full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +26,8 @@ def write_atomic(path: Path | str, data: bytes | str) -> None:
         with open(temporary, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         if error.errno in FULL:
@@ -33,6 +35,8 @@ def write_atomic(path: Path | str, data: bytes | str) -> None:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+    if not durable:
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

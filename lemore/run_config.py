@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lemore.profiling.schema import Backend
+
 
 @dataclass(frozen=True)
 class Ray:
@@ -49,4 +51,6 @@ class RunConfig:
     ray: Ray
     log_model: bool
     seeds_of: dict[str, tuple[int, ...]] = field(default_factory=dict)  # models with other seeds
+    latency_backends: tuple[Backend, ...] = ("eager",)
+    latency_upsample: bool = False  # time the resizing of the logits to the input too
     search: Search = Search(trials=12, share=0.25)

@@ -32,7 +32,9 @@ PLUMBING = {
     "lemore.models.key_map": "names of others' tensors; every one of them is checked",
     "lemore.models.torchvision_weights": "names of others' tensors; every one of them is checked",
     "lemore.models.schema": "schema of a configuration; the values themselves are inputs",
+    "lemore.profiling.schema": "schema of a configuration; the values themselves are inputs",
     "lemore.progress": "progress lines",
+    "lemore.reported": "which figures there are; the values themselves are inputs",
     "lemore.run_config": "schema of a configuration; the values themselves are inputs",
     "lemore.sources": "this file",
     "lemore.tasks._cluster": "holds the Ray cluster",
@@ -165,4 +167,4 @@ def fingerprint_files(task: str, named: Iterable[str], folder: Path) -> list[str
 def write_if_changed(path: Path, text: str) -> None:
     """Leaves a file with this text alone, so that its time of change tells something."""
     if not path.exists() or path.read_text() != text:
-        write_atomic(path, text)
+        write_atomic(path, text, durable=False)

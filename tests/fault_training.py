@@ -222,14 +222,14 @@ def nan_at_third_step() -> None:
 
 def slow_images() -> None:
     """An evaluation that takes a second for each image."""
-    original = lemore_segmentation.predict
+    original = lemore_segmentation.forward_views
 
-    def predict(*args: Any, **kwargs: Any) -> Any:
-        print("reading", flush=True)
+    def forward_views(*args: Any, **kwargs: Any) -> Any:
+        print("image", flush=True)
         time.sleep(1)
         return original(*args, **kwargs)
 
-    lemore_segmentation.predict = predict
+    lemore_segmentation.forward_views = forward_views
 
 
 def jumping_clock() -> None:

@@ -3,10 +3,12 @@
 `python -m tests.hostile_inputs` prints them as the table of docs/hostile_inputs.md.
 """
 
+import functools
 import gzip
 import io
 import json
 import os
+import pickle
 import struct
 import tarfile
 import tempfile
@@ -16,9 +18,13 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import safetensors.torch
+import torch
+from PIL import Image
 
 from lemore.cli import main
 from lemore.config import dump, load
@@ -26,7 +32,9 @@ from lemore.data import rle
 from lemore.data.images import PNG
 from lemore.data.scene_archives import mat_bytes, tar_bytes, zip_bytes
 from lemore.data.schema import Archive, DatasetConfig
+from lemore.data.video import VideoWriter
 from lemore.files import write_json
+from tests import trained
 
 ROOT = Path(__file__).parents[1]
 SIZE = (20, 30)
@@ -680,6 +688,526 @@ def folder_name(folder: Path) -> list[str]:
     return command
 
 
+# --- trained models
+
+
+class Executed(Exception):
+    """Unpickling this object would touch a file."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __reduce__(self):
+        return (os.system, (f"touch {self.folder}/evil",))
+
+
+@functools.cache
+def sound_model() -> dict[str, Any]:
+    return trained.content(trained.settings(dataset="tiny", classes=3))
+
+
+def predict_with(folder: Path, checkpoint: str) -> list[str]:
+    """`lemore predict` of a sound photo with a checkpoint in the folder."""
+    (folder / "photo.jpg").write_bytes(JPEG)
+    return predict_on(folder, checkpoint, f"{folder}/photo.jpg")
+
+
+def predict_on(folder: Path, checkpoint: str, *inputs: str) -> list[str]:
+    options = ["--checkpoint", f"{folder}/{checkpoint}", "--output", f"{folder}/out"]
+    return ["predict", *options, "--data-dir", f"{folder}/none", "--index", *inputs]
+
+
+def weights_bytes(folder: Path, content: bytes) -> list[str]:
+    (folder / "weights.pt").write_bytes(content)
+    return predict_with(folder, "weights.pt")
+
+
+def weights(folder: Path, content: Any) -> list[str]:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return weights_bytes(folder, buffer.getvalue())
+
+
+def weights_with(folder: Path, name: str, tensor: Any) -> list[str]:
+    """A sound checkpoint with one tensor replaced, added, or left out (None)."""
+    state = sound_model()["state_dict"] | {name: tensor}
+    kept = {key: value for key, value in state.items() if value is not None}
+    return weights(folder, sound_model() | {"state_dict": kept})
+
+
+def weights_saying(folder: Path, key: str, value: Any) -> list[str]:
+    """A sound checkpoint whose configuration says something else at `key`."""
+    return weights(folder, sound_model() | {"config": changed(sound_model()["config"], key, value)})
+
+
+def changed(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A copy with another value at a dotted key."""
+    first, _, rest = key.partition(".")
+    return values | {first: changed(values[first], rest, value) if rest else value}
+
+
+def mit(depths: list[int]) -> dict[str, Any]:
+    arguments = {"dims": [32, 64, 160, 256], "depths": depths}
+    return {"module": "mit", "arguments": arguments, "init": "none"}
+
+
+LAST = "decode_head.classifier.weight"
+BIAS = "decode_head.classifier.bias"
+
+
+@case("weights.pt: pickled call of `os.system`", "not a readable checkpoint of plain tensors")
+def weights_call(folder: Path) -> list[str]:
+    return weights(folder, {"state_dict": Executed(folder), "config": {}})
+
+
+@case("weights.pt: pickle without an archive, with the same call", "not a readable checkpoint")
+def weights_pickle(folder: Path) -> list[str]:
+    return weights_bytes(folder, pickle.dumps(Executed(folder)))
+
+
+@case("weights.pt: random bytes", "not a readable checkpoint")
+def weights_noise(folder: Path) -> list[str]:
+    return weights_bytes(folder, np.random.default_rng(4).bytes(5000))
+
+
+@case("weights.pt: empty", "not a readable checkpoint")
+def weights_empty(folder: Path) -> list[str]:
+    return weights_bytes(folder, b"")
+
+
+@case("weights.pt: cut in the middle", "not a readable checkpoint")
+def weights_cut(folder: Path) -> list[str]:
+    buffer = io.BytesIO()
+    torch.save(sound_model(), buffer)
+    return weights_bytes(folder, buffer.getvalue()[:100_000])
+
+
+@case("weights.pt: bomb, 256 MB of zeros in 256 KB", "is compressed")
+def weights_bomb(folder: Path) -> list[str]:
+    buffer, bomb = io.BytesIO(), io.BytesIO()
+    torch.save({"state_dict": {"zeros": torch.zeros(1 << 26)}, "config": {}}, buffer)
+    with zipfile.ZipFile(buffer) as sound, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as made:
+        for name in sound.namelist():
+            made.writestr(name, sound.read(name))
+    return weights_bytes(folder, bomb.getvalue())
+
+
+@case("weights.pt: a list", "holds no 'state_dict' and 'config'")
+def weights_list(folder: Path) -> list[str]:
+    return weights(folder, [1, 2])
+
+
+@case("weights.pt: tensors alone, of another program", "import-weights")
+def weights_alone(folder: Path) -> list[str]:
+    return weights(folder, sound_model()["state_dict"])
+
+
+@case("weights.pt: a pretrained backbone", "not a segmentation model")
+def weights_backbone(folder: Path) -> list[str]:
+    return weights(folder, {"state_dict": {}, "config": {"backbone_name": "lemore"}})
+
+
+@case("weights.pt: tensor that claims 4 TB in 4 bytes", "is no plain tensor")
+def weights_claims(folder: Path) -> list[str]:
+    return weights_with(folder, LAST, torch.zeros(1).expand(10**6, 10**6))
+
+
+@case("weights.pt: sparse tensor", "is no plain tensor")
+def weights_sparse(folder: Path) -> list[str]:
+    return weights_with(folder, LAST, torch.zeros(3, 128, 1, 1).to_sparse())
+
+
+@case("weights.pt: tensor of another shape", f"{LAST} (4, 128, 1, 1) instead of (3,")
+def weights_shape(folder: Path) -> list[str]:
+    return weights_with(folder, LAST, torch.zeros(4, 128, 1, 1))
+
+
+@case("weights.pt: unknown tensor", "1 tensors unknown: decode_head.extra")
+def weights_unknown(folder: Path) -> list[str]:
+    return weights_with(folder, "decode_head.extra", torch.zeros(1))
+
+
+@case("weights.pt: tensor left out", f"1 tensors missing: {BIAS}")
+def weights_missing(folder: Path) -> list[str]:
+    return weights_with(folder, BIAS, None)
+
+
+@case("weights.pt: NaN in a tensor", "holds NaN or infinity")
+def weights_nan(folder: Path) -> list[str]:
+    return weights_with(folder, BIAS, torch.full((3,), torch.nan))
+
+
+@case("weights.pt: backbone `../../evil`", "there is no backbone '../../evil'")
+def weights_module(folder: Path) -> list[str]:
+    return weights_saying(folder, "backbone.module", "../../evil")
+
+
+@case("weights.pt: dataset `../../etc`", "dataset is '../../etc', expected a plain name")
+def weights_dataset(folder: Path) -> list[str]:
+    return weights_saying(folder, "dataset", "../../etc")
+
+
+@case("weights.pt: 10^9 classes", "num_classes is 1000000000")
+def weights_classes(folder: Path) -> list[str]:
+    return weights_saying(folder, "num_classes", 10**9)
+
+
+@case("weights.pt: training crop of 10^9 x 10^9", "crop_size is (1000000000, 1000000000)")
+def weights_crop(folder: Path) -> list[str]:
+    return weights_saying(folder, "train.crop_size", [10**9, 10**9])
+
+
+@case("weights.pt: test size of 10^9 x 10^9", "img_scale is (1000000000, 1000000000)")
+def weights_scale(folder: Path) -> list[str]:
+    return weights_saying(folder, "train.img_scale", [10**9, 10**9])
+
+
+@case("weights.pt: a billion blocks", "arguments hold 1000000000")
+def weights_blocks(folder: Path) -> list[str]:
+    arguments = {"dims": [32, 64, 160, 256], "depths": [10**9, 2, 2, 2]}
+    return weights_saying(
+        folder, "backbone", {"module": "mit", "arguments": arguments, "init": "none"}
+    )
+
+
+@case("weights.pt: backbone and head that do not fit", "describes no model")
+def weights_misfit(folder: Path) -> list[str]:
+    arguments = {"dims": [32, 64, 160, 256], "depths": [2, 2, 2, 2]}
+    return weights_saying(
+        folder, "backbone", {"module": "mit", "arguments": arguments, "init": "none"}
+    )
+
+
+@case("weights.pt: unknown key", "unknown key 'config.modle'; did you mean 'model'?")
+def weights_key(folder: Path) -> list[str]:
+    config = dict(sound_model()["config"])
+    config["modle"] = config.pop("model")
+    return weights(folder, sound_model() | {"config": config})
+
+
+@case("checkpoint: a named pipe", "neither a file nor a folder")
+def checkpoint_fifo(folder: Path) -> list[str]:
+    os.mkfifo(folder / "weights.pt")
+    return predict_with(folder, "weights.pt")
+
+
+@case("checkpoint: a folder without a model", "holds neither config.json")
+def checkpoint_folder(folder: Path) -> list[str]:
+    (folder / "model").mkdir()
+    return predict_with(folder, "model")
+
+
+def shared(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """A sound model folder, and what its config.json says."""
+    command = weights(folder, sound_model())
+    options = ["--checkpoint", command[2], "--output", f"{folder}/model"]
+    with redirect_stdout(io.StringIO()):
+        assert main(["share", *options, "--data-dir", f"{folder}/none"]) == 0
+    return folder / "model", json.loads((folder / "model/config.json").read_text())
+
+
+def shared_with(folder: Path, name: str, content: bytes) -> list[str]:
+    """A sound model folder with one file replaced."""
+    (shared(folder)[0] / name).write_bytes(content)
+    return predict_with(folder, "model")
+
+
+def shared_saying(folder: Path, key: str, value: Any) -> list[str]:
+    model, values = shared(folder)
+    (model / "config.json").write_text(json.dumps(changed(values, key, value)))
+    return predict_with(folder, "model")
+
+
+def shared_tensors(folder: Path, **changes: torch.Tensor) -> list[str]:
+    state = sound_model()["state_dict"]
+    return shared_with(folder, "model.safetensors", safetensors.torch.save(state | changes))
+
+
+@case("model.safetensors: random bytes", "its header claims")
+def safetensors_noise(folder: Path) -> list[str]:
+    return shared_with(folder, "model.safetensors", np.random.default_rng(5).bytes(5000))
+
+
+@case("model.safetensors: header of 10^15 bytes", "its header claims 1,000,000,000,000,000 bytes")
+def safetensors_header(folder: Path) -> list[str]:
+    return shared_with(folder, "model.safetensors", struct.pack("<Q", 10**15) + b"{}")
+
+
+@case("model.safetensors: empty", "not a whole safetensors file")
+def safetensors_empty(folder: Path) -> list[str]:
+    return shared_with(folder, "model.safetensors", b"")
+
+
+@case("model.safetensors: cut in the middle", "not a whole safetensors file")
+def safetensors_cut(folder: Path) -> list[str]:
+    data = safetensors.torch.save(sound_model()["state_dict"])
+    return shared_with(folder, "model.safetensors", data[: len(data) // 2])
+
+
+@case("model.safetensors: tensor beyond the end of the file", "not a whole safetensors file")
+def safetensors_offsets(folder: Path) -> list[str]:
+    header = {"x": {"dtype": "F32", "shape": [10**9, 10**9], "data_offsets": [0, 4 * 10**18]}}
+    text = json.dumps(header).encode()
+    return shared_with(folder, "model.safetensors", struct.pack("<Q", len(text)) + text)
+
+
+@case("model.safetensors: a pickle", "its header claims")
+def safetensors_pickle(folder: Path) -> list[str]:
+    return shared_with(folder, "model.safetensors", pickle.dumps(Executed(folder)))
+
+
+@case("model.safetensors: tensor of another shape", "instead of (3, 128, 1, 1)")
+def safetensors_shape(folder: Path) -> list[str]:
+    return shared_tensors(folder, **{LAST: torch.zeros(3, 64, 1, 1)})
+
+
+@case("model.safetensors: other weights than config.json records", "holds other weights")
+def safetensors_other(folder: Path) -> list[str]:
+    return shared_tensors(folder, **{BIAS: torch.zeros(3)})
+
+
+@case("config.json: no JSON", "not valid JSON")
+def description_noise(folder: Path) -> list[str]:
+    return shared_with(folder, "config.json", b"{nonsense")
+
+
+@case("config.json: nested 100,000 deep", "not valid JSON")
+def description_deep(folder: Path) -> list[str]:
+    return shared_with(folder, "config.json", b"[" * 100_000)
+
+
+@case("config.json: 2 MB", "larger than 1,048,576 bytes")
+def description_long(folder: Path) -> list[str]:
+    return shared_with(folder, "config.json", b" " * (2 << 20))
+
+
+@case("config.json: NaN", "NaN is no number")
+def description_nan(folder: Path) -> list[str]:
+    return shared_saying(folder, "config.train.lr", float("nan"))
+
+
+@case("config.json: 10^400", "is no number")
+def description_infinite(folder: Path) -> list[str]:
+    model, values = shared(folder)
+    text = json.dumps(changed(values, "config.train.lr", 12345))
+    (model / "config.json").write_text(text.replace("12345", "1e400"))
+    return predict_with(folder, "model")
+
+
+@case("config.json: a key twice", "a key is given twice")
+def description_twice(folder: Path) -> list[str]:
+    return shared_with(folder, "config.json", b'{"format": "lemore-1", "format": "lemore-1"}')
+
+
+@case("config.json: a name for the file of the weights", "unknown key 'weights'")
+def description_path(folder: Path) -> list[str]:
+    return shared_saying(folder, "weights", "../../../etc/passwd")
+
+
+@case("config.json: of another program", "format is 'pytorch', expected one of lemore-1")
+def description_format(folder: Path) -> list[str]:
+    return shared_saying(folder, "format", "pytorch")
+
+
+@case("config.json: class name that moves the cursor", "is no printable name")
+def description_escape(folder: Path) -> list[str]:
+    return shared_saying(folder, "classes.names", ["a", "b", "\x1b[2Jc"])
+
+
+@case("config.json: more classes than the model has", "4 classes, config.num_classes says 3")
+def description_classes(folder: Path) -> list[str]:
+    classes = {"names": list("abcd"), "colors": [[0, 0, 0]] * 4}
+    return shared_saying(folder, "classes", classes)
+
+
+@case("config.json: colour of 10^9", "expected values of 0 to 255")
+def description_color(folder: Path) -> list[str]:
+    return shared_saying(folder, "classes.colors", [[0, 0, 0], [1, 1, 1], [0, 0, 10**9]])
+
+
+@case("config.json: windows that never move on", "test.stride")
+def description_stride(folder: Path) -> list[str]:
+    model, values = shared(folder)
+    test = values["test"] | {"mode": "slide", "stride": [0, 0]}
+    (model / "config.json").write_text(json.dumps(values | {"test": test}))
+    return predict_with(folder, "model")
+
+
+# --- images and videos to predict on
+
+
+def input_file(folder: Path, name: str, content: bytes) -> list[str]:
+    (folder / name).write_bytes(content)
+    return input_path(folder, f"{folder}/{name}")
+
+
+def input_path(folder: Path, *inputs: str) -> list[str]:
+    weights(folder, sound_model())
+    return predict_on(folder, "weights.pt", *inputs)
+
+
+@case("image: a web page", "it is a web page")
+def image_page(folder: Path) -> list[str]:
+    return input_file(folder, "x.jpg", b"<html>404</html>")
+
+
+@case("image: SVG that reads a file", "is not a whole JPEG, PNG, WebP, BMP or TIFF file")
+def image_svg(folder: Path) -> list[str]:
+    return input_file(folder, "x.png", b'<svg><image href="file:///etc/passwd"/></svg>')
+
+
+@case("image: empty", "is empty")
+def image_empty(folder: Path) -> list[str]:
+    return input_file(folder, "x.jpg", b"")
+
+
+@case("image: cut JPEG", "is a cut JPEG")
+def image_cut(folder: Path) -> list[str]:
+    return input_file(folder, "x.jpg", JPEG[:-40])
+
+
+@case("image: HEIC", "it is HEIC or AVIF")
+def image_heic(folder: Path) -> list[str]:
+    return input_file(folder, "x.jpg", b"\0\0\0\x18ftypheic" + bytes(100))
+
+
+@case("image: PNG that claims 100,000 x 100,000 pixels", "more than 100,000,000")
+def image_bomb(folder: Path) -> list[str]:
+    return input_file(folder, "x.png", png_claiming(100_000, 100_000))
+
+
+@case("image: BMP that claims 30,000 x 30,000 pixels", "pixels")
+def image_bmp(folder: Path) -> list[str]:
+    data = bytearray(cv2.imencode(".bmp", np.zeros((*SIZE, 3), np.uint8))[1].tobytes())
+    data[18:26] = struct.pack("<ii", 30_000, 30_000)
+    return input_file(folder, "x.bmp", bytes(data))
+
+
+@case("image: WebP that claims 16,000 x 16,000 pixels", "pixels")
+def image_webp(folder: Path) -> list[str]:
+    head = b"VP8X" + struct.pack("<I", 10) + bytes(4) + b"\x7f\x3e\0" * 2
+    chunk = b"VP8L" + struct.pack("<I", 10) + bytes(10)
+    body = b"WEBP" + head + chunk
+    return input_file(folder, "x.webp", b"RIFF" + struct.pack("<I", len(body)) + body)
+
+
+@case("image: cut TIFF", "cannot be decoded")
+def image_tiff(folder: Path) -> list[str]:
+    noise = np.random.default_rng(6).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "TIFF")
+    return input_file(folder, "x.tif", buffer.getvalue()[:-600])
+
+
+@case("image: line break and escape in its name", "a\\x1b[2Jb c.jpg: is a cut JPEG")
+def image_name(folder: Path) -> list[str]:
+    return input_file(folder, "a\x1b[2Jb\nc.jpg", JPEG[:-40])
+
+
+@case("image: name that is not UTF-8", "x\\udcff\\udcfe.jpg: is a cut JPEG")
+def image_bytes(folder: Path) -> list[str]:
+    return input_file(folder, os.fsdecode(b"x\xff\xfe.jpg"), JPEG[:-40])
+
+
+@case("image: a named pipe in a folder", "is no regular file")
+def image_fifo(folder: Path) -> list[str]:
+    (folder / "photos").mkdir()
+    os.mkfifo(folder / "photos/x.jpg")
+    return input_path(folder, f"{folder}/photos")
+
+
+@case("image: link to a device", "is no regular file")
+def image_device(folder: Path) -> list[str]:
+    (folder / "photos").mkdir()
+    (folder / "photos/x.jpg").symlink_to("/dev/zero")
+    return input_path(folder, f"{folder}/photos")
+
+
+@case("image: link to nowhere", "No such file")
+def image_dangling(folder: Path) -> list[str]:
+    (folder / "photos").mkdir()
+    (folder / "photos/x.jpg").symlink_to("/nowhere")
+    return input_path(folder, f"{folder}/photos")
+
+
+@case("folder: links to itself, and no image", "no image or video in this folder")
+def folder_loop(folder: Path) -> list[str]:
+    (folder / "photos").mkdir()
+    for name in "ab":
+        (folder / "photos" / name).symlink_to(folder / "photos")
+    return input_path(folder, f"{folder}/photos", f"{folder}/photos/**/*.jpg")
+
+
+@case("output: a link in it leads elsewhere", "a link leads outside of")
+def output_link(folder: Path) -> list[str]:
+    (folder / "elsewhere").mkdir()
+    (folder / "out").mkdir()
+    (folder / "out/index").symlink_to(folder / "elsewhere")
+    return input_file(folder, "x.jpg", JPEG)
+
+
+@case("output: the folder of a video's frames leads elsewhere", "a link leads outside of")
+def output_frames(folder: Path) -> list[str]:
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere/000000.png").write_bytes(b"precious")
+    (folder / "out/index").mkdir(parents=True)
+    (folder / "out/index/x").symlink_to(folder / "elsewhere")
+    return [*input_file(folder, "x.mp4", b"\0\0\0\x18ftypisom" + bytes(12)), "--overwrite"]
+
+
+@case("output: would replace the input", "is one of the inputs")
+def output_input(folder: Path) -> list[str]:
+    (folder / "out/index").mkdir(parents=True)
+    (folder / "out/index/x.png").write_bytes(cv2.imencode(".png", np.zeros(SIZE))[1].tobytes())
+    (folder / "y").mkdir()
+    (folder / "y/x.png").symlink_to(folder / "out/index/x.png")
+    return [*input_path(folder, f"{folder}/y/x.png"), "--overwrite"]
+
+
+@case("video: random bytes", "is no MP4, MOV, MKV, WebM or AVI")
+def video_noise(folder: Path) -> list[str]:
+    return input_file(folder, "x.mp4", b"\0" + np.random.default_rng(7).bytes(5000))
+
+
+@case("video: playlist that leads to other files", "is no MP4, MOV, MKV, WebM or AVI")
+def video_playlist(folder: Path) -> list[str]:
+    (folder / "secret").write_bytes(b"secret")
+    return input_file(folder, "x.mp4", f"#EXTM3U\n#EXTINF:1,\nfile://{folder}/secret\n".encode())
+
+
+@case("video: list of files to join", "is no MP4, MOV, MKV, WebM or AVI")
+def video_concat(folder: Path) -> list[str]:
+    return input_file(folder, "x.mp4", b"ffconcat version 1.0\nfile /etc/passwd\n")
+
+
+@case("video: header alone", "cannot be decoded as a video")
+def video_header(folder: Path) -> list[str]:
+    return input_file(folder, "x.mp4", b"\0\0\0\x18ftypisom" + bytes(12))
+
+
+@case("video: cut, its index lost", "cannot be decoded as a video")
+def video_cut(folder: Path) -> list[str]:
+    with VideoWriter(folder / "sound.mp4", 10) as writer:
+        for k in range(5):
+            writer.write(np.full((80, 112, 3), 40 * k, np.uint8))
+    data = (folder / "sound.mp4").read_bytes()
+    return input_file(folder, "x.mp4", data[: len(data) // 2])
+
+
+@case("video: AVI that claims frames of 60,000 x 60,000", "as a video")
+def video_claims(folder: Path) -> list[str]:
+    path = folder / "sound.avi"
+    fourcc = cv2.VideoWriter.fourcc(*"MJPG")
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, fourcc, 10, (112, 80))
+    writer.write(np.zeros((80, 112, 3), np.uint8))
+    writer.release()
+    data = path.read_bytes()
+    for form in ("<II", ">HH"):  # of the container, and of the JPEG in it
+        for size in ((112, 80), (80, 112)):
+            data = data.replace(struct.pack(form, *size), struct.pack(form, 60_000, 60_000))
+    return input_file(folder, "x.avi", data)
+
+
 # --- what they get
 
 
@@ -691,6 +1219,11 @@ def attempt(chosen: Case, folder: Path) -> tuple[int, list[str], str | None]:
     with redirect_stdout(out), redirect_stderr(err):
         code = main(command)
     return code, err.getvalue().splitlines(), difference(before, snapshot(folder))
+
+
+def last_error(lines: list[str]) -> str:
+    """The error among the lines on stderr, which may have progress after it."""
+    return [line for line in lines if ": error: " in line][-1]
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -713,7 +1246,7 @@ def table() -> str:
             folder = Path(parent) / "case"
             folder.mkdir()
             code, lines, _ = attempt(chosen, folder)
-            message = lines[-1].replace(f"{folder}/", "").replace("|", "\\|")
+            message = last_error(lines).replace(f"{folder}/", "").replace("|", "\\|")
         rows.append(f"| {chosen.title} | {code} | `{message[:300]}` |")
     return "\n".join(rows) + "\n"
 

@@ -38,7 +38,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     asked: list[str] = []  # noqa: RUF012
 
     def do_GET(self):
-        kind, name = self.path.lstrip("/").split("/", 1)
+        kind, *_, name = self.path.lstrip("/").split("/")
         earlier = self.asked.count(self.path)
         self.asked.append(self.path)
         if kind == "page":
@@ -125,6 +125,8 @@ def test_from_a_bad_server_to_twenty_iterations(name, server, tmp_path, monkeypa
     dataset = ["--dataset-config", f"{tmp_path}/{name}.yaml"]
     fetched, data = f"{tmp_path}/fetched.json", f"{tmp_path}/data"
     where = ["--archives-dir", f"{tmp_path}/archives", "--output", fetched]
+    if config.login is not None:  # no account is needed for a mirror
+        where += ["--mirror", f"{server}/page", "--mirror", f"{server}/rough"]
     assert main(["fetch", *dataset, *where]) == 0
     for file, content in Handler.files.items():
         found = [p for p in (tmp_path / "archives").rglob("*") if p.name == file]

@@ -9,9 +9,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from lemore.config import build
 from lemore.evaluation import inference
-from lemore.evaluation.inference import label_map, label_windows
+from lemore.evaluation.inference import label_map, make_views
 from lemore.evaluation.metrics import Confusion, count_pairs
+from lemore.evaluation.upsample import label_views
+from lemore.training import recipe
 
 
 def maps(seed: int, num_classes: int, outside: bool = True) -> tuple[np.ndarray, np.ndarray]:
@@ -254,26 +257,91 @@ def test_slide_averages_logits():
     assert (actual != labels(model)).any()
 
 
-@pytest.mark.parametrize("via", [(96, 128), None])
-@pytest.mark.parametrize("chunk", [1, 3, 4, 11, 50])
-def test_chunks_of_classes_change_nothing(chunk, via):
+def test_windows_go_through_the_model_in_batches(monkeypatch):
+    sizes = []
     model = network()
-    windows = [inference.Window(0, 0, (96, 128), model(IMAGE))]
-    whole = label_windows(windows, via, ORIGINAL, 11)
-    assert torch.equal(label_windows(windows, via, ORIGINAL, chunk), whole)
+
+    def watched(x):
+        sizes.append(tuple(x.shape))
+        return model(x)
+
+    slide = {"mode": "slide", "crop_size": (64, 64), "stride": (40, 40)}
+    monkeypatch.setattr(inference, "CPU_BATCH_PIXELS", 4 * 64 * 64)
+    together = labels(watched, **slide)
+    assert sizes == [(4, 3, 64, 64), (2, 3, 64, 64)]
+    monkeypatch.setattr(inference, "CPU_BATCH_PIXELS", 1)
+    np.testing.assert_array_equal(labels(model, **slide), together)
 
 
-def test_chunks_with_channels_last_logits():
-    logits = network()(IMAGE).contiguous(memory_format=torch.channels_last)
-    windows = [inference.Window(0, 0, (96, 128), logits)]
-    pieces = [label_windows(windows, (96, 128), ORIGINAL, chunk) for chunk in (1, 5, 11)]
-    assert all(torch.equal(piece, pieces[0]) for piece in pieces)
+MODES = [
+    ("whole", (1.0,), "two_step"),
+    ("whole", (0.5, 1.0, 1.25), "two_step"),
+    ("whole", (0.75, 1.0), "one_step"),
+    ("square", (1.0,), "two_step"),
+    ("slide", (0.75, 1.0), "two_step"),
+]
 
 
-def test_first_of_equal_classes_wins():
-    windows = [inference.Window(0, 0, (8, 8), torch.ones(1, 6, 2, 2))]
-    for chunk in (1, 2, 6):
-        assert not label_windows(windows, (8, 8), (8, 8), chunk).any()
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize(("mode", "ratios", "preset"), MODES)
+def test_augmentation_is_the_mean_of_softmax(mode, ratios, preset, flip):
+    model, crop, step = network(), (64, 64), (40, 40)
+    images = [bilinear(IMAGE, (int(96 * r), int(128 * r))) for r in ratios]
+
+    def logits(image):
+        """At the original size, all in one piece."""
+        if mode == "square":
+            image = bilinear(image, crop)
+        height, width = image.shape[2:]
+        if mode == "slide":
+            total, count = torch.zeros(1, 11, height, width), torch.zeros(1, 1, height, width)
+            for top, left, h, w in inference.slide_boxes((height, width), crop, step):
+                part = (..., slice(top, top + h), slice(left, left + w))
+                total[part] += bilinear(model(image[part]), (h, w))
+                count[part] += 1
+            return bilinear(total / count, ORIGINAL)
+        low = model(image)
+        return bilinear(bilinear(low, image.shape[2:]) if preset == "two_step" else low, ORIGINAL)
+
+    views = [logits(image).softmax(1) for image in images]
+    views += [logits(image.flip(3)).softmax(1).flip(3) for image in images if flip]
+    expected = sum(views)[0].topk(2, dim=0)
+    found = label_views(
+        make_views(model, images, flip=flip, preset=preset, mode=mode, crop_size=crop, stride=step),
+        ORIGINAL,
+    )
+    differ = found != expected.indices[0].numpy()
+    gaps = (expected.values[0] - expected.values[1]).numpy()[differ]
+    assert differ.sum() < 5 and (gaps < 1e-5).all()
+
+
+@pytest.mark.parametrize("stride", [(65, 40), (40, 0), (-1, 40)])
+def test_stride_must_cover_the_image(stride):
+    with pytest.raises(ValueError, match="at most crop_size"):
+        labels(network(), mode="slide", crop_size=(64, 64), stride=stride)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ratios": []}, "ratios is"),
+        ({"ratios": [1.0, 0.0]}, "ratios is"),
+        ({"ratios": [1, 1.0]}, "different ones"),
+        ({"ratios": [float("nan")]}, "ratios is"),
+        ({"mode": "square", "ratios": [0.5, 1.0]}, "mode square brings every size"),
+        ({"mode": "slide", "stride": [0, 0]}, "stride is"),
+        ({"mode": "slide", "stride": [8, 8], "upsample": "one_step"}, "one_step, but the windows"),
+        ({"img_scale": [0, 5]}, "img_scale"),
+        ({"align": 0}, "align"),
+        ({"flipped": True}, "unknown key 'test.flipped'; did you mean 'flip'"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes, message):
+    plain = {"split": "val", "img_scale": [64, 48], "align": None, "mode": "whole"}
+    plain |= {"stride": [0, 0], "upsample": "two_step", "ratios": [1.0], "flip": False}
+    assert build(recipe.Test, plain, "here", "test.").ratios == (1.0,)
+    with pytest.raises(ValueError, match=message):
+        build(recipe.Test, plain | changes, "here", "test.")
 
 
 @pytest.mark.parametrize(

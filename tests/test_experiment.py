@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lemore import reported
 from lemore.experiment import Experiment
 
 ROOT = Path(__file__).parents[1]
@@ -38,3 +39,27 @@ def test_mistakes_are_named(change, words):
     with pytest.raises(ValueError) as error:
         Experiment(values("camvid") | change, ROOT)
     assert all(word in str(error.value) for word in words), error.value
+
+
+def test_what_can_be_reported_follows_from_the_configuration():
+    plain = Experiment(values("config"), ROOT)
+    assert reported.tested(plain) == []  # one seed each
+    assert reported.ablations(plain) == {"ade20k_scenes": "ablation"}
+    assert reported.costed(plain) == list(plain.config.trainings)
+    assert reported.diagrammed(plain) == "lemore"
+    light = Experiment(values("camvid_lightweight"), ROOT)
+    assert reported.tested(light) == ["camvid"] and reported.ablations(light) == {}
+    uneven = {"seeds_of": {"lemore": [0, 1, 2], "topformer_t": [0, 1]}}
+    assert reported.tested(Experiment(values("camvid_lightweight") | uneven, ROOT)) == []
+    rivals = {"trainings": {"camvid": ["topformer_t"]}, "profiles": {}, "comparisons": {}}
+    without = Experiment(values("camvid") | rivals, ROOT)
+    assert reported.costed(without) == [] and reported.diagrammed(without) is None
+    every = Experiment(values("efficiency"), ROOT)  # every file of config/models
+    assert reported.diagrammed(every) in every.profiles
+
+
+def test_frames_of_films_change_nothing_that_is_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    experiment = Experiment(values("camvid"), ROOT)
+    assert experiment.dataset("camvid").video is not None
+    assert "video" not in Path(experiment.dataset_slice("camvid")).read_text()

@@ -284,7 +284,7 @@ def test_a_killed_evaluation_publishes_nothing(case, plain):
         return ["evaluate", "--checkpoint", weights, *data, "--json", str(case.folder / name)]
 
     process = case.start(command("killed.json"), "slow_images")
-    case.wait("reading", process)
+    case.wait("image", process)
     time.sleep(1.5)  # of four seconds
     process.kill()
     process.join()
@@ -346,4 +346,4 @@ def test_a_gpu_where_there_is_none_is_one_line(case, plain, stage):
         command += ["--json", str(case.folder / "gpu.json")]
     code, log = case.run(command, CUDA_VISIBLE_DEVICES="")
     assert code == 2
-    assert "a GPU is asked for" in one_line(log) and "torch sees none" in log
+    assert "torch sees no" in one_line(log)

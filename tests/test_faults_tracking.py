@@ -135,9 +135,10 @@ def test_what_came_too_late_is_delivered_by_the_next_job(store, tmp_path):
     spool.path.unlink()  # the results have been moved
     assert run.run_id == "" and len(outbox.waiting()) == 1
     store.down = False
-    with tracking.track(stage("d", parents={"finetune": "key:k"})) as later:
+    with tracking.track(stage("d", parents={"finetune": "weights:abc"})) as later:
         wait(lambda: later.id and not [p for p in outbox.waiting() if p != later.parcel.path()])
     (found,) = store.runs("c")
+    assert store.runs("d")[0].data.tags.get("finetune_run_id", "") in ("", found.info.run_id)
     assert found.info.status == "FINISHED" and found.data.tags["weights_sha256"] == "abc"
     assert found.info.end_time < later.parcel.begun
     assert store.history(found.info.run_id, "train/loss") == EXPECTED

@@ -1,12 +1,13 @@
 """No input may crash with a traceback, pass in silence, or write outside its folder."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from lemore.data import archives
 from lemore.data.scene_archives import zip_bytes
-from tests.hostile_inputs import CASES, Case, ade, attempt
+from tests.hostile_inputs import CASES, Case, ade, attempt, last_error, output_input
 
 DOCUMENT = Path(__file__).parents[1] / "docs/hostile_inputs.md"
 
@@ -20,13 +21,14 @@ def folder(tmp_path) -> Path:
 @pytest.mark.parametrize("chosen", CASES, ids=lambda chosen: chosen.title)
 def test_refused_by_name(chosen: Case, folder):
     code, lines, touched = attempt(chosen, folder)
-    message = lines[-1]
-    assert code in (1, 2) and message.startswith(("lemore prepare: error:", "lemore fetch: error:"))
+    message = last_error(lines)
+    assert code in (1, 2) and re.match(r"lemore (prepare|fetch|predict): error: ", message)
     assert chosen.words in message, message
     assert len(message) < 2000 and "Traceback" not in "".join(lines)
     assert touched is None
     left = [path.name for path in (folder / "out").rglob("digest.json")]
     assert not left and not (folder / "out/fetched.json").exists()
+    assert len(list((folder / "out").rglob("*.png"))) == (chosen.make is output_input)
 
 
 def test_there_are_enough():

@@ -20,7 +20,7 @@ recipes: config/recipes/scenes
 recipe_changes: {}
 archives_dir: resources/archives
 data_dir: resources/datasets
-seeds: [0]
+seeds: [0, 1]
 pretrain: imagenet_1k_scenes
 init: {}
 trainings:
@@ -33,7 +33,10 @@ comparisons: {ade20k_scenes: {images: [ADE_val_00000001], models: [lemore]}}
 ray: {mode: none, workers: 1, gpus: 0}
 log_model: false
 """
-REPORTING = {"audit", "table", "figure", "report", "summary", "all"}
+REPORTING = {
+    "audit", "significance", "table", "figure", "result_figures", "diagram", "report", "summary",
+    "all",
+}  # fmt: skip
 # an edit that changes what code does, and one that does not
 CHANGE = "\n_CHANGED = 1\n"
 COMMENT = "\n# A comment.\n"
@@ -93,12 +96,13 @@ def checkout(tmp_path_factory):
 
 
 def trained(*pairs: tuple[str, str]) -> set[str]:
-    return {f"{rule} {d} {m} 0" for d, m in pairs for rule in ("finetune", "evaluate")}
+    rules = ("finetune", "evaluate")
+    return {f"{rule} {d} {m} {seed}" for d, m in pairs for rule in rules for seed in (0, 1)}
 
 
 ALL = [(d, m) for d in (ADE, CITY) for m in ("lemore", "topformer_t")]
 LEMORE = [(d, "lemore") for d in (ADE, CITY)]
-EVALUATIONS = {f"evaluate {d} {m} 0" for d, m in ALL}
+EVALUATIONS = {job for job in trained(*ALL) if job.startswith("evaluate")}
 PROFILES = {"profile lemore", "profile topformer_t"}
 PRETRAININGS = {"pretrain lemore", "pretrain topformer_t"}
 
@@ -125,9 +129,18 @@ MATRIX = [
     ("lemore/training/optim.py", PRETRAININGS | trained(*ALL)),
     ("lemore/evaluation/metrics.py", EVALUATIONS),
     ("lemore/evaluation/inference.py", EVALUATIONS),
+    ("lemore/evaluation/cells.py", EVALUATIONS),
+    ("lemore/evaluation/boundary.py", EVALUATIONS),
+    ("lemore/evaluation/statistics.py", set()),
+    ("lemore/tasks/_trained.py", EVALUATIONS),
+    ("lemore/tasks/_predictor.py", None),
     ("lemore/profiling/counts.py", PROFILES),
+    ("lemore/profiling/export.py", PROFILES),
     ("lemore/reporting/tables.py", set()),
     ("lemore/reporting/paper.csv", set()),
+    ("lemore/reporting/confusion.py", set()),
+    ("lemore/reporting/diagram.py", set()),
+    ("video", set()),
     ("lemore/reporting/audit_page.py", set()),
     ("lemore/training/tracking.py", None),
     ("lemore/training/distributed/execute.py", None),
@@ -137,6 +150,11 @@ MATRIX = [
     ("lemore/data/datasets/folders.py", None),
 ]
 
+# Edits that are called by what they change, not by their file
+FILES = {
+    "override": "config/recipes/scenes/cityscapes_scenes.yaml",
+    "video": "config/datasets/cityscapes_scenes.yaml",
+}
 # Values of a configuration change by themselves, not by a line added at the end of the file.
 YAML_EDITS = {
     "config/models/lemore.yaml": ("encoder: Ours", "encoder: Theirs"),
@@ -144,6 +162,10 @@ YAML_EDITS = {
     "config/recipes/scenes/cityscapes_scenes.yaml": (
         "crop_size: [128, 256]",
         "crop_size: [128, 192]",
+    ),
+    "video": (
+        "splits: {",
+        "video: {sequence: '[^_]+', block: 10}\nsplits: {",
     ),
     "override": (
         "topformer_t: {train: {decode_head",
@@ -166,7 +188,7 @@ def edit(path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(("name", "expected"), MATRIX, ids=[name for name, _ in MATRIX])
 def test_an_edit_reruns_what_follows_from_it(checkout, name, expected):
-    file = "config/recipes/scenes/cityscapes_scenes.yaml" if name == "override" else name
+    file = FILES.get(name, name)
     path = checkout.folder / file
     before = path.read_text()
     try:

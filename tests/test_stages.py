@@ -7,10 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from lemore import sources
-from lemore.files import read_json
+from lemore import cli, sources
+from lemore.files import read_json, sha256
+from lemore.tasks import evaluate
 
 ROOT = Path(__file__).parents[1]
 LEMORE = ("lemore.models.backbones.lemore", "lemore.models.decode_heads.lemore")
@@ -46,6 +48,51 @@ def test_an_evaluation_has_loaded_what_it_declares(tiny, plain):
     assert record["images"] == 4 and 0 <= record["miou"] <= 1
     assert f"mIoU {100 * record['miou']:.2f} %" in done.stdout
     assert record["finetune_run_id"] == read_json(plain / "run.json")["mlflow_run_id"] != ""
+    counts = path.parent / record["per_image"]["file"]
+    assert sha256(counts) == record["per_image"]["sha256"]
+    with np.load(counts, allow_pickle=False) as arrays:
+        assert arrays["names"].tolist() == [f"val_{i}" for i in range(4)]
+        labelled = arrays["labelled"].sum(axis=0)
+        assert labelled.tolist() == np.sum(record["confusion"], axis=1).tolist()
+        assert arrays["intersection"].shape == arrays["predicted"].shape == (4, 4)
+    known = [value for value in record["boundary_iou"] if value is not None]
+    assert record["mean_boundary_iou"] == pytest.approx(sum(known) / len(known))
+
+
+def test_an_evaluation_with_other_settings(tiny, plain):
+    path = tiny.folder / "other.json"
+    command = ("evaluate", "--checkpoint", plain / "weights.pt", "--dataset", "tiny")
+    command += ("--data-dir", tiny.folder / "data", "--json", path, "--test")
+    tiny.lemore(*command, "mode=slide", "stride=[32, 32]", "ratios=[1, 0.75]", "flip=true")
+    assert read_json(path)["test_mode"] == "slide, ratios 1 0.75, flip"
+    done = tiny.lemore(*command, "mod=square", check=False)
+    assert done.returncode == 2
+    assert "--test: unknown key 'test.mod'; did you mean 'mode'?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (["mode"], "--test: 'mode' is not KEY=VALUE"),
+        (["flip=true", "flip=false"], "--test: 'flip=false' is given twice"),
+        (["stride=[1,"], r"--test: stride is '\[1,', not valid YAML"),
+    ],
+)
+def test_changes_that_cannot_be_read(pairs, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate.parse_changes(pairs)
+
+
+def test_benchmarks_of_evaluation(tiny, plain, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    path = tiny.folder / "bench.json"
+    common = ["--checkpoint", f"{plain}/weights.pt", "--data", f"{tiny.data}", "--json", f"{path}"]
+    assert cli.main(["bench", "evaluate", *common, "--images", "2", "--rounds", "1"]) == 0
+    assert read_json(path)["images_per_s"].keys() == {"forward pass alone", "evaluation"}
+    few = "--images 2 --size 80 112 --input-size 96 128 --classes 3 --repeats 1"
+    assert cli.main(["bench", "upsample", *common, *few.split()]) == 0
+    rows = read_json(path)
+    assert len(rows) == 6 and not any(row["differing_beyond_ties"] for row in rows)
 
 
 def test_a_pretraining_has_loaded_what_it_declares_and_hands_its_backbone_on(tiny):

@@ -1,5 +1,6 @@
 """What a file in config/datasets says. Torch-free: the Snakefile reads it."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -128,6 +129,28 @@ class Files:
 
 
 @dataclass(frozen=True)
+class Video:
+    """The images are frames of films: neighbours are alike, and tests take them together.
+
+    `sequence`: regular expression for the beginning of a sample's name that names its film,
+    `block`: so many frames in a row count as one observation.
+    """
+
+    sequence: str
+    block: int
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.sequence)
+        except re.error as error:
+            raise ValueError(
+                f"video.sequence '{self.sequence}' is no regular expression: {error}"
+            ) from None
+        if self.block < 1:
+            raise ValueError(f"video.block is {self.block}, expected at least 1")
+
+
+@dataclass(frozen=True)
 class DatasetConfig:
     """A dataset: where its files come from, how they are read, what must come out.
 
@@ -138,7 +161,7 @@ class DatasetConfig:
     `quarantine_limit` how many faulty samples may be left out, `recipe` the dataset whose recipe
     is used (null: its own). Images and masks in folders need no reader and no table: `files` says
     where they are, `classes` what they show, `folder` where the dataset lies (null:
-    <archives_dir>/<dataset>).
+    <archives_dir>/<dataset>). `video` is for statistical tests alone.
     """
 
     title: str
@@ -159,6 +182,7 @@ class DatasetConfig:
     folder: str | None = None
     files: Files | None = None
     classes: tuple[ClassConfig, ...] = ()
+    video: Video | None = None
 
     def __post_init__(self) -> None:
         self._check_own() if self.reader == "folders" else self._check_known()

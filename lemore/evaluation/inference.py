@@ -1,36 +1,30 @@
-"""From a normalised image to the label map at the image's original size.
+"""From normalised images to the label map at the image's original size.
 
-Presets: `two_step` resizes the logits to the network's input size and then to the original size, as
-mmsegmentation does (the reference); `one_step` goes straight to the original size. Both bilinear,
-align_corners=False. Classes are processed in chunks with a running maximum, so that memory does not
-grow with their number; every class is computed as it would be in one piece.
+Three test geometries: `whole`, the image as it is; `square`, resized to the training size first;
+`slide`, windows of the training size, whose logits are averaged where they overlap
+(mmsegmentation's slide_inference). Further sizes of the image, and its mirror images, are views
+whose softmax is averaged (test-time augmentation). How logits become labels, `upsample` says.
 """
 
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+
+from lemore.evaluation.upsample import Size, View, Window, label_views, resize
 
 Preset = Literal["two_step", "one_step"]
 Mode = Literal["whole", "square", "slide"]
 Model = Callable[[torch.Tensor], torch.Tensor]
-Size = tuple[int, int]
+Box = tuple[int, int, int, int]  # top, left, height, width
 
-CHUNK_VALUES = 1 << 22  # floats held at a time for a chunk of classes: 16 MB, about a cache
-
-
-class Window(NamedTuple):
-    """Part of the network's input that went through the model in one piece, with its logits."""
-
-    top: int
-    left: int
-    size: Size
-    logits: torch.Tensor  # 1 K h w at native stride
+# Pixels of the windows that go through the model in one batch. On a CPU, more than its cache holds
+# makes each window slower: 1.4 times at six of 320x320, where sixteen of 128x128 gain threefold.
+CPU_BATCH_PIXELS = 1 << 17
+GPU_BATCH_PIXELS = 1 << 21
 
 
-@torch.inference_mode()
 def label_map(
     model: Model,
     image: torch.Tensor,
@@ -43,86 +37,82 @@ def label_map(
 ) -> np.ndarray:
     """Train ids, uint8 (H, W) of `original_size`, for one normalised image 1 3 h w.
 
-    model: image to logits at any stride; it should be in evaluation mode. mode: `whole` image;
-    `square`, resized to crop_size first; `slide`, windows of crop_size every `stride`, logits
-    averaged where they overlap (mmsegmentation's slide_inference). crop_size and stride are (H, W)
-    and may be None where the mode does not read them.
+    As `make_views` of this image alone and then `label_views`.
     """
-    _check(image, preset, mode, crop_size, stride)
-    if mode == "square":
-        image = resize(image, _given(crop_size))
-    boxes = [(0, 0, image.shape[2], image.shape[3])]
-    if mode == "slide":
-        boxes = slide_boxes(_hw(image), _given(crop_size), _given(stride))
-    windows = [_forward(model, image, box) for box in boxes]
-    via = _hw(image) if preset == "two_step" else None
-    return label_windows(windows, via, original_size, None).cpu().numpy()
+    views = make_views(
+        model, [image], flip=False, preset=preset, mode=mode, crop_size=crop_size, stride=stride
+    )
+    return label_views(views, original_size)
 
 
-def slide_boxes(size: Size, crop_size: Size, stride: Size) -> list[tuple[int, int, int, int]]:
-    """(top, left, height, width) of sliding windows; the last ones are moved back to the edge."""
+@torch.inference_mode()
+def make_views(
+    model: Model,
+    images: Sequence[torch.Tensor],
+    *,
+    flip: bool,
+    preset: Preset,
+    mode: Mode,
+    crop_size: Size | None,
+    stride: Size | None,
+) -> list[View]:
+    """The logits of one normalised image in one or more sizes, each 1 3 h w.
+
+    model: images to logits at any stride; it should be in evaluation mode. flip: each size once
+    more, mirrored. crop_size (`square`, `slide`) and stride (`slide`) are (H, W) and may be None
+    where the mode does not read them. ValueError for settings that do not go together.
+    """
+    _check(preset, mode, crop_size, stride)
+    views = []
+    for image in images:
+        assert image.ndim == 4 and image.shape[0] == 1, tuple(image.shape)
+        if mode == "square":
+            image = resize(image, _given(crop_size))
+        size = (image.shape[2], image.shape[3])
+        boxes: list[Box] = [(0, 0, *size)]
+        if mode == "slide":
+            boxes = slide_boxes(size, _given(crop_size), _given(stride))
+        via = size if preset == "two_step" else None
+        views.append(View(list(_forward(model, image, boxes)), via))
+        if flip:
+            mirrored = _forward(model, image.flip(3), boxes)
+            views.append(View([_mirror(window, size[1]) for window in mirrored], via))
+    return views
+
+
+def slide_boxes(size: Size, crop_size: Size, stride: Size) -> list[Box]:
+    """Sliding windows, all of one size; the last ones are moved back to the edge.
+
+    ValueError where a stride leaves gaps or makes no progress.
+    """
+    if not all(0 < step <= side for step, side in zip(stride, crop_size, strict=True)):
+        raise ValueError(
+            f"stride is {stride}, expected at least 1 and at most crop_size {crop_size}"
+        )
     tops, lefts = (_starts(size[axis], crop_size[axis], stride[axis]) for axis in (0, 1))
     height, width = (min(size[axis], crop_size[axis]) for axis in (0, 1))
     return [(top, left, height, width) for top in tops for left in lefts]
 
 
-def label_windows(
-    windows: list[Window], via: Size | None, original_size: Size, chunk: int | None
-) -> torch.Tensor:
-    """Best class per pixel, uint8 (H, W), from the windows' logits.
-
-    via: the network's input size for two steps, None for one. chunk: classes at a time; None
-    chooses it by `CHUNK_VALUES`. The first of equal classes wins, as in argmax.
-    """
-    chunk = chunk or _chunk_size(via, original_size)
-    device = windows[0].logits.device
-    best = torch.full(original_size, -torch.inf, device=device)
-    labels = torch.zeros(original_size, dtype=torch.uint8, device=device)
-    for start in range(0, windows[0].logits.shape[1], chunk):
-        logits = _logits(windows, slice(start, start + chunk), via, original_size)
-        # Class by class while it is in the cache: argmax over the class axis is slower.
-        for train_id, values in enumerate(logits[0], start):
-            labels.masked_fill_(values > best, train_id)
-            torch.maximum(best, values, out=best)
-    return labels
+def _forward(model: Model, image: torch.Tensor, boxes: list[Box]) -> Iterator[Window]:
+    """Windows of one size through the model, in batches."""
+    height, width = boxes[0][2:]
+    pixels = CPU_BATCH_PIXELS if image.device.type == "cpu" else GPU_BATCH_PIXELS
+    count = max(pixels // (height * width), 1)
+    for start in range(0, len(boxes), count):
+        batch = boxes[start : start + count]
+        parts = [image[:, :, top : top + height, x : x + width] for top, x, _, _ in batch]
+        logits = model(torch.cat(parts) if len(parts) > 1 else parts[0]).float()  # B K h w
+        if logits.shape[1] > 255:
+            raise ValueError(f"the model has {logits.shape[1]} classes, label maps hold up to 255")
+        for i, (top, left, _, _) in enumerate(batch):
+            yield Window(top, left, (height, width), logits[i : i + 1])
 
 
-def resize(values: torch.Tensor, size: Size) -> torch.Tensor:
-    """Bilinear resize of B C h w to `size` (H, W), align_corners=False."""
-    if _hw(values) == tuple(size):
-        return values
-    return F.interpolate(values, size=size, mode="bilinear", align_corners=False)
-
-
-def _logits(
-    windows: list[Window], classes: slice, via: Size | None, original_size: Size
-) -> torch.Tensor:
-    """Logits of some classes at the original size, 1 C H W."""
-    logits = _merge(windows, classes, via) if via else windows[0].logits[:, classes].contiguous()
-    return resize(logits, original_size)
-
-
-def _merge(windows: list[Window], classes: slice, size: Size) -> torch.Tensor:
-    """Logits of some classes at the network's input size: the mean of the windows that overlap."""
-    parts = [resize(w.logits[:, classes].contiguous(), w.size) for w in windows]
-    if len(windows) == 1:
-        return parts[0]
-    total = parts[0].new_zeros((1, parts[0].shape[1], *size))
-    count = total.new_zeros((1, 1, *size))
-    for window, part in zip(windows, parts, strict=True):
-        rows = slice(window.top, window.top + window.size[0])
-        columns = slice(window.left, window.left + window.size[1])
-        total[:, :, rows, columns] += part
-        count[:, :, rows, columns] += 1
-    return total / count
-
-
-def _forward(model: Model, image: torch.Tensor, box: tuple[int, int, int, int]) -> Window:
-    top, left, height, width = box
-    logits = model(image[:, :, top : top + height, left : left + width])  # 1 K h w
-    if logits.shape[1] > 255:
-        raise ValueError(f"the model has {logits.shape[1]} classes, label maps hold up to 255")
-    return Window(top, left, (height, width), logits.float())
+def _mirror(window: Window, width: int) -> Window:
+    """A window of the mirrored image, `width` wide, as one of the image itself."""
+    left = width - window.left - window.size[1]
+    return Window(window.top, left, window.size, window.logits.flip(3))
 
 
 def _starts(length: int, crop: int, stride: int) -> list[int]:
@@ -130,14 +120,7 @@ def _starts(length: int, crop: int, stride: int) -> list[int]:
     return [max(min(step * stride, length - crop), 0) for step in range(steps)]
 
 
-def _chunk_size(via: Size | None, original_size: Size) -> int:
-    pixels = original_size[0] * original_size[1] + (via[0] * via[1] if via else 0)
-    return max(CHUNK_VALUES // pixels, 1)
-
-
-def _check(
-    image: torch.Tensor, preset: str, mode: str, crop_size: Size | None, stride: Size | None
-) -> None:
+def _check(preset: str, mode: str, crop_size: Size | None, stride: Size | None) -> None:
     if preset not in ("two_step", "one_step"):
         raise ValueError(f"preset is '{preset}', expected two_step or one_step")
     if mode not in ("whole", "square", "slide"):
@@ -146,13 +129,8 @@ def _check(
         raise ValueError("mode slide needs preset two_step: windows meet at the network's size")
     if (mode != "whole" and crop_size is None) or (mode == "slide" and stride is None):
         raise ValueError(f"mode {mode} needs crop_size{' and stride' if mode == 'slide' else ''}")
-    assert image.ndim == 4 and image.shape[0] == 1, tuple(image.shape)
 
 
 def _given(size: Size | None) -> Size:
     assert size is not None
     return size
-
-
-def _hw(values: torch.Tensor) -> Size:
-    return values.shape[2], values.shape[3]

@@ -29,6 +29,10 @@ class Confusion:
 
         ValueError for unequal sizes and for a label that is neither a class nor ignored.
         """
+        self.matrix += self.count(prediction, label)
+
+    def count(self, prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
+        """The matrix of one image, int64 K x (K + 1); adds nothing. Errors as in `update`."""
         if prediction.shape != label.shape:
             raise ValueError(f"prediction is {prediction.shape}, label {label.shape}")
         if label.dtype != np.uint8:
@@ -37,9 +41,8 @@ class Confusion:
         if 0 <= self.ignore_index < 256:
             counts[self.ignore_index] = 0
         self._refuse(np.flatnonzero(counts[self.num_classes :].any(axis=1)) + self.num_classes)
-        counts = counts[: self.num_classes]
-        self.matrix[:, :-1] += counts[:, : self.num_classes]
-        self.matrix[:, -1] += counts[:, self.num_classes :].sum(axis=1)
+        outside = counts[: self.num_classes, self.num_classes :].sum(axis=1, keepdims=True)
+        return np.hstack([counts[: self.num_classes, : self.num_classes], outside])
 
     def results(self) -> dict[str, Any]:
         """Fractions: miou, aacc, macc, fwiou, iou and acc by class, and the matrix.
@@ -55,12 +58,12 @@ class Confusion:
         total = labels.sum()
         weighted = (labels * np.nan_to_num(iou)).sum()
         return {
-            "miou": _mean(iou),
+            "miou": mean(iou),
             "aacc": float(hits.sum() / total) if total else None,
-            "macc": _mean(acc),
+            "macc": mean(acc),
             "fwiou": float(weighted / total) if total else None,
-            "iou": _nullable(iou),
-            "acc": _nullable(acc),
+            "iou": nullable(iou),
+            "acc": nullable(acc),
             "confusion": self.matrix.tolist(),
         }
 
@@ -100,10 +103,12 @@ def count_pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return counts.astype(np.int64).reshape(256, 256)  # float64 counts are exact below 2^53
 
 
-def _mean(values: np.ndarray) -> float | None:
+def mean(values: np.ndarray) -> float | None:
+    """Of what is not NaN; None if nothing is."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else None
 
 
-def _nullable(values: np.ndarray) -> list[float | None]:
+def nullable(values: np.ndarray) -> list[float | None]:
+    """None for NaN."""
     return [None if np.isnan(value) else float(value) for value in values]

@@ -4,8 +4,9 @@ import copy
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from lemore.models.axis_mixing import AxisMixing, mix_height, mix_width
 from lemore.models.layers import ConvNorm, keep_on_one_kernel
 
 M = TypeVar("M", bound=nn.Module)
@@ -27,6 +28,34 @@ def fold(model: M, *, norms: bool = False) -> M:
         if norms:
             _fold_norms(folded)
     return folded
+
+
+def bake(model: M) -> M:
+    """A copy for images of the training size alone: its mixing matrices are constants.
+
+    In an exported file they are then plain matrix products, nothing depends on the image's size.
+    """
+    baked = copy.deepcopy(model)
+    for module in list(baked.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, AxisMixing):
+                setattr(module, name, FixedMixing(child))
+    return baked
+
+
+class FixedMixing(nn.Module):
+    """An `AxisMixing` at its training length."""
+
+    def __init__(self, mixing: AxisMixing) -> None:
+        super().__init__()
+        self.axis, self.weight = mixing.axis, mixing.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.axis == "width":
+            return mix_width(x, self.weight)
+        if torch.compiler.is_exporting():
+            return torch.matmul(self.weight, x)  # one matrix for all planes, without copies of it
+        return mix_height(x, self.weight)
 
 
 def _fold_norms(model: nn.Module) -> None:

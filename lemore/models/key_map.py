@@ -20,15 +20,29 @@ class KeyMap:
     renames: (pattern, replacement) for `re.sub`, applied in this order to every name. Names that
         end in `#0`, `#1`, ... afterwards are parts of one tensor, joined along the first axis.
     ignored: patterns of names that have no effect on the output; matched at their start.
+    splits: (pattern, replacements): before the renames, a tensor so named is cut along the first
+        axis into as many equal parts as there are replacements, which name them.
+    foreign: (pattern, what it is): a file with a name that starts like this is something else.
     """
 
     renames: tuple[Rename, ...]
     ignored: tuple[str, ...] = ()
+    splits: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    foreign: tuple[tuple[str, str], ...] = ()
 
     def rename(self, name: str) -> str:
         for pattern, replacement in self.renames:
             name = re.sub(pattern, replacement, name)
         return name
+
+    def parts(self, name: str, tensor: Tensor) -> list[tuple[str, Tensor]]:
+        """Renamed, and cut where `splits` says so."""
+        for pattern, replacements in self.splits:
+            if re.search(pattern, name) and tensor.ndim:
+                pieces = (piece.clone() for piece in tensor.tensor_split(len(replacements)))
+                names = (self.rename(re.sub(pattern, text, name)) for text in replacements)
+                return list(zip(names, pieces, strict=True))
+        return [(self.rename(name), tensor)]
 
 
 def find(decode_head: str, layout: str) -> KeyMap:
@@ -57,8 +71,12 @@ def convert(
     """`state` with the names, shapes and dtypes of `target` (a state dict of the model).
 
     Shapes may differ by axes of length one (a linear layer is a 1x1 convolution).
+    BatchNorm's counters of batches may be missing and are then 0.
     ValueError naming `source` lists tensors that are unknown, missing or of another shape.
     """
+    for pattern, what in key_map.foreign:
+        if any(re.match(pattern, name) for name in state):
+            raise ValueError(f"{source}: {what}")
     found, unknown = _renamed(state, key_map, target)
     missing = [name for name in target if name not in found and not _is_counter(name)]
     misshapen = [
@@ -70,7 +88,9 @@ def convert(
     if any(problems.values()):
         raise ValueError(f"{source}: " + "; ".join(_listed(problems)))
     return {
-        name: found[name].reshape(tensor.shape).to(tensor.dtype) if name in found else tensor
+        name: found[name].reshape(tensor.shape).to(tensor.dtype)
+        if name in found
+        else torch.zeros(tensor.shape, dtype=tensor.dtype)  # a counter
         for name, tensor in target.items()
     }
 
@@ -84,17 +104,22 @@ def _renamed(
     for old, tensor in state.items():
         if any(re.match(pattern, old) for pattern in key_map.ignored):
             continue
-        name, _, part = key_map.rename(old).partition("#")
-        if name not in target or int(part or 0) in parts.get(name, {}):
-            unknown.append(old)
-        else:
-            parts.setdefault(name, {})[int(part or 0)] = tensor
-    joined = {
-        name: torch.cat([pieces[i] for i in sorted(pieces)]) if len(pieces) > 1 else pieces[0]
-        for name, pieces in parts.items()
-        if 0 in pieces
-    }
-    return joined, unknown
+        for full_name, piece in key_map.parts(old, tensor):
+            name, _, part = full_name.partition("#")
+            if name not in target or "#" in old or int(part or 0) in parts.get(name, {}):
+                unknown.append(old)
+            else:
+                parts.setdefault(name, {})[int(part or 0)] = piece
+    joined = {name: _joined(pieces) for name, pieces in parts.items() if 0 in pieces}
+    return joined, list(dict.fromkeys(unknown))
+
+
+def _joined(pieces: dict[int, Tensor]) -> Tensor:
+    """The parts as one tensor, or the first alone (a shape that is refused) if they do not fit."""
+    ordered = [pieces[i] for i in sorted(pieces)]
+    if len({piece.shape for piece in ordered}) > 1 or not ordered[0].ndim:
+        return ordered[0]
+    return torch.cat(ordered)
 
 
 def _is_counter(name: str) -> bool:

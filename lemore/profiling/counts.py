@@ -94,7 +94,7 @@ class _Counting(TorchDispatchMode):
             hook.remove()
 
     def _add(self, macs: int) -> None:
-        for name in {"", *self.running}:
+        for name in set().union(*map(with_parents, self.running)):
             self.macs[name] += macs
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -110,6 +110,12 @@ class _Counting(TorchDispatchMode):
         elif not func.is_view and operator not in MEMORY_ONLY:
             self.uncounted[str(operator)] += 1
         return out
+
+
+def with_parents(name: str) -> list[str]:
+    """A module and all above it: a list of modules is never called, but its members are."""
+    parts = name.split(".") if name else []
+    return [".".join(parts[:i]) for i in range(len(parts) + 1)]
 
 
 def _batch_norm(args: Any, _: Any) -> int:

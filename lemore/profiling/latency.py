@@ -1,28 +1,47 @@
 """How long a model takes for one image: p50 and p95 over repeated runs, and how they were taken."""
 
+import importlib.metadata
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
+
+from lemore.profiling import backends, memory
+from lemore.profiling.schema import Backend
 
 WARMUP_SHARE = 0.2  # of the seconds allowed
-MAX_REPETITIONS = 1000
+MIN_REPETITIONS, MAX_REPETITIONS = 3, 1000
+HOW = {
+    "eager": "channels_last, eager",
+    "compiled": "channels_last, torch.compile (inductor, frozen weights)",
+    "onnxruntime": "NCHW, ONNX Runtime {onnxruntime}, CPU, all graph optimisations",
+    "cuda": "channels_last, eager, device synchronised after every run",
+}
 
 
 @dataclass(frozen=True)
 class Latency:
-    """p50_ms, p95_ms: milliseconds per image; `protocol` says in words how they were measured."""
+    """p50_ms, p95_ms: milliseconds per image; `protocol` says in words how they were measured.
 
+    first_ms: the very first run, which compiles or allocates and is not among the others.
+    peak_memory_mb: MiB, None where it cannot be told; `memory` says in words what it is.
+    """
+
+    backend: Backend
+    upsample: bool
     p50_ms: float
     p95_ms: float
+    first_ms: float
     repetitions: int
     warmup: int
     threads: int
-    upsample: bool
     device: str
+    peak_memory_mb: float | None
+    memory: str
     protocol: str
 
 
@@ -30,75 +49,91 @@ def measure(
     model: nn.Module,
     input_size: tuple[int, int],
     *,
+    backend: Backend,
     threads: int,
     seconds: float,
-    upsample: bool,
-    device: str = "cpu",
-) -> Latency:
-    """Times one image of `input_size` (H, W), eval mode, inference_mode, channels_last, float32.
+    ends: Sequence[bool],
+) -> list[Latency]:
+    """Times one image of `input_size` (H, W), eval mode, inference_mode, float32.
 
     threads: intra-op CPU threads while measuring; the former number is put back.
-    seconds: wall time allowed, warm-up included; at least one warm-up and one timed run are made
+    seconds: wall time allowed after the first run, warm-up included; three timed runs are made
     even if they take longer.
-    upsample: whether the logits are resized (bilinear) to the input's size inside the timing.
-    The model is left on `device`, in channels_last and in its former mode.
+    ends: for each whether the logits are resized (bilinear) to the input's size in the timing.
+    The model stays as it is. ValueError if the backend cannot run here.
     """
     if threads < 1 or seconds <= 0:
         raise ValueError(f"latency: threads is {threads} and seconds {seconds}; both must be > 0")
+    if reason := backends.missing(backend):
+        raise ValueError(f"latency: backend {backend}: {reason}")
     was_training, former = model.training, torch.get_num_threads()
-    model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     image = torch.randn(1, 3, *input_size, generator=torch.Generator().manual_seed(0))
-    image = image.to(device=device, memory_format=torch.channels_last)
     torch.set_num_threads(threads)
     try:
+        model.eval()
         with torch.inference_mode():
-            run = _run(model, image, upsample, torch.device(device))
-            warmup, times = _repeat(run, seconds)
+            runs = backends.prepare(backend, model, image, ends, threads)
+            return [_measure(runs[end], backend, input_size, threads, seconds, end) for end in ends]
     finally:
         torch.set_num_threads(former)
         model.train(was_training)
-    p50, p95 = torch.tensor(times, dtype=torch.float64).quantile(torch.tensor([0.5, 0.95]).double())
+
+
+def _measure(
+    run: Callable[[], object],
+    backend: Backend,
+    size: tuple[int, int],
+    threads: int,
+    seconds: float,
+    upsample: bool,
+) -> Latency:
+    device = backends.device_of(backend)
+    with memory.watch(device) as peak:
+        times = repeat(run, seconds)
     return Latency(
-        p50_ms=p50.item() * 1e3,
-        p95_ms=p95.item() * 1e3,
-        repetitions=len(times),
-        warmup=warmup,
-        threads=threads,
+        backend=backend,
         upsample=upsample,
-        device=device,
-        protocol=_protocol(input_size, threads, upsample, device, warmup, len(times)),
+        p50_ms=times.p50 * 1e3,
+        p95_ms=times.p95 * 1e3,
+        first_ms=times.first * 1e3,
+        repetitions=times.repetitions,
+        warmup=times.warmup,
+        threads=threads,
+        device=device.type,
+        peak_memory_mb=peak.peak_mb,
+        memory=peak.how,
+        protocol=_protocol(backend, size, threads, upsample, times),
     )
 
 
-def _run(
-    model: nn.Module, image: Tensor, upsample: bool, device: torch.device
-) -> Callable[[], float]:
-    """A function that runs the model once and returns the seconds that took."""
-    size = (image.shape[-2], image.shape[-1])
-
-    def run() -> float:
-        start = time.perf_counter()
-        logits = model(image)
-        if upsample:
-            F.interpolate(logits, size, mode="bilinear", align_corners=False)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - start
-
-    return run
-
-
-def _repeat(run: Callable[[], float], seconds: float) -> tuple[int, list[float]]:
-    """Warm-up runs made, and the seconds of each timed run; the last run ends within the limit."""
+def _seconds(run: Callable[[], object]) -> float:
     start = time.perf_counter()
-    warmup, longest = 0, 0.0
-    while warmup == 0 or _fits(start, longest, seconds * WARMUP_SHARE):
-        longest = run()  # the first run is not typical: only the latest counts
+    run()
+    return time.perf_counter() - start
+
+
+class Times(NamedTuple):
+    """Seconds of one run: of the first, the median and 95th percentile of the timed ones."""
+
+    first: float
+    p50: float
+    p95: float
+    warmup: int
+    repetitions: int
+
+
+def repeat(run: Callable[[], object], seconds: float) -> Times:
+    """Runs once, then warms up, then times; the last run ends within `seconds` of the first."""
+    first, start = _seconds(run), time.perf_counter()
+    warmup, longest = 1, _seconds(run)
+    while _fits(start, longest, seconds * WARMUP_SHARE):
+        longest = _seconds(run)
         warmup += 1
-    times = [run()]
+    times = [_seconds(run) for _ in range(MIN_REPETITIONS)]
     while len(times) < MAX_REPETITIONS and _fits(start, max(times), seconds):
-        times.append(run())
-    return warmup, times
+        times.append(_seconds(run))
+    p50, p95 = np.quantile(times, [0.5, 0.95])
+    return Times(first, float(p50), float(p95), warmup, len(times))
 
 
 def _fits(start: float, run_seconds: float, limit: float) -> bool:
@@ -106,12 +141,20 @@ def _fits(start: float, run_seconds: float, limit: float) -> bool:
 
 
 def _protocol(
-    size: tuple[int, int], threads: int, upsample: bool, device: str, warmup: int, repetitions: int
+    backend: Backend,
+    size: tuple[int, int],
+    threads: int,
+    upsample: bool,
+    times: Times,
 ) -> str:
     end = "logits resized to the input" if upsample else "logits at native stride"
-    where = f"{device}, {threads} thread{'s' if threads > 1 else ''}"
+    how = HOW[backend]
+    if backend == "onnxruntime":
+        how = how.format(onnxruntime=importlib.metadata.version("onnxruntime"))
+    where = torch.cuda.get_device_name() if backend == "cuda" else "CPU"
     return (
-        f"one image {size[0]}x{size[1]} (HxW), float32, channels_last, eval, inference_mode,"
-        f" PyTorch {torch.__version__} eager, {where}, {end}; {warmup} warm-up runs, then the"
-        f" median and 95th percentile of {repetitions} runs"
+        f"one image {size[0]}x{size[1]} (HxW), float32, eval, inference_mode,"
+        f" PyTorch {torch.__version__}, {how}, {where}, {threads} thread{'s' * (threads > 1)},"
+        f" {end}; first run and {times.warmup} warm-up runs left out, then the median and 95th"
+        f" percentile of {times.repetitions} runs"
     )

@@ -1,6 +1,5 @@
 """The figure of classes: IoU of every class, one bar per model."""
 
-from collections import Counter
 from math import ceil
 
 import numpy as np
@@ -8,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from lemore.reporting.results import Result
-from lemore.reporting.style import COLORS, GREY, HATCHES, INK, scenes_banner, styled
+from lemore.reporting.results import Result, names
+from lemore.reporting.style import GREY, INK, color, hatch, scenes_banner, styled
 
 CLASSES_PER_PANEL = 30
 
@@ -21,11 +20,11 @@ def draw(evaluations: list[Result]) -> Figure:
     ValueError if the results are of several datasets.
     """
     models = _by_model(evaluations)
-    names = evaluations[0]["classes"]
+    labels = evaluations[0]["classes"]
     shares = np.asarray(evaluations[0]["confusion"], dtype=float).sum(axis=1)
     order = np.argsort(-shares, kind="stable")
-    panels = ceil(len(names) / CLASSES_PER_PANEL)
-    per_panel = ceil(len(names) / panels)
+    panels = ceil(len(labels) / CLASSES_PER_PANEL)
+    per_panel = ceil(len(labels) / panels)
     bar = max(0.07, 0.16 / len(models))
     with styled():
         height = 1.0 + per_panel * (bar * len(models) + 0.06)
@@ -33,9 +32,9 @@ def draw(evaluations: list[Result]) -> Figure:
         grid = figure.subplots(1, panels, squeeze=False, sharex=True)[0]
         for panel, axes in enumerate(grid):
             part = order[panel * per_panel : (panel + 1) * per_panel]
-            _bars(axes, models, [names[i] for i in part], part)
+            _bars(axes, models, [labels[i] for i in part], part)
         handles = [
-            Patch(facecolor=COLORS[k % 8], hatch=HATCHES[k % 8], edgecolor=INK, lw=0.5, label=name)
+            Patch(facecolor=color(k), hatch=hatch(k), edgecolor=INK, lw=0.5, label=name)
             for k, name in enumerate(models)
         ]
         figure.legend(
@@ -58,16 +57,15 @@ def _by_model(evaluations: list[Result]) -> dict[str, np.ndarray]:
             f"expected evaluations of one dataset, found {', '.join(datasets) or 'none'}"
         )
     models: dict[str, list] = {}
-    pairs = {(result["label"], result["encoder"]) for result in evaluations}
-    names = Counter(label for label, _ in pairs)
+    printed = names(evaluations)
     for result in evaluations:
-        name = result["label"] + (f" ({result['encoder']})" if names[result["label"]] > 1 else "")
-        models.setdefault(name, []).append([np.nan if v is None else v for v in result["iou"]])
+        values = [np.nan if v is None else v for v in result["iou"]]
+        models.setdefault(printed[result["model"]], []).append(values)
     return {name: 100 * np.array(values, dtype=float) for name, values in models.items()}
 
 
-def _bars(axes: Axes, models: dict[str, np.ndarray], names: list[str], part: np.ndarray) -> None:
-    y, width = np.arange(len(names)), 0.86 / len(models)
+def _bars(axes: Axes, models: dict[str, np.ndarray], labels: list[str], part: np.ndarray) -> None:
+    y, width = np.arange(len(labels)), 0.86 / len(models)
     for k, values in enumerate(models.values()):
         known = ~np.isnan(values[:, part])
         count = known.sum(axis=0)
@@ -76,16 +74,16 @@ def _bars(axes: Axes, models: dict[str, np.ndarray], names: list[str], part: np.
             y + (k - (len(models) - 1) / 2) * width,
             mean,
             width,
-            color=COLORS[k % 8],
-            hatch=HATCHES[k % 8],
+            color=color(k),
+            hatch=hatch(k),
             edgecolor=INK,
             linewidth=0.4,
         )
     for i, index in enumerate(part):
         if all(np.isnan(values[:, index]).all() for values in models.values()):
             axes.text(1, i, "absent", va="center", fontsize=6, color=GREY, style="italic")
-    axes.set_yticks(y, names, fontsize=6.5)
-    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_yticks(y, labels, fontsize=6.5)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.set_xlim(0, 100)
     axes.set_xlabel("IoU (%)")
     axes.grid(axis="x", color="#E4E4E4", linewidth=0.6)

@@ -1,4 +1,7 @@
-"""The visual comparison: image, ground truth and the models' predictions side by side."""
+"""The visual comparison: image, ground truth and the models' predictions side by side.
+
+The region in which the models differ most is framed, and enlarged below.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 
+from lemore.reporting.overlay import COLOR_SHARE, overlay
+from lemore.reporting.region import SHARE, Region, differing_region
 from lemore.reporting.style import GREY, INK, scenes_banner, styled
 
-IGNORED = 255
 COLUMN_INCHES = 2.3
-STRIPE_PERIOD = 12  # stripes of the ignored pixels: this many per image height
 LEGEND_COLUMNS = 6
 
 
@@ -39,7 +42,8 @@ def draw(
     legend has the classes that appear in a label or a prediction of these examples.
     """
     columns = 2 + len(models)
-    heights = [example.image.shape[0] / example.image.shape[1] for example in examples]
+    regions = [differing_region(e.predictions, e.label, len(colors)) for e in examples]
+    heights = _heights(examples, regions)
     legend = legend_patches(examples, names, colors)
     ncols = min(LEGEND_COLUMNS, 2 * columns - 2)
     rows = -(-len(legend) // ncols)
@@ -50,10 +54,13 @@ def draw(
         assert layout is not None
         layout.set(w_pad=0.02, h_pad=0.03, wspace=0.01, hspace=0.01)  # type: ignore[call-arg]
         grid = figure.subplots(
-            len(examples), columns, squeeze=False, gridspec_kw={"height_ratios": heights}
+            len(heights), columns, squeeze=False, gridspec_kw={"height_ratios": heights}
         )
-        for axes, example in zip(grid, examples, strict=True):
-            _row(axes, example, colors)
+        lines = iter(grid)
+        for example, region in zip(examples, regions, strict=True):
+            _row(next(lines), example, colors, region)
+            if region:
+                _enlarged(next(lines), example, colors, region)
         for axes, title in zip(grid[0], ("Image", "Ground Truth", *models), strict=True):
             axes.set_title(title, fontsize=10, fontweight="bold")
         figure.legend(
@@ -64,53 +71,73 @@ def draw(
     return figure
 
 
-def _row(axes: Sequence[Axes], example: Example, colors: Sequence[tuple[int, int, int]]) -> None:
-    show(axes[0], example.image, example.name)
-    show(axes[1], overlay(example.image, example.label, colors), "")
-    for cell, prediction in zip(axes[2:], example.predictions, strict=True):
+def _heights(examples: Sequence[Example], regions: Sequence[Region | None]) -> list[float]:
+    """Of the figure's rows, relative to a column's width."""
+    heights = []
+    for example, region in zip(examples, regions, strict=True):
+        ratio = example.image.shape[0] / example.image.shape[1]
+        heights += [ratio, ratio * SHARE[0] / SHARE[1]] if region else [ratio]
+    return heights
+
+
+def _row(
+    axes: Sequence[Axes],
+    example: Example,
+    colors: Sequence[tuple[int, int, int]],
+    region: Region | None,
+) -> None:
+    for cell, pixels, text in zip(
+        axes, _pictures(example, colors), _texts(example, colors), strict=True
+    ):
+        show(cell, pixels, text)
+        if region:
+            _frame(cell, region)
+
+
+def _pictures(example: Example, colors: Sequence[tuple[int, int, int]]) -> list[np.ndarray]:
+    """Image, then ground truth and predictions over it."""
+    maps = (example.label, *example.predictions)
+    return [example.image, *(overlay(example.image, m, colors) for m in maps)]
+
+
+def _texts(example: Example, colors: Sequence[tuple[int, int, int]]) -> list[str]:
+    """What stands below the image, the ground truth and each prediction."""
+    texts = [example.name, ""]
+    for prediction in example.predictions:
         value = image_miou(prediction, example.label, len(colors))
-        text = "nothing labelled" if value is None else f"mIoU of this image {100 * value:.1f} %"
-        show(cell, overlay(example.image, prediction, colors), text)
+        known = value is not None
+        texts.append(f"mIoU of this image {100 * value:.1f} %" if known else "nothing labelled")
+    return texts
+
+
+def _frame(axes: Axes, region: Region) -> None:
+    """A black and white dashed frame, visible on every ground."""
+    top, left, height, width = region
+    corner = (left - 0.5, top - 0.5)
+    for color, style in (("white", "-"), ("black", (0, (4, 3)))):
+        look = {"fill": False, "edgecolor": color, "lw": 1.6, "linestyle": style}
+        axes.add_patch(Rectangle(corner, width, height, **look))
+
+
+def _enlarged(
+    axes: Sequence[Axes], example: Example, colors: Sequence[tuple[int, int, int]], region: Region
+) -> None:
+    top, left, height, width = region
+    part = (slice(top, top + height), slice(left, left + width))
+    texts = ["framed region, enlarged", *[""] * (len(axes) - 1)]
+    for cell, pixels, text in zip(axes, _pictures(example, colors), texts, strict=True):
+        show(cell, pixels[part], text)
+        for spine in cell.spines.values():
+            spine.set(visible=True, linewidth=1.2, linestyle=(0, (4, 3)), color="black")
 
 
 def show(axes: Axes, pixels: np.ndarray, below: str) -> None:
-    axes.imshow(pixels, interpolation="nearest" if pixels.shape[0] < 200 else "antialiased")
+    axes.imshow(pixels, interpolation="nearest" if pixels.shape[0] < 200 else "auto")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_xlabel(below, fontsize=6.5, color=GREY if below else INK, labelpad=2)
     for spine in axes.spines.values():
         spine.set_visible(False)
-
-
-def overlay(
-    image: np.ndarray, label: np.ndarray, colors: Sequence[tuple[int, int, int]]
-) -> np.ndarray:
-    """Class colours over the grey image with dark borders between classes, H W 3 uint8.
-
-    Whatever is no class (ignored, or predicted outside the classes) is striped black and white.
-    """
-    if image.shape[:2] != label.shape:
-        raise ValueError(
-            f"an image of {image.shape[:2]} and a label map of {label.shape} do not belong together"
-        )
-    table = np.zeros((256, 3))
-    table[: len(colors)] = colors
-    grey = image.mean(axis=2, keepdims=True)
-    mixed = 0.72 * table[label] + 0.28 * grey
-    edge = np.zeros(label.shape, dtype=bool)
-    edge[:, 1:] |= label[:, 1:] != label[:, :-1]
-    edge[1:] |= label[1:] != label[:-1]
-    mixed[edge] *= 0.35
-    outside = label >= len(colors)
-    mixed[outside] = stripes(label.shape)[outside][:, None]
-    return mixed.round().astype(np.uint8)
-
-
-def stripes(shape: tuple[int, ...]) -> np.ndarray:
-    """Diagonal black and white stripes, H W."""
-    rows, columns = np.indices(shape[:2])
-    width = max(shape[0] // (2 * STRIPE_PERIOD), 2)
-    return np.where((rows + columns) // width % 2 == 0, 20.0, 235.0)
 
 
 def image_miou(prediction: np.ndarray, label: np.ndarray, num_classes: int) -> float | None:
@@ -140,7 +167,9 @@ def legend_patches(
     present = np.unique(np.concatenate([np.unique(m) for m in maps]))
     patches = []
     for k in present[present < len(names)]:
-        red, green, blue = (0.72 * channel / 255 + 0.28 * 0.5 for channel in colors[k])
+        red, green, blue = (
+            COLOR_SHARE * channel / 255 + (1 - COLOR_SHARE) * 0.5 for channel in colors[k]
+        )
         patches.append(Patch(facecolor=(red, green, blue), edgecolor=INK, lw=0.4, label=names[k]))
     if (present >= len(names)).any():
         patches.append(
@@ -155,5 +184,6 @@ def description(examples: Sequence[Example], models: Sequence[str], scenes: bool
     marked = " The images are drawn scenes, not photographs." if scenes else ""
     return (
         f"Segmentation maps of {shown}: the image, its ground truth and the predictions of "
-        f"{', '.join(models)}, classes by colour.{marked}"
+        f"{', '.join(models)}, classes by colour; the region in which the predictions differ most "
+        f"is framed, and enlarged below.{marked}"
     )

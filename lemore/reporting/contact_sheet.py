@@ -5,7 +5,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from lemore.reporting.comparison import Example, legend_patches, overlay, show
+from lemore.reporting.comparison import Example, legend_patches, show
+from lemore.reporting.overlay import overlay
 from lemore.reporting.style import scenes_banner, styled
 
 CELL_INCHES = 1.7  # width of one picture

@@ -13,8 +13,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from lemore.reporting.placement import place
 from lemore.reporting.printed import is_scenes, label
+from lemore.reporting.rows import Row
 from lemore.reporting.style import COLORS, GREY, INK, scenes_banner, styled
-from lemore.reporting.tables import Row
 
 AREA_PER_GMAC = 40.0  # square points
 SCENES = "scenes: hatched points were measured on drawn scenes, not on the real dataset"

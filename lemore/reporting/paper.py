@@ -7,12 +7,15 @@ model's own authors or from another publication. Datasets and models go by their
 
 import csv
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 PATH = Path(__file__).with_name("paper.csv")
 OWN = "own"
+PAPER = "LeMoRe ICIP 2025"
+RIVALS = ("topformer", "seaformer")  # of LeMoRe's lineage and size, missing in its tables
 ABLATION = re.compile(r"lemore_[tfl]+(_ca)?(_na)?")
 
 
@@ -20,7 +23,9 @@ ABLATION = re.compile(r"lemore_[tfl]+(_ca)?(_na)?")
 class PaperRow:
     """One published row. miou and top1 in percent, latency in ms; empty where nothing is printed.
 
-    note: remarks on this row, separated by "; ".
+    group: the heading under which the paper puts the row, if it has one.
+    note: remarks on this row, separated by "; "; one that begins with "paper's mIoU", "paper's
+    params" and so on is about that number.
     """
 
     table: str
@@ -33,6 +38,7 @@ class PaperRow:
     params_m: str
     latency_ms: str
     top1: str
+    group: str
     input: str
     source: str
     note: str
@@ -56,20 +62,38 @@ def find(model: str, dataset: str) -> PaperRow | None:
     return min(rows, key=lambda row: row.table == OWN, default=None)
 
 
+def behind(row: Mapping[str, str]) -> PaperRow | None:
+    """The published row from which a table's row has its numbers, None if it has none."""
+    place = (row["source_paper"], row["model"], row["dataset"].removesuffix("_scenes"))
+    return next((r for r in load() if (r.source, r.model, r.dataset) == place), None)
+
+
 def elsewhere(model: str, dataset: str, beside: PaperRow | None) -> str:
-    """Values that other sources print, where they differ from the row `beside`; "" if none do."""
+    """Values that other sources print, where they differ from the row `beside` by more than the
+    digits that it leaves out; "" if none do."""
     values = []
     for row in load():
         same = (row.table, row.model, row.dataset) == (OWN, model, dataset)
-        if same and row != beside and (beside is None or row.miou != beside.miou):
+        if same and row != beside and not (beside and _rounded_to(row.miou, beside.miou)):
             details = [row.note] if row.note else []
             values.append(f"{row.miou} ({', '.join([*details, short_source(row)])})")
     return f"mIoU published elsewhere: {', '.join(values)}" if values else ""
 
 
+def _rounded_to(value: str, other: str) -> bool:
+    """Whether `value` is `other` at the latter's number of decimals."""
+    decimals = len(other.partition(".")[2])
+    return f"{float(value):.{decimals}f}" == other
+
+
 def short_source(row: PaperRow) -> str:
-    """The source without its remarks: "TopFormer README" of "TopFormer README (hustvl/...)"."""
-    return re.split(r" \(|;|:", row.source)[0]
+    """The source as it is printed: "Table 1 row 7" of the paper, "TopFormer README" of others."""
+    return re.split(r" \(|;|:", row.source.removeprefix(f"{PAPER} "))[0]
+
+
+def is_rival(model: str) -> bool:
+    """Whether a model belongs beside LeMoRe in every table for which numbers are published."""
+    return model.startswith(RIVALS)
 
 
 def is_ablation(model: str) -> bool:

@@ -37,7 +37,7 @@ def place(
             text, xy[i], (0, 0), textcoords="offset points", ha="center", va="center", **properties
         )
         size = label.get_window_extent(renderer)
-        half = (size.width / 2 + scale, size.height / 2 + scale)
+        half = (size.width / 2 + 2.5 * scale, size.height / 2 + scale)
         options = list(_offsets(radii[i], half[0] / scale, half[1] / scale))
         offset, far = min(options, key=lambda o: _cost(o, centres[i], half, taken, inside, scale))
         label.set_position(offset)

@@ -1,47 +1,22 @@
 """Tables as people read them, before any format: columns, cells, marks, footnotes.
 
 Columns that are empty everywhere are dropped; those with one value everywhere become a fact of the
-caption. Written out by writers.py (Markdown, LaTeX) and report.py (HTML).
+caption; differences to the published values are added. Written out by writers.py (Markdown),
+latex.py and report.py (HTML).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lemore.reporting import paper
-from lemore.reporting.tables import VIEWS, Row
+from lemore.reporting.columns import COUNTS, DETECTION, FACTS, PLACES, PRINTED, WITH_AUX, Column
+from lemore.reporting.marks import best_marks
+from lemore.reporting.rows import Row
+from lemore.reporting.tables import VIEWS
 
 SCENES_SYMBOL = "†"
 SCENES_CAPTION = "scenes: values marked † were measured on drawn scenes, not on the real dataset"
-
-# column -> (header, decimals of a measured number; None: text as it is)
-HEADERS: dict[str, tuple[str, int | None]] = {
-    "dataset": ("Dataset", None),
-    "model": ("Model", None),
-    "encoder": ("Encoder", None),
-    "miou": ("mIoU (%)", 2),
-    "miou_paper": ("mIoU paper", None),
-    "top1": ("Top-1 (%)", 2),
-    "top1_paper": ("Top-1 paper", None),
-    "gmacs": ("GMACs", 2),
-    "gmacs_fvcore": ("GMACs fvcore", 2),
-    "gflops_paper": ("GFLOPs paper", None),
-    "params_m": ("Params (M)", 2),
-    "params_m_with_aux": ("Params with aux (M)", 2),
-    "params_m_paper": ("Params paper (M)", None),
-    "latency_ms_p50": ("Latency p50 (ms)", 1),
-    "latency_ms_p95": ("Latency p95 (ms)", 1),
-    "latency_ms_paper": ("Latency paper (ms)", None),
-    "seeds": ("Seeds", None),
-    "profile_size": ("Costs at", None),
-    "train_crop": ("Train crop", None),
-    "num_classes": ("Classes", None),
-    "device": ("Device", None),
-}
-FACTS = ("seeds", "profile_size", "train_crop", "num_classes", "device")
-COUNTS = ("seeds", "num_classes")
-LARGER_IS_BETTER = {"miou": True, "top1": True} | dict.fromkeys(
-    ("gmacs", "gmacs_fvcore", "params_m", "latency_ms_p50"), False
-)
+LACKING = "Not in the paper's table"
 
 
 @dataclass(frozen=True)
@@ -56,15 +31,19 @@ class Cell:
 
 @dataclass(frozen=True)
 class Printed:
-    """A table ready to be written: `header[i]` heads `rows[:][i]`, `columns[i]` is its key."""
+    """A table ready to be written: `header[i]` heads `rows[:][i]`, `columns[i]` is its key.
+
+    sections: (index of its first row, heading or "") of each part of the rows.
+    """
 
     name: str
     title: str
     scenes: bool
     facts: tuple[str, ...]
     columns: tuple[str, ...]
-    header: tuple[str, ...]
+    header: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    sections: tuple[tuple[int, str], ...]
     footnotes: tuple[tuple[str, str], ...]
 
 
@@ -76,7 +55,7 @@ def is_scenes(row: Mapping[str, str]) -> bool:
 def label(row: Mapping[str, str], measured: Mapping[str, str]) -> str:
     """Printed name of a row's model. measured: labels of the run's models, by key."""
     source, model = row["source_paper"], row["model"]
-    in_paper = paper.label_of(model, source) if source.startswith("LeMoRe ICIP") else ""
+    in_paper = paper.label_of(model, source) if source.startswith(paper.PAPER) else ""
     return in_paper or measured.get(model) or paper.label_of(model, source) or model
 
 
@@ -87,11 +66,17 @@ def lay_out(
 
     dataset_title: printed name of the dataset of a table that is no view, "" for its key.
     """
-    columns, facts = _columns(name, rows)
     marks = best_marks(rows)
-    symbols = _footnotes(rows)
+    rows = [_extended(row) for row in rows]
+    kinds = PRINTED | (DETECTION if name == "detection" else {})
+    columns, facts = _columns(name, rows, kinds)
+    placed = [_placed(row, columns) for row in rows]
+    symbols = _symbols(placed)
     cells = tuple(
-        tuple(_cell(row, c, marks.get((i, c), ""), symbols, measured) for c in columns)
+        tuple(
+            _cell(row, c, kinds[c], marks.get((i, c), ""), placed[i].get(c, []), symbols, measured)
+            for c in columns
+        )
         for i, row in enumerate(rows)
     )
     return Printed(
@@ -100,29 +85,71 @@ def lay_out(
         scenes=any(is_scenes(row) for row in rows),
         facts=(f"run {run}", *facts),
         columns=tuple(columns),
-        header=tuple(HEADERS[c][0] for c in columns),
+        header=tuple(kinds[c] for c in columns),
         rows=cells,
+        sections=_sections(name, rows),
         footnotes=tuple((symbol, text) for text, symbol in symbols.items()),
     )
 
 
-def _columns(name: str, rows: list[Row]) -> tuple[list[str], tuple[str, ...]]:
+def _extended(row: Row) -> Row:
+    """A row with its differences to the published values and a short source.
+
+    Only like is compared with like: accuracies on the real dataset, MACs at the published input
+    size, parameters with the auxiliary head where the published ones include it.
+    """
+    published = paper.behind(row)
+    size = published.input.split(" ")[0] if published else ""
+    params = "params_m_with_aux" if WITH_AUX in row["note"] else "params_m"
+    real, same_size = not is_scenes(row), row["profile_size"] == size
+    return row | {
+        "miou_difference": _difference(row["miou"], row["miou_paper"]) if real else "",
+        "top1_difference": _difference(row["top1"], row["top1_paper"]) if real else "",
+        "gmacs_difference": _difference(row["gmacs"], row["gflops_paper"]) if same_size else "",
+        "params_difference": _difference(row[params], row["params_m_paper"]),
+        "published_in": paper.short_source(published) if published else "",
+    }
+
+
+def _difference(measured: str, published: str) -> str:
+    """Measured less published, with its sign, two decimals; "" where either is unknown."""
+    if not measured or not published:
+        return ""
+    value = round(float(measured) - float(published), 2) + 0.0  # no negative zero
+    return f"{value:+.2f}" if value else "0.00"
+
+
+def _columns(
+    name: str, rows: list[Row], kinds: Mapping[str, Column]
+) -> tuple[list[str], tuple[str, ...]]:
     columns, facts = [], []
-    for column, (header, _) in HEADERS.items():
+    for column, kind in kinds.items():
         values = {row[column] for row in rows} - {""}
         targets = {row["dataset"].removesuffix("_scenes") for row in rows}
         if column == "dataset" and len(targets) < 2 and name != "efficiency":
             continue
         if column in FACTS and len(values) == 1:
-            facts.append(f"{header.lower()} {values.pop()}")
+            facts.append(f"{kind.header.lower()} {values.pop()}")
         elif values:
             columns.append(column)
     return columns, tuple(facts)
 
 
-def _footnotes(rows: list[Row]) -> dict[str, str]:
+def _placed(row: Row, columns: list[str]) -> dict[str, list[str]]:
+    """The remarks of a row by the column that they are about, in the columns' order."""
+    found: dict[str, list[str]] = {}
+    for note in row["note"].split("; ") if row["note"] else []:
+        place = next((c for begin, c in PLACES.items() if note.startswith(begin)), "model")
+        if note.startswith("scenes"):
+            place = "top1" if row["top1"] else "miou"
+        place = place if place in columns and row[place] else "model"
+        found.setdefault(place, []).append(note)
+    return {column: found[column] for column in columns if column in found}
+
+
+def _symbols(placed: list[dict[str, list[str]]]) -> dict[str, str]:
     """Symbol of every remark, in order of appearance: the dagger for scenes, then a, b, c."""
-    notes = [note for row in rows for note in row["note"].split("; ") if note]
+    notes = [note for row in placed for several in row.values() for note in several]
     remarks = list(dict.fromkeys(notes))
     scenes = {note: SCENES_SYMBOL for note in remarks if note.startswith("scenes")}
     letters = (note for note in remarks if note not in scenes)
@@ -135,53 +162,33 @@ def _letter(index: int) -> str:
     return letter if index < 26 else _letter(index // 26 - 1) + letter
 
 
+def _sections(name: str, rows: list[Row]) -> tuple[tuple[int, str], ...]:
+    """Where the paper's headings stand, and where the rows begin that its table lacks."""
+    if name not in VIEWS or not VIEWS[name].table:
+        return ((0, ""),)
+    known = {(row.model, row.dataset): row.group for row in paper.rows_of(VIEWS[name].table)}
+    places = [(row["model"], row["dataset"].removesuffix("_scenes")) for row in rows]
+    headings = [known.get(place, LACKING) for place in places]
+    starts = [i for i in range(len(rows)) if not i or headings[i] != headings[i - 1]]
+    return tuple((i, headings[i]) for i in starts)
+
+
 def _cell(
-    row: Row, column: str, mark: str, symbols: Mapping[str, str], measured: Mapping[str, str]
+    row: Row,
+    column: str,
+    kind: Column,
+    mark: str,
+    notes: list[str],
+    symbols: Mapping[str, str],
+    measured: Mapping[str, str],
 ) -> Cell:
-    text, decimals = row[column], HEADERS[column][1]
-    numeric = decimals is not None or column in COUNTS or column.endswith("_paper")
-    value = float(text) if text and numeric else None
-    if column == "model":
-        remarks = [symbols[note] for note in row["note"].split("; ") if note]
-        own = tuple(symbol for symbol in remarks if symbol != SCENES_SYMBOL)
-        return Cell(label(row, measured), "", own, None)
-    if value is not None and decimals is not None:
-        text = f"{value:.{decimals}f}"
+    text = label(row, measured) if column == "model" else row[column]
+    counts = column in COUNTS or column.endswith(("_paper", "_difference"))
+    value = float(text) if text and (counts or kind.decimals is not None) else None
+    if value is not None and kind.decimals is not None:
+        text = f"{value:.{kind.decimals}f}"
     if column == "miou" and row["miou_sd"]:
         text += f" ± {float(row['miou_sd']):.2f}"
-    marked = (SCENES_SYMBOL,) if column in ("miou", "top1") and text and is_scenes(row) else ()
-    return Cell(text, mark, marked, value)
-
-
-def best_marks(rows: list[Row]) -> dict[tuple[int, str], str]:
-    """{(row, column): "best" or "second"} of the measured values.
-
-    Only like is compared with like: accuracies of one dataset, costs at one size on one device.
-    Ties share a mark; a group of one value or of equal values has none.
-    """
-    marks: dict[tuple[int, str], str] = {}
-    for column, larger in LARGER_IS_BETTER.items():
-        groups: dict[tuple[str, ...], list[int]] = {}
-        for i, row in enumerate(rows):
-            if row[column]:
-                groups.setdefault(_group(row, column), []).append(i)
-        for group in groups.values():
-            marks |= _marks_of(rows, group, column, larger)
-    return marks
-
-
-def _group(row: Row, column: str) -> tuple[str, ...]:
-    if column in ("miou", "top1"):
-        return (row["dataset"],)
-    return (row["dataset"].removesuffix("_scenes"), row["profile_size"], row["device"])
-
-
-def _marks_of(
-    rows: list[Row], group: Iterable[int], column: str, larger: bool
-) -> dict[tuple[int, str], str]:
-    values = {i: float(rows[i][column]) for i in group}
-    ranked = sorted(set(values.values()), reverse=larger)
-    if len(ranked) < 2:
-        return {}
-    names = {ranked[0]: "best", ranked[1]: "second"}
-    return {(i, column): names[value] for i, value in values.items() if value in names}
+    if column.endswith("_difference"):
+        text = text.replace("-", "\N{MINUS SIGN}")
+    return Cell(text, mark, tuple(symbols[note] for note in notes), value)

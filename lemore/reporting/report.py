@@ -141,6 +141,8 @@ def _evaluate(result: Result):
         "test mode": result["test_mode"],
         "device": result["device"],
     }
+    if result.get("mean_boundary_iou") is not None:
+        settings["mean Boundary IoU"] = f"{100 * result['mean_boundary_iou']:.2f} %"
     links = (("pretrain", result["pretrain_run_id"]), ("finetune", result["finetune_run_id"]))
     return what, settings, links
 

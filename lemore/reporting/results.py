@@ -1,7 +1,8 @@
 """What the stages measured: result files read, seeds put together, the right profile cell found."""
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -29,6 +30,7 @@ class Score:
 
     miou_sd: sample standard deviation over the seeds, None for a single seed.
     target: the dataset whose place it takes in the paper's tables.
+    verdicts: what significance tests say of it.
     """
 
     dataset: str
@@ -45,6 +47,7 @@ class Score:
     recipe: str
     test_mode: str
     device: str
+    verdicts: list[str] = field(default_factory=list)
 
 
 def scores(evaluations: list[Result]) -> list[Score]:
@@ -84,6 +87,16 @@ def _score(group: list[Result]) -> Score:
 def labels(results: Iterable[Result]) -> dict[str, str]:
     """Printed label of every measured model, by key."""
     return {result["model"]: result["label"] for result in results if "label" in result}
+
+
+def names(evaluations: Iterable[Result]) -> dict[str, str]:
+    """Printed name of every evaluated model, by key; with its encoder where a label is shared."""
+    encoders = {r["model"]: (r["label"], r["encoder"]) for r in evaluations}
+    number = Counter(label for label, _ in encoders.values())
+    return {
+        model: f"{label} ({encoder})" if number[label] > 1 else label
+        for model, (label, encoder) in encoders.items()
+    }
 
 
 def cell_for(profile: Result | None, datasets: Iterable[str], size: str) -> Result | None:

@@ -11,6 +11,7 @@ from lemore.files import write_atomic
 # Okabe and Ito's palette; every series has a hatch as well, so that no figure needs its colours
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "----", "oo", "++")
+DASHES = ("-", "--", ":", "-.")
 INK, GREY, ALARM = "#222222", "#767676", "#A51C1C"
 SCENES_TEXT = "scenes: measured on drawn scenes, not on the real dataset"
 STYLE: dict[Any, Any] = {
@@ -26,6 +27,21 @@ STYLE: dict[Any, Any] = {
     "pdf.fonttype": 42,
     "legend.frameon": False,
 }
+
+
+def color(k: int) -> str:
+    """Colour of the k-th series."""
+    return COLORS[k % len(COLORS)]
+
+
+def hatch(k: int) -> str:
+    """Hatch of the k-th series; beyond the eighth, other pairs of colour and hatch."""
+    return HATCHES[(k + k // len(COLORS)) % len(HATCHES)]
+
+
+def dashes(k: int) -> str:
+    """Line style of the k-th series: what the colour alone would not tell apart."""
+    return DASHES[(k // len(COLORS)) % len(DASHES)]
 
 
 def styled():

@@ -1,28 +1,11 @@
-"""Tables as CSV, Markdown and LaTeX text."""
+"""Tables as CSV and Markdown text."""
 
 import csv
 import io
 from pathlib import Path
 
 from lemore.reporting.printed import SCENES_CAPTION, Cell, Printed
-from lemore.reporting.tables import COLUMNS, Row
-
-LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "±": r"$\pm$",
-    "†": r"$\dagger$",
-}
+from lemore.reporting.rows import COLUMNS, Row
 
 
 def csv_text(rows: list[Row]) -> str:
@@ -50,11 +33,16 @@ def caption(table: Printed) -> str:
 
 
 def markdown(table: Printed) -> str:
-    """GitHub-flavoured Markdown; the best measured value is bold."""
+    """GitHub-flavoured Markdown; the best measured value is bold, the second underlined."""
     kinds = [":--" if is_text(table, i) else "--:" for i in range(len(table.columns))]
     lines = [f"**{markdown_escape(caption(table))}**", ""]
-    lines += [_markdown_line(map(markdown_escape, table.header)), _markdown_line(kinds)]
-    lines += [_markdown_line(map(_markdown_cell, row)) for row in table.rows]
+    lines += [_markdown_line(markdown_escape(c.header) for c in table.header)]
+    lines += [_markdown_line(kinds)]
+    headings = dict(table.sections)
+    for i, row in enumerate(table.rows):
+        if headings.get(i):
+            lines += [_markdown_line([f"*{headings[i]}*", *[""] * (len(row) - 1)])]
+        lines += [_markdown_line(map(_markdown_cell, row))]
     notes = [f"<sup>{s}</sup> {markdown_escape(text)}  " for s, text in table.footnotes]
     return "\n".join([*lines, "", *notes]).rstrip() + "\n"
 
@@ -70,7 +58,7 @@ def _markdown_line(cells) -> str:
 
 def _markdown_cell(cell: Cell) -> str:
     text = markdown_escape(cell.text)
-    text = f"**{text}**" if cell.mark == "best" else text
+    text = {"best": f"**{text}**", "second": f"<ins>{text}</ins>"}.get(cell.mark, text)
     return text + (f"<sup>{','.join(cell.symbols)}</sup>" if cell.symbols else "")
 
 
@@ -79,54 +67,3 @@ def markdown_escape(text: str) -> str:
     for character in "\\`*_|<>[]":
         text = text.replace(character, f"\\{character}")
     return text
-
-
-def latex(table: Printed) -> str:
-    """A booktabs table environment: the best measured value bold, the second underlined."""
-    kinds = "".join("l" if is_text(table, i) else "r" for i in range(len(table.columns)))
-    body = [_latex_line(map(_latex_cell, row)) for row in table.rows]
-    notes = [
-        rf"\textsuperscript{{{latex_escape(s)}}} {latex_escape(t)}" for s, t in table.footnotes
-    ]
-    return "\n".join(
-        [
-            r"% \usepackage{booktabs} in the preamble; \begin{table*} fits a two-column page",
-            r"\begin{table}",
-            r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
-            rf"\caption{{{latex_escape(caption(table))}}}",
-            rf"\label{{tab:{table.name.replace('_', '-')}}}",
-            rf"\begin{{tabular}}{{{kinds}}}",
-            r"\toprule",
-            _latex_line(map(latex_escape, table.header)),
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            *_latex_notes(notes),
-            r"\end{table}",
-            "",
-        ]
-    )
-
-
-def _latex_notes(notes: list[str]) -> list[str]:
-    if not notes:
-        return []
-    return [r"\par\smallskip\raggedright\tiny", "; ".join(notes) + "."]
-
-
-def _latex_line(cells) -> str:
-    return " & ".join(cells) + r" \\"
-
-
-def _latex_cell(cell: Cell) -> str:
-    text = latex_escape(cell.text)
-    if cell.mark:
-        text = rf"\{'textbf' if cell.mark == 'best' else 'underline'}{{{text}}}"
-    symbols = ",".join(map(latex_escape, cell.symbols))
-    return text + (rf"\textsuperscript{{{symbols}}}" if symbols else "")
-
-
-def latex_escape(text: str) -> str:
-    """Text with LaTeX's special characters taken literally."""
-    return "".join(LATEX.get(character, character) for character in text)

@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from lemore.config import load
+from lemore.config import load, positive
 from lemore.data import plain_order
 from lemore.data.archives import members
 from lemore.data.loader import TrainBatches
@@ -39,8 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset-config", type=Path, required=True, help="config/datasets/*.yaml")
     parser.add_argument("--recipes", type=Path, default=Path("config/recipes/paper"))
     parser.add_argument("--dataset", help="whose recipe; default: the prepared dataset's own")
-    parser.add_argument("--samples", type=int, default=200, help="samples measured, each way")
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 8], help="for the memory")
+    parser.add_argument("--samples", type=positive, default=200, help="samples measured, each way")
+    parser.add_argument(
+        "--workers", type=positive, nargs="+", default=[1, 8], help="for the memory"
+    )
     parser.add_argument("--json", type=Path, help="also write the numbers here")
 
 

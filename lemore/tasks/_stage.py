@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lemore import sources
-from lemore.config import read_yaml
+from lemore.config import positive, read_yaml
 from lemore.files import read_json, write_json
 from lemore.lock import locked
 from lemore.training import tracking
@@ -35,7 +35,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of run.json, weights.pt")
     parser.add_argument("--checkpoints", type=Path, required=True, help="folder kept across reruns")
     parser.add_argument("--ray", choices=("local", "none"), default="none", help="where to run")
-    parser.add_argument("--workers", type=int, default=1, help="data-parallel workers")
+    parser.add_argument("--workers", type=positive, default=1, help="data-parallel workers")
     parser.add_argument("--gpus", type=float, default=0.0, help="GPUs of each worker")
     parser.add_argument("--log-model", action="store_true", help="put the model into MLflow too")
 
@@ -181,6 +181,11 @@ def loaded_modules(task: str) -> list[str]:
     return sources.loaded(task, sys.modules)
 
 
-def load_slice(path: Path) -> dict[str, Any]:
-    """A resolved configuration as the Snakefile writes it."""
-    return read_yaml(path)
+def load_slice(path: Path, key: str) -> dict[str, Any]:
+    """A resolved configuration as the Snakefile writes it; `key`: what this stage's must have."""
+    values = read_yaml(path)
+    if key not in values:
+        raise ValueError(
+            f"{path}: no '{key}' in it; expected results/<run>/config/... of this command's stage"
+        )
+    return values

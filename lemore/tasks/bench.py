@@ -1,16 +1,19 @@
 """Measure one part beside the plain way of doing the same, side by side in one run.
 
-Targets: loader (training data of a prepared dataset), cluster (what Snakemake and Ray cost, and
-what packing gains).
+Targets: loader (training data of a prepared dataset), upsample (logits to label maps), evaluate
+(evaluation as a whole, and its counting), cluster (what Snakemake and Ray cost, and what packing
+gains).
 
   lemore bench loader --data resources/datasets/ade20k --fetched resources/fetched/ade20k.json \\
     --dataset-config config/datasets/ade20k.yaml
+  lemore bench upsample --checkpoint weights.pt --data resources/datasets/ade20k
+  lemore bench evaluate --checkpoint weights.pt --data resources/datasets/ade20k --threads 2
 """
 
 import argparse
 import importlib
 
-TARGETS = ("loader", "cluster")
+TARGETS = ("loader", "upsample", "evaluate", "cluster")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lemore.config import build, read_yaml
+from lemore.config import build, positive, read_yaml
 from lemore.data.loader import TrainBatches
 from lemore.data.store import Store
 from lemore.files import read_json
@@ -25,7 +25,7 @@ from lemore.training.recipe import Pretrain, Train
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of a prepared dataset")
     parser.add_argument("--split", default="train", help="for samples; crops come from train")
-    parser.add_argument("--number", type=int, default=24, help="pictures on the sheet")
+    parser.add_argument("--number", type=positive, default=24, help="pictures on the sheet")
     parser.add_argument(
         "--config", type=Path, help="resolved configuration of a training: draw its crops"
     )

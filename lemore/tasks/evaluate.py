@@ -3,64 +3,71 @@
 Example:
   lemore evaluate --checkpoint results/scenes/finetune/ade20k_scenes/lemore/0/weights.pt \\
     --dataset ade20k_scenes --data-dir resources/datasets --json /tmp/lemore.json
+  lemore evaluate ... --test mode=slide stride=[64,64]             # another geometry
+  lemore evaluate ... --test ratios=[0.5,0.75,1,1.25,1.5,1.75] flip=true
 """
 
 import argparse
 import hashlib
+import io
 import json
 import logging
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 
-from lemore.config import build
+from lemore.config import build, parse_yaml, plain, positive
 from lemore.data.store import Store
-from lemore.files import read_json, write_atomic, write_json
+from lemore.files import read_json, sha256, write_atomic, write_json
 from lemore.machine import cores
-from lemore.models.fold import fold
-from lemore.models.segmentor import Segmentor
-from lemore.tasks import _segmentation, _stage
-from lemore.tasks._finetune import make_model
-from lemore.training import checkpoint, tracking
+from lemore.tasks import _checkpoint, _segmentation, _stage
+from lemore.tasks._trained import Trained
+from lemore.training import tracking
+from lemore.training.outbox import parent
 from lemore.training.process import leave_with_owner
-from lemore.training.recipe import Test, Train
+from lemore.training.recipe import Test
 
 log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--checkpoint", type=Path, required=True, help="weights.pt of a fine-tuning"
-    )
+    parser.add_argument("--checkpoint", required=True, help=_checkpoint.HELP)
     parser.add_argument("--dataset", required=True, help="name of a prepared dataset")
     parser.add_argument(
         "--data-dir", type=Path, default=Path("resources/datasets"), help="prepared datasets"
     )
     parser.add_argument("--config", type=Path, help="resolved evaluation settings (YAML)")
+    parser.add_argument(
+        "--test",
+        nargs="+",
+        metavar="KEY=VALUE",
+        default=[],
+        help="changes to the test settings, values in YAML: those under `test:` of a recipe",
+    )
     parser.add_argument("--gpu", action="store_true", help="run on the GPU")
-    parser.add_argument("--threads", type=int, default=cores(), help="CPU threads")
+    parser.add_argument("--threads", type=positive, default=cores(), help="CPU threads")
     parser.add_argument("--json", type=Path, required=True, help="file for the results")
 
 
 def run(args: argparse.Namespace) -> int:
     leave_with_owner()
-    if args.gpu and not torch.cuda.is_available():
-        raise ValueError("a GPU is asked for (--gpu), but torch sees none on this machine")
     torch.set_num_threads(args.threads)
-    content = checkpoint.load(args.checkpoint)
-    recipe = build(Train, content["config"]["train"], str(args.checkpoint), "train.")
-    settings = load_settings(args, recipe)
-    test = build(Test, settings["test"], str(args.config), "test.")
-    trained = training_record(args.checkpoint, content)
+    device = _segmentation.device_of(args.gpu)
+    trained = _checkpoint.read(args.checkpoint)
+    settings = load_settings(args, trained)
+    changes = parse_changes(args.test)
+    settings["test"] |= changes
+    test = build(Test, settings["test"], "--test" if changes else str(args.config), "test.")
     store = Store(args.data_dir / args.dataset, test.split)
-    check_classes(content["config"], store, args)
-    with tracking.track(_tracking_stage(args, content["config"], settings, trained)) as run:
-        device = torch.device("cuda" if args.gpu else "cpu")
-        model = load_model(content, recipe).to(device)
+    check_classes(trained, store, args)
+    with tracking.track(_tracking_stage(args, settings, trained)) as run:
+        model = trained.network().to(device)
         keep = set(settings["images"])
-        evaluation = _segmentation.evaluate(model, store, device, test, keep, recipe.crop_size)
+        crop_size = trained.settings.train.crop_size
+        evaluation = _segmentation.evaluate(model, store, device, test, keep, crop_size)
         missing = keep - set(evaluation.predictions)
         if missing:
             first = ", ".join(store.name(i) for i in range(min(3, len(store))))
@@ -68,9 +75,12 @@ def run(args: argparse.Namespace) -> int:
                 f"comparisons: {args.dataset} has no image named {sorted(missing)} in split "
                 f"{test.split}; the first ones are {first}"
             )
+        if evaluation.results["miou"] is None:
+            raise ValueError(f"{args.dataset}: split {test.split} has no pixel that counts")
         predictions = write_predictions(args.json, evaluation.predictions)
-        record = describe(args, content["config"], settings, trained, recipe)
+        record = describe(args, settings, trained, test)
         record |= evaluation.results | {"images": len(store), "predictions": predictions}
+        record |= {"per_image": write_per_image(args.json, evaluation.per_image)}
         record |= {"mlflow_run_id": run.run_id, "num_classes": store.num_classes}
         write_json(args.json, record)
         report_metrics(run, record, args.json)
@@ -78,11 +88,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def load_settings(args: argparse.Namespace, recipe: Train) -> dict[str, Any]:
-    """The evaluation slice, or plain settings when a checkpoint is evaluated by hand."""
+def load_settings(args: argparse.Namespace, trained: Trained) -> dict[str, Any]:
+    """The evaluation slice, or the checkpoint's own settings when it is evaluated by hand."""
     if args.config is not None:
-        return _stage.load_slice(args.config)
-    test = vars(_segmentation.whole(recipe.img_scale))
+        return _stage.load_slice(args.config, "test")
+    own = args.dataset == trained.settings.dataset
+    test = trained.test if own else _segmentation.whole(trained.settings.train.img_scale)
     return {
         "run": "by hand",
         "dataset": args.dataset,
@@ -90,40 +101,28 @@ def load_settings(args: argparse.Namespace, recipe: Train) -> dict[str, Any]:
         "scenes": args.dataset.endswith("_scenes"),
         "classes": [],
         "images": [],
-        "test": {k: list(v) if isinstance(v, tuple) else v for k, v in test.items()},
+        "test": plain(test),
     }
 
 
-def training_record(path: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """run.json beside the checkpoint; ValueError if it speaks of other weights."""
-    run_json = path.parent / "run.json"
-    if not run_json.exists():
-        return {
-            "seed": 0,
-            "iterations": 0,
-            "mlflow_run_id": "",
-            "parents": {},
-            "weights_sha256": "",
-        }
-    record = read_json(run_json)
-    if checkpoint.tensor_digest(content["state_dict"]) != record["weights_sha256"]:
-        raise ValueError(f"{path}: these are not the weights that {run_json} records; train again")
-    return record
+def parse_changes(pairs: list[str]) -> dict[str, Any]:
+    """Of --test: values by key; ValueError for what is no KEY=VALUE or given twice."""
+    changes: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or key in changes:
+            fault = "is given twice" if equals else "is not KEY=VALUE"
+            raise ValueError(f"--test: '{pair}' {fault}")
+        changes[key] = parse_yaml(value, f"--test: {key}")
+    return changes
 
 
-def check_classes(config: dict[str, Any], store: Store, args: argparse.Namespace) -> None:
-    if config["num_classes"] != store.num_classes:
+def check_classes(trained: Trained, store: Store, args: argparse.Namespace) -> None:
+    if trained.settings.num_classes != store.num_classes:
         raise ValueError(
-            f"{args.checkpoint} predicts {config['num_classes']} classes, dataset {args.dataset} "
-            f"has {store.num_classes}; evaluate on the dataset it was trained on"
+            f"{args.checkpoint} predicts {trained.settings.num_classes} classes, dataset "
+            f"{args.dataset} has {store.num_classes}; evaluate on the dataset it was trained on"
         )
-
-
-def load_model(content: dict[str, Any], recipe: Train) -> Segmentor:
-    """The trained model, folded for inference."""
-    model = make_model(content["config"], recipe)
-    model.load_state_dict(content["state_dict"])
-    return fold(model.eval())
 
 
 def write_predictions(path: Path, predictions: dict[str, Any]) -> dict[str, str]:
@@ -136,47 +135,58 @@ def write_predictions(path: Path, predictions: dict[str, Any]) -> dict[str, str]
     return files
 
 
+def write_per_image(path: Path, arrays: dict[str, Any]) -> dict[str, str]:
+    """<name of the JSON>/per_image.npz beside it (no pickle in it); returns file and sha256."""
+    file = Path(path.stem) / "per_image.npz"
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomic(path.parent / file, buffer.getvalue())
+    return {"file": str(file), "sha256": sha256(path.parent / file)}
+
+
 def describe(
-    args: argparse.Namespace,
-    config: dict[str, Any],
-    settings: dict[str, Any],
-    trained: dict[str, Any],
-    recipe: Train,
+    args: argparse.Namespace, settings: dict[str, Any], trained: Trained, test: Test
 ) -> dict[str, Any]:
+    recipe, record = trained.settings.train, trained.record
     return {
         "stage": "evaluate",
         "run": settings["run"],
         "dataset": args.dataset,
         "stands_for": settings["stands_for"],
         "scenes": settings["scenes"],
-        "model": config["model_name"],
-        "label": config["model"]["label"],
-        "encoder": config["model"]["encoder"],
-        "seed": trained["seed"],
+        "model": trained.settings.model_name,
+        "label": trained.settings.model.label,
+        "encoder": trained.settings.model.encoder,
+        "seed": record.seed,
         "split": settings["test"]["split"],
         "classes": settings["classes"],
         "train_crop": list(recipe.crop_size),
-        "test_mode": settings["test"]["mode"],
+        "test_mode": test_mode(test),
         "iterations": recipe.iterations,
         "recipe": recipe.source,
         "device": "cuda" if args.gpu else "cpu",
-        "finetune_run_id": trained["mlflow_run_id"],
-        "pretrain_run_id": trained["parents"].get("pretrain", ""),
+        "finetune_run_id": record.mlflow_run_id,
+        "pretrain_run_id": record.pretrain_run_id,
+        "weights_sha256": record.weights_sha256,
         "command": _stage.command(),
         "code": _stage.git_version(),
         "modules": _stage.loaded_modules("evaluate"),
     }
 
 
+def test_mode(test: Test) -> str:
+    """In words that set it apart in tables: "whole", "whole, ratios 0.5 1, flip"."""
+    single = test.ratios == (1.0,)
+    ratios = [] if single else [f"ratios {' '.join(f'{ratio:g}' for ratio in test.ratios)}"]
+    return ", ".join([test.mode, *ratios, *(["flip"] if test.flip else [])])
+
+
 def _tracking_stage(
-    args: argparse.Namespace,
-    config: dict[str, Any],
-    settings: dict[str, Any],
-    trained: dict[str, Any],
+    args: argparse.Namespace, settings: dict[str, Any], trained: Trained
 ) -> tracking.Stage:
-    data = read_json(args.data_dir / args.dataset / "digest.json")
-    key = json.dumps([settings, trained["weights_sha256"], data["sha256"], args.dataset])
-    name = f"{config['model_name']} on {args.dataset}, seed {trained['seed']}"
+    data, record = read_json(args.data_dir / args.dataset / "digest.json"), trained.record
+    key = json.dumps([settings, record.weights_sha256, data["sha256"], args.dataset])
+    name = f"{trained.settings.model_name} on {args.dataset}, seed {record.seed}"
     return tracking.Stage(
         experiment=f"{settings['run']}/{args.dataset}",
         name=f"evaluate {name}",
@@ -184,14 +194,14 @@ def _tracking_stage(
             "stage": "evaluate",
             "run": settings["run"],
             "dataset": args.dataset,
-            "model": config["model_name"],
-            "seed": str(trained["seed"]),
+            "model": trained.settings.model_name,
+            "seed": str(record.seed),
         },
         key=hashlib.sha256(key.encode()).hexdigest(),
         params={"test": settings["test"], "images": len(settings["images"])},
         parents={
-            "pretrain": trained["parents"].get("pretrain", ""),
-            "finetune": trained["mlflow_run_id"],
+            "pretrain": record.pretrain_run_id,
+            "finetune": parent(vars(record)),
         },
         datasets=((args.dataset, data["sha256"], settings["test"]["split"]),),
         code=_stage.git_version(),
@@ -202,11 +212,13 @@ def report_metrics(run: tracking.Handle, record: dict[str, Any], path: Path) -> 
     """Totals and per-class IoU into MLflow, the JSON and the kept label maps as artifacts."""
     split = record["split"]
     values = {"mIoU": "miou", "aAcc": "aacc", "mAcc": "macc", "fwIoU": "fwiou"}
+    values |= {"mBoundaryIoU": "mean_boundary_iou"}
     metrics = {f"{split}/{name}": record[key] for name, key in values.items()}
     for name, iou in zip(record["classes"], record["iou"], strict=False):
         if iou is not None:
             metrics[f"{split}/IoU/{name}"] = iou
     run.metrics({name: value for name, value in metrics.items() if value is not None})
     run.artifact(path)
+    run.artifact(path.parent / record["per_image"]["file"])
     for file in record["predictions"].values():
         run.artifact(path.parent / file, "predictions")

@@ -1,4 +1,4 @@
-"""Draws one figure of a run: cost, classes or comparison; PNG and PDF."""
+"""Draws figures of a run as PNG and PDF: from its tables, or from one dataset's results."""
 
 import argparse
 import logging
@@ -9,55 +9,96 @@ from PIL import Image
 
 from lemore.config import did_you_mean
 from lemore.data.store import Store
-from lemore.reporting import classes, comparison, cost
-from lemore.reporting.results import Result, labels, read
+from lemore.files import read_json
+from lemore.reporting import ablation, classes, comparison, confusion, cost, curves
+from lemore.reporting.results import Result, labels, names, read
 from lemore.reporting.style import save
 from lemore.reporting.writers import read_csv
+from lemore.training.spool import Spool
 
 log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="cost|classes|comparison")
+    kinds = parser.add_subparsers(
+        dest="kind", required=True, metavar="cost|ablation|comparison|results"
+    )
     costs = kinds.add_parser("cost", help="mIoU against parameters, MACs and latency")
-    costs.add_argument("--tables", required=True, metavar="CSV", help="table of `lemore table`")
     costs.add_argument("--evaluations", nargs="*", default=[], metavar="JSON", help="for the names")
-    by_class = kinds.add_parser("classes", help="IoU by class of the models of one dataset")
+    parts = kinds.add_parser("ablation", help="what each of LeMoRe's parts adds")
+    for kind in (costs, parts):
+        kind.add_argument("--tables", required=True, metavar="CSV", help="table of `lemore table`")
+    results = kinds.add_parser(
+        "results", help="IoU by class, confusion and training curves of one dataset"
+    )
+    results.add_argument("--trainings", nargs="*", default=[], metavar="JSON", help="run.json")
     compare = kinds.add_parser("comparison", help="image, ground truth, predictions")
     compare.add_argument("--data", required=True, metavar="DIR", help="prepared dataset")
     compare.add_argument("--images", required=True, nargs="+", metavar="NAME")
     compare.add_argument("--split", required=True)
     compare.add_argument("--models", required=True, nargs="+", metavar="MODEL")
-    for kind in (by_class, compare):
+    for kind in (results, compare):
         kind.add_argument("--evaluations", required=True, nargs="+", metavar="JSON")
-    for kind in (costs, by_class, compare):
+    for kind in (costs, parts, compare):
         kind.add_argument(
             "--output", required=True, metavar="PREFIX", help="writes PREFIX.png and PREFIX.pdf"
         )
+    results.add_argument(
+        "--output", required=True, metavar="DIR", help="writes DIR/classes_<dataset>.png, ..."
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    evaluations = read(args.evaluations, "evaluate")
-    draw = {"cost": _cost, "classes": _classes, "comparison": _comparison}[args.kind]
-    draw(args, evaluations)
-    log.info("figure %s in %s.{png,pdf}", args.kind, args.output)
+    draw = {"cost": _cost, "ablation": _ablation, "comparison": _comparison, "results": _results}
+    draw[args.kind](args)
+    log.info("figures: %s in %s", args.kind, args.output)
     return 0
 
 
-def _cost(args: argparse.Namespace, evaluations: list[Result]) -> None:
-    rows, names = read_csv(args.tables), labels(evaluations)
+def _cost(args: argparse.Namespace) -> None:
+    rows, named = read_csv(args.tables), labels(read(args.evaluations, "evaluate"))
     title = f"Accuracy and cost: {Path(args.tables).stem}"
-    figure = cost.draw(rows, names)
-    save(figure, args.output, title, cost.description(rows, names))
+    save(cost.draw(rows, named), args.output, title, cost.description(rows, named))
 
 
-def _classes(args: argparse.Namespace, evaluations: list[Result]) -> None:
-    figure = classes.draw(evaluations)
-    title = f"IoU by class: {evaluations[0]['dataset']}"
-    save(figure, args.output, title, classes.description(evaluations))
+def _ablation(args: argparse.Namespace) -> None:
+    rows = read_csv(args.tables)
+    title = f"Ablation: {Path(args.tables).stem}"
+    save(ablation.draw(rows), args.output, title, ablation.description(rows))
 
 
-def _comparison(args: argparse.Namespace, evaluations: list[Result]) -> None:
+def _results(args: argparse.Namespace) -> None:
+    evaluations = read(args.evaluations, "evaluate")
+    dataset, folder = evaluations[0]["dataset"], Path(args.output)
+    for name, title, module in (
+        ("classes", "IoU by class", classes),
+        ("confusion", "Confusion", confusion),
+    ):
+        words = module.description(evaluations)
+        save(module.draw(evaluations), f"{folder}/{name}_{dataset}", f"{title}: {dataset}", words)
+    trainings = _trainings(args.trainings, names(evaluations))
+    if trainings:
+        scenes = any(result["scenes"] for result in evaluations)
+        words = curves.description(trainings, dataset, scenes)
+        figure = curves.draw(trainings, scenes)
+        save(figure, f"{folder}/curves_{dataset}", f"Training curves: {dataset}", words)
+
+
+def _trainings(paths: list[str], named: dict[str, str]) -> list[curves.Training]:
+    """What each training recorded, in the file beside its run.json."""
+    found = []
+    for path in paths:
+        record = read_json(path)
+        rows = Spool(Path(path).with_name("metrics.jsonl")).rows()
+        if not rows:
+            raise ValueError(f"{path}: no metrics.jsonl beside it; train again")
+        model: str = record["model"]
+        found.append(curves.Training(named.get(model, model), record["seed"], rows))
+    return found
+
+
+def _comparison(args: argparse.Namespace) -> None:
+    evaluations = read(args.evaluations, "evaluate")
     chosen = [_evaluation_of(model, evaluations) for model in args.models]
     store = Store(args.data, args.split)
     examples = [_example(store, name, chosen) for name in args.images]

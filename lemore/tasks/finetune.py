@@ -14,6 +14,7 @@ from lemore.config import build
 from lemore.files import read_json
 from lemore.models.schema import BackboneConfig, ModelConfig
 from lemore.tasks import _stage
+from lemore.training.outbox import parent
 from lemore.training.recipe import Train
 
 
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    config = _stage.load_slice(args.config)
+    config = _stage.load_slice(args.config, "train")
     train_recipe = build(Train, config["train"], str(args.config), "train.")
     backbone = build(BackboneConfig, config["backbone"], str(args.config), "backbone.")
     model = build(ModelConfig, config["model"], str(args.config), "model.")
@@ -64,7 +65,7 @@ def initial_weights(init: str, run_json: Path | None) -> tuple[str, dict[str, st
         raise ValueError("--pretrained: this backbone's init is 'pretrain'; give its run.json")
     record = read_json(run_json)
     path = (run_json.parent / "weights.pt").absolute()
-    return f"file:{path}", {"pretrain": record["mlflow_run_id"]}, {"init": record["weights_sha256"]}
+    return f"file:{path}", {"pretrain": parent(record)}, {"init": record["weights_sha256"]}
 
 
 def train(payload: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,17 @@
-"""Turn published weights of a model into a checkpoint that lemore evaluates and predicts with.
+"""Turn published weights of a model into a checkpoint that lemore evaluates.
 
-Reads .safetensors, and .pth or .bin files of plain tensors; nothing in a file is executed. Every
-tensor must find its place: unknown, missing and misshapen ones are listed and refused.
+Reads .safetensors, .pth and .bin files. Nothing in a file is executed: its tensors are taken, logs
+and settings that a training stored beside them as Python objects are left out. Every tensor must
+find its place: unknown, missing and misshapen ones are listed and refused.
+
+  --from mmseg       SegFormer, TopFormer, SeaFormer, MetaSeg, FeedFormer and U-MixFormer as their
+                     authors published them, in forks of MMSegmentation; not MMSegmentation's own
+                     SegFormer, which is another network
+  --from hf          SegFormer: model.safetensors or pytorch_model.bin of a model on the Hub
+  --from detectron2  PEM
+
+docs/parity.md compares each model with its original. Most of these were tested on images resized to
+multiples of 32, which `lemore evaluate --test align=32` repeats.
 
 Example:
   lemore import-weights --from mmseg --model topformer_t --dataset ade20k \\
@@ -13,20 +23,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from lemore.config import load, plain
+from lemore.config import CONFIG, load, plain
 from lemore.data.schema import DatasetConfig
 from lemore.models.key_map import convert, find
 from lemore.models.schema import BackboneConfig, ModelConfig
+from lemore.tasks import _weight_file
 from lemore.tasks._finetune import make_model
 from lemore.training import checkpoint
 from lemore.training.recipe import load_recipe
-
-CONFIG = Path(__file__).parents[2] / "config"
-WRAPPERS = ("state_dict", "model", "state_dict_ema")  # where files keep the tensors
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="layout",
         required=True,
         choices=("mmseg", "hf", "detectron2"),
-        help="library whose layout the file has (mmseg: also forks of it and the original code)",
+        help="library whose names the file's tensors have",
     )
     parser.add_argument("--model", required=True, help="name of a file in config/models")
     parser.add_argument(
@@ -51,7 +57,10 @@ def run(args: argparse.Namespace) -> int:
     with torch.device("meta"):
         target = make_model(config, recipe).state_dict()
     key_map = find(config["model"]["decode_head"], args.layout)
-    state = convert(read(args.file), key_map, without_auxiliary(target), str(args.file))
+    source = (
+        f"{args.file} as {args.model} with the {config['num_classes']} classes of {args.dataset}"
+    )
+    state = convert(_weight_file.read(args.file), key_map, without_auxiliary(target), source)
     checkpoint.save(args.output, {"state_dict": state, "config": config})
     count = sum(tensor.numel() for tensor in state.values())
     print(
@@ -83,24 +92,3 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
 
 def without_auxiliary(target: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k: v for k, v in target.items() if not k.startswith("auxiliary_head.")}
-
-
-def read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name; ValueError if it holds anything else."""
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except FileNotFoundError:
-            raise ValueError(f"{path}: no such file") from None
-        except SafetensorError as error:
-            raise ValueError(f"{path}: not a safetensors file ({error})") from None
-    content = checkpoint.load(path)
-    for name in WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(name), dict):
-            content = content[name]
-    if not isinstance(content, dict) or not content:
-        raise ValueError(f"{path}: holds no tensors by name")
-    odd = [name for name, value in content.items() if not isinstance(value, Tensor)]
-    if odd:
-        raise ValueError(f"{path}: {odd[0]!r} is no tensor, so this is not a model's weights")
-    return content

@@ -9,7 +9,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from lemore.config import load
+from lemore.config import load, positive
 from lemore.data.explain import explain
 from lemore.data.prepare import opened, prepare
 from lemore.data.schema import DatasetConfig
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fetched", type=Path, required=True, help="JSON of fetch or scenes")
     parser.add_argument("--output", type=Path, required=True, help="folder of the prepared dataset")
     parser.add_argument(
-        "--workers", type=int, default=cores(), help="processes; default: all cores"
+        "--workers", type=positive, default=cores(), help="processes; default: all cores"
     )
     parser.add_argument(
         "--allow-partial", action="store_true", help="accept other image counts than expected"

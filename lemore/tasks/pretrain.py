@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    config = _stage.load_slice(args.config)
+    config = _stage.load_slice(args.config, "recipe")
     recipe = build(Pretrain, config["recipe"], str(args.config), "recipe.")
     backbone = build(BackboneConfig, config["backbone"], str(args.config), "backbone.")
     return _stage.run_training(

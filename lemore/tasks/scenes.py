@@ -7,7 +7,7 @@ the same bytes on every run. `lemore fetch` and `lemore prepare` then treat them
 import argparse
 from pathlib import Path
 
-from lemore.config import load
+from lemore.config import load, positive
 from lemore.data.fetch import record, summary
 from lemore.data.scene_archives import write_files
 from lemore.data.scene_layouts import archives
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset-config", type=Path, required=True, help="config/datasets/*.yaml")
     parser.add_argument("--output", type=Path, required=True, help="folder for the archives")
     parser.add_argument(
-        "--workers", type=int, default=cores(), help="processes; default: all cores"
+        "--workers", type=positive, default=cores(), help="processes; default: all cores"
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from lemore.config import did_you_mean, load
+from lemore.config import CONFIG, did_you_mean, load
 from lemore.data import labels
 from lemore.data.schema import DatasetConfig
 from lemore.evaluation.metrics import Confusion
@@ -25,7 +25,7 @@ from lemore.progress import progress
 
 log = logging.getLogger(__name__)
 
-DATASETS = Path(__file__).parents[2] / "config" / "datasets"
+DATASETS = CONFIG / "datasets"
 VALUES = 1 << 16  # a PNG holds up to 16 bits
 GRAY, PALETTE = 0, 3  # colour types in a PNG's header
 

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     if args.trials < 2 or not 0 < args.share <= 1:
         raise ValueError("--trials is at least 2 (the recipe is one), --share in (0, 1]")
     leave_with_owner()
-    config = _stage.load_slice(args.config)
+    config = _stage.load_slice(args.config, "train")
     recipe = build(Train, config["train"], str(args.config), "train.")
     folder = (args.output.parent / f"{args.output.stem}.trials").absolute()
     folder.mkdir(parents=True, exist_ok=True)

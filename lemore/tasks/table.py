@@ -4,10 +4,12 @@ import argparse
 import logging
 
 from lemore.files import write_atomic
+from lemore.reporting import significance
+from lemore.reporting.latex import latex
 from lemore.reporting.printed import lay_out
 from lemore.reporting.results import labels, read
 from lemore.reporting.tables import build
-from lemore.reporting.writers import csv_text, latex, markdown
+from lemore.reporting.writers import csv_text, markdown
 
 log = logging.getLogger(__name__)
 
@@ -15,8 +17,8 @@ log = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name",
-        help="ade20k, ablation, cityscapes, pascal_context, coco_stuff, imagenet, efficiency, "
-        "or a dataset of the results",
+        help="ade20k, ablation, cityscapes, pascal_context, coco_stuff, detection, imagenet, "
+        "efficiency, or a dataset of the results",
     )
     parser.add_argument("--run", required=True, help="name of the run, for the caption")
     parser.add_argument(
@@ -26,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profiles", nargs="*", default=[], metavar="JSON")
     parser.add_argument("--pretrainings", nargs="*", default=[], metavar="JSON")
     parser.add_argument(
+        "--significance", nargs="*", default=[], metavar="CSV", help="of `lemore significance`"
+    )
+    parser.add_argument(
         "--output", required=True, metavar="PREFIX", help="writes PREFIX.csv, PREFIX.md, PREFIX.tex"
     )
 
@@ -33,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     evaluations = read(args.evaluations, "evaluate")
     profiles = read(args.profiles, "profile")
-    rows = build(args.name, evaluations, profiles, read(args.pretrainings, "pretrain"))
+    pretrainings, pairs = read(args.pretrainings, "pretrain"), significance.read(args.significance)
+    rows = build(args.name, evaluations, profiles, pretrainings, pairs)
     names = labels([*profiles, *evaluations])
     printed = lay_out(args.name, args.dataset_title, rows, names, args.run)
     written = {"csv": csv_text(rows), "md": markdown(printed), "tex": latex(printed)}

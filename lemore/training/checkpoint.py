@@ -6,6 +6,8 @@ A checkpoint holds tensors and primitives only and is read with weights_only=Tru
 import hashlib
 import io
 import logging
+import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +40,30 @@ def save(path: Path, content: dict[str, Any]) -> None:
 def load(path: Path) -> dict[str, Any]:
     """torch.load of plain tensors; ValueError naming the file if it cannot be read."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        _refuse_compressed(path)
+        with warnings.catch_warnings(action="ignore"):  # a foreign file gets one error, not more
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such checkpoint") from None
     except Exception as error:  # torch raises several kinds for a broken or foreign file
-        raise ValueError(f"{path}: not a readable checkpoint of plain tensors ({error})") from None
+        raise ValueError(
+            f"{path}: not a readable checkpoint of plain tensors ({reason(error)})"
+        ) from None
+
+
+def _refuse_compressed(path: Path) -> None:
+    """torch writes archives without compression; one with it may unpack to any size."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                if entry.compress_type != zipfile.ZIP_STORED:
+                    raise ValueError(f"its part {entry.filename} is compressed")
+
+
+def reason(error: Exception) -> str:
+    """What torch says, less its advice to load what it refused all the same."""
+    said = (str(error) or type(error).__name__).rpartition("WeightsUnpickler error: ")[2].strip()
+    return said.partition("\n")[0].partition(". Please use")[0]
 
 
 class Checkpoints:

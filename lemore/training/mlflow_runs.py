@@ -159,12 +159,13 @@ def _log_inputs(client: MlflowClient, run_id: str, inputs: list[DatasetInput]) -
 
 
 def _run_id(client: MlflowClient, parent: str) -> str:
-    """A parent's run id, "" if it is known by its key only and not in this store."""
-    if not parent.startswith("key:"):
+    """A parent's run id, "" if it is known by its weights only and not in this store."""
+    kind, _, digest = parent.rpartition(":")
+    if kind != "weights":
         return parent
     experiments = [e.experiment_id for e in client.search_experiments()]
-    key = parent.removeprefix("key:")
-    found = client.search_runs(experiments, f"tags.`lemore.key` = '{key}'", max_results=1)
+    same = f"tags.weights_sha256 = '{digest}'"
+    found = client.search_runs(experiments, same, max_results=1) if digest else []
     return found[0].info.run_id if found else ""
 
 

@@ -36,11 +36,16 @@ def without_password(uri: str) -> str:
     return re.sub(r"//[^/@]*@", "//", uri)
 
 
+def parent(record: dict[str, Any]) -> str:
+    """How a stage names the run that made `record`, a run.json, among its parents."""
+    return record["mlflow_run_id"] or f"weights:{record['weights_sha256']}"
+
+
 @dataclass(frozen=True)
 class Stage:
     """What a run is of. `identity` becomes tags and finds earlier runs of the same stage;
     `params` is the resolved configuration; `parents` maps a stage's name to its run id, or to
-    "key:<its key>" where that is not known."""
+    "weights:<their digest>" where that is not known."""
 
     experiment: str
     name: str

@@ -6,6 +6,7 @@ of dataset and model.
 """
 
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,8 +64,31 @@ class Test:
     img_scale: tuple[int, int]  # (long, short); the aspect is kept
     align: int | None  # sides rounded up to a multiple, as TopFormer does
     mode: Literal["whole", "square", "slide"]
-    stride: tuple[int, int]
+    stride: tuple[int, int]  # of the windows, read by mode slide only
     upsample: Literal["two_step", "one_step"]
+    ratios: tuple[float, ...]  # of img_scale: a pass at each, their mean softmax decides
+    flip: bool  # each pass once more on the mirrored image
+
+    def __post_init__(self) -> None:
+        if min(*self.img_scale, 1 if self.align is None else self.align) < 1:
+            raise ValueError(
+                f"test.img_scale is {self.img_scale} and test.align {self.align}, expected positive"
+            )
+        known = all(0.1 <= ratio <= 10 for ratio in self.ratios)
+        if not self.ratios or not known or len(set(self.ratios)) < len(self.ratios):
+            raise ValueError(f"test.ratios is {self.ratios}, expected different ones of 0.1 to 10")
+        if self.mode == "square" and self.ratios != (1.0,):
+            raise ValueError(
+                f"test.ratios is {self.ratios}, but mode square brings every size to the crop's: "
+                "set ratios: [1.0], or mode whole or slide"
+            )
+        if self.mode == "slide" and self.upsample == "one_step":
+            raise ValueError(
+                "test.upsample is one_step, but the windows of mode slide meet at the network's "
+                "size: set upsample: two_step"
+            )
+        if self.mode == "slide" and min(self.stride) < 1:
+            raise ValueError(f"test.stride is {self.stride}, expected at least 1 for mode slide")
 
 
 @dataclass(frozen=True)
@@ -152,7 +176,17 @@ def _read(folder: Path, dataset: str, common: str | None) -> tuple[dict[str, Any
             f"{path}: no such recipe{did_you_mean(dataset, known)}; write it, or name another "
             f"dataset's by `recipe:` in config/datasets/{dataset}.yaml"
         )
-    values = read_yaml(path)
+    values = dict(_parsed(path))
     if common is not None and (folder / common).exists():
-        values = merge(read_yaml(folder / common), values)
+        values = merge(_parsed(folder / common), values)
     return values, path
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    """A recipe file, parsed once for each of its times of change: a run asks for it often."""
+    return _parse(path, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@cache
+def _parse(path: Path, _changed: int) -> dict[str, Any]:
+    return read_yaml(path)

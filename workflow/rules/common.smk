@@ -3,6 +3,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from lemore import reported
 from lemore.experiment import Experiment
 from lemore.machine import cores
 from lemore.training.process import lead_pipeline
@@ -17,6 +18,7 @@ except ValueError as mistake:
 RESULTS = str(experiment.results)
 DATA = experiment.config.data_dir
 ARCHIVES = experiment.config.archives_dir
+DIAGRAMMED = reported.diagrammed(experiment)
 
 
 def any_of(names):
@@ -25,11 +27,11 @@ def any_of(names):
 
 wildcard_constraints:
     dataset=any_of(experiment.datasets),
-    model=any_of({m for _, m in experiment.pairs} | set(experiment.config.profiles)),
+    model=any_of({m for _, m in experiment.pairs} | set(experiment.profiles)),
     backbone=any_of(experiment.pretrained),
     seed=r"\d+",
     table=any_of(experiment.tables),
-    kind="cost|classes|comparison",
+    kind="cost|ablation|comparison",
 
 
 def threads_of(wildcards):
@@ -50,7 +52,16 @@ def evaluations(dataset=None, models=None):
 
 
 def profiles():
-    return [f"{RESULTS}/profile/{m}.json" for m in experiment.config.profiles]
+    return [f"{RESULTS}/profile/{m}.json" for m in experiment.profiles]
+
+
+def trainings(dataset):
+    return [
+        f"{RESULTS}/finetune/{d}/{m}/{seed}/run.json"
+        for d, m in experiment.pairs
+        for seed in experiment.seeds(m)
+        if d == dataset
+    ]
 
 
 def pretrainings():
@@ -61,10 +72,33 @@ def tables(suffix="csv"):
     return [f"{RESULTS}/tables/{table}.{suffix}" for table in experiment.tables]
 
 
+def significance():
+    return [
+        f"{RESULTS}/tables/{d}_significance.csv" for d in reported.tested(experiment)
+    ]
+
+
+def video_options(wildcards):
+    """How a dataset's images are grouped for tests: frames of a film in blocks."""
+    video = experiment.dataset(wildcards.dataset).video
+    return (
+        f"--sequence {shlex.quote(video.sequence)} --block {video.block}"
+        if video
+        else ""
+    )
+
+
+RESULT_FIGURES = ("classes", "confusion", "curves")
+
+
 def figures():
-    names = [f"classes_{d}" for d in experiment.config.trainings]
+    names = [
+        f"{kind}_{d}" for kind in RESULT_FIGURES for d in experiment.config.trainings
+    ]
     names += [f"comparison_{d}" for d in experiment.config.comparisons]
-    names += [f"cost_{d}" for d in experiment.config.trainings]
+    names += [f"cost_{d}" for d in reported.costed(experiment)]
+    names += [f"ablation_{d}" for d in reported.ablations(experiment)]
+    names += ["feed_forward"] if DIAGRAMMED else []
     return [f"{RESULTS}/figures/{name}.png" for name in names]
 
 
@@ -113,14 +147,16 @@ def audits():
 def figure_input(wildcards):
     """What a figure is made from: a table, or a dataset's evaluations."""
     dataset = wildcards.dataset
+    if wildcards.kind == "ablation":
+        return {
+            "table": f"{RESULTS}/tables/{reported.ablations(experiment)[dataset]}.csv"
+        }
     if wildcards.kind == "cost":
         return {
             "table": f"{RESULTS}/tables/{dataset}.csv",
             "evaluations": evaluations(dataset),
             "paper": "lemore/reporting/paper.csv",
         }
-    if wildcards.kind == "classes":
-        return {"evaluations": evaluations(dataset)}
     models = experiment.config.comparisons[dataset].models
     return {
         "evaluations": evaluations(dataset, models),
@@ -132,8 +168,8 @@ def figure_input(wildcards):
 def figure_options(wildcards, input):
     if wildcards.kind == "cost":
         return f"--tables {input.table} --evaluations {input.evaluations}"
-    if wildcards.kind == "classes":
-        return f"--evaluations {input.evaluations}"
+    if wildcards.kind == "ablation":
+        return f"--tables {input.table}"
     dataset = wildcards.dataset
     chosen = experiment.config.comparisons[dataset]
     return (

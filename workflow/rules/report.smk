@@ -1,8 +1,34 @@
+# Which models are better than which, where two have several seeds each.
+rule significance:
+    input:
+        evaluations=lambda wildcards: evaluations(wildcards.dataset),
+        code=experiment.code("significance"),
+    output:
+        report(
+            f"{RESULTS}/tables/{{dataset}}_significance.csv",
+            caption="../report/significance.rst",
+            category="Tables",
+            labels={"table": "{dataset}, significance"},
+        ),
+    log:
+        f"logs/{experiment.config.run}/significance/{{dataset}}.log",
+    benchmark:
+        f"benchmarks/{experiment.config.run}/significance/{{dataset}}.tsv"
+    conda:
+        "../envs/lemore.yaml"
+    params:
+        video=video_options,
+    shell:
+        "lemore significance --evaluations {input.evaluations} {params.video} --output {output}"
+        " > {log} 2>&1"
+
+
 rule table:
     input:
         evaluations=evaluations(),
         profiles=profiles(),
         pretrainings=pretrainings(),
+        significance=significance(),
         paper="lemore/reporting/paper.csv",
         code=experiment.code("table"),
     output:
@@ -25,7 +51,8 @@ rule table:
     shell:
         "lemore table {wildcards.table} --run {params.run} --dataset-title '{params.title}'"
         " --evaluations {input.evaluations} --profiles {input.profiles}"
-        " --pretrainings {input.pretrainings} --output {params.prefix} > {log} 2>&1"
+        " --pretrainings {input.pretrainings} --significance {input.significance}"
+        " --output {params.prefix} > {log} 2>&1"
 
 
 rule figure:
@@ -50,6 +77,58 @@ rule figure:
         prefix=lambda wildcards: f"{RESULTS}/figures/{wildcards.kind}_{wildcards.dataset}",
     shell:
         "lemore figure {wildcards.kind} {params.options} --output {params.prefix} > {log} 2>&1"
+
+
+# One job for what is drawn from a dataset's results: a process takes longer to start than to draw.
+rule result_figures:
+    input:
+        evaluations=lambda wildcards: evaluations(wildcards.dataset),
+        trainings=lambda wildcards: trainings(wildcards.dataset),
+        code=experiment.code("figure"),
+    output:
+        report(
+            [f"{RESULTS}/figures/{kind}_{{dataset}}.png" for kind in RESULT_FIGURES],
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "results", "dataset": "{dataset}"},
+        ),
+    log:
+        f"logs/{experiment.config.run}/result_figures/{{dataset}}.log",
+    benchmark:
+        f"benchmarks/{experiment.config.run}/result_figures/{{dataset}}.tsv"
+    conda:
+        "../envs/lemore.yaml"
+    params:
+        folder=lambda wildcards: f"{RESULTS}/figures",
+    shell:
+        "lemore figure results --evaluations {input.evaluations} --trainings {input.trainings}"
+        " --output {params.folder} > {log} 2>&1"
+
+
+# LeMoRe's feed-forward network, from the network itself.
+rule diagram:
+    input:
+        config=lambda wildcards: experiment.diagram_slice(DIAGRAMMED),
+        code=lambda wildcards: experiment.code(
+            "diagram", backbone=experiment.model(DIAGRAMMED).backbone
+        ),
+    output:
+        report(
+            f"{RESULTS}/figures/feed_forward.png",
+            caption="../report/diagram.rst",
+            category="Figures",
+            labels={"figure": "feed_forward", "dataset": ""},
+        ),
+    log:
+        f"logs/{experiment.config.run}/diagram.log",
+    benchmark:
+        f"benchmarks/{experiment.config.run}/diagram.tsv"
+    conda:
+        "../envs/lemore.yaml"
+    params:
+        prefix=lambda wildcards: f"{RESULTS}/figures/feed_forward",
+    shell:
+        "lemore diagram --config {input.config} --output {params.prefix} > {log} 2>&1"
 
 
 rule report:
@@ -89,7 +168,7 @@ rule report:
 rule summary:
     input:
         report=f"{RESULTS}/report.html",
-        tables=tables(),
+        tables=tables() + significance(),
         figures=figures(),
         evaluations=evaluations(),
     output:

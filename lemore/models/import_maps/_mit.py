@@ -30,8 +30,32 @@ BLOCKS = (
     (r"\.mlp\.dwconv\.dwconv\.", ".feed_forward.depthwise."),
     (r"\.mlp\.fc2\.", ".feed_forward.reduce."),
 )
+# MiT as MMSegmentation itself has it (MixVisionTransformer)
+ENCODER_MMSEG = (
+    (r"^backbone\.layers\.(\d)\.0\.projection\.", r"backbone.stages.\1.embedding.projection."),
+    (r"^backbone\.layers\.(\d)\.0\.norm\.", r"backbone.stages.\1.embedding.norm."),
+    (r"^backbone\.layers\.(\d)\.1\.", r"backbone.stages.\1.blocks."),
+    (r"^backbone\.layers\.(\d)\.2\.", r"backbone.stages.\1.norm."),
+    (r"\.attn\.attn\.out_proj\.", ".attention.output."),
+    (r"\.ffn\.layers\.0\.", ".feed_forward.expand."),
+    (r"\.ffn\.layers\.1\.", ".feed_forward.depthwise."),
+    (r"\.ffn\.layers\.4\.", ".feed_forward.reduce."),
+)
+SPLITS_MMSEG = (
+    (
+        r"\.attn\.attn\.in_proj_(weight|bias)$",
+        (r".attention.query.\1", r".attention.key_value.\1#0", r".attention.key_value.\1#1"),
+    ),
+)
 HEAD = (
     (r"^decode_head\.linear_fuse\.", "decode_head.fuse."),
     (r"^decode_head\.linear_pred\.", "decode_head.classifier."),
 )
 UNUSED = (r"decode_head\.conv_seg\.",)  # a classifier that these heads' forward never calls
+CITYSCAPES_HEAD = (
+    (
+        r"decode_head\.attn_c\w+\.attn\.sr1\.",
+        "this is the head that its authors use on Cityscapes alone, another network: its queries "
+        "are reduced too",
+    ),
+)

@@ -1,6 +1,6 @@
 """FeedFormer's published weights (its fork of MMSegmentation)."""
 
-from lemore.models.import_maps._mit import BLOCKS, ENCODER, HEAD, UNUSED, below
+from lemore.models.import_maps._mit import BLOCKS, CITYSCAPES_HEAD, ENCODER, HEAD, UNUSED, below
 from lemore.models.key_map import KeyMap
 
 KEY_MAPS = {
@@ -14,5 +14,6 @@ KEY_MAPS = {
             *HEAD,
         ),
         UNUSED,
+        foreign=CITYSCAPES_HEAD,
     )
 }

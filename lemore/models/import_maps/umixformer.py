@@ -1,8 +1,16 @@
-"""U-MixFormer's published weights (its fork of MMSegmentation 1.x)."""
+"""U-MixFormer's published weights (its fork of MMSegmentation 1.0, with that library's MiT)."""
 
 import re
 
-from lemore.models.import_maps._mit import BLOCKS, ENCODER, HEAD, UNUSED, below
+from lemore.models.import_maps._mit import (
+    BLOCKS,
+    CITYSCAPES_HEAD,
+    ENCODER_MMSEG,
+    HEAD,
+    SPLITS_MMSEG,
+    UNUSED,
+    below,
+)
 from lemore.models.key_map import KeyMap
 
 
@@ -14,7 +22,7 @@ def _mixture(match: re.Match[str]) -> str:
 KEY_MAPS = {
     "mmseg": KeyMap(
         (
-            *ENCODER,
+            *ENCODER_MMSEG,
             (r"^(decode_head\.attn_c\d\.attn)\.sr\.", r"\1.unused_reduce."),
             (r"^(decode_head\.attn_c\d\.attn)\.norm\.", r"\1.unused_norm."),
             (r"\.attn\.unused", ".attention.unused"),
@@ -26,5 +34,7 @@ KEY_MAPS = {
             *HEAD,
         ),
         UNUSED,
+        SPLITS_MMSEG,
+        CITYSCAPES_HEAD,
     )
 }

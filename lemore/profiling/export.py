@@ -1,0 +1,233 @@
+"""A network as a file that runs without this project: ONNX, INT8 ONNX, torch.export.
+
+The input is float32 B 3 H W at one fixed H and W. What depends on the size alone, such as LeMoRe's
+mixing matrices, is then a constant of the file.
+"""
+
+import copy
+import importlib.util
+import json
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lemore.files import write_atomic
+
+PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+INPUT, OUTPUT = "image", "output"
+METADATA = "lemore.json"  # beside the program in a torch.export file
+Size = tuple[int, int]
+
+
+class Deployed(nn.Module):
+    """A network with what the program around it may want to leave to it; B 3 H W.
+
+    normalization: (mean, std) of R, G, B: the input is then 0..255, not normalised.
+    resize_to: (H, W) to which the logits are resized (bilinear); None leaves them as they are.
+    labels: return the best class of each pixel, uint8 B H W, not the logits.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        normalization: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+        resize_to: Size | None = None,
+        labels: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model, self.resize_to, self.labels = model, resize_to, labels
+        self.normalized = normalization is None
+        mean, std = normalization or ((0.0,) * 3, (1.0,) * 3)
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.normalized:
+            x = (x - self.mean) / self.std
+        x = self.model(x)
+        if self.resize_to is not None:
+            x = F.interpolate(x, self.resize_to, mode="bilinear", align_corners=False)
+        return x.argmax(1).to(torch.uint8) if self.labels else x
+
+
+def to_onnx(
+    model: nn.Module,
+    image: Tensor,
+    path: Path,
+    *,
+    dynamic_batch: bool = False,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes `model` (eval mode) for images like `image` 1 3 H W, named "image" -> "output".
+
+    dynamic_batch: any number of images at a time. metadata: kept in the file, values as JSON.
+    ValueError if a package is missing.
+    """
+    require()
+    for name in ("onnxscript", "onnx_ir"):  # they tell of every constant that they fold
+        logging.getLogger(name).setLevel(logging.WARNING)
+    program = torch.onnx.export(
+        _plain(model),
+        (_example(image, dynamic_batch),),
+        dynamo=True,
+        verbose=False,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_shapes=_shapes(dynamic_batch),
+    )
+    assert program is not None
+    proto = program.model_proto
+    _describe(proto, metadata or {})
+    write_atomic(path, proto.SerializeToString())
+
+
+def to_torch_export(
+    model: nn.Module,
+    image: Tensor,
+    path: Path,
+    *,
+    dynamic_batch: bool = False,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes `model` as a program of torch.export (.pt2); `metadata` is its file lemore.json.
+
+    Weights lie channels last, which PyTorch's CPU convolutions want, whatever the image's layout.
+    """
+    example = _example(image, dynamic_batch).to(memory_format=torch.channels_last)
+    network = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    program = torch.export.export(network, (example,), dynamic_shapes=_shapes(dynamic_batch))
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "program.pt2"
+        torch.export.save(program, made, extra_files={METADATA: json.dumps(metadata or {})})
+        write_atomic(path, made.read_bytes())
+
+
+def quantize(source: Path, path: Path, images: Iterable[np.ndarray]) -> None:
+    """Writes an ONNX file's INT8 form: static quantisation, calibrated on `images`.
+
+    images: float32 1 3 H W as the file takes them; some dozens that look like those to come.
+    Weights are quantised per output channel, activations per tensor (QDQ), their ranges being the
+    mean of the images' extremes: the extremes of all would be those of a few outliers.
+    """
+    require()
+    import onnx
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as folder:
+        prepared, made = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
+        quant_pre_process(str(source), str(prepared))
+        quantization.quantize_static(
+            str(prepared),
+            str(made),
+            _reader(images),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            extra_options={"CalibMovingAverage": True},
+        )
+        proto = onnx.load(made)
+    _describe(proto, metadata_of(source))
+    write_atomic(path, proto.SerializeToString())
+
+
+def session(path: Path, threads: int) -> Any:
+    """An ONNX Runtime session on the CPU."""
+    require()
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+class OnnxNetwork(nn.Module):
+    """An ONNX file as a network on the CPU: B 3 H W -> what the file gives."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        super().__init__()
+        self.session = session(path, threads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.from_numpy(self.session.run(None, {INPUT: x.contiguous().numpy()})[0])
+
+
+class ProgramNetwork(nn.Module):
+    """A torch.export file as a network; B 3 H W -> what the file gives."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        # Out of PyTorch's sight: as a submodule it would refuse eval(), which it is in already.
+        self.program = (torch.export.load(path).module(),)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.program[0](x)
+
+
+def metadata_of(path: Path) -> dict[str, Any]:
+    """What `to_onnx` kept in a file."""
+    import onnx
+
+    return {p.key: json.loads(p.value) for p in onnx.load(path).metadata_props}
+
+
+def require() -> None:
+    """ValueError that says what to install, if a package is missing."""
+    absent = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if absent:
+        raise ValueError(
+            f"ONNX needs the packages {', '.join(absent)}: pip install 'lemore[export]'"
+        )
+
+
+def _plain(model: nn.Module) -> nn.Module:
+    """A copy in the usual memory format, without the dilation of single points, which does nothing
+    but keep PyTorch's CPU convolutions off a slow path."""
+    model = copy.deepcopy(model).eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
+            module.dilation = (1, 1)
+    return model
+
+
+def _example(image: Tensor, dynamic_batch: bool) -> Tensor:
+    """A batch of one would be taken for a constant."""
+    image = image.contiguous()
+    return torch.cat([image, image]) if dynamic_batch else image
+
+
+def _shapes(dynamic_batch: bool) -> Any:
+    return ({0: torch.export.Dim("batch")},) if dynamic_batch else None
+
+
+def _describe(proto: Any, metadata: Mapping[str, Any]) -> None:
+    import onnx
+
+    onnx.helper.set_model_props(proto, {key: json.dumps(v) for key, v in metadata.items()})
+
+
+def _reader(images: Iterable[np.ndarray]) -> Any:
+    from onnxruntime.quantization import CalibrationDataReader
+
+    class Reader(CalibrationDataReader):
+        def __init__(self, feeds: Iterator[np.ndarray]) -> None:
+            self.feeds = feeds
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            image = next(self.feeds, None)
+            return None if image is None else {INPUT: image}
+
+    return Reader(iter(images))
