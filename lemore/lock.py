@@ -37,6 +37,7 @@ def locked(path: Path, wait: float) -> Iterator[None]:
             yield
         finally:
             lock.unlink(missing_ok=True)
+            fcntl.flock(file, fcntl.LOCK_UN)  # forked children may hold the file open
 
 
 def _acquire(lock: Path, path: Path, wait: float) -> IO[str]:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
+import torch._dynamo  # else the first step of every child imports it
 from torch import nn
 
 import lemore.data.loader as lemore_loader

@@ -139,7 +139,8 @@ def test_a_second_interrupt_ends_it_at_once(tmp_path):
     process.join(60)
     assert process.exitcode == 130, case.log()
     assert time.monotonic() - begin < 25, "it waited for the step"
-    assert not list(tmp_path.rglob("*.tmp")) and not list(tmp_path.rglob("*.lock"))
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list((tmp_path / "twice_checkpoints").rglob("*.lock"))
 
 
 # --- 10: data that breaks after it was prepared
