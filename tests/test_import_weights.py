@@ -8,6 +8,7 @@ says how they were made and how far float64 and float32 differ.
 import dataclasses
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -273,9 +274,12 @@ def test_another_network_or_layout_is_recognised(tmp_path, capsys, model, name, 
 
 def test_what_is_no_file_of_weights_is_named(tmp_path, capsys):
     (tmp_path / "page.pth").write_text("<!DOCTYPE html>")
+    with zipfile.ZipFile(tmp_path / "small.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("small/data.pkl", bytes(10_000))
     for path, message in (
         (tmp_path, "is a folder"),
         (tmp_path / "none.safetensors", "no such file"),
+        (tmp_path / "small.pth", "its part small/data.pkl is compressed"),
         (tmp_path / "page.pth", "page.pth: not a readable checkpoint of plain tensors"),
     ):
         assert run_import(path, tmp_path / "out.pt") == 2
@@ -296,6 +300,7 @@ def test_published_weights_are_no_checkpoint_of_ours(tmp_path):
     [
         ({"state_dict": Evil()}, "'state_dict' is no tensor"),
         ({"state_dict": {"a": 3}}, "'a' is no tensor"),
+        ({"state_dict": {1: torch.zeros(2)}}, "1 is no tensor"),
         ([], "holds no tensors by name"),
         ({"state_dict": {"a": torch.zeros(2)}}, "1 tensors unknown: a"),
     ],

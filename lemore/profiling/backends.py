@@ -50,7 +50,7 @@ def prepare(
     model = copy.deepcopy(model).to(device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     image = image.to(device=device, memory_format=torch.channels_last)
-    network = _compiled(model) if backend == "compiled" else model
+    network = _compiled(model, image) if backend == "compiled" else model
     return {end: partial(_call, network, image, end) for end in ends}
 
 
@@ -63,9 +63,11 @@ def _call(network: Callable[[Tensor], Tensor], image: Tensor, upsample: bool) ->
     return logits
 
 
-def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
+def _compiled(model: nn.Module, image: Tensor) -> Callable[[Tensor], Tensor]:
     torch.compiler.reset()  # what was compiled for another network
-    return torch.compile(model, dynamic=False, options={"freezing": True})
+    compiled = torch.compile(model, dynamic=False, options={"freezing": True})
+    compiled(image)  # compiles it
+    return compiled
 
 
 def _onnxruntime(model: nn.Module, image: Tensor, upsample: bool, threads: int) -> Run:

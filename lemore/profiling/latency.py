@@ -3,7 +3,7 @@
 import importlib.metadata
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +27,7 @@ HOW = {
 class Latency:
     """p50_ms, p95_ms: milliseconds per image; `protocol` says in words how they were measured.
 
-    first_ms: the very first run, which compiles or allocates and is not among the others.
+    prepare_s: seconds that it took to compile or to convert the model.
     peak_memory_mb: MiB, None where it cannot be told; `memory` says in words what it is.
     """
 
@@ -35,7 +35,7 @@ class Latency:
     upsample: bool
     p50_ms: float
     p95_ms: float
-    first_ms: float
+    prepare_s: float
     repetitions: int
     warmup: int
     threads: int
@@ -72,11 +72,16 @@ def measure(
     try:
         model.eval()
         with torch.inference_mode():
+            start = time.perf_counter()
             runs = backends.prepare(backend, model, image, ends, threads)
-            return [_measure(runs[end], backend, input_size, threads, seconds, end) for end in ends]
+            prepare_s = time.perf_counter() - start
+            measured = [
+                _measure(runs[end], backend, input_size, threads, seconds, end) for end in ends
+            ]
     finally:
         torch.set_num_threads(former)
         model.train(was_training)
+    return [replace(one, prepare_s=prepare_s) for one in measured]
 
 
 def _measure(
@@ -95,7 +100,7 @@ def _measure(
         upsample=upsample,
         p50_ms=times.p50 * 1e3,
         p95_ms=times.p95 * 1e3,
-        first_ms=times.first * 1e3,
+        prepare_s=0.0,
         repetitions=times.repetitions,
         warmup=times.warmup,
         threads=threads,
@@ -113,9 +118,8 @@ def _seconds(run: Callable[[], object]) -> float:
 
 
 class Times(NamedTuple):
-    """Seconds of one run: of the first, the median and 95th percentile of the timed ones."""
+    """Seconds of one run, median and 95th percentile, and how many there were of which kind."""
 
-    first: float
     p50: float
     p95: float
     warmup: int
@@ -124,7 +128,8 @@ class Times(NamedTuple):
 
 def repeat(run: Callable[[], object], seconds: float) -> Times:
     """Runs once, then warms up, then times; the last run ends within `seconds` of the first."""
-    first, start = _seconds(run), time.perf_counter()
+    run()
+    start = time.perf_counter()
     warmup, longest = 1, _seconds(run)
     while _fits(start, longest, seconds * WARMUP_SHARE):
         longest = _seconds(run)
@@ -133,7 +138,7 @@ def repeat(run: Callable[[], object], seconds: float) -> Times:
     while len(times) < MAX_REPETITIONS and _fits(start, max(times), seconds):
         times.append(_seconds(run))
     p50, p95 = np.quantile(times, [0.5, 0.95])
-    return Times(first, float(p50), float(p95), warmup, len(times))
+    return Times(float(p50), float(p95), warmup, len(times))
 
 
 def _fits(start: float, run_seconds: float, limit: float) -> bool:

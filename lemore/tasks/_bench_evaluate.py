@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from lemore.config import positive
+from lemore.data.labels import IGNORE
 from lemore.data.store import Store
 from lemore.evaluation.boundary import BoundaryIoU
 from lemore.evaluation.metrics import Confusion
@@ -20,8 +21,6 @@ from lemore.files import write_json
 from lemore.machine import cores
 from lemore.tasks import _checkpoint, _segmentation
 from lemore.training.recipe import Train
-
-IGNORE = 255
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lemore.data import images
+from lemore.data import photos
 from lemore.data.store import Store
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 Size = tuple[int, int]
 
 
@@ -47,7 +46,7 @@ def _spread(paths: list[Path], count: int) -> Iterator[np.ndarray]:
     files = [file for path in paths for file in _files(path)]
     for index in _every(len(files), count):
         try:
-            yield images.decode_rgb(files[index].read_bytes())
+            yield photos.read_photo(files[index])
         except ValueError as error:
             raise ValueError(f"{files[index]}: {error}") from None
 
@@ -55,7 +54,7 @@ def _spread(paths: list[Path], count: int) -> Iterator[np.ndarray]:
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in photos.SUFFIXES)
     if not found:
         raise ValueError(f"--calibration: {path} holds no image and is no prepared dataset")
     return found

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from lemore.training.checkpoint import reason
+from lemore.training.checkpoint import reason, refuse_compressed
 
 log = logging.getLogger(__name__)
 WRAPPERS = ("state_dict", "model", "state_dict_ema")  # where files keep the tensors
@@ -28,10 +28,14 @@ def read(path: Path) -> dict[str, Tensor]:
             content = content[name]
     if not isinstance(content, dict) or not content:
         raise ValueError(f"{path}: holds no tensors by name")
-    odd = [name for name, value in content.items() if not isinstance(value, Tensor)]
+    odd = [name for name, value in content.items() if not _is_plain(name, value)]
     if odd:
         raise ValueError(f"{path}: {odd[0]!r} is no tensor, so this is not a model's weights")
     return content
+
+
+def _is_plain(name: Any, value: Any) -> bool:
+    return isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
@@ -52,6 +56,7 @@ class _LeftOut:
 def _pickled(path: Path) -> Any:
     """Files of a training also hold its logs, metrics and settings as objects: left out."""
     try:
+        refuse_compressed(path)
         names = _foreign_names(path)
         with safe_globals([(_LeftOut, name) for name in names]):
             content = torch.load(path, map_location="cpu", weights_only=True)

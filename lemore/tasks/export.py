@@ -13,6 +13,7 @@ Examples:
 
 import argparse
 import logging
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--evaluate", metavar="DATASET", help="prepared dataset for the mIoU")
     parser.add_argument("--split", default="val", help="of that dataset")
     parser.add_argument(
-        "--data-dir", type=Path, default=Path("resources/datasets"), help="prepared datasets"
+        "--data-dir", type=Path, default=_classes.DATA_DIR, help="prepared datasets"
     )
     parser.add_argument("--threads", type=positive, default=1, help="CPU threads")
     parser.add_argument("--seconds", type=float, default=3.0, help="longest latency measurement")
@@ -138,7 +139,7 @@ def load_source(args: argparse.Namespace) -> Source:
         resize_to=size if args.with_argmax else None,
         labels=args.with_argmax,
     ).eval()
-    return Source(trained, size, model, deployed, _classes.of(trained).names)
+    return Source(trained, size, model, deployed, _classes.of(trained, args.data_dir).names)
 
 
 def check_classes(args: argparse.Namespace, source: Source, store: Store | None) -> None:
@@ -159,15 +160,17 @@ def sample(args: argparse.Namespace, source: Source) -> list[Tensor]:
 def write(args: argparse.Namespace, source: Source, images: list[Tensor]) -> None:
     feeds = [_exported.feed(image, args.with_normalization) for image in images]
     to_file = export.to_onnx if args.format == "onnx" else export.to_torch_export
-    to_file(
-        source.deployed,
-        feeds[0],
-        args.output,
-        dynamic_batch=args.dynamic_batch,
-        metadata=metadata(args, source),
-    )
-    if args.int8:
-        export.quantize(args.output, args.output, [one.numpy() for one in feeds])
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "float.onnx" if args.int8 else args.output
+        to_file(
+            source.deployed,
+            feeds[0],
+            plain,
+            dynamic_batch=args.dynamic_batch,
+            metadata=metadata(args, source),
+        )
+        if args.int8:
+            export.quantize(plain, args.output, [one.numpy() for one in feeds])
 
 
 def metadata(args: argparse.Namespace, source: Source) -> dict[str, Any]:

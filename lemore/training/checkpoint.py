@@ -40,7 +40,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
 def load(path: Path) -> dict[str, Any]:
     """torch.load of plain tensors; ValueError naming the file if it cannot be read."""
     try:
-        _refuse_compressed(path)
+        refuse_compressed(path)
         with warnings.catch_warnings(action="ignore"):  # a foreign file gets one error, not more
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -51,7 +51,7 @@ def load(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def _refuse_compressed(path: Path) -> None:
+def refuse_compressed(path: Path) -> None:
     """torch writes archives without compression; one with it may unpack to any size."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
