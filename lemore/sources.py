@@ -41,10 +41,16 @@ PLUMBING = {
     "lemore.tasks._stage": "paths, locks, keys and tracking of a stage",
     "lemore.training.checkpoint": "how state is stored",
     "lemore.training.distributed": "where a training runs",
+    "lemore.training.distributed.cluster": "where a training runs",
+    "lemore.training.distributed.execute": "where a training runs",
+    "lemore.training.distributed.search": "where a search runs",
+    "lemore.training.mlflow_runs": "metrics in MLflow",
+    "lemore.training.outbox": "metrics in MLflow",
     "lemore.training.process": "life and death of processes",
     "lemore.training.recipe": "schema of a configuration; the values themselves are inputs",
     "lemore.training.spool": "metrics on disk",
     "lemore.training.tracking": "metrics in MLflow",
+    "lemore.training.watchdog": "ends what hangs",
 }
 # Validation while training shows progress; no table reads it, and it changes no weight.
 TRAINING_TASKS = ("pretrain", "finetune")

@@ -249,4 +249,4 @@ def test_a_prepare_killed_ten_times_ends_with_the_same_bytes(tmp_path):
         assert not output.exists() or contents(output) == expected
         run_killed([*command, "--output", str(output)], None)
         assert contents(output) == expected
-        assert {p.name for p in output.parent.iterdir()} == {"camvid", ".camvid.lock"}
+        assert {p.name for p in output.parent.iterdir()} == {"camvid"}

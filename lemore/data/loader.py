@@ -8,6 +8,7 @@ same for any number of workers and ranks, and a run can go on at any iteration.
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -52,7 +53,7 @@ class TrainBatches:
     gets the r-th of `world_size` equal parts of each batch. `workers` processes prepare whole
     batches; with 0 a background thread does. `pin_memory` puts those of processes where a GPU
     fetches them by itself.
-    RuntimeError names the sample that could not be read or transformed.
+    OSError names the sample that could not be read or transformed.
     """
 
     def __init__(
@@ -86,13 +87,19 @@ class TrainBatches:
     def __len__(self) -> int:
         return len(self.iterations)
 
+    def names(self, iteration: int) -> list[str]:
+        """The samples of an iteration's batch, those of all ranks."""
+        batches = self.batches
+        draws = range(iteration * batches.batch_size, (iteration + 1) * batches.batch_size)
+        return [batches.store.name(batches.index(draw)) for draw in draws]
+
     def __iter__(self) -> Iterator[Batch]:
         if self.workers == 0:
             # One thread per core is what the caller has planned; OpenCV's own would come on top.
             cv2.setNumThreads(0)
             return _in_background(self.batches.__getitem__, self.iterations)
         workers = min(self.workers, max(len(self), 1))
-        return iter(
+        return _from_workers(
             DataLoader(
                 self.batches,
                 batch_size=None,
@@ -144,16 +151,19 @@ class _Batches(Dataset[Batch]):
             return torch.empty(count, dtype=torch.int64)
         return torch.empty((count, height, width), dtype=torch.uint8)
 
-    def _sample(self, draw: int) -> Any:
+    def index(self, draw: int) -> int:
         epoch, position = divmod(draw, len(self.store))
-        index = int(permutation(self.seed, epoch, len(self.store))[position])
+        return int(permutation(self.seed, epoch, len(self.store))[position])
+
+    def _sample(self, draw: int) -> Any:
+        index = self.index(draw)
         try:
             image, label = self.store.read(index)
             rng = np.random.Generator(np.random.Philox(key=[self.seed, draw]))
             return self.transform(image, label, rng)
         except Exception as error:
             name = self.store.name(index)
-            raise RuntimeError(
+            raise OSError(
                 f"sample {index} ('{name}', draw {draw}): {type(error).__name__}: {error}"
             ) from error
 
@@ -193,6 +203,28 @@ def _constants(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _start_worker(_: int) -> None:
     cv2.setNumThreads(0)
+
+
+def _from_workers(loader: DataLoader[Batch]) -> Iterator[Batch]:
+    """The batches of worker processes; their OSError without the stack that torch prints in it."""
+    try:
+        yield from loader
+    except OSError as error:
+        raise OSError(str(error).strip().rpartition("\nOSError: ")[2]) from error
+
+
+@contextmanager
+def deaths_told() -> Iterator[None]:
+    """OSError where torch tells of a dead loader process, which it may do in any line."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise OSError(
+            f"a process that prepares batches has died ({str(error).split('. ')[0]}); if memory is "
+            "short, lower train.loader_workers. The same command resumes"
+        ) from error
 
 
 def _in_background(make: Callable[[int], Batch], iterations: range) -> Iterator[Batch]:

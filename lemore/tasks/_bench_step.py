@@ -31,6 +31,7 @@ from lemore.tasks import _finetune, _worker
 from lemore.training import loop, optim
 from lemore.training.average import Average
 from lemore.training.checkpoint import Checkpoints
+from lemore.training.finite import FiniteSteps
 from lemore.training.recipe import Train, load_recipe
 
 PLAIN, OURS = "plain loop", "lemore"
@@ -42,14 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", nargs="+", default=models, help="files of config/models")
     parser.add_argument("--recipes", type=Path, default=Path("config/recipes/paper"))
     parser.add_argument("--dataset", default="ade20k", help="whose recipe, crop size and classes")
-    parser.add_argument(
-        "--batch-size", type=positive, help="default: 4 on a CPU, 16 on a GPU"
-    )
+    parser.add_argument("--batch-size", type=positive, help="default: 4 on a CPU, 16 on a GPU")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=positive, default=2, help="CPU threads")
-    parser.add_argument(
-        "--rounds", type=positive, default=7, help="turns of two steps, each way"
-    )
+    parser.add_argument("--rounds", type=positive, default=7, help="turns of two steps, each way")
     parser.add_argument("--compile", action="store_true", help="with torch.compile too (minutes)")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
 
@@ -178,7 +175,14 @@ def our_step(
         average=Average(model, recipe.ema) if recipe.ema else None,
     )
     called = torch.compile(model) if recipe.compile else model
-    return lambda: loop.step(job, called.train(), batch, 0, recipe.lr)
+    finite = FiniteSteps(called, job.optimizer, 1)
+
+    def step() -> Tensor:
+        loss = loop.step(job, called.train(), batch, 0, recipe.lr, finite)
+        finite.read(job.samples)
+        return loss
+
+    return step
 
 
 def measure(steps: dict[str, Step], rounds: int, model: str) -> dict[str, float]:

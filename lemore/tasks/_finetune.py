@@ -17,7 +17,7 @@ from lemore.models.key_map import convert
 from lemore.models.schema import BackboneConfig, ModelConfig
 from lemore.models.segmentor import Segmentor, build_segmentor
 from lemore.tasks import _worker
-from lemore.training import checkpoint, loop, losses, optim
+from lemore.training import checkpoint, losses, optim
 from lemore.training.recipe import Train
 
 log = logging.getLogger(__name__)
@@ -52,8 +52,8 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
         loss=Loss(config, recipe, model.decode_head, device, class_weight),
         validate=_validation(payload, recipe, device),
     )
-    start = loop.train(job)
-    return _worker.finish(payload, "finetune", job.kept, start, recipe.iterations)
+    trained = _worker.run(job)
+    return _worker.finish(payload, "finetune", job.kept, trained, recipe.iterations)
 
 
 def make_model(config: dict[str, Any], recipe: Train) -> Segmentor:

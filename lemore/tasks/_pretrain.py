@@ -14,7 +14,7 @@ from lemore.data.store import Store
 from lemore.models.classifier import build_classifier
 from lemore.models.schema import BackboneConfig
 from lemore.tasks import _worker
-from lemore.training import loop, losses, optim
+from lemore.training import losses, optim
 from lemore.training.recipe import Pretrain
 from lemore.training.rmsprop import RMSpropTF
 
@@ -57,8 +57,8 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
         loss=lambda network, batch: classification_loss(network, batch, recipe, device),
         validate=validate,
     )
-    start = loop.train(job)
-    result = _worker.finish(payload, "pretrain", job.kept, start, recipe.iterations)
+    trained = _worker.run(job)
+    result = _worker.finish(payload, "pretrain", job.kept, trained, recipe.iterations)
     details = {name: config[name] for name in ("stands_for", "scenes")}
     details["input_size"] = list(recipe.crop_size)
     return result | details | top_k(job.kept, held_out, recipe, device) | {"images": len(held_out)}

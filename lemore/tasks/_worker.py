@@ -4,7 +4,7 @@ import copy
 import logging
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from lemore import sources
-from lemore.data.loader import TrainBatches, Transform
+from lemore.data.loader import TrainBatches, Transform, deaths_told
+from lemore.data.part import Part
 from lemore.data.store import Store
 from lemore.training import checkpoint, loop, optim, sync_batch_norm
 from lemore.training.average import Average
@@ -48,7 +49,12 @@ class Batches:
 
     def __init__(self, payload: dict[str, Any], recipe: Train | Pretrain, transform: Transform):
         self.payload, self.recipe, self.transform = payload, recipe, transform
-        self.store = Store(Path(payload["data"]), "train")
+        store = Store(Path(payload["data"]), "train")
+        self.store = Part(store, held_out=False) if payload.get("held_out") else store
+
+    def names(self, iteration: int) -> list[str]:
+        """The images of an iteration's global batch."""
+        return self(iteration).names(iteration)
 
     def __call__(self, start: int) -> TrainBatches:
         return TrainBatches(
@@ -72,17 +78,18 @@ def job(
     name: str,
     model: nn.Module,
     optimizer: Any,
-    batches: Callable[[int], Iterable[dict[str, Tensor]]],
+    batches: Batches,
     loss: Callable[[nn.Module, dict[str, Tensor]], Tensor],
     validate: Callable[[nn.Module], dict[str, float]] | None,
 ) -> loop.Job:
     """The loop's job of a payload, with metrics on disk and the model wrapped for its workers."""
     folder = Path(payload["folder"])
     device = next(model.parameters()).device
-    checkpoints = checkpoint.Checkpoints(folder)
+    checkpoints = checkpoint.Checkpoints(folder, about=_about(payload, recipe))
     spool = Spool(folder / "metrics.jsonl")
     rank = payload["rank"]
     if rank == 0:
+        checkpoints.remove_remains()
         newest = checkpoints.load_newest()
         spool.rewind(newest["iteration"] if newest else 0)
     return loop.Job(
@@ -105,11 +112,27 @@ def job(
         validate=validate,
         validate_every=recipe.validate_every,
         rank=rank,
+        samples=batches.names,
     )
 
 
+def _about(payload: dict[str, Any], recipe: Train | Pretrain) -> dict[str, Any]:
+    """What a checkpoint says of the training that wrote it."""
+    return {
+        "torch": str(torch.__version__),
+        "workers": payload["world_size"],
+        checkpoint.GLOBAL_BATCH: recipe.batch_size,
+    }
+
+
 def _should_stop(payload: dict[str, Any]) -> Callable[[], bool]:
-    """A training learns that it is to stop by a file, or in-process by the driver's signal."""
+    """A training learns that it is to stop by a file, or in-process by the driver's signal.
+
+    Of several workers the first decides, since all must end with the same step: the others get no
+    answer from it then and are ended with it.
+    """
+    if payload["rank"]:
+        return lambda: False
     signalled = payload.get("stop") or (lambda: 0)
     stop_file = Path(payload["folder"]) / "stop"
     return lambda: bool(signalled()) or stop_file.exists()
@@ -137,8 +160,13 @@ def _wrapped(
     return wrapped if wrapped is not model else None
 
 
+def run(job: loop.Job) -> loop.Trained:
+    with deaths_told():
+        return loop.train(job)
+
+
 def finish(
-    payload: dict[str, Any], task: str, model: nn.Module, start: int, iterations: int
+    payload: dict[str, Any], task: str, model: nn.Module, trained: loop.Trained, iterations: int
 ) -> dict[str, Any]:
     """Writes weights.pt (rank 0) and returns what run.json records of the training."""
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
@@ -150,7 +178,7 @@ def finish(
     return {
         "weights_sha256": checkpoint.tensor_digest(state),
         "iterations": iterations,
-        "resumed_at": start,
+        **trained._asdict(),
         "modules": sources.loaded(task, sys.modules),
         "device": str(next(model.parameters()).device),
         "torch": str(torch.__version__),

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
+from lemore.training.finite import spread
+
 Batch = dict[str, Tensor]
 
 
@@ -30,7 +32,7 @@ def backward(
             mean = loss(model, part)
             if len(parts) > 1:
                 mean = mean * (_size(part) / _size(batch))
-            scaler.scale(mean).backward()
+            scaler.scale(spread(mean)).backward()
         losses.append(mean.detach())
     return torch.stack(losses).sum()
 

@@ -5,10 +5,11 @@ Random numbers of an iteration follow from (seed, iteration, rank), so a resumed
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,10 @@ from lemore.training.average import Average
 from lemore.training.background import BackgroundCheckpoints
 from lemore.training.backward import backward
 from lemore.training.checkpoint import Checkpoints
+from lemore.training.finite import FiniteSteps
 from lemore.training.optim import set_learning_rate
 from lemore.training.process import Stopped
+from lemore.training.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 LOG_EVERY = 10
@@ -47,6 +50,7 @@ class Job:
     validate: Callable[[nn.Module], dict[str, float]] | None = None
     validate_every: int = 0
     rank: int = 0
+    samples: Callable[[int], list[str]] = lambda iteration: []  # names of a global batch
     wrapped: nn.Module | None = None  # the model as called in training (DDP), if not `model` itself
     micro_batch: int = 0  # see `backward`
     scaler: GradScaler = field(default_factory=lambda: GradScaler(enabled=False))
@@ -58,64 +62,87 @@ class Job:
         return self.average.module if self.average is not None else self.model
 
 
-def train(job: Job) -> int:
+class Trained(NamedTuple):
+    """The iteration that a training started from, and how many steps it left out in all."""
+
+    resumed_at: int
+    skipped_steps: int
+
+
+def train(job: Job) -> Trained:
     """Trains to the end, from the newest checkpoint if there is one.
 
-    Returns the iteration it started from, when the last checkpoint is on disk. Raises Stopped after
-    saving when `job.stop()` says so, FloatingPointError at a loss that is not finite.
+    Returns when the last checkpoint is on disk. Raises Stopped after saving when `job.stop()` says
+    so, FloatingPointError when the loss or its gradient is not finite for many steps in a row
+    (single ones are left out).
     """
-    with BackgroundCheckpoints(job.checkpoints) as checkpoints:
-        return run(replace(job, checkpoints=checkpoints))
-
-
-def run(job: Job) -> int:
-    """The body of `train`."""
-    start = resume(job)
-    if start == job.iterations:
-        return start
     model = job.wrapped or job.model
+    finite = FiniteSteps(model, job.optimizer, job.iterations)
+    start = resume(job, finite)
+    if start < job.iterations:
+        with (
+            Watchdog(job.name, job.rank, job.checkpoints.folder) as watchdog,
+            BackgroundCheckpoints(job.checkpoints) as checkpoints,
+        ):
+            run(replace(job, checkpoints=checkpoints), model, start, finite, watchdog)
+    return Trained(start, finite.skipped)
+
+
+def run(job: Job, model: nn.Module, start: int, finite: FiniteSteps, watchdog: Watchdog) -> None:
+    """The steps from `start` on."""
     model.train()
     meter = Meter(job.name, job.iterations, done=start)
     watch = Watch()
     for iteration, batch in enumerate(job.batches(start), start):
         watch.data_done()
         rate = job.learning_rate(iteration)
-        loss = step(job, model, batch, iteration, rate)
+        loss = step(job, model, batch, iteration, rate, finite)
         watch.step_done(loss)
+        watchdog.phase("step")
         done = iteration + 1
         if done % LOG_EVERY == 0 or done == job.iterations:
-            row = watch.row(job, iteration) | {"train/lr": rate}
+            finite.read(job.samples)
+            finite.check(job.name, job.checkpoints.folder / "not_finite.json")
+            row = watch.row() | {"train/lr": rate, "train/skipped_steps": finite.skipped}
             job.record(done, row)
         meter.step(watch.note)
+        if job.validate_every and done % job.validate_every == 0:
+            watchdog.phase("validation")
         if job.validate and job.validate_every and done % job.validate_every == 0:
             job.record(done, job.validate(job.kept))
             model.train()
         stopping = job.stop()
         if stopping or done % job.checkpoint_every == 0 or done == job.iterations:
-            save(job, done)
+            watchdog.phase("checkpoint")
+            save(job, done, finite)
         if stopping and done < job.iterations:
             raise Stopped(f"{job.name}: stopped after iteration {done}, state saved")
         watch.go_on()
     meter.close()
-    return start
 
 
 def step(
-    job: Job, model: nn.Module, batch: dict[str, Tensor], iteration: int, rate: float
+    job: Job,
+    model: nn.Module,
+    batch: dict[str, Tensor],
+    iteration: int,
+    rate: float,
+    finite: FiniteSteps,
 ) -> Tensor:
-    """One optimiser step; returns the loss, detached."""
+    """One optimiser step, left out if it is not finite; returns the loss, detached."""
     torch.manual_seed((job.seed * 1_000_003 + iteration) * 1_009 + job.rank)
     set_learning_rate(job.optimizer, rate)
     job.optimizer.zero_grad(set_to_none=True)
+    finite.before()
     loss = backward(job.loss, model, batch, job.micro_batch, job.scaler)
-    job.scaler.step(job.optimizer)
-    job.scaler.update()
+    finite.step(job.scaler)
+    finite.after(iteration, rate, loss)
     if job.average is not None:
         job.average.follow(job.model, iteration)
     return loss
 
 
-def resume(job: Job) -> int:
+def resume(job: Job, finite: FiniteSteps) -> int:
     """Loads the newest checkpoint into model and optimiser; returns the next iteration."""
     state = job.checkpoints.load_newest()
     if state is None:
@@ -126,15 +153,17 @@ def resume(job: Job) -> int:
     job.scaler.load_state_dict(state["scaler"])
     if job.average is not None:
         job.average.module.load_state_dict(state["average"])
+    finite.load(state["finite"])
     log.info("%s: resumes at iteration %d of %d", job.name, state["iteration"], job.iterations)
     return state["iteration"]
 
 
-def save(job: Job, iteration: int) -> None:
+def save(job: Job, iteration: int, finite: FiniteSteps) -> None:
     """Rank 0 writes model, optimiser and what belongs to them; the others have the same."""
+    finite.read(job.samples)
     if job.rank == 0:
         state = {"model": job.model.state_dict(), "optimizer": job.optimizer.state_dict()}
-        state["scaler"] = job.scaler.state_dict()
+        state |= {"scaler": job.scaler.state_dict(), "finite": finite.state()}
         if job.average is not None:
             state["average"] = job.average.module.state_dict()
         job.checkpoints.save(iteration, state)
@@ -170,19 +199,16 @@ class Watch:
         now = time.perf_counter()
         self.compute, self.mark = self.compute + now - self.mark, now
 
-    def row(self, job: Job, iteration: int) -> dict[str, float]:
-        mean = sum(torch.stack(self.losses).tolist()) / len(self.losses)
-        self.step_done()
-        if mean != mean or mean in (float("inf"), float("-inf")):
-            raise FloatingPointError(
-                f"{job.name}: the loss is {mean} near iteration {iteration}; the last checkpoint "
-                "is kept. Lower train.lr or lengthen train.warmup_iterations"
-            )
-        row = {
-            "train/loss": mean,
-            "train/seconds_per_iteration": (self.data + self.compute) / len(self.losses),
+    def row(self) -> dict[str, float]:
+        losses = torch.stack(self.losses).tolist()
+        self.step_done()  # now that the device has finished
+        finite = [loss for loss in losses if math.isfinite(loss)]
+        row = {"train/loss": sum(finite) / len(finite)} if finite else {}
+        row |= {
+            "train/seconds_per_iteration": (self.data + self.compute) / len(losses),
             "train/data_share": self.data / max(self.data + self.compute, 1e-9),
         }
-        self.note = f"loss {mean:.3f}, data {row['train/data_share']:.0%} of the time"
+        loss, share = row.get("train/loss", math.nan), row["train/data_share"]
+        self.note = f"loss {loss:.3f}, data {share:.0%} of the time"
         self.clear()
         return row
