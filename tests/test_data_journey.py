@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import yaml
 
+from lemore import slices
 from lemore.cli import main
 from lemore.config import dump, load
 from lemore.data.scene_archives import zip_bytes
@@ -160,8 +161,8 @@ def training(name: str, config: DatasetConfig, changes: dict, folder: Path) -> P
     experiment = Experiment(values, folder)
     experiment.results = folder / "results"
     if name == "imagenet_1k":
-        return Path(experiment.pretrain_slice("lemore"))
-    return Path(experiment.finetune_slice(name, "lemore"))
+        return Path(slices.pretrain(experiment, "lemore"))
+    return Path(slices.finetune(experiment, name, "lemore"))
 
 
 def test_the_loaders_benchmark_measures_every_way(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lemore import reported
+from lemore import reported, slices
 from lemore.experiment import Experiment
 
 ROOT = Path(__file__).parents[1]
@@ -62,4 +62,4 @@ def test_frames_of_films_change_nothing_that_is_made(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     experiment = Experiment(values("camvid"), ROOT)
     assert experiment.dataset("camvid").video is not None
-    assert "video" not in Path(experiment.dataset_slice("camvid")).read_text()
+    assert "video" not in Path(slices.prepare(experiment, "camvid")).read_text()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from test_rerun_matrix import ADE, Checkout
 
+from lemore import slices
 from lemore.cli import main
 from lemore.experiment import Experiment
 from lemore.tasks import _plan_costs, plan
@@ -52,10 +53,10 @@ def test_hours_are_those_of_all_steps_and_images():
 def test_it_counts_the_papers_parameters(tmp_path, monkeypatch):
     """1,599,862: LeMoRe at ADE20K's size (the paper prints 1.60 M)."""
     root = Path(__file__).parents[1]
-    values = plan.configuration(root / "config/paper.yaml")
+    values = plan.configuration([root / "config/paper.yaml"])
     experiment = Experiment(values, root)
     monkeypatch.chdir(tmp_path)
-    config = plan.read_yaml(experiment.finetune_slice("ade20k", "lemore"))
+    config = plan.read_yaml(slices.finetune(experiment, "ade20k", "lemore"))
     subject = _plan_costs.Subject("finetune", config, (512, 683), "cpu", 1, 0.1)
     cost = _plan_costs.measure(subject)
     assert isinstance(cost, _plan_costs.Cost), cost
@@ -67,9 +68,9 @@ def test_it_counts_the_papers_parameters(tmp_path, monkeypatch):
 
 def test_what_cannot_be_measured_says_why(tmp_path, monkeypatch):
     root = Path(__file__).parents[1]
-    experiment = Experiment(plan.configuration(root / "config/paper.yaml"), root)
+    experiment = Experiment(plan.configuration([root / "config/paper.yaml"]), root)
     monkeypatch.chdir(tmp_path)
-    config = plan.read_yaml(experiment.finetune_slice("ade20k", "lemore"))
+    config = plan.read_yaml(slices.finetune(experiment, "ade20k", "lemore"))
     config["train"]["crop_size"] = [100_000, 100_000]
     cost = _plan_costs.measure(_plan_costs.Subject("finetune", config, None, "cpu", 1, 0.1))
     assert isinstance(cost, str) and cost

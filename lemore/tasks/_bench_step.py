@@ -28,6 +28,7 @@ from lemore.models.schema import BackboneConfig, ModelConfig
 from lemore.models.segmentor import Segmentor
 from lemore.progress import progress
 from lemore.tasks import _finetune, _worker
+from lemore.tasks._network import make_model
 from lemore.training import loop, optim
 from lemore.training.average import Average
 from lemore.training.checkpoint import Checkpoints
@@ -99,7 +100,7 @@ def ways(
         changed["with precision: fp16"] = {"precision": "fp16"}
     if compiled:
         changed["with compile"] = {"compile": True}
-    steps = {PLAIN: plain_step(_finetune.make_model(values, recipe), recipe, batch, device)}
+    steps = {PLAIN: plain_step(make_model(values, recipe), recipe, batch, device)}
     for name, change in changed.items():
         steps[name] = our_step(values, replace(recipe, **change), batch, device, fused=True)
     steps["without fused optimiser"] = our_step(values, recipe, batch, device, fused=False)
@@ -147,7 +148,7 @@ def our_step(
     fused: bool,
 ) -> Step:
     """The step of the training loop; `fused` chooses the optimiser's kernel."""
-    model = _finetune.make_model(values, recipe).to(device)
+    model = make_model(values, recipe).to(device)
     model.to(memory_format=_worker.memory_format(recipe.channels_last))
     groups = optim.parameter_groups(
         model,

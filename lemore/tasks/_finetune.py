@@ -14,9 +14,10 @@ from lemore.data.store import Store
 from lemore.data.transforms import TrainTransform
 from lemore.models import torchvision_weights
 from lemore.models.key_map import convert
-from lemore.models.schema import BackboneConfig, ModelConfig
-from lemore.models.segmentor import Segmentor, build_segmentor
+from lemore.models.schema import ModelConfig
+from lemore.models.segmentor import Segmentor
 from lemore.tasks import _worker
+from lemore.tasks._network import make_model
 from lemore.training import checkpoint, losses, optim
 from lemore.training.recipe import Train
 
@@ -54,18 +55,6 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
     )
     trained = _worker.run(job)
     return _worker.finish(payload, "finetune", job.kept, trained, recipe.iterations)
-
-
-def make_model(config: dict[str, Any], recipe: Train) -> Segmentor:
-    """The model of a fine-tuning slice, at the recipe's crop size, with fresh weights."""
-    return build_segmentor(
-        build(ModelConfig, config["model"], "config", "model."),
-        build(BackboneConfig, config["backbone"], "config", "backbone."),
-        num_classes=config["num_classes"],
-        input_size=recipe.crop_size,
-        drop_path=recipe.drop_path,
-        overrides={"dropout": recipe.dropout, **recipe.decode_head},
-    )
 
 
 def head_parameters(model: Segmentor) -> list[str]:

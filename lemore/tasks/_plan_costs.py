@@ -17,7 +17,8 @@ from lemore.config import build, plain
 from lemore.data.loader import normalize
 from lemore.models.classifier import build_classifier
 from lemore.models.schema import BackboneConfig
-from lemore.tasks import _finetune, _pretrain
+from lemore.tasks import _finetune, _pretrain, _worker
+from lemore.tasks._network import make_model
 from lemore.training import optim
 from lemore.training.recipe import Pretrain, Train
 
@@ -77,7 +78,7 @@ def _measure(subject: Subject) -> Cost:
     torch.set_num_threads(subject.threads)
     device = torch.device(subject.device)
     recipe, model, loss, batch = _parts(subject, device)
-    share = len(batch["image"]) / recipe.batch_size
+    count = len(batch["image"])
     base = _memory(device)
     groups = optim.parameter_groups(
         model, head_parameters=(), head_lr_mult=1, weight_decay=0.01, decay_norm="reference"
@@ -90,11 +91,11 @@ def _measure(subject: Subject) -> Cost:
         loss(model, batch).backward()
         optimizer.step()
 
-    seconds = _time(step, subject.seconds, device) / share
+    seconds = _time(step, subject.seconds, device) * recipe.batch_size / count
     grown = _memory(device) - base
     image = _time_of_image(model, subject, device) if subject.test_size else 0.0
     parameters = sum(p.numel() for p in model.parameters())
-    return Cost(seconds, image, base + int(grown / share), parameters)
+    return Cost(seconds, image, base + grown * _at_once(recipe) // count, parameters)
 
 
 def _parts(subject: Subject, device: torch.device) -> tuple[Any, nn.Module, Any, dict[str, Any]]:
@@ -102,7 +103,9 @@ def _parts(subject: Subject, device: torch.device) -> tuple[Any, nn.Module, Any,
     config = plain(subject.config)
     make = _segmentation if subject.stage == "finetune" else _classification
     recipe, model, loss = make(config, device)
-    count = recipe.batch_size if device.type == "cuda" else min(CPU_BATCH, recipe.batch_size)
+    model.to(memory_format=_worker.memory_format(recipe.channels_last))
+    at_once = _at_once(recipe)
+    count = at_once if device.type == "cuda" else min(CPU_BATCH, at_once)
     size = (count, *recipe.crop_size) if subject.stage == "finetune" else (count,)
     label = torch.randint(0, config["num_classes"], size)
     batch = {
@@ -113,9 +116,14 @@ def _parts(subject: Subject, device: torch.device) -> tuple[Any, nn.Module, Any,
     return recipe, model, loss, batch
 
 
+def _at_once(recipe: Train | Pretrain) -> int:
+    """Images that are in memory together."""
+    return min(recipe.micro_batch or recipe.batch_size, recipe.batch_size)
+
+
 def _segmentation(config: dict[str, Any], device: torch.device) -> tuple[Train, nn.Module, Any]:
     recipe = build(Train, config["train"], "train")
-    model = _finetune.make_model(config, recipe).to(device)
+    model = make_model(config, recipe).to(device)
     return recipe, model, _finetune.Loss(config, recipe, model.decode_head, device, None)
 
 

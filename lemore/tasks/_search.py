@@ -14,6 +14,7 @@ from lemore.data.part import Part
 from lemore.data.store import Store
 from lemore.files import read_json, write_json
 from lemore.tasks import _finetune, _segmentation
+from lemore.tasks._network import make_model
 from lemore.training import checkpoint
 from lemore.training.recipe import Train
 
@@ -53,7 +54,7 @@ def changed(config: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
 def _miou(payload: dict[str, Any], weights: Path) -> float | None:
     content = checkpoint.load(weights)
     recipe = build(Train, content["config"]["train"], "config", "train.")
-    model = _finetune.make_model(content["config"], recipe)
+    model = make_model(content["config"], recipe)
     model.load_state_dict(content["state_dict"])
     device = torch.device("cuda" if payload["gpus"] else "cpu")
     data = Path(payload["data"])

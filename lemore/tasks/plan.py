@@ -17,24 +17,32 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
+from lemore import slices
 from lemore.config import read_yaml
 from lemore.experiment import Experiment
 from lemore.machine import cores, processor
 from lemore.progress import progress
-from lemore.training.recipe import load_pretrain, merge
+from lemore.training.recipe import merge
 
 DEFAULT = Path("config/config.yaml")
 GIB = 2**30
-STATES = 3  # weights and AdamW's two moments, in a checkpoint
+STATES = 4  # in a checkpoint: weights, the optimiser's two moments, the weights' average
 KEPT = 2  # checkpoints of a training
 REPORTING = {"audit", "table", "figure", "report", "summary", "all"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--configfile", type=Path, default=DEFAULT, help="configuration of the run")
+    parser.add_argument(
+        "--configfile",
+        type=Path,
+        nargs="+",
+        default=[DEFAULT],
+        help="configuration of the run, and what is laid on it",
+    )
     parser.add_argument(
         "--calibrate", type=float, default=3.0, metavar="SECONDS", help="for each model; 0: not"
     )
@@ -56,17 +64,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def configuration(path: Path) -> dict[str, Any]:
-    """As the Snakefile reads it: one that names no run is laid on the default."""
-    values = read_yaml(path)
+def configuration(paths: list[Path]) -> dict[str, Any]:
+    """As the Snakefile reads it: one laid on the other, and all on the default if none names a
+    run."""
+    values: dict[str, Any] = reduce(merge, map(read_yaml, paths), {})
     return values if "run" in values else merge(read_yaml(DEFAULT), values)
 
 
-def jobs_left(configfile: Path) -> list[dict[str, Any]]:
+def jobs_left(configfiles: list[Path]) -> list[dict[str, Any]]:
     """What Snakemake would run now, each as {"rule", wildcards...}."""
     command = [str(Path(sys.executable).with_name("snakemake")), "-n", "--nocolor"]
     done = subprocess.run(
-        [*command, "--configfile", str(configfile)], capture_output=True, text=True
+        [*command, "--configfile", *map(str, configfiles)], capture_output=True, text=True
     )
     text = done.stdout + done.stderr
     if done.returncode:
@@ -113,8 +122,7 @@ def training(experiment: Experiment, job: dict[str, Any]) -> Iterator[Need]:
         numbers = (train.iterations, train.threads, images)
         yield Need("finetune", job["dataset"], job["model"], job["seed"], *numbers)
     if job["rule"] == "pretrain":
-        dataset = config.pretrain or ""
-        recipe = load_pretrain(experiment.root / config.recipes, dataset, job["backbone"])
+        dataset, recipe = config.pretrain or "", experiment.pretrain_recipe(job["backbone"])
         images = experiment.dataset(dataset).splits.get(recipe.split) or 0
         numbers = (recipe.iterations, recipe.threads, images)
         yield Need("pretrain", dataset, job["backbone"], "0", *numbers)
@@ -129,12 +137,12 @@ def calibrate(experiment: Experiment, needs: list[Need], device: str, seconds: f
     for key, need in progress(list(distinct.items()), "calibrate", unit="model"):
         size = None
         if need.stage == "finetune":
-            config = read_yaml(experiment.finetune_slice(need.dataset, need.name))
+            config = read_yaml(slices.finetune(experiment, need.dataset, need.name))
             _, test = experiment.recipe(need.dataset, need.name)
             short = min(test.img_scale)
             size = (short, min(max(test.img_scale), short * 4 // 3))
         else:
-            config = read_yaml(experiment.pretrain_slice(need.name))
+            config = read_yaml(slices.pretrain(experiment, need.name))
         threads = min(need.threads, cores())
         subject = _plan_costs.Subject(need.stage, config, size, device, threads, seconds)
         costs[key] = _plan_costs.measure(subject)

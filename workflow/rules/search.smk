@@ -7,8 +7,8 @@ rule search:
 
 rule search_recipe:
     input:
-        config=lambda wildcards: experiment.finetune_slice(
-            wildcards.dataset, wildcards.model
+        config=lambda wildcards: slices.finetune(
+            experiment, wildcards.dataset, wildcards.model
         ),
         data=f"{DATA}/{{dataset}}/digest.json",
         pretrained=pretraining_of,
