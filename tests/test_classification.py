@@ -111,7 +111,10 @@ def test_the_loss_of_a_mixture_is_that_of_mixed_labels(smoothing):
 def test_top_k_counts_labels_among_the_k_largest():
     """By sorting each row; with fewer classes than k every label is among them."""
     logits, label = torch.randn(200, 7), torch.randint(0, 7, (200,))
-    ranks = [sorted(row, reverse=True).index(row[k]) for row, k in zip(logits.tolist(), label)]
+    ranks = [
+        sorted(row, reverse=True).index(row[k])
+        for row, k in zip(logits.tolist(), label, strict=True)
+    ]
     for k in (1, 5):
         assert int(losses.accuracy(logits, label, k)) == sum(rank < k for rank in ranks)
     assert int(losses.accuracy(logits[:, :3], label % 3, 5)) == 200
