@@ -7,6 +7,7 @@ import yaml
 
 from lemore import reported, slices
 from lemore.experiment import Experiment
+from lemore.training.recipe import merge
 
 ROOT = Path(__file__).parents[1]
 
@@ -17,7 +18,9 @@ def values(name: str) -> dict:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in ROOT.glob("config/*.yaml")))
 def test_every_configuration_of_the_project_holds(name):
-    experiment = Experiment(values(name), ROOT)
+    own = values(name)
+    whole = own if "recipes" in own else merge(values("paper"), own)  # laid on another
+    experiment = Experiment(whole, ROOT)
     assert experiment.pairs or experiment.config.profiles
 
 

@@ -32,7 +32,10 @@ DEFAULT = Path("config/config.yaml")
 GIB = 2**30
 STATES = 4  # in a checkpoint: weights, the optimiser's two moments, the weights' average
 KEPT = 2  # checkpoints of a training
-REPORTING = {"audit", "table", "figure", "report", "summary", "all"}
+REPORTING = {
+    "audit", "significance", "table", "figure", "result_figures", "diagram", "report", "summary",
+    "all",
+}  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
