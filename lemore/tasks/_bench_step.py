@@ -175,7 +175,7 @@ def our_step(
         scaler=GradScaler(device.type, enabled=recipe.precision == "fp16"),
         average=Average(model, recipe.ema) if recipe.ema else None,
     )
-    called = torch.compile(model) if recipe.compile else model
+    called: Any = torch.compile(model) if recipe.compile else model
     finite = FiniteSteps(called, job.optimizer, 1)
 
     def step() -> Tensor:
