@@ -77,7 +77,7 @@ def run_task(name: str, argv: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         if debug:
             raise
         print(f"lemore {name}: error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -1,7 +1,6 @@
-"""A run's configuration, checked and expanded: which jobs there are and what each one is told.
+"""A run's configuration, checked and expanded: which jobs there are, and what their code is.
 
-Torch-free: the Snakefile builds it at every start. Each job gets a resolved slice of the
-configuration as one small YAML file, so that an edit reruns exactly the jobs it changes.
+Torch-free: the Snakefile builds it at every start. What each job is told, `lemore.slices` writes.
 """
 
 import os
@@ -11,13 +10,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lemore.config import build, did_you_mean, dump, load
+from lemore.config import build, did_you_mean, load
 from lemore.data import labels
 from lemore.data.schema import DatasetConfig
 from lemore.models.schema import BackboneConfig, ModelConfig
 from lemore.run_config import Comparison, RunConfig
-from lemore.sources import fingerprint_files, write_if_changed
-from lemore.training.recipe import Test, Train, load_pretrain, load_recipe, override_names
+from lemore.sources import fingerprint_files
+from lemore.training.recipe import (
+    Pretrain,
+    Test,
+    Train,
+    load_pretrain,
+    load_recipe,
+    override_names,
+)
 
 PAPER_TABLES = (
     "ade20k",
@@ -126,89 +132,18 @@ class Experiment:
     def pretrain_threads(self, backbone: str) -> int:
         if self.config.ray.gpus:
             return 1
-        folder = self.root / self.config.recipes
-        threads = load_pretrain(folder, self.config.pretrain or "", backbone).threads
-        return threads * self.config.ray.workers
+        return self.pretrain_recipe(backbone).threads * self.config.ray.workers
 
-    def _load(self, cls: type, kind: str, name: str) -> Any:
-        if (kind, name) not in self._files:
-            self._files[kind, name] = load(cls, self.root / "config" / kind / f"{name}.yaml")
-        return self._files[kind, name]
-
-    # what each job is told
-
-    def finetune_slice(self, dataset: str, model: str) -> str:
-        train, _ = self.recipe(dataset, model)
-        config = self.model(model)
-        return self._slice(
-            f"finetune/{dataset}/{model}",
-            {
-                "run": self.config.run,
-                "dataset": dataset,
-                "num_classes": self.dataset(dataset).num_classes,
-                "model_name": model,
-                "model": config,
-                "backbone": self.backbone(config.backbone),
-                "init": self.init(config.backbone),
-                "train": train,
-            },
-        )
-
-    def pretrain_slice(self, backbone: str) -> str:
-        dataset = self.config.pretrain
-        assert dataset is not None
-        return self._slice(
-            f"pretrain/{backbone}",
-            {
-                "run": self.config.run,
-                "dataset": dataset,
-                "stands_for": self.dataset(dataset).stands_for,
-                "scenes": self.dataset(dataset).scenes is not None,
-                "num_classes": self.dataset(dataset).num_classes,
-                "backbone_name": backbone,
-                "backbone": self.backbone(backbone),
-                "recipe": load_pretrain(self.root / self.config.recipes, dataset, backbone),
-            },
-        )
-
-    def evaluate_slice(self, dataset: str, model: str) -> str:
-        _, test = self.recipe(dataset, model)
-        config = self.dataset(dataset)
-        return self._slice(
-            f"evaluate/{dataset}/{model}",
-            {
-                "run": self.config.run,
-                "dataset": dataset,
-                "stands_for": config.stands_for,
-                "scenes": config.scenes is not None,
-                "classes": self.classes(dataset),
-                "images": self.images(dataset),
-                "test": test,
-            },
-        )
+    def pretrain_recipe(self, backbone: str) -> Pretrain:
+        folder, changes = self.root / self.config.recipes, self.config.recipe_changes
+        return load_pretrain(folder, self.config.pretrain or "", backbone, changes)
 
     def images(self, dataset: str) -> list[str]:
         """Names of the images whose predictions are kept for the comparison."""
         chosen = self.config.comparisons.get(dataset)
         return list(chosen.images) if chosen else []
 
-    def profile_slice(self, model: str) -> str:
-        config = self.model(model)
-        return self._slice(
-            f"profile/{model}",
-            {
-                "run": self.config.run,
-                "model_name": model,
-                "model": config,
-                "backbone": self.backbone(config.backbone),
-                "latency_seconds": self.config.latency_seconds,
-                "latency_backends": self.config.latency_backends,
-                "latency_upsample": self.config.latency_upsample,
-                "cells": [self._cell(model, place) for place in self.profiles[model]],
-            },
-        )
-
-    def _cell(self, model: str, place: str) -> dict[str, Any]:
+    def profile_cell(self, model: str, place: str) -> dict[str, Any]:
         """A model at a dataset's class count and size, which the paper's recipe says if it can.
 
         place: a dataset, or "<dataset>@<H>x<W>" for another size.
@@ -232,25 +167,10 @@ class Experiment:
             "decode_head": head,
         }
 
-    def diagram_slice(self, model: str) -> str:
-        """A model's backbone at the size of the paper's Table 1."""
-        config = self.model(model)
-        backbone = self.backbone(config.backbone)
-        values = {"label": config.label, "backbone": backbone, "size": (512, 512)}
-        return self._slice("diagram", values)
-
-    def dataset_slice(self, dataset: str) -> str:
-        """What a dataset is made from. `video` makes nothing of it, so a change prepares nothing
-        again, and retrains nothing."""
-        path = Path("resources/config") / f"{dataset}.yaml"
-        values = {k: v for k, v in vars(self.dataset(dataset)).items() if k != "video"}
-        write_if_changed(path, dump(values))
-        return str(path)
-
-    def _slice(self, name: str, values: dict[str, Any]) -> str:
-        path = self.results / "config" / f"{name}.yaml"
-        write_if_changed(path, dump(values))
-        return str(path)
+    def _load(self, cls: type, kind: str, name: str) -> Any:
+        if (kind, name) not in self._files:
+            self._files[kind, name] = load(cls, self.root / "config" / kind / f"{name}.yaml")
+        return self._files[kind, name]
 
     # what each job's code is
 
@@ -285,7 +205,7 @@ class Experiment:
                 self.model(name)
         for model, places in self.profiles.items():
             for place in places:
-                self._cell(model, place)
+                self.profile_cell(model, place)
         for dataset, comparison in config.comparisons.items():
             self._check_comparison(dataset, comparison)
         self._check_seeds()
@@ -312,7 +232,7 @@ class Experiment:
                 f"pretraining; name a dataset, or set init: {{{self.pretrained[0]}: none}}"
             )
         for backbone in self.pretrained:
-            load_pretrain(self.root / config.recipes, config.pretrain or "", backbone)
+            self.pretrain_recipe(backbone)
 
     def _check_comparison(self, dataset: str, comparison: Comparison) -> None:
         if dataset not in self.config.trainings:

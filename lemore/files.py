@@ -1,17 +1,22 @@
 """Files written whole or not at all."""
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_atomic(path: Path | str, data: bytes | str, durable: bool = True) -> None:
     """Writes `data` to `path` so that a reader, or a crash, sees the old file or the new one.
 
     Temporary file in the same folder, fsync, rename, fsync of the folder. Without `durable` the
-    disk is not waited for: for what is made again at every start.
+    disk is not waited for: for what is made again at every start. OSError with path and bytes if
+    the disk is full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,6 +29,10 @@ def write_atomic(path: Path | str, data: bytes | str, durable: bool = True) -> N
             if durable:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno in FULL:
+            raise OSError(error.errno, _no_space(path, len(content))) from None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     if not durable:
@@ -33,6 +42,17 @@ def write_atomic(path: Path | str, data: bytes | str, durable: bool = True) -> N
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _no_space(path: Path, size: int) -> str:
+    free = shutil.disk_usage(path.parent).free
+    return f"no space left for {path}: {size} bytes to write, {free} free; what was there is kept"
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Removes what a killed `write_atomic` left in `folder`, in which nobody else writes now."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path | str, value: Any) -> None:

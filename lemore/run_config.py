@@ -24,6 +24,14 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Search:
+    """`snakemake search`: trials of each model, and the share of its iterations in each."""
+
+    trials: int
+    share: float
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """The configuration file of a run (config/config.yaml says what each key means)."""
 
@@ -45,3 +53,4 @@ class RunConfig:
     seeds_of: dict[str, tuple[int, ...]] = field(default_factory=dict)  # models with other seeds
     latency_backends: tuple[Backend, ...] = ("eager",)
     latency_upsample: bool = False  # time the resizing of the logits to the input too
+    search: Search = Search(trials=12, share=0.25)

@@ -36,15 +36,23 @@ PLUMBING = {
     "lemore.progress": "progress lines",
     "lemore.reported": "which figures there are; the values themselves are inputs",
     "lemore.run_config": "schema of a configuration; the values themselves are inputs",
+    "lemore.slices": "expands the configuration; the values themselves are inputs",
     "lemore.sources": "this file",
     "lemore.tasks._cluster": "holds the Ray cluster",
     "lemore.tasks._stage": "paths, locks, keys and tracking of a stage",
+    "lemore.training.background": "how state is stored",
     "lemore.training.checkpoint": "how state is stored",
     "lemore.training.distributed": "where a training runs",
+    "lemore.training.distributed.cluster": "where a training runs",
+    "lemore.training.distributed.execute": "where a training runs",
+    "lemore.training.distributed.search": "where a search runs",
+    "lemore.training.mlflow_runs": "metrics in MLflow",
+    "lemore.training.outbox": "metrics in MLflow",
     "lemore.training.process": "life and death of processes",
     "lemore.training.recipe": "schema of a configuration; the values themselves are inputs",
     "lemore.training.spool": "metrics on disk",
     "lemore.training.tracking": "metrics in MLflow",
+    "lemore.training.watchdog": "ends what hangs",
 }
 # Validation while training shows progress; no table reads it, and it changes no weight.
 TRAINING_TASKS = ("pretrain", "finetune")

@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from lemore.config import dump, load
 from lemore.data.packing import PIXELS, pack_label
@@ -36,6 +38,12 @@ def make_store(folder: Path, task: str) -> Path:
             target = pack_label(label) if task == "segmentation" else kind
             writer.add(f"{split}_{i}", SIZE, image.tobytes(), PIXELS, target)
         writer.close()
+    tiny_digest(folder, task)
+    return folder
+
+
+def tiny_digest(folder: Path, task: str) -> None:
+    """What prepare writes last."""
     digest = {
         "dataset": folder.name,
         "task": task,
@@ -48,7 +56,6 @@ def make_store(folder: Path, task: str) -> Path:
     }
     write_json(folder / "digest.json", digest)
     write_json(folder / "colors.json", [[10 * k, 0, 0] for k in range(NUM_CLASSES)])
-    return folder
 
 
 class Tiny:
@@ -138,3 +145,12 @@ def samples() -> Path:
     if not folder:
         pytest.skip("LEMORE_SAMPLES names no folder of real samples")
     return Path(folder)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For tiny networks, on which two threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import yaml
 
+from lemore import slices
 from lemore.cli import main
 from lemore.config import dump, load
 from lemore.data.scene_archives import zip_bytes
@@ -160,8 +161,8 @@ def training(name: str, config: DatasetConfig, changes: dict, folder: Path) -> P
     experiment = Experiment(values, folder)
     experiment.results = folder / "results"
     if name == "imagenet_1k":
-        return Path(experiment.pretrain_slice("lemore"))
-    return Path(experiment.finetune_slice(name, "lemore"))
+        return Path(slices.pretrain(experiment, "lemore"))
+    return Path(slices.finetune(experiment, name, "lemore"))
 
 
 def test_the_loaders_benchmark_measures_every_way(tmp_path):
@@ -249,4 +250,4 @@ def test_a_prepare_killed_ten_times_ends_with_the_same_bytes(tmp_path):
         assert not output.exists() or contents(output) == expected
         run_killed([*command, "--output", str(output)], None)
         assert contents(output) == expected
-        assert {p.name for p in output.parent.iterdir()} == {"camvid", ".camvid.lock"}
+        assert {p.name for p in output.parent.iterdir()} == {"camvid"}

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lemore import reported
+from lemore import reported, slices
 from lemore.experiment import Experiment
+from lemore.training.recipe import merge
 
 ROOT = Path(__file__).parents[1]
 
@@ -17,7 +18,9 @@ def values(name: str) -> dict:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in ROOT.glob("config/*.yaml")))
 def test_every_configuration_of_the_project_holds(name):
-    experiment = Experiment(values(name), ROOT)
+    own = values(name)
+    whole = own if "recipes" in own else merge(values("paper"), own)  # laid on another
+    experiment = Experiment(whole, ROOT)
     assert experiment.pairs or experiment.config.profiles
 
 
@@ -62,4 +65,4 @@ def test_frames_of_films_change_nothing_that_is_made(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     experiment = Experiment(values("camvid"), ROOT)
     assert experiment.dataset("camvid").video is not None
-    assert "video" not in Path(experiment.dataset_slice("camvid")).read_text()
+    assert "video" not in Path(slices.prepare(experiment, "camvid")).read_text()

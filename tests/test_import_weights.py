@@ -26,7 +26,7 @@ from lemore.models import build_backbone, torchvision_weights
 from lemore.models.key_map import KeyMap, convert, find
 from lemore.models.schema import BackboneConfig
 from lemore.tasks import _checkpoint, _segmentation
-from lemore.tasks._finetune import make_model
+from lemore.tasks._network import make_model
 from lemore.training import checkpoint
 from lemore.training.recipe import Train
 

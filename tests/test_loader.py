@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from lemore.data import loader
+from lemore.data.classification import ClassificationTransform
 from lemore.data.loader import TrainBatches, normalize
-from lemore.data.transforms import ClassificationTransform, TrainTransform
+from lemore.data.transforms import TrainTransform
 
 
 class MemoryStore:
@@ -46,7 +47,7 @@ class Identify:
 class Item:
     def __init__(self, image, label, valid):
         self.image, self.label, self.valid = image, label, valid
-        self.distortion = None
+        self.distortion = self.share = None
 
 
 TRANSFORM = TrainTransform((64, 48), (0.5, 2.0), (32, 40), 0.75, 0.5, "cpu")
@@ -135,7 +136,7 @@ def test_classification_labels():
 @pytest.mark.parametrize("workers", [0, 2])
 def test_failure_names_the_sample(workers):
     store = MemoryStore(7, broken=5)
-    with pytest.raises(RuntimeError, match=r"sample 5 \('image_005'.*OSError: truncated file"):
+    with pytest.raises(OSError, match=r"^sample 5 \('image_005'.*OSError: truncated file"):
         list(batches(store, workers=workers))
 
 

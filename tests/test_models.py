@@ -24,7 +24,8 @@ from lemore.models.segmentor import Segmentor, build_segmentor
 from lemore.profiling import export
 from lemore.tasks import _checkpoint
 from lemore.tasks._exported import open_file
-from lemore.tasks._finetune import Loss, head_parameters, make_model
+from lemore.tasks._finetune import Loss, head_parameters
+from lemore.tasks._network import make_model
 from lemore.training import checkpoint, loop, optim
 from lemore.training.recipe import Train, load_recipe
 

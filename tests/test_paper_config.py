@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lemore import slices
 from lemore.config import read_yaml
 from lemore.experiment import Experiment
 from lemore.reporting import paper
@@ -26,10 +27,10 @@ def cells(request, tmp_path_factory) -> dict[str, set[tuple[str, str]]]:
     made = experiment(request.param)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("slices"))
-        slices = {model: read_yaml(made.profile_slice(model)) for model in made.profiles}
+        jobs = {model: read_yaml(slices.profile(made, model)) for model in made.profiles}
     return {
         model: {(cell["dataset"], "x".join(map(str, cell["size"]))) for cell in told["cells"]}
-        for model, told in slices.items()
+        for model, told in jobs.items()
     }
 
 

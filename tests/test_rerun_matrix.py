@@ -143,7 +143,7 @@ MATRIX = [
     ("video", set()),
     ("lemore/reporting/audit_page.py", set()),
     ("lemore/training/tracking.py", None),
-    ("lemore/training/distributed.py", None),
+    ("lemore/training/distributed/execute.py", None),
     ("lemore/cli.py", None),
     ("lemore/config.py", None),
     ("lemore/data/fetch.py", None),

@@ -128,6 +128,7 @@ def test_imagenet_and_efficiency():
     row = row_of(tables.build("imagenet", [], profiles, [pretraining("lemore", 0.5)]), "lemore")
     assert (row["top1"], row["top1_paper"], row["params_m_paper"]) == ("50", "64.1", "1.67")
     assert row["profile_size"] == "224x224" and row["note"].startswith("scenes")
+    assert "; recipe reconstructed" in row["note"]
     rows = tables.build("efficiency", [], [*profiles, profile("lemore", 8e8)], [])
     assert [(r["profile_size"], r["gflops_paper"]) for r in rows] == [
         ("224x224", ""),

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from lemore.data import photometric, transforms
+from lemore.data.classification import ClassificationTransform, central_crop
 from lemore.data.photometric import Distortion
-from lemore.data.transforms import ClassificationTransform, TrainTransform
+from lemore.data.transforms import TrainTransform
 
 
 def generator(seed: int) -> np.random.Generator:
@@ -225,7 +226,7 @@ def test_classification_crop_has_the_drawn_area_and_ratio():
     crops = ClassificationTransform((32, 48), (0.08, 1.0), (3 / 4, 4 / 3), 0.5)
     areas = []
     for seed in range(200):
-        top, left, height, width = crops._draw_part((200, 300), generator(seed))
+        top, left, height, width = crops.draw_part((200, 300), generator(seed))
         assert 0 <= top <= 200 - height and 0 <= left <= 300 - width
         assert 0.7 < width / height < 1.4
         areas.append(height * width / 60000)
@@ -236,16 +237,16 @@ def test_classification_crop_has_the_drawn_area_and_ratio():
 
 def test_classification_falls_back_to_the_centre():
     narrow = ClassificationTransform((8, 8), (1.0, 1.0), (3 / 4, 4 / 3), 0.0)
-    top, left, height, width = narrow._draw_part((10, 100), generator(0))
+    top, left, height, width = narrow.draw_part((10, 100), generator(0))
     assert (top, height) == (0, 10) and width == round(10 * 4 / 3) and left == (100 - width) // 2
 
 
 def test_central_crop():
     rows = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 300, axis=1).repeat(3, axis=2)
-    crop = transforms.central_crop(rows, (224, 224), 0.875)
+    crop = central_crop(rows, (224, 224), 0.875)
     assert crop.shape == (224, 224, 3)
     np.testing.assert_array_equal(crop[:, 0, 0], np.arange(16, 240))
-    small = transforms.central_crop(np.zeros((20, 30, 3), np.uint8), (64, 96), 1.0)
+    small = central_crop(np.zeros((20, 30, 3), np.uint8), (64, 96), 1.0)
     assert small.shape == (64, 96, 3)
 
 

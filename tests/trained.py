@@ -8,7 +8,7 @@ import torch
 
 from lemore.config import build, load, plain
 from lemore.models.schema import BackboneConfig, ModelConfig
-from lemore.tasks._finetune import make_model
+from lemore.tasks._network import make_model
 from lemore.training import checkpoint
 from lemore.training.recipe import Train, load_recipe
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,7 +105,7 @@ def _obtain(
 ) -> dict[str, Any]:
     if path := _placed(archive, folder):
         return _checked_in_place(path, archive)
-    with locked(folder / archive.file, wait=True):
+    with locked(folder / archive.file, wait=math.inf):
         if path := _placed(archive, folder):  # another fetch was faster
             return _checked_in_place(path, archive)
         return _download_from_any(archive, name, config, folder, mirrors)

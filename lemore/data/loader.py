@@ -8,6 +8,7 @@ same for any number of workers and ranks, and a run can go on at any iteration.
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -47,10 +48,12 @@ class TrainBatches:
 
     A batch is {"image": uint8 B 3 H W (RGB), "label": uint8 B H W train ids, or int64 B for
     classification, "valid": int32 B 2 (h, w), the part that is not padding}, and "distortion":
-    float B 5, if the training device is to do it (`photometric_batch`). `batch_size` is that
-    of all ranks together; rank r gets the r-th of `world_size` equal parts of each batch.
-    `workers` processes prepare whole batches; with 0 a background thread does.
-    RuntimeError names the sample that could not be read or transformed.
+    float B 5, if the training device is to do it (`photometric_batch`), and "share": float B, if
+    images are to be mixed (`classification`). `batch_size` is that of all ranks together; rank r
+    gets the r-th of `world_size` equal parts of each batch. `workers` processes prepare whole
+    batches; with 0 a background thread does. `pin_memory` puts those of processes where a GPU
+    fetches them by itself.
+    OSError names the sample that could not be read or transformed.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class TrainBatches:
         rank: int = 0,
         world_size: int = 1,
         workers: int = 0,
+        pin_memory: bool = False,
     ):
         if batch_size % world_size:
             raise ValueError(
@@ -78,10 +82,16 @@ class TrainBatches:
         positions = range(rank * share, (rank + 1) * share)
         self.batches = _Batches(store, transform, seed, batch_size, positions)
         self.iterations = range(start, max(start, stop))
-        self.workers = workers
+        self.workers, self.pin_memory = workers, pin_memory
 
     def __len__(self) -> int:
         return len(self.iterations)
+
+    def names(self, iteration: int) -> list[str]:
+        """The samples of an iteration's batch, those of all ranks."""
+        batches = self.batches
+        draws = range(iteration * batches.batch_size, (iteration + 1) * batches.batch_size)
+        return [batches.store.name(batches.index(draw)) for draw in draws]
 
     def __iter__(self) -> Iterator[Batch]:
         if self.workers == 0:
@@ -89,13 +99,14 @@ class TrainBatches:
             cv2.setNumThreads(0)
             return _in_background(self.batches.__getitem__, self.iterations)
         workers = min(self.workers, max(len(self), 1))
-        return iter(
+        return _from_workers(
             DataLoader(
                 self.batches,
                 batch_size=None,
                 sampler=self.iterations,
                 num_workers=workers,
                 prefetch_factor=AHEAD_PER_WORKER,
+                pin_memory=self.pin_memory,
                 worker_init_fn=_start_worker,
             )
         )
@@ -119,7 +130,7 @@ class _Batches(Dataset[Batch]):
             "valid": torch.empty((count, 2), dtype=torch.int32),
         }
         image, label, valid = (batch[key].numpy() for key in ("image", "label", "valid"))
-        distortions = []
+        distortions, shares = [], []
         for row, position in enumerate(self.positions):
             crop = self._sample(iteration * self.batch_size + position)
             np.stack(cv2.split(crop.image), out=image[row])  # H W 3 -> 3 H W
@@ -127,8 +138,12 @@ class _Batches(Dataset[Batch]):
             valid[row] = crop.valid
             if crop.distortion is not None:
                 distortions.append(crop.distortion.row())
+            if crop.share is not None:
+                shares.append(crop.share)
         if distortions:
             batch["distortion"] = torch.tensor(distortions)
+        if shares:
+            batch["share"] = torch.tensor(shares)
         return batch
 
     def _empty_labels(self, count: int, height: int, width: int) -> torch.Tensor:
@@ -136,16 +151,19 @@ class _Batches(Dataset[Batch]):
             return torch.empty(count, dtype=torch.int64)
         return torch.empty((count, height, width), dtype=torch.uint8)
 
-    def _sample(self, draw: int) -> Any:
+    def index(self, draw: int) -> int:
         epoch, position = divmod(draw, len(self.store))
-        index = int(permutation(self.seed, epoch, len(self.store))[position])
+        return int(permutation(self.seed, epoch, len(self.store))[position])
+
+    def _sample(self, draw: int) -> Any:
+        index = self.index(draw)
         try:
             image, label = self.store.read(index)
             rng = np.random.Generator(np.random.Philox(key=[self.seed, draw]))
             return self.transform(image, label, rng)
         except Exception as error:
             name = self.store.name(index)
-            raise RuntimeError(
+            raise OSError(
                 f"sample {index} ('{name}', draw {draw}): {type(error).__name__}: {error}"
             ) from error
 
@@ -165,8 +183,7 @@ def normalize(image: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
 
     valid: int B 2 (h, w), what lies beyond is padding; None where there is none.
     """
-    mean = torch.tensor(MEAN, device=image.device).view(3, 1, 1)
-    inverse = 1.0 / torch.tensor(STD, device=image.device).view(3, 1, 1)
+    mean, inverse = _constants(image.device)
     normalized = image.to(torch.float32).sub_(mean).mul_(inverse)
     if valid is None:
         return normalized
@@ -176,8 +193,38 @@ def normalize(image: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
     return normalized.masked_fill_(padding, 0.0)
 
 
+@lru_cache
+@torch.inference_mode(False)
+def _constants(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and 1 / deviation, 3 1 1. Kept, since a new copy would wait for the device each time."""
+    mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    return mean.to(device), (1.0 / deviation).to(device)
+
+
 def _start_worker(_: int) -> None:
     cv2.setNumThreads(0)
+
+
+def _from_workers(loader: DataLoader[Batch]) -> Iterator[Batch]:
+    """The batches of worker processes; their OSError without the stack that torch prints in it."""
+    try:
+        yield from loader
+    except OSError as error:
+        raise OSError(str(error).strip().rpartition("\nOSError: ")[2]) from error
+
+
+@contextmanager
+def deaths_told() -> Iterator[None]:
+    """OSError where torch tells of a dead loader process, which it may do in any line."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise OSError(
+            f"a process that prepares batches has died ({str(error).split('. ')[0]}); if memory is "
+            "short, lower train.loader_workers. The same command resumes"
+        ) from error
 
 
 def _in_background(make: Callable[[int], Batch], iterations: range) -> Iterator[Batch]:

@@ -6,6 +6,8 @@ values are equal to the CPU's, the others differ by 1 to 5 of 255. So a recipe c
 the work is done, but not in the middle of a training.
 """
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -79,9 +81,16 @@ def _to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
     s, v = saturation.float() * (1 / 255), value.float() * (1 / 255)
     low, falling, rising = v * (1 - s), v * (1 - s * part), v * (1 - s * (1 - part))
     tabled = torch.stack([v, low, falling, rising])
-    order = torch.tensor(ORDER, device=hue.device)[sector.long() % 6]  # H W 3
+    order = _order(hue.device)[sector.long() % 6]  # H W 3
     return tabled.gather(0, order.permute(2, 0, 1)).mul_(255).to(torch.uint8)
 
 
 # Which of (value, low, falling, rising) red, green and blue are in each sixth of the circle.
 ORDER = ((0, 3, 1), (2, 0, 1), (1, 0, 3), (1, 2, 0), (3, 1, 0), (0, 1, 2))
+
+
+@lru_cache
+@torch.inference_mode(False)
+def _order(device: torch.device) -> Tensor:
+    """Kept, since a new copy would wait for the device each time."""
+    return torch.tensor(ORDER, device=device)

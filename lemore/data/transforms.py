@@ -1,4 +1,4 @@
-"""Training and test transforms of segmentation and classification, in numpy and OpenCV.
+"""Training and test transforms of segmentation, in numpy and OpenCV.
 
 Training follows mmsegmentation 0.x as TopFormer and SegFormer use it: random resize with the aspect
 kept, random crop with a limit on the share of one class, flip, photometric distortion, padding at
@@ -25,13 +25,15 @@ class Crop(NamedTuple):
 
     image: uint8 (H, W, 3), 0 in the padding. label: uint8 (H, W) train ids, 255 in the padding;
     for classification the class as int. valid: (h, w), the part that is not padding. distortion:
-    what was drawn for the training device to do, if it is to be done there.
+    what was drawn for the training device to do, if it is to be done there. share: what was drawn
+    for mixing images (`lemore.data.classification`).
     """
 
     image: np.ndarray
     label: np.ndarray | int
     valid: tuple[int, int]
     distortion: Distortion | None = None
+    share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,47 +91,6 @@ class TrainTransform:
         raise AssertionError("the last attempt returns")
 
 
-@dataclass(frozen=True)
-class ClassificationTransform:
-    """Random part of an image, resized to `crop_size`, and flip (Inception's crop, as torchvision).
-
-    scale_range: share of the area. ratio_range: width / height, drawn log-uniformly.
-    """
-
-    crop_size: tuple[int, int]
-    scale_range: tuple[float, float]
-    ratio_range: tuple[float, float]
-    flip_probability: float
-
-    def __call__(self, image: np.ndarray, label: int, rng: np.random.Generator) -> Crop:
-        """Image (H, W, 3) uint8 and class give a `Crop` of `crop_size` without padding."""
-        top, left, height, width = self._draw_part(image.shape[:2], rng)
-        part = image[top : top + height, left : left + width]
-        crop = resize_antialiased(part, self.crop_size)
-        if rng.random() < self.flip_probability:
-            crop = cv2.flip(crop, 1)
-        return Crop(crop, int(label), self.crop_size)
-
-    def _draw_part(
-        self, size: tuple[int, int], rng: np.random.Generator
-    ) -> tuple[int, int, int, int]:
-        low, high = (math.log(ratio) for ratio in self.ratio_range)
-        for _ in range(CROP_ATTEMPTS):
-            area = size[0] * size[1] * rng.uniform(*self.scale_range)
-            ratio = math.exp(rng.uniform(low, high))
-            height, width = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
-            if 0 < height <= size[0] and 0 < width <= size[1]:
-                top = int(rng.integers(size[0] - height + 1))
-                return top, int(rng.integers(size[1] - width + 1)), height, width
-        return self._central_part(size)
-
-    def _central_part(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
-        ratio = min(max(size[1] / size[0], self.ratio_range[0]), self.ratio_range[1])
-        height = min(size[0], round(size[1] / ratio))
-        width = min(size[1], round(size[0] * ratio))
-        return (size[0] - height) // 2, (size[1] - width) // 2, height, width
-
-
 def fit_size(size: tuple[int, int], img_scale: tuple[int, int]) -> tuple[int, int]:
     """(H, W) of the largest image of the same aspect inside a long and a short side (mmcv 0.x)."""
     factor = min(max(img_scale) / max(size), min(img_scale) / min(size))
@@ -176,13 +137,6 @@ def pad(array: np.ndarray, size: tuple[int, int], value: int) -> np.ndarray:
     return padded
 
 
-def resize_antialiased(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize to (H, W): area average where both sides shrink, else bilinear."""
-    shrinks = size[0] <= image.shape[0] and size[1] <= image.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(image, (size[1], size[0]), interpolation=method)
-
-
 def resize_for_test(image: np.ndarray, img_scale: tuple[int, int], align: int | None) -> np.ndarray:
     """Test image (H, W, 3) uint8 fitted into (long, short), aspect kept, bilinear.
 
@@ -195,15 +149,3 @@ def resize_for_test(image: np.ndarray, img_scale: tuple[int, int], align: int | 
         return image
     height, width = (math.ceil(side / align) * align for side in (height, width))
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-
-
-def central_crop(image: np.ndarray, crop_size: tuple[int, int], share: float) -> np.ndarray:
-    """Classification test image: resized so that the crop is `share` of a side, then its centre.
-
-    The usual 224 of 256 is `share` 0.875. Returns uint8 (H, W, 3) of `crop_size`.
-    """
-    factor = max(crop_size[axis] / share / image.shape[axis] for axis in (0, 1))
-    size = [max(round(image.shape[axis] * factor), crop_size[axis]) for axis in (0, 1)]
-    image = resize_antialiased(image, (size[0], size[1]))
-    top, left = ((size[axis] - crop_size[axis]) // 2 for axis in (0, 1))
-    return np.ascontiguousarray(image[top : top + crop_size[0], left : left + crop_size[1]])

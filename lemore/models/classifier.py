@@ -11,24 +11,30 @@ from lemore.models.schema import BackboneConfig
 class Classifier(nn.Module):
     """Images B 3 H W (normalised RGB) -> logits B K, from the backbone's last map."""
 
-    def __init__(self, backbone: nn.Module, num_classes: int) -> None:
+    def __init__(self, backbone: nn.Module, num_classes: int, dropout: float) -> None:
         super().__init__()
         self.backbone = backbone
+        self.dropout = nn.Dropout(dropout)
         channels: Any = backbone.channels
         self.head = nn.Linear(channels[-1], num_classes)
         nn.init.normal_(self.head.weight, 0.0, 0.01)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.backbone(x)[-1].mean((2, 3)))
+        return self.head(self.dropout(self.backbone(x)[-1].mean((2, 3))))
 
 
 def build_classifier(
-    backbone: BackboneConfig, *, num_classes: int, input_size: tuple[int, int], drop_path: float
+    backbone: BackboneConfig,
+    *,
+    num_classes: int,
+    input_size: tuple[int, int],
+    drop_path: float,
+    dropout: float = 0.0,
 ) -> Classifier:
     """Classifier for training crops of `input_size` (H, W); ValueError names a wrong argument."""
     check_arguments("backbone", backbone.module, backbone.arguments, f"backbone {backbone.module}")
     encoder = build_backbone(
         backbone.module, input_size=input_size, drop_path=drop_path, **backbone.arguments
     )
-    return Classifier(encoder, num_classes)
+    return Classifier(encoder, num_classes, dropout)

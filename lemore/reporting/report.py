@@ -144,6 +144,7 @@ def _evaluate(result: Result):
     if result.get("mean_boundary_iou") is not None:
         settings["mean Boundary IoU"] = f"{100 * result['mean_boundary_iou']:.2f} %"
     links = (("pretrain", result["pretrain_run_id"]), ("finetune", result["finetune_run_id"]))
+    links = tuple((name, run) for name, run in links if ":" not in run)  # a page is there
     return what, settings, links
 
 

@@ -20,6 +20,7 @@ RECIPES = {
     "own recipe": "own recipe: trained as its authors train it",
     "common recipe": "common recipe: trained with LeMoRe's recipe",
 }
+RECONSTRUCTED = "recipe reconstructed: the paper gives none for ImageNet"
 IMAGENET = "imagenet_1k"
 DEFAULT_COSTS = "ade20k"  # whose costs to print for a dataset that the paper does not use
 
@@ -139,7 +140,7 @@ def top1_row(result: Result | None, row: PaperRow | None, profiles: list[Result]
     if result is not None:
         cells |= {"dataset": result["dataset"], "top1": number(100 * result["top1"])}
         cells |= {"seeds": "1", "train_crop": by(result["input_size"])}
-        notes = [SCENES, *notes] if result["scenes"] else notes
+        notes = [SCENES] * result["scenes"] + [RECONSTRUCTED, *notes]
     cells["note"] = "; ".join(notes)
     return cells
 

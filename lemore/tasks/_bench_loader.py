@@ -17,14 +17,14 @@ import psutil
 from PIL import Image
 
 from lemore.config import load, positive
-from lemore.data import plain_order
+from lemore.data import plain_classification, plain_order
 from lemore.data.archives import members
+from lemore.data.classification import ClassificationTransform
 from lemore.data.loader import TrainBatches
 from lemore.data.samples import find_reader
 from lemore.data.schema import DatasetConfig
 from lemore.data.source import open_source
 from lemore.data.store import Store
-from lemore.data.transforms import ClassificationTransform
 from lemore.files import write_json
 from lemore.tasks import _finetune, _pretrain
 from lemore.training.recipe import Pretrain, Train, load_pretrain, load_recipe
@@ -128,26 +128,17 @@ def _ways(store: Store, originals: _Originals, transform: Any) -> Ways:
 def _ways_of_classification(
     store: Store, originals: _Originals, transform: ClassificationTransform
 ) -> Ways:
-    """The plain order is that of torchvision's reference training, on Pillow's images."""
-    from torchvision.transforms import v2
+    """The plain order is Pillow's, step by step."""
 
-    plain = v2.Compose(
-        [
-            v2.RandomResizedCrop(
-                transform.crop_size, transform.scale_range, transform.ratio_range, antialias=True
-            ),
-            v2.RandomHorizontalFlip(transform.flip_probability),
-            v2.PILToTensor(),
-        ]
-    )
-
-    def by_torchvision(i: int, rng: np.random.Generator) -> Any:
+    def by_pillow(i: int, rng: np.random.Generator) -> np.ndarray:
         with Image.open(originals.folder / f"{i}.photo") as photo:
-            return plain(photo.convert("RGB"))
+            return plain_classification.transform(photo.convert("RGB"), transform, rng)
 
+    basic = replace(transform, rand_augment=None, random_erasing=0.0)
     return {
-        "plain order": by_torchvision,
+        "plain order": by_pillow,
         "lemore": lambda i, rng: transform(*store.read(i), rng),
+        "lemore, crop and flip alone": lambda i, rng: basic(*store.read(i), rng),
     }
 
 

@@ -1,21 +1,21 @@
 """Holds the pipeline's local Ray cluster; started by the first job, leaves with the pipeline.
 
-Afterwards it closes the tracking runs of jobs that were killed with the pipeline.
+Afterwards it delivers what jobs that were killed with the pipeline had to tell the tracking store.
 """
 
 import signal
 import sys
 
-from lemore.training.distributed import serve
+from lemore.training.distributed.cluster import serve
 
 
 def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     serve()
-    from lemore.training.tracking import sweep
+    from lemore.training.tracking import deliver_waiting
 
-    sweep()
+    deliver_waiting()
     return 0
 
 

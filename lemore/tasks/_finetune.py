@@ -14,10 +14,11 @@ from lemore.data.store import Store
 from lemore.data.transforms import TrainTransform
 from lemore.models import torchvision_weights
 from lemore.models.key_map import convert
-from lemore.models.schema import BackboneConfig, ModelConfig
-from lemore.models.segmentor import Segmentor, build_segmentor
+from lemore.models.schema import ModelConfig
+from lemore.models.segmentor import Segmentor
 from lemore.tasks import _worker
-from lemore.training import checkpoint, loop, losses, optim
+from lemore.tasks._network import make_model
+from lemore.training import checkpoint, losses, optim
 from lemore.training.recipe import Train
 
 log = logging.getLogger(__name__)
@@ -52,20 +53,8 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
         loss=Loss(config, recipe, model.decode_head, device, class_weight),
         validate=_validation(payload, recipe, device),
     )
-    start = loop.train(job)
-    return _worker.finish(payload, "finetune", model, start, recipe.iterations)
-
-
-def make_model(config: dict[str, Any], recipe: Train) -> Segmentor:
-    """The model of a fine-tuning slice, at the recipe's crop size, with fresh weights."""
-    return build_segmentor(
-        build(ModelConfig, config["model"], "config", "model."),
-        build(BackboneConfig, config["backbone"], "config", "backbone."),
-        num_classes=config["num_classes"],
-        input_size=recipe.crop_size,
-        drop_path=recipe.drop_path,
-        overrides={"dropout": recipe.dropout, **recipe.decode_head},
-    )
+    trained = _worker.run(job)
+    return _worker.finish(payload, "finetune", job.kept, trained, recipe.iterations)
 
 
 def head_parameters(model: Segmentor) -> list[str]:
@@ -148,8 +137,10 @@ class Loss:
         self.auxiliary_weight = auxiliary.weight if auxiliary else 0.0
 
     def __call__(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        label = batch["label"].to(self.device)
-        outputs, auxiliary = model(self.images(batch), for_loss=True)
+        label = batch["label"].to(self.device, non_blocking=True)
+        images = self.images(batch)
+        with _worker.autocast(self.recipe, self.device):
+            outputs, auxiliary = model(images, for_loss=True)
         loss = self.of_head(outputs, label)
         if auxiliary is None:
             return loss
@@ -157,14 +148,15 @@ class Loss:
 
     def images(self, batch: dict[str, Tensor]) -> Tensor:
         """B 3 H W, normalised, on the device."""
-        images = batch["image"].to(self.device)
+        images = batch["image"].to(self.device, non_blocking=True)
         if "distortion" in batch:
             images = photometric_batch.distort(images, batch["distortion"])
-        images = normalize(images, batch["valid"].to(self.device))
+        images = normalize(images, batch["valid"].to(self.device, non_blocking=True))
         return images.contiguous(memory_format=_worker.memory_format(self.recipe.channels_last))
 
     def cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:
-        return losses.segmentation_loss(logits, label, self.recipe.loss_average, self.class_weight)
+        average, fused = self.recipe.loss_average, self.recipe.fused_loss
+        return losses.segmentation_loss(logits.float(), label, average, self.class_weight, fused)
 
 
 def _validation(payload: dict[str, Any], recipe: Train, device: torch.device) -> Any:

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from lemore.config import build
+from lemore.data.classification import ClassificationTransform, central_crop, mix, partners
 from lemore.data.loader import normalize
 from lemore.data.store import Store
-from lemore.data.transforms import ClassificationTransform, central_crop
 from lemore.models.classifier import build_classifier
 from lemore.models.schema import BackboneConfig
 from lemore.tasks import _worker
-from lemore.training import loop, losses, optim
+from lemore.training import losses, optim
 from lemore.training.recipe import Pretrain
+from lemore.training.rmsprop import RMSpropTF
 
 TEST_BATCH = 50
 
@@ -30,6 +31,7 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
         num_classes=config["num_classes"],
         input_size=recipe.crop_size,
         drop_path=recipe.drop_path,
+        dropout=recipe.dropout,
     )
     model.to(device)
     model.to(memory_format=_worker.memory_format(recipe.channels_last))
@@ -50,16 +52,22 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
         recipe,
         name=f"{config['backbone_name']} on {config['dataset']}",
         model=model,
-        optimizer=optim.adamw(groups, recipe.betas),
+        optimizer=make_optimizer(recipe, groups),
         batches=_worker.Batches(payload, recipe, make_transform(recipe)),
         loss=lambda network, batch: classification_loss(network, batch, recipe, device),
         validate=validate,
     )
-    start = loop.train(job)
-    result = _worker.finish(payload, "pretrain", model, start, recipe.iterations)
+    trained = _worker.run(job)
+    result = _worker.finish(payload, "pretrain", job.kept, trained, recipe.iterations)
     details = {name: config[name] for name in ("stands_for", "scenes")}
     details["input_size"] = list(recipe.crop_size)
-    return result | details | top_k(model, held_out, recipe, device) | {"images": len(held_out)}
+    return result | details | top_k(job.kept, held_out, recipe, device) | {"images": len(held_out)}
+
+
+def make_optimizer(recipe: Pretrain, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    if recipe.optimizer == "rmsprop":
+        return RMSpropTF(optim.bare(groups))
+    return optim.adamw(groups, recipe.betas)
 
 
 def make_transform(recipe: Pretrain) -> ClassificationTransform:
@@ -68,17 +76,25 @@ def make_transform(recipe: Pretrain) -> ClassificationTransform:
         scale_range=recipe.scale_range,
         ratio_range=recipe.ratio_range,
         flip_probability=recipe.flip_probability,
+        rand_augment=recipe.rand_augment,
+        random_erasing=recipe.random_erasing,
+        mixup=recipe.mixup,
     )
 
 
 def classification_loss(
     model: nn.Module, batch: dict[str, Tensor], recipe: Pretrain, device: torch.device
 ) -> Tensor:
-    images = normalize(batch["image"].to(device), None)
+    """A batch as the loader gives it -> the scalar that training minimises."""
+    images = normalize(batch["image"].to(device, non_blocking=True), None)
+    label, mixture = batch["label"].to(device, non_blocking=True), None
+    if "share" in batch:
+        images, share = mix(images, batch["share"].to(device, non_blocking=True))
+        mixture = partners(label), share
     images = images.contiguous(memory_format=_worker.memory_format(recipe.channels_last))
-    return losses.classification_loss(
-        model(images), batch["label"].to(device), recipe.label_smoothing
-    )
+    with _worker.autocast(recipe, device):
+        logits = model(images)
+    return losses.classification_loss(logits.float(), label, recipe.label_smoothing, mixture)
 
 
 @torch.inference_mode()

@@ -19,9 +19,10 @@ from lemore.config import positive, read_yaml
 from lemore.files import read_json, write_json
 from lemore.lock import locked
 from lemore.training import tracking
-from lemore.training.distributed import Resources, execute
+from lemore.training.distributed.cluster import Resources
+from lemore.training.distributed.execute import Work, execute
 from lemore.training.process import Stopped, StopSignals, leave_with_owner
-from lemore.training.spool import Spool, follow
+from lemore.training.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -61,22 +62,21 @@ class Training:
 def run_training(training: Training) -> int:
     """Runs a training under lock and tracking and publishes run.json last. Exit code 0, or
     128 + signal when it was stopped (its state is saved)."""
-    args, begin = training.args, time.time()
+    args, begin = training.args, time.monotonic()
     dataset = read_json(args.data / "digest.json")
     code = sources.code_version(training.stage, training.named_modules)
     key = _key(code, training, dataset["sha256"])
     folder = args.checkpoints / key[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    stop_file = folder / "stop"
     stop = StopSignals()
     leave_with_owner()
     with locked(folder, wait=False):
-        stop_file.unlink(missing_ok=True)
+        (folder / "stop").unlink(missing_ok=True)
         spool = Spool(folder / "metrics.jsonl")
         stage = _tracking_stage(training, key, dataset)
         try:
-            with tracking.track(stage) as run, follow(run, spool):
-                result = _execute(training, folder, stop, stop_file, run.run_id)
+            with tracking.track(stage, spool) as run:
+                result = _execute(training, folder, stop, run)
                 run.tag("weights_sha256", result["weights_sha256"])
         except (KeyboardInterrupt, SystemExit):
             log.warning("stopped; the same command resumes from the last checkpoint")
@@ -87,7 +87,7 @@ def run_training(training: Training) -> int:
 
 
 def _execute(
-    training: Training, folder: Path, stop: StopSignals, stop_file: Path, run_id: str
+    training: Training, folder: Path, stop: StopSignals, run: tracking.Handle
 ) -> dict[str, Any]:
     args = training.args
     resources = Resources(args.ray, args.workers, training.threads, args.gpus)
@@ -99,22 +99,26 @@ def _execute(
         "rank": 0,
         "world_size": 1,
         "gpus": args.gpus,
-        "model_run_id": run_id if args.log_model else "",
+        "model_run_id": run.run_id if args.log_model else "",
     }
     if args.ray == "none":
         payload["stop"] = stop
     try:
-        return execute(training.function, payload, resources, stop, stop_file.absolute())
+        return execute(Work(training.function, payload, folder.absolute()), resources, stop)
     except Stopped as stopped:
         log.warning("%s", stopped)
         raise SystemExit(143) from None
 
 
 def _key(code: str, training: Training, dataset: str) -> str:
-    """Hash of all that decides the weights. Checkpoints of another key are never continued."""
+    """Hash of all that decides the weights. Checkpoints of another key are never continued.
+
+    On CPUs each worker's BatchNorm sees its own share of a batch, so their number counts too.
+    """
+    workers = [] if training.args.gpus else [f"workers {training.args.workers}"]
     parts = [code, dataset, str(training.args.seed), training.args.config.read_text()]
     parts += [f"{name} {digest}" for name, digest in sorted(training.inputs.items())]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return hashlib.sha256("\n".join(parts + workers).encode()).hexdigest()
 
 
 def _tracking_stage(training: Training, key: str, dataset: dict[str, Any]) -> tracking.Stage:
@@ -142,7 +146,8 @@ def _record(training: Training, key: str, code: str, run_id: str, begin: float) 
         "command": command(),
         "mlflow_run_id": run_id,
         "parents": training.parents,
-        "seconds": round(time.time() - begin, 1),
+        "workers": training.args.workers,
+        "seconds": round(time.monotonic() - begin, 1),
     }
 
 

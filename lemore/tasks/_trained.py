@@ -15,7 +15,7 @@ from lemore.models.fold import fold
 from lemore.models.key_map import KeyMap, convert
 from lemore.models.schema import BackboneConfig, ModelConfig
 from lemore.models.segmentor import Segmentor
-from lemore.tasks._finetune import make_model
+from lemore.tasks._network import make_model
 from lemore.training.recipe import Test, Train
 
 AUXILIARY = "auxiliary_head."

@@ -1,19 +1,24 @@
 """What the bodies of pretrain and finetune share where the training runs."""
 
+import copy
 import logging
+import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 
 from lemore import sources
-from lemore.data.loader import TrainBatches, Transform
+from lemore.data.loader import TrainBatches, Transform, deaths_told
+from lemore.data.part import Part
 from lemore.data.store import Store
-from lemore.training import checkpoint, loop, optim
-from lemore.training.recipe import Pretrain, Train
+from lemore.training import checkpoint, loop, optim, sync_batch_norm
+from lemore.training.average import Average
+from lemore.training.recipe import Options, Pretrain, Train
 from lemore.training.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -33,12 +38,23 @@ def memory_format(channels_last: bool) -> torch.memory_format:
     return torch.channels_last if channels_last else torch.contiguous_format
 
 
+def autocast(recipe: Options, device: torch.device) -> torch.autocast:
+    """The context of the network's forward pass; a loss belongs outside, in fp32."""
+    dtype = torch.float16 if recipe.precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype, enabled=recipe.precision != "fp32")
+
+
 class Batches:
     """The training batches from an iteration on, this rank's share of the global batch."""
 
     def __init__(self, payload: dict[str, Any], recipe: Train | Pretrain, transform: Transform):
         self.payload, self.recipe, self.transform = payload, recipe, transform
-        self.store = Store(Path(payload["data"]), "train")
+        store = Store(Path(payload["data"]), "train")
+        self.store = Part(store, held_out=False) if payload.get("held_out") else store
+
+    def names(self, iteration: int) -> list[str]:
+        """The images of an iteration's global batch."""
+        return self(iteration).names(iteration)
 
     def __call__(self, start: int) -> TrainBatches:
         return TrainBatches(
@@ -51,6 +67,7 @@ class Batches:
             rank=self.payload["rank"],
             world_size=self.payload["world_size"],
             workers=self.recipe.loader_workers,
+            pin_memory=bool(self.payload["gpus"]),
         )
 
 
@@ -61,22 +78,27 @@ def job(
     name: str,
     model: nn.Module,
     optimizer: Any,
-    batches: Callable[[int], Iterable[dict[str, Tensor]]],
+    batches: Batches,
     loss: Callable[[nn.Module, dict[str, Tensor]], Tensor],
     validate: Callable[[nn.Module], dict[str, float]] | None,
 ) -> loop.Job:
     """The loop's job of a payload, with metrics on disk and the model wrapped for its workers."""
     folder = Path(payload["folder"])
-    checkpoints = checkpoint.Checkpoints(folder)
+    device = next(model.parameters()).device
+    checkpoints = checkpoint.Checkpoints(folder, about=_about(payload, recipe))
     spool = Spool(folder / "metrics.jsonl")
     rank = payload["rank"]
     if rank == 0:
+        checkpoints.remove_remains()
         newest = checkpoints.load_newest()
         spool.rewind(newest["iteration"] if newest else 0)
     return loop.Job(
         name=name,
         model=model,
-        wrapped=_wrapped(model, payload),
+        wrapped=_wrapped(model, payload, recipe),
+        micro_batch=recipe.micro_batch,
+        scaler=GradScaler(device.type, enabled=recipe.precision == "fp16"),
+        average=Average(model, recipe.ema) if recipe.ema else None,
         optimizer=optimizer,
         learning_rate=optim.schedule(recipe),
         batches=batches,
@@ -90,30 +112,61 @@ def job(
         validate=validate,
         validate_every=recipe.validate_every,
         rank=rank,
+        samples=batches.names,
     )
 
 
+def _about(payload: dict[str, Any], recipe: Train | Pretrain) -> dict[str, Any]:
+    """What a checkpoint says of the training that wrote it."""
+    return {
+        "torch": str(torch.__version__),
+        "workers": payload["world_size"],
+        checkpoint.GLOBAL_BATCH: recipe.batch_size,
+    }
+
+
 def _should_stop(payload: dict[str, Any]) -> Callable[[], bool]:
-    """A training learns that it is to stop by a file, or in-process by the driver's signal."""
+    """A training learns that it is to stop by a file, or in-process by the driver's signal.
+
+    Of several workers the first decides, since all must end with the same step: the others get no
+    answer from it then and are ended with it.
+    """
+    if payload["rank"]:
+        return lambda: False
     signalled = payload.get("stop") or (lambda: 0)
     stop_file = Path(payload["folder"]) / "stop"
     return lambda: bool(signalled()) or stop_file.exists()
 
 
-def _wrapped(model: nn.Module, payload: dict[str, Any]) -> nn.Module | None:
-    """The model for several workers: gradients are averaged; BatchNorm is synchronised on GPUs."""
-    if payload["world_size"] == 1:
-        return None
-    if payload["gpus"]:
-        log.info("BatchNorm is synchronised over %d workers", payload["world_size"])
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    else:
-        log.info("BatchNorm sees each worker's share of the batch (no synchronisation on CPUs)")
-    return nn.parallel.DistributedDataParallel(model)
+def _wrapped(
+    model: nn.Module, payload: dict[str, Any], recipe: Train | Pretrain
+) -> nn.Module | None:
+    """The model as training calls it (gradients averaged, compiled), None if as it is."""
+    workers = payload["world_size"]
+    share = recipe.batch_size // workers
+    seen = workers * min(share, recipe.micro_batch or share)
+    if seen < recipe.batch_size:
+        log.info("BatchNorm sees %d images at once, of %d in a step", seen, recipe.batch_size)
+    wrapped: Any = model
+    if workers > 1:
+        log.info("BatchNorm is synchronised over %d workers", workers)
+        on_cpu, on_gpu = sync_batch_norm.convert, nn.SyncBatchNorm.convert_sync_batchnorm
+        wrapped = (on_gpu if payload["gpus"] else on_cpu)(model)
+        wrapped = nn.parallel.DistributedDataParallel(wrapped, forward_sync_buffers=False)
+    if recipe.compile:
+        if not payload["gpus"] and not shutil.which("g++"):
+            raise ValueError("compile: true needs a C++ compiler on the CPU; install g++")
+        wrapped = torch.compile(wrapped)
+    return wrapped if wrapped is not model else None
+
+
+def run(job: loop.Job) -> loop.Trained:
+    with deaths_told():
+        return loop.train(job)
 
 
 def finish(
-    payload: dict[str, Any], task: str, model: nn.Module, start: int, iterations: int
+    payload: dict[str, Any], task: str, model: nn.Module, trained: loop.Trained, iterations: int
 ) -> dict[str, Any]:
     """Writes weights.pt (rank 0) and returns what run.json records of the training."""
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
@@ -125,7 +178,7 @@ def finish(
     return {
         "weights_sha256": checkpoint.tensor_digest(state),
         "iterations": iterations,
-        "resumed_at": start,
+        **trained._asdict(),
         "modules": sources.loaded(task, sys.modules),
         "device": str(next(model.parameters()).device),
         "torch": str(torch.__version__),
@@ -137,4 +190,5 @@ def _log_model(payload: dict[str, Any], model: nn.Module) -> None:
 
     recipe = payload["config"].get("train") or payload["config"]["recipe"]
     height, width = recipe["crop_size"]
-    log_model(payload["model_run_id"], model.cpu().eval(), torch.zeros(1, 3, height, width))
+    copied = copy.deepcopy(model).cpu().eval()
+    log_model(payload["model_run_id"], copied, torch.zeros(1, 3, height, width))

@@ -159,12 +159,13 @@ def storage(folder: Path) -> Iterator[Finding]:
 
 def services(_: Path) -> Iterator[Finding]:
     """The Ray cluster and the MLflow store that the environment names."""
-    from lemore.training import distributed, tracking
+    from lemore.training import tracking
+    from lemore.training.distributed.cluster import probe
 
     address = os.environ.get("RAY_ADDRESS")
     try:
         if address:
-            distributed.probe(address)
+            probe(address)
         found = (
             f"the cluster at {address} answers" if address else "each run starts its own cluster"
         )
@@ -176,7 +177,9 @@ def services(_: Path) -> Iterator[Finding]:
         yield Finding("ok", "MLflow", f"{uri} will be made by the first run")
         return
     try:
-        tracking.connect()
+        from lemore.training import mlflow_runs
+
+        mlflow_runs.connect()
         yield Finding("ok", "MLflow", f"{uri} answers")
     except Exception as error:  # whatever a store or its driver raises
         text = f"{uri} does not answer ({' '.join(str(error).split())[:200]})"

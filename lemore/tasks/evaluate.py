@@ -26,6 +26,7 @@ from lemore.machine import cores
 from lemore.tasks import _checkpoint, _segmentation, _stage
 from lemore.tasks._trained import Trained
 from lemore.training import tracking
+from lemore.training.outbox import parent
 from lemore.training.process import leave_with_owner
 from lemore.training.recipe import Test
 
@@ -200,7 +201,7 @@ def _tracking_stage(
         params={"test": settings["test"], "images": len(settings["images"])},
         parents={
             "pretrain": record.pretrain_run_id,
-            "finetune": record.mlflow_run_id,
+            "finetune": parent(vars(record)),
         },
         datasets=((args.dataset, data["sha256"], settings["test"]["split"]),),
         code=_stage.git_version(),

@@ -14,6 +14,7 @@ from lemore.config import build
 from lemore.files import read_json
 from lemore.models.schema import BackboneConfig, ModelConfig
 from lemore.tasks import _stage
+from lemore.training.outbox import parent
 from lemore.training.recipe import Train
 
 
@@ -64,7 +65,7 @@ def initial_weights(init: str, run_json: Path | None) -> tuple[str, dict[str, st
         raise ValueError("--pretrained: this backbone's init is 'pretrain'; give its run.json")
     record = read_json(run_json)
     path = (run_json.parent / "weights.pt").absolute()
-    return f"file:{path}", {"pretrain": record["mlflow_run_id"]}, {"init": record["weights_sha256"]}
+    return f"file:{path}", {"pretrain": parent(record)}, {"init": record["weights_sha256"]}
 
 
 def train(payload: dict[str, Any]) -> dict[str, Any]:

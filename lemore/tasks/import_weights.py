@@ -30,7 +30,7 @@ from lemore.data.schema import DatasetConfig
 from lemore.models.key_map import convert, find
 from lemore.models.schema import BackboneConfig, ModelConfig
 from lemore.tasks import _weight_file
-from lemore.tasks._finetune import make_model
+from lemore.tasks._network import make_model
 from lemore.training import checkpoint
 from lemore.training.recipe import load_recipe
 

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lemore.files import read_json, sha256, write_atomic, write_json
+from lemore.files import read_json, remove_temporaries, sha256, write_atomic, write_json
 
 log = logging.getLogger(__name__)
+GLOBAL_BATCH = "global batch"
 
 
 def tensor_digest(state: dict[str, Tensor]) -> str:
@@ -66,36 +67,67 @@ def reason(error: Exception) -> str:
 
 
 class Checkpoints:
-    """The checkpoints of one training in one folder: iteration_<n>.pt and its hash beside it."""
+    """The checkpoints of one training in one folder: iteration_<n>.pt and its hash beside it.
 
-    def __init__(self, folder: Path, keep: int = 2):
-        self.folder, self.keep = folder, keep
+    `about` (say, {"torch": "2.14", "workers": 2}) is kept with them: a training that goes on from
+    others says what differs, and refuses another "global batch".
+    """
+
+    def __init__(self, folder: Path, keep: int = 2, about: dict[str, Any] | None = None):
+        self.folder, self.keep, self.about = folder, keep, about or {}
 
     def save(self, iteration: int, content: dict[str, Any]) -> None:
         """Writes the state after `iteration` steps and drops all but the newest `keep`."""
         path = self.folder / f"iteration_{iteration:08d}.pt"
-        save(path, {"iteration": iteration, **content})
+        save(path, {"iteration": iteration, "about": self.about, **content})
         write_json(path.with_suffix(".json"), {"iteration": iteration, "sha256": sha256(path)})
         for old in self.paths()[self.keep :]:
-            old.unlink()
             old.with_suffix(".json").unlink(missing_ok=True)
+            old.unlink()
 
     def paths(self) -> list[Path]:
         """Complete checkpoints, newest first (one without its hash was cut off while written)."""
         found = sorted(self.folder.glob("iteration_*.pt"), reverse=True)
         return [path for path in found if path.with_suffix(".json").exists()]
 
+    def remove_remains(self) -> None:
+        """Removes what a kill while writing has left; nobody else may be writing."""
+        remove_temporaries(self.folder)
+        for path in set(self.folder.glob("iteration_*.pt")) - set(self.paths()):
+            path.unlink()
+
     def load_newest(self) -> dict[str, Any] | None:
         """The newest intact checkpoint, or None if there is none at all.
 
         A damaged one is reported and passed over; ValueError if all are damaged, since a silent
-        restart would throw away work.
+        restart would throw away work, or if it was written with another global batch.
         """
         paths = self.paths()
         for path in paths:
-            if sha256(path) == read_json(path.with_suffix(".json"))["sha256"]:
-                return load(path)
+            if _intact(path):
+                state = load(path)
+                self._compare(path, state.get("about", {}))
+                return state
             log.error("%s: checksum differs, falling back to the one before", path)
         if paths:
             raise ValueError(f"{self.folder}: every checkpoint is damaged; remove it to start anew")
         return None
+
+    def _compare(self, path: Path, about: dict[str, Any]) -> None:
+        for name in sorted(about.keys() & self.about.keys()):
+            then, now = about[name], self.about[name]
+            if then == now:
+                continue
+            if name == GLOBAL_BATCH:
+                raise ValueError(
+                    f"{path}: written with a {name} of {then}, now {now}: that would be another "
+                    "training; set it back, or remove the folder to start anew"
+                )
+            log.warning("%s: written with %s %s, goes on with %s", path, name, then, now)
+
+
+def _intact(path: Path) -> bool:
+    try:
+        return sha256(path) == read_json(path.with_suffix(".json"))["sha256"]
+    except (ValueError, TypeError, KeyError):
+        return False

@@ -5,18 +5,25 @@ Random numbers of an iteration follow from (seed, iteration, rank), so a resumed
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 
 from lemore.progress import Meter
+from lemore.training.average import Average
+from lemore.training.background import BackgroundCheckpoints
+from lemore.training.backward import backward
 from lemore.training.checkpoint import Checkpoints
+from lemore.training.finite import FiniteSteps
 from lemore.training.optim import set_learning_rate
 from lemore.training.process import Stopped
+from lemore.training.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 LOG_EVERY = 10
@@ -43,59 +50,99 @@ class Job:
     validate: Callable[[nn.Module], dict[str, float]] | None = None
     validate_every: int = 0
     rank: int = 0
+    samples: Callable[[int], list[str]] = lambda iteration: []  # names of a global batch
     wrapped: nn.Module | None = None  # the model as called in training (DDP), if not `model` itself
+    micro_batch: int = 0  # see `backward`
+    scaler: GradScaler = field(default_factory=lambda: GradScaler(enabled=False))
+    average: Average | None = None  # of the weights, if it is what counts in the end
+
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is evaluated and kept."""
+        return self.average.module if self.average is not None else self.model
 
 
-def train(job: Job) -> int:
+class Trained(NamedTuple):
+    """The iteration that a training started from, and how many steps it left out in all."""
+
+    resumed_at: int
+    skipped_steps: int
+
+
+def train(job: Job) -> Trained:
     """Trains to the end, from the newest checkpoint if there is one.
 
-    Returns the iteration it started from. Raises Stopped after saving when `job.stop()` says so,
-    FloatingPointError at a loss that is not finite.
+    Returns when the last checkpoint is on disk. Raises Stopped after saving when `job.stop()` says
+    so, FloatingPointError when the loss or its gradient is not finite for many steps in a row
+    (single ones are left out).
     """
-    start = resume(job)
-    if start == job.iterations:
-        return start
     model = job.wrapped or job.model
+    finite = FiniteSteps(model, job.optimizer, job.iterations)
+    start = resume(job, finite)
+    if start < job.iterations:
+        with (
+            Watchdog(job.name, job.rank, job.checkpoints.folder) as watchdog,
+            BackgroundCheckpoints(job.checkpoints) as checkpoints,
+        ):
+            run(replace(job, checkpoints=checkpoints), model, start, finite, watchdog)
+    return Trained(start, finite.skipped)
+
+
+def run(job: Job, model: nn.Module, start: int, finite: FiniteSteps, watchdog: Watchdog) -> None:
+    """The steps from `start` on."""
     model.train()
     meter = Meter(job.name, job.iterations, done=start)
     watch = Watch()
     for iteration, batch in enumerate(job.batches(start), start):
         watch.data_done()
         rate = job.learning_rate(iteration)
-        loss = step(job, model, batch, iteration, rate)
+        loss = step(job, model, batch, iteration, rate, finite)
         watch.step_done(loss)
+        watchdog.phase("step")
         done = iteration + 1
         if done % LOG_EVERY == 0 or done == job.iterations:
-            row = watch.row(job, iteration) | {"train/lr": rate}
+            finite.read(job.samples)
+            finite.check(job.name, job.checkpoints.folder / "not_finite.json")
+            row = watch.row() | {"train/lr": rate, "train/skipped_steps": finite.skipped}
             job.record(done, row)
-        meter.step(f"loss {watch.last:.3f}")
+        meter.step(watch.note)
+        if job.validate_every and done % job.validate_every == 0:
+            watchdog.phase("validation")
         if job.validate and job.validate_every and done % job.validate_every == 0:
-            job.record(done, job.validate(job.model))
+            job.record(done, job.validate(job.kept))
             model.train()
         stopping = job.stop()
         if stopping or done % job.checkpoint_every == 0 or done == job.iterations:
-            save(job, done)
+            watchdog.phase("checkpoint")
+            save(job, done, finite)
         if stopping and done < job.iterations:
             raise Stopped(f"{job.name}: stopped after iteration {done}, state saved")
         watch.go_on()
     meter.close()
-    return start
 
 
 def step(
-    job: Job, model: nn.Module, batch: dict[str, Tensor], iteration: int, rate: float
+    job: Job,
+    model: nn.Module,
+    batch: dict[str, Tensor],
+    iteration: int,
+    rate: float,
+    finite: FiniteSteps,
 ) -> Tensor:
-    """One optimiser step; returns the loss, detached."""
+    """One optimiser step, left out if it is not finite; returns the loss, detached."""
     torch.manual_seed((job.seed * 1_000_003 + iteration) * 1_009 + job.rank)
     set_learning_rate(job.optimizer, rate)
     job.optimizer.zero_grad(set_to_none=True)
-    loss = job.loss(model, batch)
-    loss.backward()
-    job.optimizer.step()
-    return loss.detach()
+    finite.before()
+    loss = backward(job.loss, model, batch, job.micro_batch, job.scaler)
+    finite.step(job.scaler)
+    finite.after(iteration, rate, loss)
+    if job.average is not None:
+        job.average.follow(job.model, iteration)
+    return loss
 
 
-def resume(job: Job) -> int:
+def resume(job: Job, finite: FiniteSteps) -> int:
     """Loads the newest checkpoint into model and optimiser; returns the next iteration."""
     state = job.checkpoints.load_newest()
     if state is None:
@@ -103,28 +150,40 @@ def resume(job: Job) -> int:
         return 0
     job.model.load_state_dict(state["model"])
     job.optimizer.load_state_dict(state["optimizer"])
+    job.scaler.load_state_dict(state["scaler"])
+    if job.average is not None:
+        job.average.module.load_state_dict(state["average"])
+    finite.load(state["finite"])
     log.info("%s: resumes at iteration %d of %d", job.name, state["iteration"], job.iterations)
     return state["iteration"]
 
 
-def save(job: Job, iteration: int) -> None:
-    """Rank 0 writes model and optimiser; the others have the same."""
+def save(job: Job, iteration: int, finite: FiniteSteps) -> None:
+    """Rank 0 writes model, optimiser and what belongs to them; the others have the same."""
+    finite.read(job.samples)
     if job.rank == 0:
         state = {"model": job.model.state_dict(), "optimizer": job.optimizer.state_dict()}
+        state |= {"scaler": job.scaler.state_dict(), "finite": finite.state()}
+        if job.average is not None:
+            state["average"] = job.average.module.state_dict()
         job.checkpoints.save(iteration, state)
 
 
 class Watch:
-    """Means of loss and times since the last row."""
+    """Means of loss and times since the last row.
+
+    The loss stays where it is computed until a row is made: to read it would make the host wait for
+    the device. So on a GPU only the times of a whole row mean something.
+    """
 
     def __init__(self) -> None:
-        self.last = float("nan")
+        self.note = ""  # of the last row, for the progress line
         self.mark = time.perf_counter()
         self.clear()
 
     def clear(self) -> None:
-        self.data = self.compute = self.loss = 0.0
-        self.steps = 0
+        self.data = self.compute = 0.0
+        self.losses: list[Tensor] = []
 
     def go_on(self) -> None:
         """Leaves out what has passed since the last step (validation, saving)."""
@@ -134,23 +193,22 @@ class Watch:
         now = time.perf_counter()
         self.data, self.mark = self.data + now - self.mark, now
 
-    def step_done(self, loss: Tensor) -> None:
-        self.last = float(loss)
+    def step_done(self, loss: Tensor | None = None) -> None:
+        if loss is not None:
+            self.losses.append(loss)
         now = time.perf_counter()
         self.compute, self.mark = self.compute + now - self.mark, now
-        self.loss, self.steps = self.loss + self.last, self.steps + 1
 
-    def row(self, job: Job, iteration: int) -> dict[str, float]:
-        mean = self.loss / self.steps
-        if mean != mean or mean in (float("inf"), float("-inf")):
-            raise FloatingPointError(
-                f"{job.name}: the loss is {mean} near iteration {iteration}; the last checkpoint "
-                "is kept. Lower train.lr or lengthen train.warmup_iterations"
-            )
-        row = {
-            "train/loss": mean,
-            "train/seconds_per_iteration": (self.data + self.compute) / self.steps,
+    def row(self) -> dict[str, float]:
+        losses = torch.stack(self.losses).tolist()
+        self.step_done()  # now that the device has finished
+        finite = [loss for loss in losses if math.isfinite(loss)]
+        row = {"train/loss": sum(finite) / len(finite)} if finite else {}
+        row |= {
+            "train/seconds_per_iteration": (self.data + self.compute) / len(losses),
             "train/data_share": self.data / max(self.data + self.compute, 1e-9),
         }
+        loss, share = row.get("train/loss", math.nan), row["train/data_share"]
+        self.note = f"loss {loss:.3f}, data {share:.0%} of the time"
         self.clear()
         return row

@@ -1,7 +1,7 @@
 """Losses of segmentation and classification."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +9,7 @@ from torch import Tensor
 
 IGNORE_INDEX = 255
 FEW_CLASSES = 16
+BAND_VALUES = 2**21  # logits at label size in one band, 8 MB: they stay in a CPU's cache
 
 
 def segmentation_loss(
@@ -16,6 +17,7 @@ def segmentation_loss(
     label: Tensor,
     average: Literal["all_pixels", "valid_pixels"],
     class_weight: Tensor | None = None,
+    fused: bool = False,
 ) -> Tensor:
     """Cross-entropy of logits at native stride against labels at image size.
 
@@ -23,10 +25,15 @@ def segmentation_loss(
     label's size (bilinear, align_corners=False). "all_pixels" divides by every pixel, the ignored
     ones included, as the mmcv 0.x lineage does (protocol trap 2); "valid_pixels" by the others
     only, and is 0 where there are none. class_weight: K float, factors of the pixels' losses; the
-    divisor counts pixels all the same, as mmseg's does. Returns a scalar.
+    divisor counts pixels all the same, as mmseg's does. fused: on a CPU, the same but for rounding,
+    about four times faster (`FusedLoss`); for labels whose height is a multiple of h. Returns a
+    scalar.
     """
-    parts = (_image_loss(logits[i : i + 1], label[i], class_weight) for i in range(len(logits)))
-    total = sum(parts)
+    if fused and logits.device.type == "cpu" and label.shape[1] % logits.shape[2] == 0:
+        total = FusedLoss.apply(logits, label, class_weight)
+    else:
+        images = zip(logits.split(1), label, strict=True)
+        total = sum(_image_loss(one, its, class_weight) for one, its in images)
     assert isinstance(total, Tensor)
     if average == "all_pixels":
         return total / label.numel()
@@ -51,6 +58,79 @@ def _image_loss(logits: Tensor, label: Tensor, class_weight: Tensor | None) -> T
     )
 
 
+class FusedLoss(torch.autograd.Function):
+    """Summed cross-entropy and its gradient in one pass, a band of rows after the other.
+
+    The logits at label size, 600 MB for four crops of 150 classes, never exist as a whole: a band
+    of them is resized, turned into its gradient in place and brought back to native stride.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, label: Tensor, class_weight: Tensor | None) -> Tensor:
+        logits = logits.detach().contiguous(memory_format=torch.channels_last)
+        factors = logits.new_ones(logits.shape[1]) if class_weight is None else class_weight
+        gradient, total = torch.zeros_like(logits), torch.zeros((), dtype=torch.float64)
+        stride = label.shape[1] // logits.shape[2]
+        for source, target in _bands(logits.shape, label.shape):
+            offset = target.start - source.start * stride
+            for i in range(len(label)):
+                part = logits[i : i + 1, :, source]
+                loss, slope = _band_loss(part, label[i, target], offset, stride, factors)
+                total += loss
+                gradient[i : i + 1, :, source] += slope
+        ctx.save_for_backward(gradient)
+        return total.to(logits.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * grads[0], None, None
+
+
+def _bands(logits: Sequence[int], label: Sequence[int]) -> Iterator[tuple[slice, slice]]:
+    """Rows of logits (B K h w) and the rows of labels (B H W) that lie between their centres."""
+    height, stride = logits[2], label[1] // logits[2]
+    step = max(1, BAND_VALUES // (logits[1] * stride * label[2]))
+    for first in range(0, height, step):
+        last = min(first + step, height - 1)
+        begin = first * stride + stride // 2 if first else 0
+        end = last * stride + stride // 2 if first + step < height else label[1]
+        yield slice(first, last + 1), slice(begin, end)
+
+
+def _band_loss(
+    logits: Tensor, label: Tensor, offset: int, stride: int, factors: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Summed loss of a band and its gradient (1 K r w).
+
+    logits: 1 K r w. label: r' W, the rows from `offset` on of the logits resized by `stride`.
+    factors: K, what a pixel of each class counts.
+    """
+    with torch.enable_grad():
+        logits = logits.detach().requires_grad_()
+        size = (logits.shape[2] * stride, label.shape[1])
+        full = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+    rows = full.detach()[0].permute(1, 2, 0)  # R W K
+    inside = slice(offset, offset + len(label))
+    loss = _cross_entropy_(rows[inside].view(-1, rows.shape[2]), label.flatten(), factors)
+    rows[: inside.start] = 0
+    rows[inside.stop :] = 0
+    (gradient,) = torch.autograd.grad(full, logits, rows.permute(2, 0, 1)[None])
+    return loss, gradient
+
+
+def _cross_entropy_(logits: Tensor, label: Tensor, factors: Tensor) -> Tensor:
+    """Summed loss of pixels (logits P K, label P); the logits become its gradient in place."""
+    ignored = (label == IGNORE_INDEX)[:, None]
+    target = label.long()[:, None].masked_fill(ignored, 0)
+    factor = factors[target].masked_fill_(ignored, 0.0)
+    logits.sub_(logits.amax(1, keepdim=True))
+    chosen = logits.gather(1, target)
+    total = logits.exp_().sum(1, keepdim=True)
+    logits.mul_(factor / total).scatter_add_(1, target, -factor)
+    return (factor * (total.log() - chosen)).sum(dtype=torch.float64)
+
+
 def class_weight(frequencies: Sequence[float]) -> Tensor:
     """K weights 1 / ln(1.02 + p) for classes with the share p of the labelled pixels, float32.
 
@@ -62,9 +142,25 @@ def class_weight(frequencies: Sequence[float]) -> Tensor:
     return (weight / (weight * share).sum()).float()
 
 
-def classification_loss(logits: Tensor, label: Tensor, label_smoothing: float) -> Tensor:
-    """Cross-entropy with label smoothing. logits: B K; label: B int64. Returns a scalar."""
-    return F.cross_entropy(logits, label, label_smoothing=label_smoothing)
+def classification_loss(
+    logits: Tensor,
+    label: Tensor,
+    label_smoothing: float,
+    mixture: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """Cross-entropy with label smoothing. logits: B K; label: B int64. Returns a scalar.
+
+    mixture: for images that are mixtures of two, B int64, the other image's class, and B float, the
+    share of `label` in each; its cross-entropy counts by its share.
+    """
+    if mixture is None:
+        return F.cross_entropy(logits, label, label_smoothing=label_smoothing)
+    other, share = mixture
+    of_label, of_other = (
+        F.cross_entropy(logits, target, label_smoothing=label_smoothing, reduction="none")
+        for target in (label, other)
+    )
+    return torch.lerp(of_other, of_label, share).mean()
 
 
 def accuracy(logits: Tensor, label: Tensor, k: int) -> Tensor:

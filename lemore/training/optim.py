@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 
 from lemore.training.recipe import Pretrain, Train
 
@@ -30,11 +30,15 @@ def learning_rate(iteration: int, recipe: Train) -> float:
     return ramp * ((base - low) * (1 - iteration / recipe.iterations) ** recipe.poly_power + low)
 
 
-def cosine_rate(iteration: int, recipe: Pretrain) -> float:
-    """Linear warm-up, then half a cosine from lr to min_lr."""
+def pretraining_rate(iteration: int, recipe: Pretrain) -> float:
+    """Linear warm-up; then half a cosine from lr to min_lr over the rest, or steps: lr multiplied
+    by a factor after each so many iterations, those of the warm-up counted (as timm does)."""
     warmup = min(recipe.warmup_iterations, recipe.iterations)
     if iteration < warmup:
         return recipe.lr * (iteration + 1) / warmup
+    if recipe.schedule == "step":
+        factor, every = recipe.step_decay
+        return recipe.lr * factor ** (iteration // every)
     past = (iteration - warmup) / max(recipe.iterations - warmup, 1)
     return recipe.min_lr + (recipe.lr - recipe.min_lr) * (1 + math.cos(math.pi * past)) / 2
 
@@ -79,11 +83,15 @@ def _norm_parameters(model: nn.Module) -> set[str]:
 
 def adamw(groups: list[dict], betas: tuple[float, float]) -> AdamW:
     """AdamW whose learning rate is set by `set_learning_rate` before every step."""
-    bare = [{k: v for k, v in group.items() if k != "names"} for group in groups]
-    return AdamW(bare, lr=0.0, betas=betas, fused=True)
+    return AdamW(bare(groups), lr=0.0, betas=betas, fused=True)
 
 
-def set_learning_rate(optimizer: AdamW, rate: float) -> None:
+def bare(groups: list[dict]) -> list[dict]:
+    """The groups without their names, as optimisers take them."""
+    return [{k: v for k, v in group.items() if k != "names"} for group in groups]
+
+
+def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate * group["lr_mult"]
 
@@ -101,5 +109,5 @@ def describe(groups: list[dict]) -> str:
 def schedule(recipe: Train | Pretrain) -> Callable[[int], float]:
     """The learning rate as a function of the iteration."""
     if isinstance(recipe, Pretrain):
-        return lambda iteration: cosine_rate(iteration, recipe)
+        return lambda iteration: pretraining_rate(iteration, recipe)
     return lambda iteration: learning_rate(iteration, recipe)

@@ -1,4 +1,4 @@
-"""Processes on this host: is one alive, and leaving when the one that owns us is gone."""
+"""Life and death of a pipeline's processes: signals, and leaving with the one that owns us."""
 
 import os
 import signal
@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-OWNER = "LEMORE_OWNER"  # "<pid> <start time>" of the snakemake that runs the pipeline
+from lemore.machine import Process
+
+OWNER = "LEMORE_OWNER"  # str(Process) of the snakemake that runs the pipeline
 POLL_SECONDS = 0.5
 
 
@@ -16,32 +18,13 @@ class Stopped(Exception):
     """A training was asked to stop and has saved its state."""
 
 
-def start_time(pid: int) -> str:
-    """Start time of a process in clock ticks since boot, "" if there is none (Linux)."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    state, *rest = stat.rpartition(")")[2].split()
-    return "" if state == "Z" else rest[18]
+def owner() -> Process | None:
+    """The pipeline's process, if one on this host has started us.
 
-
-def alive(pid: int, started: str) -> bool:
-    """Whether the process `pid` that started at `started` still runs (a pid may be used again)."""
-    return bool(started) and start_time(pid) == started
-
-
-def own_id() -> str:
-    return f"{os.getpid()} {start_time(os.getpid())}"
-
-
-def owner() -> tuple[int, str] | None:
-    """The pipeline's process, if we were started by one."""
-    text = os.environ.get(OWNER)
-    if not text:
-        return None
-    pid, started = text.split()
-    return int(pid), started
+    A job of a batch system inherits the name of a process on another host: there it is its own.
+    """
+    known = Process.parse(os.environ.get(OWNER, ""))
+    return known if known and known.here() else None
 
 
 def lead_pipeline() -> None:
@@ -51,7 +34,8 @@ def lead_pipeline() -> None:
     store, and agree on a token for the local Ray cluster.
     """
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    os.environ.setdefault(OWNER, own_id())
+    if owner() is None:
+        os.environ[OWNER] = str(Process.own())
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').absolute()}")
     if not os.environ.get("RAY_ADDRESS"):
         os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -65,7 +49,7 @@ def leave_with_owner() -> None:
         return
 
     def watch() -> None:
-        while alive(*known):
+        while known.alive():
             time.sleep(POLL_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -1,8 +1,8 @@
 """Recipes: how one dataset is trained on and tested (torch-free, read by the Snakefile too).
 
 A recipe file is config/recipes/<scale>/<dataset>.yaml on top of common.yaml in the same folder
-(or classification.yaml for the pretraining dataset); `overrides` holds what is a fact of a pair
-of dataset and model.
+(the pretraining dataset's stands alone); `overrides` holds what is a fact of a pair of dataset and
+model.
 """
 
 from dataclasses import dataclass, field
@@ -13,8 +13,33 @@ from typing import Any, Literal
 from lemore.config import build, did_you_mean, read_yaml
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What both kinds of training may switch on; left out, a key is off.
+
+    compile needs a C++ compiler. A worker whose share of the batch is larger than micro_batch takes
+    it in parts, one after the other, into the same step. ema is the decay of the weights' running
+    average, which is then what is evaluated and kept.
+    """
+
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of operations that bear it (autocast)
+    compile: bool = False  # torch.compile
+    micro_batch: int = 0  # most images that a worker takes at once; 0: its whole share
+    ema: float = 0.0
+
+    def check(self, *positive: str) -> None:
+        """ValueError if an option has no meaning or a number of `positive` is below 1."""
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema is {self.ema}, expected 0 (off) or a decay below 1, say 0.9999")
+        if self.micro_batch < 0:
+            raise ValueError(f"micro_batch is {self.micro_batch}, expected 0 (off) or a number")
+        for name in positive:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+
+
 @dataclass(frozen=True)
-class Train:
+class Train(Options):
     """Training half of a recipe. Sizes are (H, W); img_scale is (long side, short side)."""
 
     img_scale: tuple[int, int]
@@ -45,10 +70,11 @@ class Train:
     loader_workers: int
     channels_last: bool
     source: Literal["own recipe", "common recipe"]
+    fused_loss: bool = False  # the same loss but for rounding, faster on a CPU
     decode_head: dict[str, Any] = field(default_factory=dict)  # arguments that depend on the pair
 
     def __post_init__(self) -> None:
-        check_positive(self, "batch_size", "iterations", "checkpoint_every", "threads")
+        self.check("batch_size", "iterations", "checkpoint_every", "threads")
         if min(self.crop_size) < 64:
             raise ValueError(
                 f"train.crop_size is {self.crop_size}, expected at least 64: "
@@ -92,7 +118,7 @@ class Test:
 
 
 @dataclass(frozen=True)
-class Pretrain:
+class Pretrain(Options):
     """ImageNet pretraining recipe (protocol 3.4; reconstructed, the paper gives none)."""
 
     crop_size: tuple[int, int]
@@ -102,10 +128,10 @@ class Pretrain:
     batch_size: int
     iterations: int
     lr: float
-    betas: tuple[float, float]
+    betas: tuple[float, float]  # of adamw
     weight_decay: float
     warmup_iterations: int
-    min_lr: float
+    min_lr: float  # where the cosine ends
     label_smoothing: float
     drop_path: float
     test_share: float  # of the shorter side that the central test crop covers (224 of 256)
@@ -115,15 +141,20 @@ class Pretrain:
     loader_workers: int
     channels_last: bool
     split: str
+    optimizer: Literal["adamw", "rmsprop"] = "adamw"
+    schedule: Literal["cosine", "step"] = "cosine"
+    step_decay: tuple[float, int] = (1.0, 1)  # of schedule step: factor, iterations
+    dropout: float = 0.0  # before the classifier
+    rand_augment: tuple[float, float] | None = None  # magnitude 0..10 and its deviation
+    random_erasing: float = 0.0  # probability
+    mixup: float = 0.0  # alpha
 
     def __post_init__(self) -> None:
-        check_positive(self, "batch_size", "iterations", "checkpoint_every", "threads")
-
-
-def check_positive(recipe: Any, *names: str) -> None:
-    for name in names:
-        if getattr(recipe, name) < 1:
-            raise ValueError(f"{name} is {getattr(recipe, name)}, expected at least 1")
+        self.check("batch_size", "iterations", "checkpoint_every", "threads")
+        if self.step_decay[1] < 1:
+            raise ValueError(f"step_decay is {self.step_decay}, expected a factor and iterations")
+        if self.mixup and (self.batch_size % 2 or self.micro_batch % 2):
+            raise ValueError("mixup pairs images: batch_size and micro_batch must be even")
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -140,11 +171,11 @@ def load_recipe(
 ) -> tuple[Train, Test]:
     """The recipe of one (dataset, model) pair, resolved; ValueError names file and key.
 
-    `changes`: what a run lays on all its recipes.
+    `changes`: what a run lays on all its recipes, under `train`, `test` and `pretrain`.
     """
     values, path = _read(folder, dataset, "common.yaml")
     values = merge(values, values.pop("overrides", {}).get(model, {}))
-    values = merge(values, changes)
+    values = merge(values, {k: v for k, v in changes.items() if k != "pretrain"})
     for key in values:
         if key not in ("train", "test"):
             raise ValueError(
@@ -155,10 +186,13 @@ def load_recipe(
     return train, build(Test, values.get("test", {}), source, "test.")
 
 
-def load_pretrain(folder: Path, dataset: str, backbone: str) -> Pretrain:
-    """The pretraining recipe of one backbone."""
+def load_pretrain(
+    folder: Path, dataset: str, backbone: str, changes: dict[str, Any] | None = None
+) -> Pretrain:
+    """The pretraining recipe of one backbone; `changes` as for `load_recipe`."""
     values, path = _read(folder, dataset, None)
     values = merge(values, values.pop("overrides", {}).get(backbone, {}))
+    values = merge(values, (changes or {}).get("pretrain", {}))
     return build(Pretrain, values, str(path))
 
 

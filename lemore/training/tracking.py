@@ -1,285 +1,212 @@
-"""Runs in MLflow, one for each training, evaluation and profile. The only file importing mlflow.
+"""The run of a training, evaluation or profile in the tracking store.
 
-A stage's run is found by its identity (stage, run, dataset, model, seed) and its key (a hash of
-code, configuration and data): the same key continues the run, another key supersedes it. A store
-that cannot be reached costs a warning, never the work.
+Nothing here waits for the store: what is to be told is put into the outbox, from which a thread
+carries it. What could not be delivered stays there; the next job of any kind that reaches the store
+delivers it, or `lemore sync`.
 """
 
 import logging
-import os
-import re
-import socket
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-
-from mlflow import MlflowClient
-from mlflow.entities import (
-    Dataset,
-    DatasetInput,
-    Metric,
-    Param,
-    Run,
-    RunTag,
+from lemore.files import sha256
+from lemore.lock import Held
+from lemore.training.outbox import (
+    Parcel,
+    Stage,
+    claimed,
+    milliseconds,
+    store_uri,
+    waiting,
+    without_password,
 )
-from mlflow.exceptions import MlflowException
+from lemore.training.spool import Spool, row
 
-from lemore.lock import locked
-from lemore.training.process import alive, start_time
+__all__ = ["Handle", "Stage", "deliver_waiting", "log_model", "store_uri", "track"]
 
 log = logging.getLogger(__name__)
-# The UI opens such experiments with charts of runs, others with traces of language models.
-KIND = {"mlflow.experimentKind": "custom_model_development"}
-METRICS_PER_BATCH = 900  # the API takes at most 1000
-
-
-def store_uri() -> str:
-    """MLFLOW_TRACKING_URI, or an SQLite file in the current folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
-
-
-def connect() -> MlflowClient:
-    """A client of the store; creates an SQLite store under a lock, since two at once would fail."""
-    uri = store_uri()
-    with _lock(uri):
-        client = MlflowClient(uri)
-        client.search_experiments(max_results=1)
-    return client
-
-
-@contextmanager
-def _lock(uri: str) -> Iterator[None]:
-    if not uri.startswith("sqlite:///"):
-        yield
-        return
-    with locked(Path(uri.removeprefix("sqlite:///")), wait=True):
-        yield
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What a run is of. `identity` becomes tags and finds earlier runs of the same stage;
-    `params` is the resolved configuration; `parents` maps a stage's name to its run id."""
-
-    experiment: str
-    name: str
-    identity: dict[str, str]
-    key: str
-    params: dict[str, Any]
-    note: str = ""
-    parents: dict[str, str] = field(default_factory=dict)
-    datasets: tuple[tuple[str, str, str], ...] = ()  # (name, digest, context)
-    code: str = ""
+SECONDS_BETWEEN_BATCHES = 2.0
+MOST_SECONDS_BETWEEN_TRIES = 30.0
+OPENING_SECONDS = 60.0  # that asking for a run's id may take
+CLOSING_SECONDS = 20.0
+INTERRUPTED_SECONDS = 1.0
 
 
 class Handle:
-    """An open run. All methods are safe when the store is gone: they warn once and do nothing."""
+    """An open run. No method waits for the store, except `run_id`, and that not for long."""
 
-    def __init__(self, client: MlflowClient | None, run_id: str):
-        self.client, self.run_id = client, run_id
+    def __init__(self, parcel: Parcel, on_disk: bool):
+        self.parcel, self.on_disk = parcel, on_disk
+        self.id = ""
+        self.tried, self.done, self.delivered = (threading.Event() for _ in range(3))
+        self.thread = threading.Thread(target=self._carry, daemon=True, name="tracking")
+        self.thread.start()
 
-    def rows(self, rows: list[dict]) -> None:
-        """Logs spool rows in few requests."""
-        metrics = [
-            Metric(metric_name(k), float(v), row["time"], row["step"])
-            for row in rows
-            for k, v in row["metrics"].items()
-        ]
-        for i in range(0, len(metrics), METRICS_PER_BATCH):
-            self._do("log_batch", self.run_id, metrics=metrics[i : i + METRICS_PER_BATCH])
+    @property
+    def run_id(self) -> str:
+        """The run's id, "" if the store could not be reached so far."""
+        self.tried.wait(OPENING_SECONDS)
+        return self.id
 
     def metrics(self, values: dict[str, float], step: int = 0) -> None:
-        self.rows([{"step": step, "time": int(time.time() * 1000), "metrics": values}])
+        self.parcel.rows.append(row(step, values))
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
-        self._do("log_artifact", self.run_id, str(path), folder)
+        self.parcel.artifacts.append((str(path.absolute()), folder or "", sha256(path)))
 
     def tag(self, name: str, value: str) -> None:
-        self._do("set_tag", self.run_id, name, value)
+        self.parcel.tags = self.parcel.tags | {name: value}
 
-    def end(self, status: str) -> None:
-        self._do("set_terminated", self.run_id, status)
+    def end(self, status: str, seconds: float) -> None:
+        """Notes how the stage ended and gives the store this long to hear it."""
+        self.parcel.ended, self.parcel.status = milliseconds(), status
+        self.done.set()
+        self.thread.join(seconds)
+        parcel = self.parcel
+        if not self.on_disk:
+            return
+        if self.delivered.is_set():
+            return parcel.path().unlink()
+        parcel.rows, parcel.spool = _all_rows(parcel), ""
+        parcel.write()
+        log.warning(
+            "tracking: what this job has to tell waits in %s; the next job delivers it, or "
+            "`lemore sync`",
+            parcel.path(),
+        )
 
-    def last_step(self, metric: str) -> int:
-        """Largest step that the store has of a metric, or -1."""
-        history = self._do("get_metric_history", self.run_id, metric_name(metric)) or []
-        return max((entry.step for entry in history), default=-1)
+    def _carry(self) -> None:
+        pause, failures, courier = 0.0, 0, None
+        while not self.delivered.is_set():
+            last = self.done.wait(pause)
+            try:
+                courier = courier or self._courier()
+                courier.deliver()
+                pause, failures = SECONDS_BETWEEN_BATCHES, 0
+                if last:
+                    self.delivered.set()
+            except Exception as error:  # whatever it is, it must not touch the work
+                courier, failures = None, failures + 1
+                pause = min(SECONDS_BETWEEN_BATCHES * 2**failures, MOST_SECONDS_BETWEEN_TRIES)
+                if failures == 1:
+                    _warn(error)
+                if last:
+                    return
+            finally:
+                self.tried.set()
 
-    def _do(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        if self.client is None:
-            return None
-        try:
-            return getattr(self.client, method)(*args, **kwargs)
-        except (MlflowException, OSError) as error:
-            log.warning("tracking: %s failed (%s); the results themselves are safe", method, error)
-            return None
+    def _courier(self) -> Any:
+        from lemore.training.mlflow_runs import Courier
+
+        _drop_earlier(self.parcel)
+        courier = Courier(self.parcel)
+        self.id = courier.run_id
+        self.tried.set()
+        deliver_waiting(self.done.is_set)
+        return courier
+
+
+def _all_rows(parcel: Parcel) -> list[dict]:
+    return (Spool(Path(parcel.spool)).rows() if parcel.spool else []) + parcel.rows
+
+
+def _text(error: Exception) -> str:
+    """In one line, without the password that a store's address may hold."""
+    return without_password(" ".join(str(error).split()))[:300]
+
+
+def _warn(error: Exception) -> None:
+    log.warning(
+        "tracking: %s cannot be used now (%s: %s); the work goes on, and what it has to tell waits",
+        *(without_password(store_uri()), type(error).__name__, _text(error)),
+    )
 
 
 @contextmanager
-def track(stage: Stage) -> Iterator[Handle]:
-    """Opens the run of a stage and closes it FINISHED, FAILED or KILLED."""
-    handle = _open(stage)
-    try:
-        yield handle
-    except (KeyboardInterrupt, SystemExit):
-        handle.end("KILLED")
-        raise
-    except BaseException:
-        handle.end("FAILED")
-        raise
-    handle.end("FINISHED")
+def track(stage: Stage, spool: Spool | None = None) -> Iterator[Handle]:
+    """Opens the run of a stage and closes it FINISHED, FAILED or KILLED.
 
-
-def _open(stage: Stage) -> Handle:
-    try:
-        client = connect()
-        experiment = _experiment(client, stage.experiment)
-        with _lock(store_uri()):  # two runs that name one dataset at once would collide
-            run = _continued(client, experiment, stage) or _created(client, experiment, stage)
-    except (MlflowException, OSError) as error:
-        log.warning("tracking: %s cannot be used (%s); going on without it", store_uri(), error)
-        return Handle(None, "")
-    return Handle(client, run.info.run_id)
-
-
-def _experiment(client: MlflowClient, name: str) -> str:
-    with _lock(store_uri()):
-        found = client.get_experiment_by_name(name)
-        return found.experiment_id if found else client.create_experiment(name, tags=KIND)
-
-
-def _continued(client: MlflowClient, experiment: str, stage: Stage) -> Run | None:
-    """The earlier run with this key, running again; runs with other keys become superseded."""
-    same = " and ".join(f"tags.`lemore.{k}` = '{v}'" for k, v in stage.identity.items())
-    kept = None
-    for run in client.search_runs([experiment], same):
-        if kept is None and run.data.tags.get("lemore.key") == stage.key:
-            kept = run
-        else:
-            client.set_tag(run.info.run_id, "superseded", "yes")
-    if kept is not None:
-        client.update_run(kept.info.run_id, status="RUNNING")
-        for tag in _owner_tags():
-            client.set_tag(kept.info.run_id, tag.key, tag.value)
-        client.set_tag(kept.info.run_id, "superseded", "no")
-    return kept
-
-
-def _created(client: MlflowClient, experiment: str, stage: Stage) -> Run:
-    tags = {f"lemore.{k}": v for k, v in stage.identity.items()}
-    tags |= {
-        "lemore.key": stage.key,
-        "superseded": "no",
-        "mlflow.note.content": _note(stage, client),
-    }
-    tags |= {f"{name}_run_id": run_id for name, run_id in stage.parents.items() if run_id}
-    tags |= {"mlflow.source.git.commit": stage.code} if stage.code else {}
-    run = client.create_run(experiment, run_name=stage.name, tags=tags)
-    params = [Param(k, str(v)[:6000]) for k, v in flatten(stage.params).items()]
-    client.log_batch(run.info.run_id, params=params, tags=_owner_tags())
-    inputs = [
-        DatasetInput(
-            Dataset(name, digest[:36], "local", f'{{"uri": "{name}"}}'), [_context(context)]
-        )
-        for name, digest, context in stage.datasets
-    ]
-    if inputs:
-        _log_inputs(client, run.info.run_id, inputs)
-    return run
-
-
-def _log_inputs(client: MlflowClient, run_id: str, inputs: list[DatasetInput]) -> None:
-    """Tried twice: another client may just have made the same dataset."""
-    for last in (False, True):
+    `spool`: metrics that somebody else writes meanwhile.
+    """
+    parcel = Parcel.begin(stage, spool.path if spool else None)
+    with ExitStack() as stack:
+        handle = Handle(parcel, _placed(parcel, stack))
         try:
-            return client.log_inputs(run_id, inputs)
-        except MlflowException as error:
-            if last:
-                log.warning("tracking: the datasets of run %s are not recorded (%s)", run_id, error)
+            yield handle
+        except KeyboardInterrupt:
+            handle.end("KILLED", INTERRUPTED_SECONDS)
+            raise
+        except SystemExit:
+            handle.end("KILLED", CLOSING_SECONDS)
+            raise
+        except BaseException:
+            handle.end("FAILED", CLOSING_SECONDS)
+            raise
+        handle.end("FINISHED", CLOSING_SECONDS)
 
 
-def _context(context: str) -> Any:
-    from mlflow.entities import InputTag
-
-    return InputTag("mlflow.data.context", context)
-
-
-def _note(stage: Stage, client: MlflowClient) -> str:
-    """Markdown note with links to the runs that this one stands on."""
-    lines = [stage.note] if stage.note else []
-    for name, run_id in stage.parents.items():
-        if run_id:
-            lines.append(f"- {name}: {_link(run_id, client)}")
-    return "\n".join(lines)
-
-
-def _link(run_id: str, client: MlflowClient) -> str:
-    """Link to a run; its bare id if it lies in another store."""
+def _placed(parcel: Parcel, stack: ExitStack) -> bool:
+    """Puts the parcel into the outbox and holds it there; whether that could be done."""
     try:
-        experiment = client.get_run(run_id).info.experiment_id
-    except MlflowException:
-        return run_id
-    return f"[{run_id}](#/experiments/{experiment}/runs/{run_id})"
+        stack.enter_context(claimed(parcel.path()))
+        parcel.write()
+    except OSError as error:
+        log.warning("tracking: no outbox (%s); what cannot be told at once is lost", error)
+        return False
+    return True
 
 
-def _owner_tags() -> list[RunTag]:
-    pid = os.getpid()
-    return [
-        RunTag("lemore.host", socket.gethostname()),
-        RunTag("lemore.process", f"{pid} {start_time(pid)}"),
-    ]
+def deliver_waiting(enough: Callable[[], bool] = lambda: False) -> tuple[int, int]:
+    """Delivers what ended processes have left, oldest first, until `enough()`.
 
-
-def sweep() -> int:
-    """Marks as KILLED the RUNNING runs whose process on this host is gone; returns how many."""
-    client = connect()
-    swept = 0
-    experiments = [e.experiment_id for e in client.search_experiments()]
-    running = client.search_runs(experiments, "attributes.status = 'RUNNING'")
-    for run in running:
-        tags = run.data.tags
-        if tags.get("lemore.host") != socket.gethostname():
+    Returns the numbers of parcels delivered and of those left (for another store, or refused).
+    """
+    delivered = left = 0
+    for path in waiting():
+        if enough():
+            break
+        try:
+            with claimed(path):
+                if path.exists():
+                    _deliver(path)
+            delivered += 1
+        except Held:
             continue
-        pid, started = tags.get("lemore.process", "0 0").split()
-        if not alive(int(pid), started):
-            client.set_terminated(run.info.run_id, "KILLED")
-            swept += 1
-    return swept
+        except Exception as error:  # one parcel must not keep the others from going
+            left += 1
+            log.warning("tracking: %s stays (%s)", path, _text(error))
+    return delivered, left
 
 
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mapping as dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+def _deliver(path: Path) -> None:
+    from lemore.training.mlflow_runs import Courier
+
+    parcel = Parcel.read(path)
+    if parcel.store != without_password(store_uri()):
+        raise ValueError(f"it is for {parcel.store}; set MLFLOW_TRACKING_URI to that")
+    if parcel.status == "RUNNING":  # its process was killed
+        last = Path(parcel.spool) if parcel.spool and Path(parcel.spool).exists() else path
+        parcel.status, parcel.ended = "KILLED", int(last.stat().st_mtime * 1000)
+    Courier(parcel).deliver()
+    path.unlink()
 
 
-def metric_name(name: str) -> str:
-    """MLflow takes letters, digits and _-. :/ in names."""
-    return re.sub(r"[^\w\-. :/]", "_", name)
+def _drop_earlier(parcel: Parcel) -> None:
+    """Earlier parcels of this very stage: it tells all of that again."""
+    for path in waiting():
+        if path != parcel.path() and path.name.startswith(parcel.stage.digest()):
+            with suppress(Held), claimed(path, CLOSING_SECONDS):
+                path.unlink(missing_ok=True)
 
 
 def log_model(run_id: str, model: Any, example: Any) -> None:
-    """Logs a torch model to a finished training's run in the pt2 format (no pickle)."""
-    import mlflow
-    from mlflow.pytorch import log_model as log_torch
+    """Logs a torch model to a run; a warning if the store does not take it."""
+    from lemore.training import mlflow_runs
 
-    mlflow.set_tracking_uri(store_uri())
-    with mlflow.start_run(run_id=run_id):
-        log_torch(
-            model,
-            name="model",
-            input_example=example.numpy(),
-            pip_requirements=["torch"],
-        )
+    try:
+        mlflow_runs.log_model(run_id, model, example)
+    except Exception as error:  # weights.pt is the result, this is a copy
+        _warn(error)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from lemore import reported
+from lemore import reported, slices
 from lemore.experiment import Experiment
 from lemore.machine import cores
 from lemore.training.process import lead_pipeline

@@ -1,7 +1,7 @@
 rule evaluate:
     input:
-        config=lambda wildcards: experiment.evaluate_slice(
-            wildcards.dataset, wildcards.model
+        config=lambda wildcards: slices.evaluate(
+            experiment, wildcards.dataset, wildcards.model
         ),
         data=f"{DATA}/{{dataset}}/digest.json",
         trained=f"{RESULTS}/finetune/{{dataset}}/{{model}}/{{seed}}/run.json",
@@ -27,7 +27,7 @@ rule evaluate:
 # Alone on the machine, since it measures time.
 rule profile:
     input:
-        config=lambda wildcards: experiment.profile_slice(wildcards.model),
+        config=lambda wildcards: slices.profile(experiment, wildcards.model),
         code=lambda wildcards: experiment.code("profile", model=wildcards.model),
     output:
         f"{RESULTS}/profile/{{model}}.json",

@@ -108,7 +108,7 @@ rule result_figures:
 # LeMoRe's feed-forward network, from the network itself.
 rule diagram:
     input:
-        config=lambda wildcards: experiment.diagram_slice(DIAGRAMMED),
+        config=lambda wildcards: slices.diagram(experiment, DIAGRAMMED),
         code=lambda wildcards: experiment.code(
             "diagram", backbone=experiment.model(DIAGRAMMED).backbone
         ),

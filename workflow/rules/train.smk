@@ -1,6 +1,6 @@
 rule pretrain:
     input:
-        config=lambda wildcards: experiment.pretrain_slice(wildcards.backbone),
+        config=lambda wildcards: slices.pretrain(experiment, wildcards.backbone),
         data=f"{DATA}/{experiment.config.pretrain}/digest.json",
         code=lambda wildcards: experiment.code("pretrain", backbone=wildcards.backbone),
     output:
@@ -30,8 +30,8 @@ rule pretrain:
 
 rule finetune:
     input:
-        config=lambda wildcards: experiment.finetune_slice(
-            wildcards.dataset, wildcards.model
+        config=lambda wildcards: slices.finetune(
+            experiment, wildcards.dataset, wildcards.model
         ),
         data=f"{DATA}/{{dataset}}/digest.json",
         pretrained=pretraining_of,

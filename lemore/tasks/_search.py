@@ -1,0 +1,65 @@
+"""One trial of a search, called where it runs."""
+
+import hashlib
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lemore.config import build
+from lemore.data.part import Part
+from lemore.data.store import Store
+from lemore.files import read_json, write_json
+from lemore.tasks import _finetune, _segmentation
+from lemore.tasks._network import make_model
+from lemore.training import checkpoint
+from lemore.training.recipe import Train
+
+
+def trial(payload: dict[str, Any]) -> dict[str, Any]:
+    """{"miou": fraction or None if it diverged, "seconds"} of the payload's point.
+
+    A trial that was interrupted goes on, and one that has its result is not run again.
+    """
+    config, point = changed(payload["config"], payload["point"]), payload["point"]
+    text = json.dumps([config["train"], point["seed"]], sort_keys=True)
+    folder = Path(payload["folder"]) / hashlib.sha256(text.encode()).hexdigest()[:16]
+    if (folder / "result.json").exists():
+        return read_json(folder / "result.json")
+    folder.mkdir(parents=True, exist_ok=True)
+    begin = time.monotonic()
+    told = {"config": config, "seed": point["seed"], "folder": str(folder)}
+    result: dict[str, Any] = {"miou": None}
+    try:
+        _finetune.train(payload | told)
+        result["miou"] = _miou(payload, folder / "weights.pt")
+    except FloatingPointError as error:
+        result["diverged"] = str(error)
+    result["seconds"] = round(time.monotonic() - begin, 1)
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    write_json(folder / "result.json", result)
+    return result
+
+
+def changed(config: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
+    """The slice with the point's settings in its recipe."""
+    settings = {name: value for name, value in point.items() if name != "seed"}
+    return config | {"train": config["train"] | settings}
+
+
+def _miou(payload: dict[str, Any], weights: Path) -> float | None:
+    content = checkpoint.load(weights)
+    recipe = build(Train, content["config"]["train"], "config", "train.")
+    model = make_model(content["config"], recipe)
+    model.load_state_dict(content["state_dict"])
+    device = torch.device("cuda" if payload["gpus"] else "cpu")
+    data = Path(payload["data"])
+    images: Any = Store(data, "val")
+    if payload["held_out"]:
+        images = Part(Store(data, "train"), held_out=True)
+    test = _segmentation.whole(recipe.img_scale)
+    return _segmentation.evaluate(model.to(device), images, device, test, ()).results["miou"]

@@ -1,0 +1,296 @@
+"""Trainings that are to be disturbed, in children that start within milliseconds.
+
+A fork server has everything imported already, so that a kill costs what the training itself costs.
+"""
+
+import itertools
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+import torch._dynamo  # else the first step of every child imports it
+from torch import nn
+
+import lemore.data.loader as lemore_loader
+import lemore.tasks._finetune
+import lemore.tasks._segmentation as lemore_segmentation
+import lemore.tasks.evaluate
+import lemore.tasks.finetune
+import lemore.training.mlflow_runs
+from lemore import files
+from lemore.cli import main
+from lemore.training import losses, optim
+from lemore.training.checkpoint import Checkpoints, tensor_digest
+from lemore.training.loop import Job, train
+from lemore.training.spool import Spool
+
+ITERATIONS, INTERVAL = 40, 5
+ROOT = Path(__file__).parents[1]
+
+
+class Small(nn.Module):
+    """A network in which BatchNorm, dropout and the optimiser all have something to remember."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.2))
+        self.head = nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(x))
+
+
+def batches(start: int, stop: int) -> Any:
+    for i in range(start, stop):
+        generator = torch.Generator().manual_seed(i)
+        yield {"x": torch.randn(4, 3, 8, 8, generator=generator)}
+
+
+def job(folder: Path, **changes: Any) -> Job:
+    torch.manual_seed(3)
+    model = Small()
+    groups = optim.parameter_groups(
+        model, head_parameters=[], head_lr_mult=1, weight_decay=0.01, decay_norm="reference"
+    )
+    checkpoints = Checkpoints(folder)
+    checkpoints.remove_remains()
+    newest, spool = checkpoints.load_newest(), Spool(folder / "metrics.jsonl")
+    spool.rewind(newest["iteration"] if newest else 0)
+    values = {
+        "name": "small",
+        "model": model,
+        "optimizer": optim.adamw(groups, (0.9, 0.999)),
+        "learning_rate": lambda i: 0.01 * (1 - i / ITERATIONS),
+        "batches": lambda start: batches(start, ITERATIONS),
+        "loss": lambda network, batch: network(batch["x"]).square().mean(),
+        "iterations": ITERATIONS,
+        "seed": 3,
+        "checkpoints": checkpoints,
+        "checkpoint_every": INTERVAL,
+        "record": spool.record,
+        "stop": lambda: False,
+    }
+    return Job(**values | changes)
+
+
+class Noise:
+    """As a prepared split of 8 images."""
+
+    task = "classification"
+
+    def __len__(self) -> int:
+        return 8
+
+    def name(self, index: int) -> str:
+        return f"image_{index}"
+
+    def read(self, index: int) -> tuple[np.ndarray, int]:
+        time.sleep(0.01)
+        return np.full((4, 4, 3), index, np.uint8), index
+
+
+class Crop:
+    """As a transform that leaves everything as it is."""
+
+    crop_size = (4, 4)
+
+    def __call__(self, image: np.ndarray, label: int, rng: np.random.Generator) -> Any:
+        return SimpleNamespace(image=image, label=label, valid=(4, 4), distortion=None)
+
+
+# --- children
+
+
+def run(folder: Path, cut: tuple[int, int] | None = None, pause: float = 0.0) -> None:
+    """Trains in `folder` and leaves outcome.json there.
+
+    `cut` (n, thousandths): the n-th file that is written is cut off there by a kill -9.
+    """
+    torch.set_num_threads(1)
+    logging.basicConfig(filename=folder.with_suffix(".log"), level=logging.INFO)
+    if cut is not None:
+        files.open = Cutting(*cut)  # type: ignore[attr-defined]
+    made = job(folder)
+    if pause:
+        made = Job(**vars(made) | {"stop": lambda: bool(time.sleep(pause))})
+    trained = train(made)
+    outcome = {"digest": tensor_digest(made.model.state_dict()), **trained._asdict()}
+    (folder / "outcome.json").write_text(json.dumps(outcome))
+
+
+def hang(folder: Path, seconds: float, limit: float, pause: float = 0.0) -> None:
+    """A training whose 13th step takes `seconds`, watched with a limit; others take `pause`."""
+    os.environ["LEMORE_STALL_SECONDS"] = str(limit)
+    counter = itertools.count(1)
+
+    def hanging_loss(network: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        time.sleep(seconds if next(counter) == 13 else pause)
+        return network(batch["x"]).square().mean()
+
+    train(Job(**vars(job(folder)) | {"loss": hanging_loss}))
+
+
+def rank_sleeps(payload: dict[str, Any]) -> None:
+    """The second of several workers falls asleep; the others wait for it."""
+
+    def sleeping_loss(network: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        if payload["rank"] == 1:
+            time.sleep(600)
+        torch.distributed.all_reduce(torch.zeros(1))
+        return network(batch["x"]).square().mean()
+
+    train(
+        Job(**vars(job(Path(payload["data"]))) | {"loss": sleeping_loss, "rank": payload["rank"]})
+    )
+
+
+class Cutting:
+    """Stands in for open() where files are written: the n-th is cut off by a kill."""
+
+    def __init__(self, number: int, size: int):
+        self.number, self.size = number, size
+
+    def __call__(self, path: Any, mode: str = "r") -> Any:
+        file = open(path, mode)  # noqa: SIM115
+        self.number -= mode == "wb"
+        return file if self.number or mode != "wb" else Cut(file, self.size)
+
+
+class Cut:
+    """A file that ends its process in the middle of the first write."""
+
+    def __init__(self, file: Any, size: int):
+        self.file, self.size = file, size
+
+    def __enter__(self) -> "Cut":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def write(self, data: bytes) -> None:
+        self.file.write(data[: int(self.size / 1000 * len(data))])
+        self.file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def lemore(folder: Path, argv: list[str], fault: str = "", **environment: str) -> None:
+    """`lemore ...` in `folder`, its output in <fault or plain>.log; exits as the command does.
+
+    `fault` names a function below that is called before.
+    """
+    torch.set_num_threads(1)
+    os.chdir(folder)
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("LEMORE_", "RAY_", "MLFLOW"))}
+    os.environ.clear()
+    os.environ.update(clean | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"})
+    os.environ.update(environment)
+    log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    if fault:
+        globals()[fault]()
+    code = main(argv)
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def slow_steps() -> None:
+    """Every step takes half a minute."""
+    disturb(lambda calls, loss: (time.sleep(30), loss)[1])
+
+
+def quick_steps() -> None:
+    """Steps that take a moment, so that there is time to disturb them."""
+    disturb(lambda calls, loss: (time.sleep(0.05), loss)[1])
+
+
+def nan_at_third_step() -> None:
+    disturb(lambda calls, loss: loss * (float("nan") if calls == 3 else 1.0))
+
+
+def slow_images() -> None:
+    """An evaluation that takes a second for each image."""
+    original = lemore_segmentation.forward_views
+
+    def forward_views(*args: Any, **kwargs: Any) -> Any:
+        print("image", flush=True)
+        time.sleep(1)
+        return original(*args, **kwargs)
+
+    lemore_segmentation.forward_views = forward_views
+
+
+def jumping_clock() -> None:
+    """Each look at the clock finds it an hour earlier or two hours later."""
+    jumps, now = itertools.cycle([-3600.0, 7200.0, -3600.0]), time.time
+    total = 0.0
+
+    def jumped() -> float:
+        nonlocal total
+        total += next(jumps)
+        return now() + total
+
+    time.time = jumped
+
+
+def homeless() -> None:
+    """No HOME, and no line of the user in /etc/passwd."""
+    for name in ("HOME", "USER", "LOGNAME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        os.environ.pop(name, None)
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setuid(4711)
+
+
+def nobody() -> None:
+    """A user who may write nothing."""
+    if os.getuid() == 0:
+        os.setgid(65534)
+        os.setuid(65534)
+
+
+def disturb(change: Callable[[int, torch.Tensor], torch.Tensor]) -> None:
+    """Puts `change(number of the call, loss)` behind the segmentation loss."""
+    original, calls = losses.segmentation_loss, itertools.count(1)
+    losses.segmentation_loss = lambda *args: change(next(calls), original(*args))
+
+
+def kill_a_loader(folder: Path) -> None:
+    """Kills one of two loader processes while batches are read; notes what is told."""
+    loader = lemore_loader.TrainBatches(
+        Noise(), Crop(), seed=0, batch_size=2, start=0, stop=1000, workers=2
+    )
+    try:
+        with lemore_loader.deaths_told():
+            for number, _ in enumerate(loader):
+                if number == 2:
+                    psutil.Process().children()[0].kill()
+    except OSError as error:
+        (folder / "told").write_text(str(error))
+
+
+# --- the server
+
+_context = multiprocessing.get_context("forkserver")
+
+
+def start(function: Callable[..., None], *args: Any, **kwargs: Any) -> BaseProcess:
+    """Runs a function of this module in a child of the fork server."""
+    os.environ["PYTHONPATH"] = f"{Path(__file__).parent}:{ROOT}"
+    _context.set_forkserver_preload([__name__])
+    process = _context.Process(target=function, args=args, kwargs=kwargs)
+    process.start()
+    return process

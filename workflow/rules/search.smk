@@ -1,0 +1,36 @@
+# Learning rate and schedule of every model of the run: `snakemake search`. Nothing depends on it;
+# what it recommends is for a person to put into the recipe.
+rule search:
+    input:
+        [f"{RESULTS}/search/{d}/{m}.json" for d, m in experiment.pairs],
+
+
+rule search_recipe:
+    input:
+        config=lambda wildcards: slices.finetune(
+            experiment, wildcards.dataset, wildcards.model
+        ),
+        data=f"{DATA}/{{dataset}}/digest.json",
+        pretrained=pretraining_of,
+        weights=weights_of_pretraining,
+        code=lambda wildcards: experiment.code("search", model=wildcards.model),
+    output:
+        f"{RESULTS}/search/{{dataset}}/{{model}}.json",
+        f"{RESULTS}/search/{{dataset}}/{{model}}.yaml",
+    log:
+        f"logs/{experiment.config.run}/search/{{dataset}}/{{model}}.log",
+    benchmark:
+        f"benchmarks/{experiment.config.run}/search/{{dataset}}/{{model}}.tsv"
+    conda:
+        "../envs/lemore.yaml"
+    threads: 1 if experiment.config.ray.gpus else cores()
+    params:
+        pretrained=pretrained_option,
+        split=lambda wildcards: experiment.test_split(wildcards.dataset),
+        trials=experiment.config.search.trials,
+        share=experiment.config.search.share,
+        gpus=experiment.config.ray.gpus,
+    shell:
+        "lemore search --config {input.config} --data $(dirname {input.data}) {params.pretrained}"
+        " --test-split {params.split} --trials {params.trials} --share {params.share}"
+        " --gpus {params.gpus} --output {output[0]} > {log} 2>&1"
