@@ -7,6 +7,7 @@ import random
 import resource
 import shutil
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import pytest
 from fault_training import INTERVAL, ITERATIONS, job, run, start
 
 from lemore.files import remove_temporaries, write_atomic
+from lemore.training import checkpoint
 from lemore.training.checkpoint import Checkpoints
 from lemore.training.loop import train
+from lemore.training.process import Stopped
 from lemore.training.spool import Spool
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -124,6 +127,46 @@ def test_no_checkpoint_left_is_a_failure_and_no_restart(tmp_path):
     with pytest.raises(ValueError, match=r"every checkpoint is damaged; remove it to start anew"):
         job(folder)
     assert all(path.read_bytes() == data for path, data in before.items())
+
+
+# --- checkpoints that are written while the training goes on
+
+
+@pytest.fixture
+def slow_disk(monkeypatch):
+    """Every checkpoint takes a second to write."""
+    write = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda *args: (time.sleep(1), write(*args)))
+
+
+def test_the_state_is_on_disk_before_a_stopped_training_says_so(tmp_path, slow_disk):
+    steps = iter(range(1, 100))
+    with pytest.raises(Stopped, match="after iteration 12, state saved"):
+        train(job(tmp_path, stop=lambda: next(steps) == 12))
+    newest = Checkpoints(tmp_path).load_newest()
+    assert newest is not None and newest["iteration"] == 12
+    assert not list(tmp_path.glob(".*")) and not writers()
+    assert train(job(tmp_path)).resumed_at == 12
+
+
+def test_an_interrupt_waits_for_what_is_being_written(tmp_path, slow_disk):
+    calls = iter(range(1, 100))
+
+    def loss(network, batch):
+        if next(calls) == 7:
+            raise KeyboardInterrupt
+        return network(batch["x"]).square().mean()
+
+    with pytest.raises(KeyboardInterrupt):
+        train(job(tmp_path, loss=loss))
+    newest = Checkpoints(tmp_path).load_newest()
+    assert newest is not None and newest["iteration"] == 5
+    assert not list(tmp_path.glob(".*")) and not writers()
+
+
+def writers() -> list[str]:
+    """Threads that still write checkpoints."""
+    return [t.name for t in threading.enumerate() if t.name.startswith("checkpoint")]
 
 
 # --- a full disk

@@ -113,7 +113,7 @@ def _execute(
 def _key(code: str, training: Training, dataset: str) -> str:
     """Hash of all that decides the weights. Checkpoints of another key are never continued.
 
-    On CPUs each worker's BatchNorm sees its own share of a batch, so their number counts too.
+    On CPUs a training repeats to the bit, and only with as many workers, so that counts too.
     """
     workers = [] if training.args.gpus else [f"workers {training.args.workers}"]
     parts = [code, dataset, str(training.args.seed), training.args.config.read_text()]
