@@ -32,7 +32,8 @@ def plain(tmp_path_factory) -> dict:
     finish(folder)  # the server imports everything first
     shutil.rmtree(folder)
     begin = time.monotonic()
-    return finish(folder) | {"seconds": time.monotonic() - begin}
+    outcome = finish(folder) | {"seconds": time.monotonic() - begin}
+    return outcome | {"metrics": metrics(folder)}
 
 
 def finish(folder: Path) -> dict:
@@ -44,14 +45,18 @@ def finish(folder: Path) -> dict:
     return json.loads((folder / "outcome.json").read_text())
 
 
-def steps(folder: Path) -> list[int]:
-    return [row["step"] for row in Spool(folder / "metrics.jsonl").rows()]
+def metrics(folder: Path) -> list[list]:
+    """What a training has told, times left out."""
+    rows = Spool(folder / "metrics.jsonl").rows()
+    names = ("train/loss", "train/lr", "train/skipped_steps")
+    return [[row["step"], *(row["metrics"][name] for name in names)] for row in rows]
 
 
 def check(folder: Path, outcome: dict, plain: dict) -> None:
-    """The same weights, every metric once, and nothing left over."""
+    """The same weights, every metric once and the same, and nothing left over."""
     assert outcome["digest"] == plain["digest"]
-    assert steps(folder) == list(range(10, ITERATIONS + 1, 10))
+    assert metrics(folder) == plain["metrics"]
+    assert [step for step, *_ in plain["metrics"]] == list(range(10, ITERATIONS + 1, 10))
     assert not list(folder.glob(".*"))
     assert len(list(folder.glob("iteration_*"))) == 4
 
