@@ -30,6 +30,7 @@ from conftest import ROOT, Tiny
 from lemore.config import dump, read_yaml
 from lemore.files import read_json
 from lemore.training import mlflow_runs
+from lemore.training.recipe import load_recipe
 from lemore.training.spool import Spool
 
 ITERATIONS, LANES = 60, 4
@@ -139,10 +140,14 @@ def named(config: Path, name: str) -> Path:
 
 def evaluation(tiny: Tiny, name: str) -> tuple[list[object], Path]:
     """The command that evaluates a training, and the file it writes."""
-    path = tiny.folder / f"evaluate/{name}.json"
+    path, config = tiny.folder / f"evaluate/{name}.json", tiny.folder / f"evaluate_{name}.yaml"
+    settings = {"run": name, "dataset": "tiny", "stands_for": None, "scenes": False}
+    recipes = ROOT / "config/recipes/scenes"
+    _, test = load_recipe(recipes, "ade20k_scenes", "lemore", {"test": {"img_scale": [112, 80]}})
+    config.write_text(dump(settings | {"classes": [], "images": [], "test": test}))
     command = ["evaluate", "--checkpoint", tiny.folder / "out" / name / "weights.pt"]
     command += ["--dataset", "tiny", "--data-dir", tiny.folder / "data", "--threads", "1"]
-    return [*command, "--json", path], path
+    return [*command, "--config", config, "--json", path], path
 
 
 def losses(output: Path) -> Rows:

@@ -267,6 +267,24 @@ def test_the_number_of_workers_is_part_of_the_key_where_trainings_repeat_to_the_
     assert len(keys) == 1 + differs
 
 
+def test_what_a_changed_training_replaces_is_removed_and_nothing_else(tmp_path):
+    case = Case(tmp_path)
+    for seed in (0, 1):
+        process = case.start(case.command("changed", "--seed", str(seed)), "quick_steps")
+        case.wait("starts at iteration 0", process)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGTERM)
+        process.join(60)
+    first, other = sorted(tmp_path.glob("changed_checkpoints/*"), key=lambda p: p.stat().st_mtime)
+    case.config.write_text(
+        case.config.read_text().replace("warmup_iterations: 2", "warmup_iterations: 3")
+    )
+    code, log = case.run(case.command("changed"))
+    assert code == 0, log
+    assert case.record("changed")["resumed_at"] == 0
+    assert not first.exists() and list(other.glob("iteration_*.pt"))
+
+
 def training(case: Case, workers: int, gpus: float) -> _stage.Training:
     import argparse
 
