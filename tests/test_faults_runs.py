@@ -270,6 +270,7 @@ def test_the_number_of_workers_is_part_of_the_key_where_trainings_repeat_to_the_
 def test_what_a_changed_training_replaces_is_removed_and_nothing_else(tmp_path):
     case = Case(tmp_path)
     for seed in (0, 1):
+        (tmp_path / "log").unlink(missing_ok=True)
         process = case.start(case.command("changed", "--seed", str(seed)), "quick_steps")
         case.wait("starts at iteration 0", process)
         assert process.pid is not None
