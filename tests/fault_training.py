@@ -31,7 +31,7 @@ import lemore.tasks.finetune
 import lemore.training.mlflow_runs
 from lemore import files
 from lemore.cli import main
-from lemore.training import losses, optim
+from lemore.training import checkpoint, losses, optim
 from lemore.training.checkpoint import Checkpoints, tensor_digest
 from lemore.training.loop import Job, train
 from lemore.training.spool import Spool
@@ -107,7 +107,7 @@ class Crop:
     crop_size = (4, 4)
 
     def __call__(self, image: np.ndarray, label: int, rng: np.random.Generator) -> Any:
-        return SimpleNamespace(image=image, label=label, valid=(4, 4), distortion=None)
+        return SimpleNamespace(image=image, label=label, valid=(4, 4), distortion=None, share=None)
 
 
 # --- children
@@ -215,6 +215,13 @@ def slow_steps() -> None:
 def quick_steps() -> None:
     """Steps that take a moment, so that there is time to disturb them."""
     disturb(lambda calls, loss: (time.sleep(0.05), loss)[1])
+
+
+def slow_disk() -> None:
+    """Steps that take a moment, and checkpoints that take two seconds to write."""
+    quick_steps()
+    write = checkpoint.save
+    checkpoint.save = lambda *args: (time.sleep(2), write(*args))[1]
 
 
 def nan_at_third_step() -> None:

@@ -2,10 +2,11 @@
 
     python tests/soak.py --minutes 30
 
-Four lanes share a tracking store and a machine. Each trains with a seed of its own, is killed or
-stopped at a random moment, goes on, and evaluates; now and then the store is locked for a while.
-In the end: no metric lost or doubled, every run closed, weights equal to an undisturbed training's,
-no process, file or lock left, and the memory of the last trainings that of the first.
+Four lanes share a tracking store and a machine. Each trains, is killed or stopped at random, goes
+on, and evaluates; now and then the store is locked for a while. In the end: weights, metrics and
+evaluations equal an undisturbed training's, on disk and in the store, none lost or doubled; every
+run is closed; no process, file or lock is left. The peaks of memory are printed: the last trainings
+should need what the first did.
 """
 
 import argparse
@@ -21,41 +22,58 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 from conftest import ROOT, Tiny
 
+from lemore.config import dump, read_yaml
 from lemore.files import read_json
 from lemore.training import mlflow_runs
+from lemore.training.recipe import load_recipe
+from lemore.training.spool import Spool
 
 ITERATIONS, LANES = 60, 4
 COMMAND = "import resource, sys; from lemore.cli import main; code = main(sys.argv[1:])\n"
 COMMAND += "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
 
 
+Rows = list[tuple[int, float]]
+
+
+class Truth(NamedTuple):
+    """What an undisturbed training gives: its weights, (step, loss), and an evaluation's matrix."""
+
+    weights: str
+    losses: Rows
+    confusion: list[list[int]]
+
+
 class Lane(threading.Thread):
     """One person who trains, evaluates and loses patience."""
 
-    def __init__(self, number: int, tiny: Tiny, config: Path, end: float, truth: dict[int, str]):
+    def __init__(self, number: int, tiny: Tiny, config: Path, end: float, truths: list[Truth]):
         super().__init__()
         self.number, self.tiny, self.config, self.end = number, tiny, config, end
-        self.truth, self.rng = truth, random.Random(number)
+        self.truths, self.rng = truths, random.Random(number)
         self.seen: Counter[str] = Counter()
+        self.done: dict[str, int] = {}  # trainings and their seeds
         self.peaks: list[int] = []
         self.problems: list[str] = []
 
     def run(self) -> None:
         rounds = 0
         while time.monotonic() < self.end:
-            name, seed = f"lane{self.number}_{rounds}", rounds % len(self.truth)
+            name, seed = f"lane{self.number}_{rounds}", rounds % len(self.truths)
             self.train(name, seed)
-            self.evaluate(name)
+            self.evaluate(name, seed)
             rounds += 1
 
     def train(self, name: str, seed: int) -> None:
         output = self.tiny.folder / "out" / name
         ray = ["--ray", "local"] * (self.rng.random() < 0.2)
-        command = [*self.tiny.finetune_command(self.config, output), "--seed", seed, *ray]
+        config = named(self.config, name)
+        command = [*self.tiny.finetune_command(config, output), "--seed", seed, *ray]
         for _ in range(self.rng.randint(0, 3)):
             number = self.rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
             code, log = self.lemore(name, command, number)
@@ -67,17 +85,15 @@ class Lane(threading.Thread):
         code, log = self.lemore(name, command)
         if code:
             return self.problems.append(f"{name}: exit {code}: {log[-500:]}")
-        record = read_json(output / "run.json")
         self.seen["trained"] += 1
-        if record["weights_sha256"] != self.truth[seed]:
+        self.done[name] = seed
+        if read_json(output / "run.json")["weights_sha256"] != self.truths[seed].weights:
             self.problems.append(f"{name}: other weights than without a disturbance")
+        if losses(output) != self.truths[seed].losses:
+            self.problems.append(f"{name}: other metrics on disk: {losses(output)}")
 
-    def evaluate(self, name: str) -> None:
-        folder = self.tiny.folder
-        path = folder / f"evaluate/{name}.json"
-        command = ["evaluate", "--checkpoint", folder / "out" / name / "weights.pt"]
-        command += ["--dataset", "tiny", "--data-dir", folder / "data", "--threads", "1"]
-        command += ["--json", path]
+    def evaluate(self, name: str, seed: int) -> None:
+        command, path = evaluation(self.tiny, name)
         if self.rng.random() < 0.3:
             code, _ = self.lemore(name, command, signal.SIGKILL)
             self.seen[f"evaluation SIGKILL {code}"] += 1
@@ -86,7 +102,9 @@ class Lane(threading.Thread):
         code, log = self.lemore(name, command)
         self.seen["evaluated"] += 1
         if code:
-            self.problems.append(f"{name}: evaluation: exit {code}: {log[-500:]}")
+            return self.problems.append(f"{name}: evaluation: exit {code}: {log[-500:]}")
+        if read_json(path)["confusion"] != self.truths[seed].confusion:
+            self.problems.append(f"{name}: another evaluation than without a disturbance")
 
     def lemore(
         self, name: str, command: list, number: signal.Signals | None = None
@@ -113,6 +131,38 @@ class Lane(threading.Thread):
         return code, text
 
 
+def named(config: Path, name: str) -> Path:
+    """The configuration as that of a pipeline with this name, so that its runs are its own."""
+    path = config.with_name(f"{name}.yaml")
+    path.write_text(dump(read_yaml(config) | {"run": name}))
+    return path
+
+
+def evaluation(tiny: Tiny, name: str) -> tuple[list[object], Path]:
+    """The command that evaluates a training, and the file it writes."""
+    path, config = tiny.folder / f"evaluate/{name}.json", tiny.folder / f"evaluate_{name}.yaml"
+    settings = {"run": name, "dataset": "tiny", "stands_for": None, "scenes": False}
+    recipes = ROOT / "config/recipes/scenes"
+    _, test = load_recipe(recipes, "ade20k_scenes", "lemore", {"test": {"img_scale": [112, 80]}})
+    config.write_text(dump(settings | {"classes": [], "images": [], "test": test}))
+    command = ["evaluate", "--checkpoint", tiny.folder / "out" / name / "weights.pt"]
+    command += ["--dataset", "tiny", "--data-dir", tiny.folder / "data", "--threads", "1"]
+    return [*command, "--config", config, "--json", path], path
+
+
+def losses(output: Path) -> Rows:
+    rows = Spool(output / "metrics.jsonl").rows()
+    return [(row["step"], row["metrics"]["train/loss"]) for row in rows]
+
+
+def undisturbed(tiny: Tiny, config: Path, seed: int) -> Truth:
+    output = tiny.finetune(named(config, f"truth{seed}"), f"truth{seed}", "--seed", seed)
+    command, path = evaluation(tiny, f"truth{seed}")
+    tiny.lemore(*command)
+    weights = read_json(output / "run.json")["weights_sha256"]
+    return Truth(weights, losses(output), read_json(path)["confusion"])
+
+
 def environment(folder: Path) -> dict[str, str]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("LEMORE_", "RAY_"))}
     clean |= {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "SOAK": str(folder)}
@@ -133,7 +183,7 @@ def lock_the_store(folder: Path, end: float, seen: Counter[str]) -> None:
             seen["store locked"] += 1
 
 
-def problems_left(tiny: Tiny) -> list[str]:
+def problems_left(tiny: Tiny, expected: dict[str, Rows]) -> list[str]:
     """Processes, files, locks and runs that should not be there."""
     found = []
     for process in psutil.process_iter():
@@ -146,21 +196,26 @@ def problems_left(tiny: Tiny) -> list[str]:
         found += [f"file {path}" for path in tiny.folder.rglob(pattern)]
     if (tiny.folder / "mlflow_outbox").exists():
         found.append(f"outbox: {list((tiny.folder / 'mlflow_outbox').iterdir())}")
-    return found + list(runs_wrong(tiny))
+    return found + runs_wrong(tiny, expected)
 
 
-def runs_wrong(tiny: Tiny) -> list[str]:
+def runs_wrong(tiny: Tiny, expected: dict[str, Rows]) -> list[str]:
+    """`expected`: trainings by name and what the store must know of each."""
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{tiny.folder / 'mlflow.db'}"
     client, found = mlflow_runs.connect(), []
     experiments = [e.experiment_id for e in client.search_experiments()]
+    stages: dict[str, list[str]] = {name: [] for name in expected}
     for run in client.search_runs(experiments, max_results=5000):
+        name, stage = run.data.tags["lemore.run"], run.data.tags["lemore.stage"]
+        stages.setdefault(name, []).append(stage)
         if run.info.status != "FINISHED":
-            found.append(f"run {run.info.run_name}: {run.info.status}")
-        if run.data.tags["lemore.stage"] == "finetune":
-            steps = [m.step for m in client.get_metric_history(run.info.run_id, "train/loss")]
-            if sorted(set(steps)) != steps or steps[-1] != ITERATIONS or len(steps) < 6:
-                found.append(f"run {run.info.run_name}: metrics at {steps}")
-    return found
+            found.append(f"{stage} {name}: {run.info.status} in the store")
+        if stage == "finetune":
+            history = client.get_metric_history(run.info.run_id, "train/loss")
+            if (told := [(m.step, m.value) for m in history]) != expected.get(name):
+                found.append(f"{name}: other metrics in the store: {told}")
+    wrong = {n: s for n, s in stages.items() if sorted(s) != ["evaluate", "finetune"]}
+    return found + [f"{name}: runs in the store: {s}" for name, s in wrong.items()]
 
 
 def main() -> int:
@@ -172,13 +227,10 @@ def main() -> int:
     config = tiny.finetune_slice(
         iterations=ITERATIONS, checkpoint_every=7, validate_every=0, threads=1, loader_workers=0
     )
-    truth = {}
-    for seed in range(3):
-        output = tiny.finetune(config, f"truth{seed}", "--seed", seed)
-        truth[seed] = read_json(output / "run.json")["weights_sha256"]
+    truths = [undisturbed(tiny, config, seed) for seed in range(3)]
     end, seen = time.monotonic() + 60 * args.minutes, Counter[str]()
     locker = threading.Thread(target=lock_the_store, args=(folder, end, seen), daemon=True)
-    lanes = [Lane(number, tiny, config, end, truth) for number in range(LANES)]
+    lanes = [Lane(number, tiny, config, end, truths) for number in range(LANES)]
     for thread in (locker, *lanes):
         thread.start()
     for lane in lanes:
@@ -186,8 +238,11 @@ def main() -> int:
     locker.join()
     tiny.lemore("sync")
     problems = [problem for lane in lanes for problem in lane.problems]
+    expected = {f"truth{seed}": truth.losses for seed, truth in enumerate(truths)}
+    for lane in lanes:
+        expected |= {name: truths[seed].losses for name, seed in lane.done.items()}
     deadline = time.monotonic() + 30  # Ray's processes take a moment to leave
-    while (left := problems_left(tiny)) and time.monotonic() < deadline:
+    while (left := problems_left(tiny, expected)) and time.monotonic() < deadline:
         time.sleep(1)
     for lane in lanes:
         seen += lane.seen

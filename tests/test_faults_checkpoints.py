@@ -7,6 +7,7 @@ import random
 import resource
 import shutil
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import pytest
 from fault_training import INTERVAL, ITERATIONS, job, run, start
 
 from lemore.files import remove_temporaries, write_atomic
+from lemore.training import checkpoint
 from lemore.training.checkpoint import Checkpoints
 from lemore.training.loop import train
+from lemore.training.process import Stopped
 from lemore.training.spool import Spool
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -29,7 +32,8 @@ def plain(tmp_path_factory) -> dict:
     finish(folder)  # the server imports everything first
     shutil.rmtree(folder)
     begin = time.monotonic()
-    return finish(folder) | {"seconds": time.monotonic() - begin}
+    outcome = finish(folder) | {"seconds": time.monotonic() - begin}
+    return outcome | {"metrics": metrics(folder)}
 
 
 def finish(folder: Path) -> dict:
@@ -41,14 +45,18 @@ def finish(folder: Path) -> dict:
     return json.loads((folder / "outcome.json").read_text())
 
 
-def steps(folder: Path) -> list[int]:
-    return [row["step"] for row in Spool(folder / "metrics.jsonl").rows()]
+def metrics(folder: Path) -> list[list]:
+    """What a training has told, times left out."""
+    rows = Spool(folder / "metrics.jsonl").rows()
+    names = ("train/loss", "train/lr", "train/skipped_steps")
+    return [[row["step"], *(row["metrics"][name] for name in names)] for row in rows]
 
 
 def check(folder: Path, outcome: dict, plain: dict) -> None:
-    """The same weights, every metric once, and nothing left over."""
+    """The same weights, every metric once and the same, and nothing left over."""
     assert outcome["digest"] == plain["digest"]
-    assert steps(folder) == list(range(10, ITERATIONS + 1, 10))
+    assert metrics(folder) == plain["metrics"]
+    assert [step for step, *_ in plain["metrics"]] == list(range(10, ITERATIONS + 1, 10))
     assert not list(folder.glob(".*"))
     assert len(list(folder.glob("iteration_*"))) == 4
 
@@ -124,6 +132,46 @@ def test_no_checkpoint_left_is_a_failure_and_no_restart(tmp_path):
     with pytest.raises(ValueError, match=r"every checkpoint is damaged; remove it to start anew"):
         job(folder)
     assert all(path.read_bytes() == data for path, data in before.items())
+
+
+# --- checkpoints that are written while the training goes on
+
+
+@pytest.fixture
+def slow_disk(monkeypatch):
+    """Every checkpoint takes a second to write."""
+    write = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda *args: (time.sleep(1), write(*args)))
+
+
+def test_the_state_is_on_disk_before_a_stopped_training_says_so(tmp_path, slow_disk):
+    steps = iter(range(1, 100))
+    with pytest.raises(Stopped, match="after iteration 12, state saved"):
+        train(job(tmp_path, stop=lambda: next(steps) == 12))
+    newest = Checkpoints(tmp_path).load_newest()
+    assert newest is not None and newest["iteration"] == 12
+    assert not list(tmp_path.glob(".*")) and not writers()
+    assert train(job(tmp_path)).resumed_at == 12
+
+
+def test_an_interrupt_waits_for_what_is_being_written(tmp_path, slow_disk):
+    calls = iter(range(1, 100))
+
+    def loss(network, batch):
+        if next(calls) == 7:
+            raise KeyboardInterrupt
+        return network(batch["x"]).square().mean()
+
+    with pytest.raises(KeyboardInterrupt):
+        train(job(tmp_path, loss=loss))
+    newest = Checkpoints(tmp_path).load_newest()
+    assert newest is not None and newest["iteration"] == 5
+    assert not list(tmp_path.glob(".*")) and not writers()
+
+
+def writers() -> list[str]:
+    """Threads that still write checkpoints."""
+    return [t.name for t in threading.enumerate() if t.name.startswith("checkpoint")]
 
 
 # --- a full disk

@@ -102,10 +102,17 @@ def one_line(log: str) -> str:
 # --- 4, 5: signals
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_within_a_step_and_the_same_run_goes_on(tmp_path, number, code):
+@pytest.mark.parametrize(
+    ("number", "code", "fault"),
+    [
+        (signal.SIGTERM, 143, "quick_steps"),
+        (signal.SIGTERM, 143, "slow_disk"),
+        (signal.SIGINT, 130, "quick_steps"),
+    ],
+)
+def test_a_signal_saves_within_a_step_and_the_same_run_goes_on(tmp_path, number, code, fault):
     case = Case(tmp_path)
-    process = case.start(case.command("stopped"), "quick_steps")
+    process = case.start(case.command("stopped"), fault)
     case.wait("starts at iteration 0", process)
     assert process.pid is not None
     os.kill(process.pid, number)
@@ -124,7 +131,8 @@ def test_a_signal_saves_within_a_step_and_the_same_run_goes_on(tmp_path, number,
     assert again.info.status == "FINISHED"
     code, log = case.run(case.command("undisturbed"))
     assert case.record("undisturbed")["weights_sha256"] == record["weights_sha256"]
-    assert not list(tmp_path.rglob("*.lock")) and not (tmp_path / "mlflow_outbox").exists()
+    assert not [path for end in ("lock", "tmp") for path in tmp_path.rglob(f"*.{end}")]
+    assert not (tmp_path / "mlflow_outbox").exists()
 
 
 def test_a_second_interrupt_ends_it_at_once(tmp_path):
@@ -252,11 +260,30 @@ def test_a_lock_that_was_just_removed_is_not_taken_for_one(tmp_path):
 
 
 @pytest.mark.parametrize(("gpus", "differs"), [(0.0, True), (1.0, False)])
-def test_the_number_of_workers_is_part_of_the_key_without_synchronised_norms(
+def test_the_number_of_workers_is_part_of_the_key_where_trainings_repeat_to_the_bit(
     case, plain, gpus, differs
 ):
     keys = {_stage._key("code", training(case, workers, gpus), "data") for workers in (1, 2)}
     assert len(keys) == 1 + differs
+
+
+def test_what_a_changed_training_replaces_is_removed_and_nothing_else(tmp_path):
+    case = Case(tmp_path)
+    for seed in (0, 1):
+        (tmp_path / "log").unlink(missing_ok=True)
+        process = case.start(case.command("changed", "--seed", str(seed)), "quick_steps")
+        case.wait("starts at iteration 0", process)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGTERM)
+        process.join(60)
+    first, other = sorted(tmp_path.glob("changed_checkpoints/*"), key=lambda p: p.stat().st_mtime)
+    case.config.write_text(
+        case.config.read_text().replace("warmup_iterations: 2", "warmup_iterations: 3")
+    )
+    code, log = case.run(case.command("changed"))
+    assert code == 0, log
+    assert case.record("changed")["resumed_at"] == 0
+    assert not first.exists() and list(other.glob("iteration_*.pt"))
 
 
 def training(case: Case, workers: int, gpus: float) -> _stage.Training:

@@ -15,6 +15,7 @@ from lemore.training import finite, optim, watchdog
 from lemore.training.checkpoint import tensor_digest
 from lemore.training.finite import FiniteSteps, spread
 from lemore.training.loop import train
+from lemore.training.process import Stopped
 from lemore.training.spool import Spool
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -114,6 +115,65 @@ def test_many_in_a_row_end_it_and_name_the_samples(tmp_path, monkeypatch):
     assert all(torch.isfinite(value).all() for value in state["model"].values())
     assert tensor_digest(state["model"]) == tensor_digest(made.model.state_dict())
     assert reached.iterations == ITERATIONS
+
+
+NORM = "body.1."
+
+
+def half_loss(model, batch):
+    with torch.autocast("cpu", torch.float16):
+        output = model(batch["x"])
+    return output.float().square().mean()
+
+
+def half_scaler() -> GradScaler:
+    """Its scale is too high at first, and again and again."""
+    return GradScaler("cpu", init_scale=2.0**30, growth_interval=5)
+
+
+def plain_half_loop(bad: int) -> tuple[str, int, dict]:
+    """Mixed precision as torch documents it; digest, steps left out, and the scaler's state.
+
+    BatchNorm's statistics, which torch lets a step that is left out change, are put back by hand.
+    """
+    torch.manual_seed(3)
+    model, scaler, left_out = Small(), half_scaler(), 0
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01, fused=True)
+    for i, batch in enumerate(batches(0, ITERATIONS)):
+        torch.manual_seed((3 * 1_000_003 + i) * 1_009)
+        optimizer.param_groups[0]["lr"] = 0.01 * (1 - i / ITERATIONS)
+        optimizer.zero_grad()
+        before = {n: b.clone() for n, b in model.named_buffers() if n.startswith(NORM)}
+        loss = half_loss(model, batch) * (float("nan") if i == bad else 1.0)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scale = scaler.get_scale()
+        scaler.update()
+        if scaler.get_scale() < scale:
+            left_out += 1
+            model.load_state_dict(before, strict=False)
+    return tensor_digest(model.state_dict()), left_out, scaler.state_dict()
+
+
+def test_in_half_precision_guard_and_scaler_leave_out_the_same_steps(tmp_path):
+    """Also over a stop: the scale is part of the state."""
+    digest, left_out, scale = plain_half_loop(bad=25)
+    assert left_out > 5
+    for stop_at in (None, 6, 26):
+        counter = iter(range(ITERATIONS))
+
+        def loss(model, batch, counter=counter):
+            return half_loss(model, batch) * (float("nan") if next(counter) == 25 else 1.0)
+
+        folder, steps = tmp_path / f"{stop_at}", iter(range(1, 100))
+        made = changed(job(folder), loss=loss, scaler=half_scaler())
+        if stop_at:
+            with pytest.raises(Stopped):
+                train(changed(made, stop=lambda s=steps, at=stop_at: next(s) == at))
+            made = changed(job(folder), loss=loss, scaler=half_scaler())
+        assert train(made).skipped_steps == left_out
+        assert tensor_digest(made.model.state_dict()) == digest
+        assert made.scaler.state_dict() == scale
 
 
 class HostReads(TorchDispatchMode):

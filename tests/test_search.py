@@ -1,5 +1,6 @@
 """The search: what it trains on, what it recommends, and that a killed one goes on."""
 
+import argparse
 import math
 import os
 import signal
@@ -14,7 +15,7 @@ from conftest import ROOT
 
 from lemore.data.part import Part
 from lemore.data.store import Store
-from lemore.files import read_json
+from lemore.files import read_json, write_json
 from lemore.tasks import _search, search
 
 OWN = {"lr": 1e-3, "schedule": "mmcv0", "poly_power": 1.0}
@@ -73,6 +74,19 @@ def test_what_is_held_out_is_not_trained_on(tiny):
     assert (held.read(0)[0] == store.read(store.find(held.name(0)))[0]).all()
 
 
+def test_trials_of_other_code_data_or_weights_are_not_taken(tiny, tmp_path, monkeypatch):
+    path = tiny.finetune_slice()
+    args = argparse.Namespace(config=path, data=tiny.data, test_split="val")
+    config = yaml.safe_load(path.read_text())
+    keys = [search._state_key(args, config, {}), search._state_key(args, config, {"init": "x"})]
+    args.data = tmp_path
+    write_json(tmp_path / "digest.json", read_json(tiny.data / "digest.json") | {"sha256": "1"})
+    keys.append(search._state_key(args, config, {}))
+    monkeypatch.setattr(search.sources, "code_version", lambda task, named: f"{task} {named}")
+    keys.append(search._state_key(args, config, {}))
+    assert len(set(keys)) == 4
+
+
 @pytest.mark.slow
 def test_a_search_is_killed_and_goes_on(tiny):
     output = tiny.folder / "search/tiny/lemore.json"
@@ -89,7 +103,7 @@ def test_a_search_is_killed_and_goes_on(tiny):
     done: list[Path] = []
     while not done:
         assert process.poll() is None
-        done = list(output.parent.glob("lemore.trials/*/result.json"))
+        done = list(output.parent.glob("lemore.trials/*/*/result.json"))
         time.sleep(0.2)
     kept = {path: path.read_bytes() for path in done}
     process.send_signal(signal.SIGKILL)

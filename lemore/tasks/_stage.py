@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 from lemore import sources
 from lemore.config import positive, read_yaml
 from lemore.files import read_json, write_json
-from lemore.lock import locked
+from lemore.lock import Held, locked
 from lemore.training import tracking
 from lemore.training.distributed.cluster import Resources
 from lemore.training.distributed.execute import Work, execute
@@ -25,6 +26,7 @@ from lemore.training.process import Stopped, StopSignals, leave_with_owner
 from lemore.training.spool import Spool
 
 log = logging.getLogger(__name__)
+IDENTITY = "identity.json"  # in a folder of checkpoints: whose they are
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +74,7 @@ def run_training(training: Training) -> int:
     leave_with_owner()
     with locked(folder, wait=False):
         (folder / "stop").unlink(missing_ok=True)
+        write_json(folder / IDENTITY, training.identity)
         spool = Spool(folder / "metrics.jsonl")
         stage = _tracking_stage(training, key, dataset)
         try:
@@ -82,8 +85,19 @@ def run_training(training: Training) -> int:
             log.warning("stopped; the same command resumes from the last checkpoint")
             return 128 + (stop() or signal.SIGINT)
         publish(folder, args.output, result | _record(training, key, code, run.run_id, begin))
+        _drop_superseded(folder)
         shutil.rmtree(folder)
     return 0
+
+
+def _drop_superseded(folder: Path) -> None:
+    """Removes what is left of unfinished trainings with this one's name: of other code, recipe or
+    data, since those with the same have the same folder."""
+    identity = read_json(folder / IDENTITY)
+    for path in folder.parent.glob(f"*/{IDENTITY}"):
+        if path.parent != folder and read_json(path) == identity:
+            with suppress(Held), locked(path.parent, wait=False):
+                shutil.rmtree(path.parent)
 
 
 def _execute(
@@ -113,7 +127,7 @@ def _execute(
 def _key(code: str, training: Training, dataset: str) -> str:
     """Hash of all that decides the weights. Checkpoints of another key are never continued.
 
-    On CPUs each worker's BatchNorm sees its own share of a batch, so their number counts too.
+    On CPUs a training repeats to the bit, and only with as many workers, so that counts too.
     """
     workers = [] if training.args.gpus else [f"workers {training.args.workers}"]
     parts = [code, dataset, str(training.args.seed), training.args.config.read_text()]

@@ -26,8 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     config = _stage.load_slice(args.config, "train")
     train_recipe = build(Train, config["train"], str(args.config), "train.")
-    backbone = build(BackboneConfig, config["backbone"], str(args.config), "backbone.")
-    model = build(ModelConfig, config["model"], str(args.config), "model.")
     init, parents, inputs = initial_weights(config["init"], args.pretrained)
     name = f"{config['model_name']} on {config['dataset']}, seed {args.seed}"
     return _stage.run_training(
@@ -36,10 +34,7 @@ def run(args: argparse.Namespace) -> int:
             function="lemore.tasks.finetune:train",
             args=args,
             config=config,
-            named_modules=(
-                f"lemore.models.backbones.{backbone.module}",
-                *(f"lemore.models.decode_heads.{head}" for head in model.decode_heads),
-            ),
+            named_modules=named_modules(config, str(args.config)),
             name=f"finetune {name}",
             identity={
                 "stage": "finetune",
@@ -55,6 +50,14 @@ def run(args: argparse.Namespace) -> int:
             payload={"init": init, "init_sha256": inputs.get("init", "")},
         )
     )
+
+
+def named_modules(config: dict[str, Any], source: str) -> tuple[str, ...]:
+    """The model's modules, which are found by name. `source` (a path) is for errors."""
+    backbone = build(BackboneConfig, config["backbone"], source, "backbone.")
+    model = build(ModelConfig, config["model"], source, "model.")
+    heads = (f"lemore.models.decode_heads.{head}" for head in model.decode_heads)
+    return (f"lemore.models.backbones.{backbone.module}", *heads)
 
 
 def initial_weights(init: str, run_json: Path | None) -> tuple[str, dict[str, str], dict[str, str]]:

@@ -17,11 +17,12 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from lemore import sources
 from lemore.config import build, dump
 from lemore.files import read_json, write_atomic, write_json
 from lemore.lock import locked
 from lemore.tasks import _stage
-from lemore.tasks.finetune import initial_weights
+from lemore.tasks.finetune import initial_weights, named_modules
 from lemore.training import tracking
 from lemore.training.distributed.cluster import Resources
 from lemore.training.distributed.search import Space, search
@@ -73,7 +74,7 @@ def _searched(
     payload = {
         "config": config | {"train": _shortened(config["train"], args.share)},
         "data": str(args.data.absolute()),
-        "folder": str(folder),
+        "folder": str(folder / _state_key(args, config, inputs)),
         "gpus": args.gpus,
         "held_out": held_out,
         "init": init,
@@ -107,6 +108,14 @@ def _searched(
         "trials": [point | result for point, result in tried],
         **_verdict(own, best, [*tried, *again]),
     }
+
+
+def _state_key(args: argparse.Namespace, config: dict[str, Any], inputs: dict[str, str]) -> str:
+    """Hash of what trials depend on beside their point; a search goes on from no others' trials."""
+    code = sources.code_version("search", named_modules(config, str(args.config)))
+    data = read_json(args.data / "digest.json")["sha256"]
+    parts = [code, data, args.config.read_text(), repr(inputs), str(_holds_out(args))]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _holds_out(args: argparse.Namespace) -> bool:

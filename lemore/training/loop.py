@@ -77,22 +77,29 @@ def train(job: Job) -> Trained:
     (single ones are left out).
     """
     model = job.wrapped or job.model
-    finite = FiniteSteps(model, job.optimizer, job.iterations)
-    start = resume(job, finite)
+    finite, watch = FiniteSteps(model, job.optimizer, job.iterations), Watch()
+    start = resume(job, finite, watch)
     if start < job.iterations:
         with (
             Watchdog(job.name, job.rank, job.checkpoints.folder) as watchdog,
             BackgroundCheckpoints(job.checkpoints) as checkpoints,
         ):
-            run(replace(job, checkpoints=checkpoints), model, start, finite, watchdog)
+            run(replace(job, checkpoints=checkpoints), model, start, finite, watch, watchdog)
     return Trained(start, finite.skipped)
 
 
-def run(job: Job, model: nn.Module, start: int, finite: FiniteSteps, watchdog: Watchdog) -> None:
+def run(
+    job: Job,
+    model: nn.Module,
+    start: int,
+    finite: FiniteSteps,
+    watch: "Watch",
+    watchdog: Watchdog,
+) -> None:
     """The steps from `start` on."""
     model.train()
     meter = Meter(job.name, job.iterations, done=start)
-    watch = Watch()
+    watch.go_on()
     for iteration, batch in enumerate(job.batches(start), start):
         watch.data_done()
         rate = job.learning_rate(iteration)
@@ -114,7 +121,7 @@ def run(job: Job, model: nn.Module, start: int, finite: FiniteSteps, watchdog: W
         stopping = job.stop()
         if stopping or done % job.checkpoint_every == 0 or done == job.iterations:
             watchdog.phase("checkpoint")
-            save(job, done, finite)
+            save(job, done, finite, watch)
         if stopping and done < job.iterations:
             raise Stopped(f"{job.name}: stopped after iteration {done}, state saved")
         watch.go_on()
@@ -142,7 +149,7 @@ def step(
     return loss
 
 
-def resume(job: Job, finite: FiniteSteps) -> int:
+def resume(job: Job, finite: FiniteSteps, watch: "Watch") -> int:
     """Loads the newest checkpoint into model and optimiser; returns the next iteration."""
     state = job.checkpoints.load_newest()
     if state is None:
@@ -154,16 +161,18 @@ def resume(job: Job, finite: FiniteSteps) -> int:
     if job.average is not None:
         job.average.module.load_state_dict(state["average"])
     finite.load(state["finite"])
+    watch.losses = list(state["losses"].to(next(job.model.parameters()).device))
     log.info("%s: resumes at iteration %d of %d", job.name, state["iteration"], job.iterations)
     return state["iteration"]
 
 
-def save(job: Job, iteration: int, finite: FiniteSteps) -> None:
+def save(job: Job, iteration: int, finite: FiniteSteps, watch: "Watch") -> None:
     """Rank 0 writes model, optimiser and what belongs to them; the others have the same."""
     finite.read(job.samples)
     if job.rank == 0:
         state = {"model": job.model.state_dict(), "optimizer": job.optimizer.state_dict()}
         state |= {"scaler": job.scaler.state_dict(), "finite": finite.state()}
+        state["losses"] = torch.stack(watch.losses) if watch.losses else torch.zeros(0)
         if job.average is not None:
             state["average"] = job.average.module.state_dict()
         job.checkpoints.save(iteration, state)
@@ -183,6 +192,7 @@ class Watch:
 
     def clear(self) -> None:
         self.data = self.compute = 0.0
+        self.timed = 0  # steps; those of a row that a resumed training has not made itself are not
         self.losses: list[Tensor] = []
 
     def go_on(self) -> None:
@@ -196,6 +206,7 @@ class Watch:
     def step_done(self, loss: Tensor | None = None) -> None:
         if loss is not None:
             self.losses.append(loss)
+            self.timed += 1
         now = time.perf_counter()
         self.compute, self.mark = self.compute + now - self.mark, now
 
@@ -205,7 +216,7 @@ class Watch:
         finite = [loss for loss in losses if math.isfinite(loss)]
         row = {"train/loss": sum(finite) / len(finite)} if finite else {}
         row |= {
-            "train/seconds_per_iteration": (self.data + self.compute) / len(losses),
+            "train/seconds_per_iteration": (self.data + self.compute) / self.timed,
             "train/data_share": self.data / max(self.data + self.compute, 1e-9),
         }
         loss, share = row.get("train/loss", math.nan), row["train/data_share"]
