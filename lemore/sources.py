@@ -43,6 +43,7 @@ PLUMBING = {
     "lemore.training.distributed": "where a training runs",
     "lemore.training.process": "life and death of processes",
     "lemore.training.recipe": "schema of a configuration; the values themselves are inputs",
+    "lemore.training.registry": "trained networks in MLflow",
     "lemore.training.spool": "metrics on disk",
     "lemore.training.tracking": "metrics in MLflow",
 }

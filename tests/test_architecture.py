@@ -21,7 +21,7 @@ LEAVES = {
 ROOMS = ("models", "data", "training", "evaluation", "profiling", "reporting")
 ONLY_HERE = {
     "ray": ("lemore/training/distributed.py",),
-    "mlflow": ("lemore/training/tracking.py",),
+    "mlflow": ("lemore/training/registry.py", "lemore/training/tracking.py"),
     "pandas": ("lemore/reporting/",),
     "matplotlib": ("lemore/reporting/",),
 }
@@ -61,6 +61,11 @@ def test_only_tasks_call_distributed_and_tracking():
     for module in modules():
         if room(module) != "tasks" and module not in guarded:
             assert not guarded & sources.imports(module), module
+
+
+def test_only_tracking_knows_the_registry():
+    users = {m for m in modules() if "lemore.training.registry" in sources.imports(m)}
+    assert users == {"lemore.training.tracking"}
 
 
 def test_heavy_packages_stay_where_they_belong():

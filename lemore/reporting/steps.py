@@ -39,7 +39,7 @@ def step(result: Result) -> Step:
     return Step(
         stage=result["stage"],
         what=what,
-        scenes=result.get("scenes", False),
+        scenes=result.get("scenes", result.get("dataset", "").endswith("_scenes")),
         settings=tuple((name, str(value)) for name, value in settings.items()),
         runs=tuple((name, run) for name, run in (*links, own) if run and ":" not in run),
         command=result["command"],

@@ -1,4 +1,4 @@
-"""Runs in MLflow, one for each training, evaluation and profile. The only file importing mlflow.
+"""Runs in MLflow, one for each training, evaluation and profile.
 
 A stage's run is found by its identity (stage, run, dataset, model, seed) and its key (a hash of
 code, configuration and data): the same key continues the run, another key supersedes it. A store
@@ -271,15 +271,7 @@ def metric_name(name: str) -> str:
 
 
 def log_model(run_id: str, model: Any, example: Any) -> None:
-    """Logs a torch model to a finished training's run in the pt2 format (no pickle)."""
-    import mlflow
-    from mlflow.pytorch import log_model as log_torch
+    """Logs a torch model to a training's run and registers it, in the pt2 format (no pickle)."""
+    from lemore.training import registry
 
-    mlflow.set_tracking_uri(store_uri())
-    with mlflow.start_run(run_id=run_id):
-        log_torch(
-            model,
-            name="model",
-            input_example=example.numpy(),
-            pip_requirements=["torch"],
-        )
+    registry.log_model(store_uri(), run_id, model, example)
