@@ -50,6 +50,7 @@ PLUMBING = {
     "lemore.training.outbox": "metrics in MLflow",
     "lemore.training.process": "life and death of processes",
     "lemore.training.recipe": "schema of a configuration; the values themselves are inputs",
+    "lemore.training.registry": "trained networks in MLflow",
     "lemore.training.spool": "metrics on disk",
     "lemore.training.tracking": "metrics in MLflow",
     "lemore.training.watchdog": "ends what hangs",

@@ -21,7 +21,7 @@ LEAVES = {
 ROOMS = ("models", "data", "training", "evaluation", "profiling", "reporting")
 ONLY_HERE = {
     "ray": ("lemore/training/distributed/",),
-    "mlflow": ("lemore/training/mlflow_runs.py",),
+    "mlflow": ("lemore/training/mlflow_runs.py", "lemore/training/registry.py"),
     "pandas": ("lemore/reporting/",),
     "matplotlib": ("lemore/reporting/",),
 }
@@ -66,7 +66,13 @@ def test_only_tasks_call_distributed_and_tracking():
 
 def test_only_tracking_knows_the_store():
     users = {m for m in modules() if "lemore.training.mlflow_runs" in sources.imports(m)}
-    assert users == {"lemore.training.tracking", "lemore.tasks.doctor"}
+    expected = {"lemore.training.tracking", "lemore.training.registry", "lemore.tasks.doctor"}
+    assert users == expected
+
+
+def test_only_tracking_knows_the_registry():
+    users = {m for m in modules() if "lemore.training.registry" in sources.imports(m)}
+    assert users == {"lemore.training.tracking"}
 
 
 def test_heavy_packages_stay_where_they_belong():

@@ -5,10 +5,13 @@ import re
 from html.parser import HTMLParser
 from io import BytesIO
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from lemore.cli import main
+from lemore.reporting import class_table, viewer
+from lemore.reporting.comparison import Example
 from lemore.reporting.results import read
 from tests.made_up import evaluation, pretraining, profile, write_results
 
@@ -92,7 +95,7 @@ def test_report_is_self_contained_and_well_formed(results):
     headings = [values for tag, values in page.tags if tag == "tr" and "class" in values]
     assert len(headings) == 3  # of Table 1
     assert headers and all("aria-sort" in values for values in headers)
-    assert sum(tag == "caption" for tag, _ in page.tags) == 2
+    assert sum(tag == "caption" for tag, _ in page.tags) == 3  # two tables and the classes
 
 
 def test_report_says_scenes_and_how_numbers_were_made(results):
@@ -106,6 +109,62 @@ def test_report_says_scenes_and_how_numbers_were_made(results):
     assert text.count("<dt>mean Boundary IoU</dt><dd>12.34 %</dd>") == 1
     assert 'class="best"' in text and 'class="second"' in text
     assert not re.search(r">\s*(nan|None|undefined)\s*<", text)
+
+
+def test_classes_are_means_over_seeds_with_the_best_marked():
+    runs = [
+        evaluation("lemore", 0.3, iou=[0.5, 0.2, None]),
+        evaluation("lemore", 0.3, iou=[0.7, 0.3, None], seed=1),
+        evaluation("topformer_t", 0.3, iou=[0.4, 0.9, None]),
+        evaluation("segformer_b0", 0.3, iou=[0.1, 0.25, None]),
+    ]
+    table = class_table.lay_out(runs, "ADE <20K>", "x")
+    assert [column.header for column in table.header][2:] == ["LeMoRe", "TopFormer-T", "SegFormer"]
+    texts = [[cell.text for cell in row] for row in table.rows]
+    assert texts == [
+        ["sky", "66.67", "60.00", "40.00", "10.00"],
+        ["road & path", "33.33", "25.00", "90.00", "25.00"],
+        ["person", "0.00", "", "", ""],
+    ]
+    marks = [[cell.mark for cell in row] for row in table.rows]
+    assert marks == [
+        ["", "", "best", "second", ""],
+        ["", "", "second", "best", "second"],
+        [""] * 5,
+    ]
+    assert "scenes" in " ".join(table.facts) and "mean over seeds" in table.facts
+    with pytest.raises(ValueError, match="of one dataset"):
+        class_table.lay_out([*runs, evaluation("lemore", 0.1, dataset="other")], "", "x")
+
+
+def decoded(uri):
+    return Image.open(BytesIO(base64.b64decode(uri.split(",", 1)[1])))
+
+
+def test_layers_are_the_label_maps_in_class_colours():
+    """Four pixels: right, wrong, unlabelled, outside the classes."""
+    label = np.array([[0, 1], [255, 1]], np.uint8)
+    prediction = np.array([[0, 0], [1, 7]], np.uint8)
+    example = Example("a", np.full((2, 2, 3), 90, np.uint8), label, (prediction,))
+    colors = [(10, 20, 30), (200, 0, 0)]
+    shown = viewer.lay_out("d", "", [example], ["LeMoRe"], ["sky", "road"], colors, False)
+    truth, layer = shown.views[0].layers
+    clear, black = (0, 0, 0, 0), (0, 0, 0, 255)
+    sky, road = ((*color, 255) for color in colors)
+
+    def rgba(uri):
+        found = np.asarray(decoded(uri).convert("RGBA"))
+        return [tuple(p) if p[3] else clear for p in found.reshape(-1, 4).tolist()]
+
+    assert rgba(truth.uri) == [sky, road, clear, road]
+    assert rgba(layer.uri) == [sky, sky, road, black]
+    assert rgba(layer.wrong) == [clear, sky, clear, black]
+    assert shown.legend == (("sky", "#0a141e"), ("road", "#c80000"))
+    assert layer.remark == "mIoU of this image 25.0 %"  # sky 1 of 2, road 0 of 2
+    large = Example("b", np.zeros((300, 2048, 3), np.uint8), np.zeros((300, 2048), np.uint8), ())
+    view = viewer.lay_out("d", "", [large], [], ["sky", "road"], colors, False).views[0]
+    assert (view.width, view.height) == (1024, 150)
+    assert {decoded(uri).size for uri in (view.photo, view.layers[0].uri)} == {(1024, 150)}
 
 
 def test_wrong_files_are_refused_by_name(tmp_path, capsys):

@@ -19,7 +19,7 @@ def draw(evaluations: list[Result]) -> Figure:
     A class that is in no label and no prediction has no bar and is called absent.
     ValueError if the results are of several datasets.
     """
-    models = _by_model(evaluations)
+    models = by_model(evaluations)
     labels = evaluations[0]["classes"]
     shares = np.asarray(evaluations[0]["confusion"], dtype=float).sum(axis=1)
     order = np.argsort(-shares, kind="stable")
@@ -49,7 +49,7 @@ def draw(evaluations: list[Result]) -> Figure:
     return figure
 
 
-def _by_model(evaluations: list[Result]) -> dict[str, np.ndarray]:
+def by_model(evaluations: list[Result]) -> dict[str, np.ndarray]:
     """IoU in percent by printed model, seeds x classes, nan for an absent class."""
     datasets = sorted({result["dataset"] for result in evaluations})
     if len(datasets) != 1:
@@ -92,7 +92,7 @@ def _bars(axes: Axes, models: dict[str, np.ndarray], labels: list[str], part: np
 
 def description(evaluations: list[Result]) -> str:
     """The figure in words, for those who cannot see it."""
-    best = [f"{name} {np.nanmean(values):.1f} %" for name, values in _by_model(evaluations).items()]
+    best = [f"{name} {np.nanmean(values):.1f} %" for name, values in by_model(evaluations).items()]
     scenes = any(result["scenes"] for result in evaluations)
     return (
         f"Bars of IoU by class on {evaluations[0]['dataset']}, mean over the classes: "

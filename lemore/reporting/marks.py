@@ -35,9 +35,17 @@ def _group(row: Row, column: str) -> tuple[str, ...]:
 def _marks_of(
     rows: list[Row], group: Iterable[int], column: str, larger: bool
 ) -> dict[tuple[int, str], str]:
-    values = {i: float(rows[i][column]) for i in group}
-    ranked = sorted(set(values.values()), reverse=larger)
-    if len(ranked) < 2:
+    names = ranked({i: float(rows[i][column]) for i in group}, larger)
+    return {(i, column): name for i, name in names.items()}
+
+
+def ranked(values: dict[int, float], larger: bool) -> dict[int, str]:
+    """The keys of the best and second best values, as "best" and "second"; ties share a mark.
+
+    Equal values alone have none. larger: whether the larger value is the better one.
+    """
+    order = sorted(set(values.values()), reverse=larger)
+    if len(order) < 2:
         return {}
-    names = {ranked[0]: "best", ranked[1]: "second"}
-    return {(i, column): names[value] for i, value in values.items() if value in names}
+    names = {order[0]: "best", order[1]: "second"}
+    return {i: names[value] for i, value in values.items() if value in names}

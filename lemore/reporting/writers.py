@@ -28,8 +28,17 @@ def read_csv(path: Path | str) -> list[Row]:
 
 def caption(table: Printed) -> str:
     """Title, facts that hold for all rows, and the mark of drawn scenes."""
-    sentences = [table.title, "; ".join(table.facts), SCENES_CAPTION if table.scenes else ""]
-    return " ".join(f"{text[0].upper()}{text[1:]}." for text in sentences if text)
+    return " ".join(text for text in (_sentence(table.title), facts(table)) if text)
+
+
+def facts(table: Printed) -> str:
+    """What a caption says after the title."""
+    sentences = ["; ".join(table.facts), SCENES_CAPTION if table.scenes else ""]
+    return " ".join(_sentence(text) for text in sentences if text)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def markdown(table: Printed) -> str:

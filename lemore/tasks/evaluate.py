@@ -24,6 +24,7 @@ from lemore.data.store import Store
 from lemore.files import read_json, sha256, write_atomic, write_json
 from lemore.machine import cores
 from lemore.tasks import _checkpoint, _segmentation, _stage
+from lemore.tasks._panel import panel
 from lemore.tasks._trained import Trained
 from lemore.training import tracking
 from lemore.training.outbox import parent
@@ -31,6 +32,8 @@ from lemore.training.process import leave_with_owner
 from lemore.training.recipe import Test
 
 log = logging.getLogger(__name__)
+PER_CLASS = "per_class.json"
+TABLES = "mlflow.loggedArtifacts"  # by this tag MLflow finds the tables of a run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +86,8 @@ def run(args: argparse.Namespace) -> int:
         record |= {"per_image": write_per_image(args.json, evaluation.per_image)}
         record |= {"mlflow_run_id": run.run_id, "num_classes": store.num_classes}
         write_json(args.json, record)
-        report_metrics(run, record, args.json)
+        panels = write_panels(args.json, store, evaluation.predictions)
+        report_metrics(run, record, args.json, panels)
     print(f"mIoU {100 * record['miou']:.2f} %, aAcc {100 * record['aacc']:.2f} % ({args.json})")
     return 0
 
@@ -142,6 +146,33 @@ def write_per_image(path: Path, arrays: dict[str, Any]) -> dict[str, str]:
     np.savez_compressed(buffer, **arrays)
     write_atomic(path.parent / file, buffer.getvalue())
     return {"file": str(file), "sha256": sha256(path.parent / file)}
+
+
+def write_panels(path: Path, store: Store, predictions: dict[str, Any]) -> list[Path]:
+    """<name of the JSON>/panels/<image>.jpg: the image, its ground truth and the prediction."""
+    files = []
+    for name, prediction in sorted(predictions.items()):
+        files.append(path.parent / path.stem / "panels" / f"{name}.jpg")
+        image, label = store.read(store.find(name))
+        write_atomic(files[-1], panel(image, (label, prediction), store.colors()))
+    return files
+
+
+def write_class_table(path: Path, record: dict[str, Any]) -> Path:
+    """<name of the JSON>/per_class.json: results by class, as MLflow reads tables."""
+    pixels = [sum(row) for row in record["confusion"]]
+    columns = ("class", "IoU", "accuracy", "boundary IoU", "labelled pixels")
+    rows = zip(
+        record["classes"],
+        record["iou"],
+        record["acc"],
+        record["boundary_iou"],
+        pixels,
+        strict=False,
+    )
+    file = path.parent / path.stem / PER_CLASS
+    write_json(file, {"columns": columns, "data": list(rows)})
+    return file
 
 
 def describe(
@@ -208,8 +239,11 @@ def _tracking_stage(
     )
 
 
-def report_metrics(run: tracking.Handle, record: dict[str, Any], path: Path) -> None:
-    """Totals and per-class IoU into MLflow, the JSON and the kept label maps as artifacts."""
+def report_metrics(
+    run: tracking.Handle, record: dict[str, Any], path: Path, panels: list[Path]
+) -> None:
+    """Totals and per-class IoU into MLflow; the JSON, the table of classes and the kept label
+    maps as artifacts, the latter also as panels beside the image and its ground truth."""
     split = record["split"]
     values = {"mIoU": "miou", "aAcc": "aacc", "mAcc": "macc", "fwIoU": "fwiou"}
     values |= {"mBoundaryIoU": "mean_boundary_iou"}
@@ -222,3 +256,8 @@ def report_metrics(run: tracking.Handle, record: dict[str, Any], path: Path) -> 
     run.artifact(path.parent / record["per_image"]["file"])
     for file in record["predictions"].values():
         run.artifact(path.parent / file, "predictions")
+    for file in panels:
+        run.artifact(file, "panels")
+    if record["classes"]:
+        run.artifact(write_class_table(path, record))
+        run.tag(TABLES, json.dumps([{"path": PER_CLASS, "type": "table"}]))

@@ -10,9 +10,6 @@ import argparse
 import logging
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from lemore.config import did_you_mean
 from lemore.data.store import Store
 from lemore.files import read_json
@@ -20,6 +17,7 @@ from lemore.reporting import ablation, classes, comparison, confusion, cost, cur
 from lemore.reporting.results import Result, labels, names, read
 from lemore.reporting.style import save
 from lemore.reporting.writers import read_csv
+from lemore.tasks._examples import examples, first_seeds
 from lemore.training.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -107,35 +105,18 @@ def _comparison(args: argparse.Namespace) -> None:
     evaluations = read(args.evaluations, "evaluate")
     chosen = [_evaluation_of(model, evaluations) for model in args.models]
     store = Store(args.data, args.split)
-    examples = [_example(store, name, chosen) for name in args.images]
+    shown = examples(store, args.images, chosen)
     models = [result["label"] for result in chosen]
     scenes = any(result["scenes"] for result in chosen)
-    figure = comparison.draw(examples, models, store.classes, store.colors(), scenes)
+    figure = comparison.draw(shown, models, store.classes, store.colors(), scenes)
     title = f"Predictions: {chosen[0]['dataset']}"
-    save(figure, args.output, title, comparison.description(examples, models, scenes))
+    save(figure, args.output, title, comparison.description(shown, models, scenes))
 
 
 def _evaluation_of(model: str, evaluations: list[Result]) -> Result:
     """The model's evaluation with the smallest seed."""
-    mine = [result for result in evaluations if result["model"] == model]
+    mine = [result for result in first_seeds(evaluations) if result["model"] == model]
     if not mine:
         known = {result["model"] for result in evaluations}
         raise ValueError(f"no evaluation of model '{model}' was given{did_you_mean(model, known)}")
-    return min(mine, key=lambda result: result["seed"])
-
-
-def _example(store: Store, name: str, chosen: list[Result]) -> comparison.Example:
-    image, label = store.read(store.find(name))
-    predictions = tuple(_prediction(result, name) for result in chosen)
-    return comparison.Example(name, image, label, predictions)
-
-
-def _prediction(result: Result, name: str) -> np.ndarray:
-    """The label map H W uint8 that an evaluation kept of an image."""
-    if name not in result["predictions"]:
-        raise ValueError(
-            f"{result['file']}: no prediction of image '{name}' was kept"
-            f"{did_you_mean(name, result['predictions'])}"
-        )
-    with Image.open(Path(result["file"]).parent / result["predictions"][name]) as image:
-        return np.asarray(image)
+    return mine[0]

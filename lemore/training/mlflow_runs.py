@@ -1,4 +1,4 @@
-"""Runs in an MLflow store. The only file importing mlflow.
+"""Runs in an MLflow store.
 
 A stage's run is found by its identity (stage, run, dataset, model, seed) and its key (a hash of
 code, configuration and data): the same key continues the run, another key supersedes it.
@@ -199,18 +199,3 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def metric_name(name: str) -> str:
     """MLflow takes letters, digits and _-. :/ in names."""
     return re.sub(r"[^\w\-. :/]", "_", name)
-
-
-def log_model(run_id: str, model: Any, example: Any) -> None:
-    """Logs a torch model to a run in the pt2 format (no pickle)."""
-    import mlflow
-    from mlflow.pytorch import log_model as log_torch
-
-    mlflow.set_tracking_uri(store_uri())
-    with mlflow.start_run(run_id=run_id):
-        log_torch(
-            model,
-            name="model",
-            input_example=example.numpy(),
-            pip_requirements=["torch"],
-        )

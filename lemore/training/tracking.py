@@ -203,10 +203,10 @@ def _drop_earlier(parcel: Parcel) -> None:
 
 
 def log_model(run_id: str, model: Any, example: Any) -> None:
-    """Logs a torch model to a run; a warning if the store does not take it."""
-    from lemore.training import mlflow_runs
-
+    """Logs a torch model to a training's run and registers it; a warning if the store refuses."""
     try:
-        mlflow_runs.log_model(run_id, model, example)
+        from lemore.training import registry
+
+        registry.log_model(run_id, model, example)
     except Exception as error:  # weights.pt is the result, this is a copy
         _warn(error)

@@ -89,6 +89,14 @@ def video_options(wildcards):
 
 
 RESULT_FIGURES = ("classes", "confusion", "curves")
+REPORT_PARTS = (
+    "page.css.j2",
+    "report.css",
+    "report.html.j2",
+    "report.js",
+    "table.html.j2",
+    "viewer.html.j2",
+)
 
 
 def figures():

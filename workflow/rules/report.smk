@@ -138,11 +138,18 @@ rule report:
         evaluations=evaluations(),
         profiles=profiles(),
         pretrainings=pretrainings(),
-        audits=audits(),
-        template=[
-            "lemore/reporting/report.html.j2",
-            "lemore/reporting/page.css.j2",
+        trainings=[
+            run
+            for dataset in experiment.config.trainings
+            for run in trainings(dataset)
         ],
+        data=[
+            f"{DATA}/{dataset}/{file}"
+            for dataset in experiment.config.comparisons
+            for file in ("digest.json", "colors.json")
+        ],
+        audits=audits(),
+        template=[f"lemore/reporting/{name}" for name in REPORT_PARTS],
         paper="lemore/reporting/paper.csv",
         code=experiment.code("report"),
     output:
@@ -155,13 +162,15 @@ rule report:
         "../envs/lemore.yaml"
     params:
         run=experiment.config.run,
+        data=DATA,
         titles=lambda wildcards: [
             f"'{d}={experiment.title(d)}'" for d in experiment.config.trainings
         ],
     shell:
         "lemore report --run {params.run} --dataset-titles {params.titles} --tables {input.tables} --figures {input.figures}"
         " --evaluations {input.evaluations} --profiles {input.profiles}"
-        " --pretrainings {input.pretrainings} --audits {input.audits} --output {output} > {log} 2>&1"
+        " --pretrainings {input.pretrainings} --trainings {input.trainings} --data-dir {params.data}"
+        " --audits {input.audits} --output {output} > {log} 2>&1"
 
 
 # One MLflow run for the whole, with its tables and figures.

@@ -1,0 +1,91 @@
+"""Trained networks as models of the MLflow store, each a version of a registered model.
+
+They are kept in the pt2 format (torch.export), which MLflow loads without running any pickle where
+MLFLOW_ALLOW_PICKLE_DESERIALIZATION is "false". weights.pt remains the result; this is a copy.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import mlflow
+import torch
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature, infer_signature
+from mlflow.pytorch import log_model as log_torch
+from torch import Tensor, nn
+
+from lemore.training.checkpoint import tensor_digest
+from lemore.training.mlflow_runs import connect
+from lemore.training.outbox import store_uri
+
+FORMAT = "pt2"
+WEIGHTS = "weights_sha256"
+# what a version says of itself, from the tags of its training
+KEPT = ("stage", "run", "dataset", "model", "backbone", "seed", "key")
+
+
+def log_model(run_id: str, model: nn.Module, example: Tensor) -> None:
+    """Logs a network (eval mode, on the CPU) to its training's run and registers it.
+
+    example: an input B 3 H W; H and W are those that the file takes, B may be any. A run whose
+    network with these very weights is registered already is left as it is.
+    """
+    client, weights = connect(), tensor_digest(model.state_dict())
+    known = client.search_model_versions(f"run_id = '{run_id}'")
+    if any(version.tags.get(WEIGHTS) == weights for version in known):
+        return
+    tags = _tags(client, run_id)
+    batch = example[:1].repeat(2, 1, 1, 1)  # torch.export takes a batch of one as always one
+    mlflow.set_tracking_uri(store_uri())
+    with mlflow.start_run(run_id=run_id):
+        logged = log_torch(
+            model,
+            name="model",
+            signature=_signature(model, batch),
+            input_example=batch.numpy(),
+            pip_requirements=["torch"],
+            serialization_format=FORMAT,
+        )
+    name = registered_name(tags)
+    _create(client, name, tags)
+    version = client.create_model_version(
+        name,
+        logged.model_uri,
+        run_id,
+        tags=tags | {WEIGHTS: weights},
+        description=f"Normalised images as B 3 H W in, logits out. Trained by the run {run_id}.",
+        model_id=logged.model_id,
+    )
+    client.set_registered_model_alias(name, alias(tags), version.version)
+
+
+def registered_name(tags: Mapping[str, str]) -> str:
+    """What the model of a training is registered as: <dataset>-<model or backbone>."""
+    return f"{tags['dataset']}-{tags.get('model') or tags['backbone']}"
+
+
+def alias(tags: Mapping[str, str]) -> str:
+    """Of the newest version of a run's training: <run>-seed<seed>."""
+    return f"{tags['run']}-seed{tags['seed']}"
+
+
+def _tags(client: MlflowClient, run_id: str) -> dict[str, str]:
+    tags = client.get_run(run_id).data.tags
+    return {name: tags[f"lemore.{name}"] for name in KEPT if f"lemore.{name}" in tags}
+
+
+def _signature(model: nn.Module, batch: Tensor) -> ModelSignature:
+    with torch.inference_mode():
+        output: Any = model(batch)
+    return infer_signature(batch.numpy(), output.numpy())
+
+
+def _create(client: MlflowClient, name: str, tags: Mapping[str, str]) -> None:
+    """Makes the registered model unless it is there; another training may make it meanwhile."""
+    kept = {key: tags[key] for key in ("dataset", "model", "backbone") if key in tags}
+    try:
+        client.create_registered_model(name, kept)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise

@@ -1,0 +1,110 @@
+"""Registered models: pt2 files with a signature, one version for each training, no pickle."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import lemore
+from lemore.files import read_json
+
+LOAD = """
+import json, sys
+import mlflow, numpy as np, torch
+store, uri, images, output = sys.argv[1:]
+mlflow.set_tracking_uri(store)
+images = np.load(images, allow_pickle=False)
+plain = mlflow.pytorch.load_model(uri)(torch.from_numpy(images)).detach().numpy()
+function = mlflow.pyfunc.load_model(uri)
+np.savez(output, plain=plain, function=function.predict(images))
+signature = function.metadata.signature.to_dict()
+example = function.input_example.shape
+lemore = [name for name in sys.modules if name.split(".")[0] == "lemore"]
+print(json.dumps({"signature": signature, "example": example, "lemore": lemore}))
+"""
+NO_PICKLE = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+@pytest.fixture(scope="module")
+def trained(tiny):
+    config = tiny.finetune_slice("lemore_t", iterations=4, warmup_iterations=1, validate_every=4)
+    return tiny.finetune(config, "registered", "--log-model")
+
+
+@pytest.fixture(scope="module")
+def client(tiny, trained):
+    from mlflow import MlflowClient
+
+    return MlflowClient(f"sqlite:///{tiny.folder / 'mlflow.db'}")
+
+
+def loaded(tiny, uri: str, images: np.ndarray) -> tuple[dict, dict[str, np.ndarray]]:
+    """What a fresh process that may not run pickles makes of a model, outside the project."""
+    given, output = tiny.folder / "images.npy", tiny.folder / "logits.npz"
+    np.save(given, images)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", LOAD, f"sqlite:///{tiny.folder / 'mlflow.db'}", uri, given,
+         output],
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | NO_PICKLE,
+        cwd=tiny.folder,
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with np.load(output, allow_pickle=False) as arrays:
+        return json.loads(done.stdout.splitlines()[-1]), dict(arrays)
+
+
+def test_a_registered_model_computes_what_was_trained_without_pickle(tiny, trained, client):
+    images = np.random.default_rng(0).standard_normal((3, 3, 64, 64)).astype(np.float32)
+    about, logits = loaded(tiny, "models:/tiny-lemore_t@test-seed0", images)
+    assert about["lemore"] == []  # the file holds the whole network
+    with torch.inference_mode():
+        own = lemore.load(str(trained / "weights.pt"))(torch.from_numpy(images)).numpy()
+    for name in ("plain", "function"):
+        np.testing.assert_allclose(logits[name], own, rtol=1e-3, atol=1e-4)
+    inputs, outputs = (json.loads(about["signature"][key]) for key in ("inputs", "outputs"))
+    assert inputs[0]["tensor-spec"] == {"dtype": "float32", "shape": [-1, 3, 64, 64]}
+    assert outputs[0]["tensor-spec"]["shape"] == [-1, *own.shape[1:]]
+    assert about["example"] == [2, 3, 64, 64]
+
+
+def test_a_version_leads_to_its_training(trained, client):
+    record = read_json(trained / "run.json")
+    (version,) = client.search_model_versions("name = 'tiny-lemore_t'")
+    assert version.run_id == record["mlflow_run_id"]
+    expected = {"stage": "finetune", "run": "test", "dataset": "tiny", "model": "lemore_t"}
+    expected |= {"seed": "0", "key": record["key"], "weights_sha256": record["weights_sha256"]}
+    assert version.tags == expected
+    outputs = client.get_run(version.run_id).outputs.model_outputs
+    assert [output.model_id for output in outputs] == [version.model_id]
+
+
+def test_a_training_repeated_adds_no_version(tiny, trained, client):
+    before = read_json(trained / "run.json")
+    (trained / "run.json").unlink()
+    again = tiny.finetune(tiny.folder / "finetune_lemore_t_none.yaml", "registered", "--log-model")
+    assert read_json(again / "run.json")["weights_sha256"] == before["weights_sha256"]
+    assert len(client.search_model_versions("name = 'tiny-lemore_t'")) == 1
+    assert len(client.get_run(before["mlflow_run_id"]).outputs.model_outputs) == 1
+
+
+def test_without_the_option_nothing_is_registered(tiny, client):
+    config = tiny.finetune_slice("topformer_t", iterations=4, warmup_iterations=1)
+    tiny.finetune(config, "unregistered")
+    assert [model.name for model in client.search_registered_models()] == ["tiny-lemore_t"]
+
+
+def test_the_variable_refuses_a_pickled_model(monkeypatch, tmp_path):
+    from mlflow.exceptions import MlflowException
+    from mlflow.pytorch import load_model, save_model
+
+    save_model(torch.nn.Linear(2, 2), tmp_path / "m", serialization_format="pickle",
+               pip_requirements=["torch"])  # fmt: skip
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    with pytest.raises(MlflowException, match="pickle is disallowed"):
+        load_model(str(tmp_path / "m"))
