@@ -107,6 +107,7 @@ def copy_of_the_project(folder: Path, samples: Path) -> Path:
     install(folder)
     shorten(folder / "config/config.yaml", "ade20k_scenes")
     shorten(folder / "config/camvid.yaml", "camvid")
+    shutil.copy(folder / "config/camvid.yaml", folder / "config/mine.yaml")
     pages = (folder / "docs/add_model.md").read_text()
     for kind, path in (
         ("python", "lemore/models/decode_heads/summed.py"),
