@@ -14,7 +14,7 @@ from torch.amp.grad_scaler import GradScaler
 
 from lemore.config import build
 from lemore.data.loader import normalize
-from lemore.tasks import _checkpoint, _finetune
+from lemore.tasks import _checkpoint, _finetune, _worker
 from lemore.tasks._network import make_model
 from lemore.training import losses, optim
 from lemore.training.average import Average
@@ -254,6 +254,27 @@ def test_half_precision_is_that_of_a_plain_loop(model):
     found = gradient(ours("bf16"))
     assert float(torch.cosine_similarity(found, gradient(plain), dim=0)) > 0.999
     assert 0.95 < float(torch.cosine_similarity(found, gradient(ours("fp32")), dim=0)) < 0.9999
+
+
+@pytest.mark.parametrize("kernel", [(3, 1), (1, 3), (3, 3)])
+@pytest.mark.parametrize("dilation", [2, 4])
+def test_the_gradient_of_dilated_convolutions_is_right_in_half_precision(kernel, dilation):
+    """Against fp32; before, memory is filled with NaN and given back."""
+    padding = tuple(dilation * (side // 2) for side in kernel)
+    torch.manual_seed(0)
+    conv = nn.Conv2d(16, 16, kernel, 1, padding, dilation, groups=16, bias=False)
+    recipe, _ = load_recipe(RECIPES / "paper", "ade20k", "lemore", {})
+    x = torch.randn(4, 16, 32, 32).contiguous(memory_format=torch.channels_last)
+    (expected,) = torch.autograd.grad(conv(x).square().sum(), conv.weight)
+    _worker.place(conv, replace(recipe, precision="bf16"), CPU)
+    for _ in range(3):
+        filled = [torch.full((2**i,), torch.nan) for i in range(4, 19)]
+        del filled
+        with torch.autocast("cpu", torch.bfloat16):
+            output = conv(x.bfloat16())
+        assert output.dtype == torch.bfloat16
+        (found,) = torch.autograd.grad(output.float().square().sum(), conv.weight)
+        assert float((found - expected).norm() / expected.norm()) < 0.01
 
 
 def crops() -> dict[str, torch.Tensor]:

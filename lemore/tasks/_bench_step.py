@@ -148,8 +148,8 @@ def our_step(
     fused: bool,
 ) -> Step:
     """The step of the training loop; `fused` chooses the optimiser's kernel."""
-    model = make_model(values, recipe).to(device)
-    model.to(memory_format=_worker.memory_format(recipe.channels_last))
+    model = make_model(values, recipe)
+    _worker.place(model, recipe, device)
     groups = optim.parameter_groups(
         model,
         head_parameters=_finetune.head_parameters(model),

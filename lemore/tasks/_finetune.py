@@ -32,8 +32,7 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
     device = _worker.set_up(payload, recipe.threads)
     model = make_model(config, recipe)
     load_initial(model, config, payload["init"], payload["init_sha256"])
-    model.to(device)
-    model.to(memory_format=_worker.memory_format(recipe.channels_last))
+    _worker.place(model, recipe, device)
     class_weight = make_class_weight(recipe, payload["data"], device)
     groups = optim.parameter_groups(
         model,

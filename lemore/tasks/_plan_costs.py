@@ -103,7 +103,7 @@ def _parts(subject: Subject, device: torch.device) -> tuple[Any, nn.Module, Any,
     config = plain(subject.config)
     make = _segmentation if subject.stage == "finetune" else _classification
     recipe, model, loss = make(config, device)
-    model.to(memory_format=_worker.memory_format(recipe.channels_last))
+    _worker.place(model, recipe, device)
     at_once = _at_once(recipe)
     count = at_once if device.type == "cuda" else min(CPU_BATCH, at_once)
     size = (count, *recipe.crop_size) if subject.stage == "finetune" else (count,)
@@ -123,7 +123,7 @@ def _at_once(recipe: Train | Pretrain) -> int:
 
 def _segmentation(config: dict[str, Any], device: torch.device) -> tuple[Train, nn.Module, Any]:
     recipe = build(Train, config["train"], "train")
-    model = make_model(config, recipe).to(device)
+    model = make_model(config, recipe)
     return recipe, model, _finetune.Loss(config, recipe, model.decode_head, device, None)
 
 
@@ -136,7 +136,7 @@ def _classification(
         num_classes=config["num_classes"],
         input_size=recipe.crop_size,
         drop_path=recipe.drop_path,
-    ).to(device)
+    )
     return recipe, model, lambda m, batch: _pretrain.classification_loss(m, batch, recipe, device)
 
 

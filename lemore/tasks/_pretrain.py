@@ -33,8 +33,7 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
         drop_path=recipe.drop_path,
         dropout=recipe.dropout,
     )
-    model.to(device)
-    model.to(memory_format=_worker.memory_format(recipe.channels_last))
+    _worker.place(model, recipe, device)
     groups = optim.parameter_groups(
         model,
         head_parameters=(),

@@ -18,6 +18,7 @@ from lemore.data.part import Part
 from lemore.data.store import Store
 from lemore.training import checkpoint, loop, optim, sync_batch_norm
 from lemore.training.average import Average
+from lemore.training.precision import spare_dilated
 from lemore.training.recipe import Options, Pretrain, Train
 from lemore.training.spool import Spool
 
@@ -36,6 +37,14 @@ def set_up(payload: dict[str, Any], threads: int) -> torch.device:
 
 def memory_format(channels_last: bool) -> torch.memory_format:
     return torch.channels_last if channels_last else torch.contiguous_format
+
+
+def place(model: nn.Module, recipe: Train | Pretrain, device: torch.device) -> None:
+    """The network where and as it is trained: device, layout, and kernels that compute rightly."""
+    model.to(device)
+    model.to(memory_format=memory_format(recipe.channels_last))
+    if device.type == "cpu" and recipe.precision == "bf16":
+        spare_dilated(model)
 
 
 def autocast(recipe: Options, device: torch.device) -> torch.autocast:

@@ -236,11 +236,13 @@ def _data(experiment: Experiment, dataset: str) -> str:
     """Prepared data take at most three times their archives."""
     config = experiment.dataset(dataset)
     folder = Path(experiment.config.archives_dir) / (config.archives_folder or dataset)
-    known = 0
-    for archive in config.archives:
-        path = folder / archive.file
-        size = path.stat().st_size if path.is_file() else archive.bytes
-        if not size:
-            return "unknown before it is fetched; prepared, up to three times its archives"
-        known += size
-    return f"{known / GIB:.2f} GiB of archives, up to {3 * known / GIB:.2f} GiB prepared"
+    sizes = {archive.file: archive.bytes for archive in config.archives}
+    there = {name: folder / name for name in sizes if (folder / name).is_file()}
+    sizes |= {name: path.stat().st_size for name, path in there.items()}
+    unknown = [name for name, size in sizes.items() if not size]
+    if len(unknown) == len(sizes):
+        return "unknown before it is fetched; prepared, up to three times its archives"
+    known = sum(size or 0 for size in sizes.values()) / GIB
+    least = f"at least {known:.2f}" if unknown else f"{known:.2f}"
+    note = f" ({', '.join(unknown)}: not known before the download)" if unknown else ""
+    return f"{least} GiB of archives{note}, up to three times as much prepared"
