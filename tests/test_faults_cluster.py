@@ -163,17 +163,17 @@ def test_two_nodes_compute_what_one_does(tiny, pair, plain, tmp_path):
 
 
 def test_two_workers_lose_as_much_as_one(tiny):
-    """Without dropout, of which each worker draws its own: the first row within 0.1 %, all of them
-    within 3 %."""
-    config = slice_of(tiny, dropout=0.0, drop_path=0.0)
+    """At the paper's learning rate, without dropout, of which each worker draws its own: the mean
+    loss of the first ten steps within 0.5 %, of all tens within 2 %. The sums differ by rounding
+    only, but AdamW takes the tiniest gradient for a step."""
+    config = slice_of(tiny, dropout=0.0, drop_path=0.0, lr=1.2e-4)
     outputs = [
         tiny.finetune(config, "smooth"),
         tiny.finetune(config, "smooth_pair", "--workers", "2", "--ray", "local"),
     ]
     one, two = ([loss for _, loss in metrics(output)] for output in outputs)
-    print(one, two)
-    assert two[0] == pytest.approx(one[0], rel=1e-3)
-    assert two == pytest.approx(one, rel=0.03)
+    assert len(one) == 4 and two[0] == pytest.approx(one[0], rel=0.005)
+    assert two == pytest.approx(one, rel=0.02)
 
 
 def test_a_node_that_dies_costs_at_most_one_interval(tiny, plain, tmp_path):
