@@ -18,6 +18,7 @@ from conftest import Tiny
 
 from lemore.files import read_json
 from lemore.machine import Process
+from lemore.training.distributed import execute
 from lemore.training.spool import Spool
 
 ROOT = Path(__file__).parents[1]
@@ -197,6 +198,20 @@ def test_a_node_that_dies_costs_at_most_one_interval(tiny, plain, tmp_path):
 def metrics(output: Path) -> list:
     rows = Spool(output / "metrics.jsonl").rows()
     return [(row["step"], row["metrics"]["train/loss"]) for row in rows]
+
+
+def test_what_ray_says_of_a_worker_is_a_loss_and_what_a_worker_says_is_not(tmp_path):
+    from ray.exceptions import ActorDiedError
+    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+    from ray.train.v2.api.exceptions import WorkerGroupError
+
+    unwell = WorkerHealthCheckFailedError("a health check failed", RuntimeError("killed"))
+    closed = RuntimeError("Connection closed by peer")  # what the others see
+    for loss in (unwell, ActorDiedError(), closed):
+        found = execute._cause(WorkerGroupError("", {0: closed, 1: loss}), tmp_path)
+        assert isinstance(found, execute.WorkerLost)
+    own = OSError("sample 3 is broken")
+    assert execute._cause(WorkerGroupError("", {0: closed, 1: own, 2: unwell}), tmp_path) is own
 
 
 @pytest.mark.parametrize("rank", [0, 1])

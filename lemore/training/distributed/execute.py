@@ -183,9 +183,8 @@ def _cause(error: Exception, folder: Path) -> Exception:
 
 
 def _is_of_ray(error: Exception) -> bool:
-    from ray.exceptions import RayError
-
-    return isinstance(error, RayError)
+    """Whether Ray speaks for a worker that cannot (ray.exceptions, or Ray Train's health check)."""
+    return type(error).__module__.partition(".")[0] == "ray"
 
 
 def _worker_loop(config: dict[str, Any]) -> None:
