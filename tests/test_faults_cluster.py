@@ -366,7 +366,9 @@ class Pipeline:
         )
 
     def checkpoints(self) -> list[str]:
-        return sorted(p.name for p in self.folder.glob("results/small/checkpoints/**/*.json"))
+        return sorted(
+            p.name for p in self.folder.glob("results/small/checkpoints/**/iteration_*.json")
+        )
 
     def wait_for_checkpoint(self, process: subprocess.Popen) -> None:
         while not self.checkpoints():
