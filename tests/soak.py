@@ -228,6 +228,7 @@ def main() -> int:
         iterations=ITERATIONS, checkpoint_every=7, validate_every=0, threads=1, loader_workers=0
     )
     truths = [undisturbed(tiny, config, seed) for seed in range(3)]
+    assert all([step for step, _ in t.losses] == list(range(10, 61, 10)) for t in truths)
     end, seen = time.monotonic() + 60 * args.minutes, Counter[str]()
     locker = threading.Thread(target=lock_the_store, args=(folder, end, seen), daemon=True)
     lanes = [Lane(number, tiny, config, end, truths) for number in range(LANES)]

@@ -4,6 +4,7 @@ The nodes are started elsewhere and cannot import lemore: its code reaches them 
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from conftest import Tiny
 
 from lemore.files import read_json
 from lemore.machine import Process
+from lemore.training.distributed import execute
 from lemore.training.spool import Spool
 
 ROOT = Path(__file__).parents[1]
@@ -160,13 +162,20 @@ def test_two_nodes_compute_what_one_does(tiny, pair, plain, tmp_path):
     finally:
         nodes.close()
     assert weights(record) == weights(pair) and record["workers"] == 2
-    # Each worker draws its own dropout, and its BatchNorm may see its share only: near, not equal.
-    losses = [last_loss(tiny.folder / "out" / name) for name in ("two_nodes", "plain")]
-    assert losses[0] == pytest.approx(losses[1], rel=0.25)
 
 
-def last_loss(output: Path) -> float:
-    return Spool(output / "metrics.jsonl").rows()[-1]["metrics"]["train/loss"]
+def test_two_workers_lose_as_much_as_one(tiny):
+    """At the paper's learning rate, without dropout, of which each worker draws its own: the mean
+    loss of the first ten steps within 0.5 %, of all tens within 2 %. The sums differ by rounding
+    only, but AdamW takes the tiniest gradient for a step."""
+    config = slice_of(tiny, dropout=0.0, drop_path=0.0, lr=1.2e-4)
+    outputs = [
+        tiny.finetune(config, "smooth"),
+        tiny.finetune(config, "smooth_pair", "--workers", "2", "--ray", "local"),
+    ]
+    one, two = ([loss for _, loss in metrics(output)] for output in outputs)
+    assert len(one) == 4 and two[0] == pytest.approx(one[0], rel=0.005)
+    assert two == pytest.approx(one, rel=0.02)
 
 
 def test_a_node_that_dies_costs_at_most_one_interval(tiny, plain, tmp_path):
@@ -192,6 +201,20 @@ def metrics(output: Path) -> list:
     return [(row["step"], row["metrics"]["train/loss"]) for row in rows]
 
 
+def test_what_ray_says_of_a_worker_is_a_loss_and_what_a_worker_says_is_not(tmp_path):
+    from ray.exceptions import ActorDiedError
+    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+    from ray.train.v2.api.exceptions import WorkerGroupError
+
+    unwell = WorkerHealthCheckFailedError("a health check failed", RuntimeError("killed"))
+    closed = RuntimeError("Connection closed by peer")  # what the others see
+    for loss in (unwell, ActorDiedError(), closed):
+        found = execute._cause(WorkerGroupError("", {0: closed, 1: loss}), tmp_path)
+        assert isinstance(found, execute.WorkerLost)
+    own = OSError("sample 3 is broken")
+    assert execute._cause(WorkerGroupError("", {0: closed, 1: own, 2: unwell}), tmp_path) is own
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 def test_one_of_two_workers_dies_and_both_go_on(tiny, pair, rank):
     training = Training(tiny, f"rank{rank}_dies", "--workers", "2")
@@ -207,7 +230,7 @@ def test_one_of_two_workers_hangs_and_both_start_again(tiny, pair):
     os.kill(training.worker(1), signal.SIGSTOP)
     record = training.finish()
     log = training.log.read_text()
-    assert "worker 0 has spent 16 s in one step (limit 15 s" in log
+    assert re.search(r"worker 0 has spent 16 s in one (step|checkpoint) \(limit 15 s", log)
     assert record["resumed_at"] > 0 and weights(record) == weights(pair)
 
 
@@ -234,7 +257,7 @@ def test_workers_that_hang_again_and_again_end_it(tmp_path):
     )
     assert done.returncode == 1
     told = done.stderr.strip().split("\n")[-1]
-    assert "3 times with no new checkpoint, gives up" in told and "hang_rank" in told
+    assert "3 times without a new checkpoint, giving up" in told and "hang_rank" in told
     stack = (tmp_path / "hang_rank1.txt").read_text()
     assert "worker 1 has spent" in stack and "in sleeping_loss" in stack
 
@@ -248,7 +271,7 @@ def test_two_workers_stop_with_the_same_step(tiny, pair, number):
     code = {signal.SIGTERM: 143, signal.SIGINT: 130}[number]
     assert training.process.wait(120) == code, training.log.read_text()
     saved = training.newest()
-    assert saved % 5, "saved at its own moment, not at an interval's end"
+    assert f"stopped after iteration {saved}, state saved" in training.log.read_text()
     record = Training(tiny, name, "--workers", "2").finish()
     assert record["resumed_at"] == saved and weights(record) == weights(pair)
 
@@ -344,7 +367,9 @@ class Pipeline:
         )
 
     def checkpoints(self) -> list[str]:
-        return sorted(p.name for p in self.folder.glob("results/small/checkpoints/**/*.json"))
+        return sorted(
+            p.name for p in self.folder.glob("results/small/checkpoints/**/iteration_*.json")
+        )
 
     def wait_for_checkpoint(self, process: subprocess.Popen) -> None:
         while not self.checkpoints():

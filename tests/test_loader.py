@@ -86,6 +86,23 @@ def test_resume_at_any_iteration():
     assert_equal(batches(start=3, workers=2), whole[3:])
 
 
+def test_a_late_start_reads_no_more_than_an_early_one():
+    """So that going on at iteration 100,000 takes as long as at iteration 10."""
+    read = []
+
+    class Counting(MemoryStore):
+        def read(self, index: int):
+            read.append(index)
+            return super().read(index)
+
+    for start in (10, 100_000):
+        read.clear()
+        iterator = iter(batches(Counting(7), start=start, stop=200_000))
+        next(iterator)
+        iterator.close()
+        assert len(read) <= 4 * (loader.AHEAD + 2)  # batches of 4
+
+
 def test_iterating_twice_gives_the_same():
     once = batches()
     assert_equal(once, list(once))

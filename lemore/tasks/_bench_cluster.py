@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lemore.config import dump, read_yaml
+from lemore.config import dump, positive, read_yaml
 from lemore.files import write_json
 from lemore.machine import Process, cores
+from lemore.progress import progress
 from lemore.training.process import OWNER
 from lemore.training.spool import Spool
 
@@ -30,26 +31,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="prepared dataset (folder)")
     parser.add_argument("--iterations", type=int, default=100, help="of each training")
     parser.add_argument("--trainings", type=int, default=4, help="at once, of one thread each")
+    parser.add_argument("--repeats", type=positive, default=3, help="turns of all ways")
     parser.add_argument("--json", type=Path, help="file for the numbers")
 
 
 def run(args: argparse.Namespace) -> int:
+    seconds: dict[str, list[float]] = {}
+    steps: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(args, Path(folder))
-        plain, under_ray = bench.timed([bench.plain("plain")]), bench.timed([bench.ray("ray")])
-        whole = bench.timed([bench.snakemake("whole")])
-        names = [str(i) for i in range(args.trainings)]
-        after = sum(bench.timed([bench.plain(f"plain_{name}")]) for name in names)
-        at_once = bench.timed([bench.ray(f"packed_{name}") for name in names], owner=True)
-        steps = {name: bench.seconds_per_step(name) for name in ("plain", "ray")}
+        for turn in progress(range(args.repeats), "bench cluster", unit="turn"):
+            for way, taken in bench.turn(turn, args.trainings).items():
+                seconds.setdefault(way, []).append(taken)
+            for way in ("plain", "ray"):
+                steps.setdefault(way, []).extend(bench.seconds_per_step(f"{way}{turn}"))
     record = {
         "cores": cores(),
+        "load": os.getloadavg()[1],
         "iterations": args.iterations,
-        "seconds": {"plain": plain, "ray": under_ray, "snakemake and ray": whole},
-        "seconds_per_step": steps,
+        "repeats": args.repeats,
         "trainings": args.trainings,
-        "one_after_another": after,
-        "at_once": at_once,
+        "seconds": {way: statistics.median(taken) for way, taken in seconds.items()},
+        "all_seconds": seconds,
+        "seconds_per_step": {way: statistics.median(taken) for way, taken in steps.items()},
     }
     print("\n".join(lines(record)))
     if args.json:
@@ -61,14 +65,15 @@ def lines(record: dict[str, Any]) -> list[str]:
     seconds, steps = record["seconds"], record["seconds_per_step"]
     plain, more = seconds["plain"], ("ray", "snakemake and ray")
     return [
-        f"{record['iterations']} iterations with one thread, {record['cores']} cores",
+        f"{record['iterations']} iterations with one thread, {record['cores']} cores, load "
+        f"{record['load']:.1f}; medians of {record['repeats']}",
         f"in one process                     {plain:8.1f} s",
         *(f"with {name:<30}{seconds[name]:8.1f} s  {seconds[name] - plain:+.1f}" for name in more),
         f"a step: {1000 * steps['plain']:.1f} ms in one process, {1000 * steps['ray']:.1f} ms with "
         f"ray ({steps['ray'] / steps['plain'] - 1:+.1%})",
-        f"{record['trainings']} trainings one after another {record['one_after_another']:.1f} s, "
-        f"at once through one cluster {record['at_once']:.1f} s: "
-        f"{record['one_after_another'] / record['at_once']:.2f} times as fast",
+        f"{record['trainings']} trainings one after another {seconds['one after another']:.1f} s, "
+        f"at once through one cluster {seconds['at once']:.1f} s: "
+        f"{seconds['one after another'] / seconds['at once']:.2f} times as fast",
     ]
 
 
@@ -82,6 +87,17 @@ class Bench:
         config["train"] |= changes | {"validate_every": 0, "checkpoint_every": args.iterations}
         self.config = folder / "config.yaml"
         self.config.write_text(dump(config))
+
+    def turn(self, turn: int, trainings: int) -> dict[str, float]:
+        """Seconds of each way, one after the other."""
+        names = [f"{turn}_{number}" for number in range(trainings)]
+        return {
+            "plain": self.timed([self.plain(f"plain{turn}")]),
+            "ray": self.timed([self.ray(f"ray{turn}")]),
+            "snakemake and ray": self.timed([self.snakemake(f"whole{turn}")]),
+            "one after another": sum(self.timed([self.plain(f"after{name}")]) for name in names),
+            "at once": self.timed([self.ray(f"packed{name}") for name in names], owner=True),
+        }
 
     def plain(self, name: str, ray: str = "none") -> list[str]:
         command: list[object] = [sys.executable, "-m", "lemore.cli", "finetune"]
@@ -116,7 +132,7 @@ class Bench:
             raise OSError(f"a training failed: {(self.folder / 'log').read_text()[-2000:]}")
         return time.monotonic() - begin
 
-    def seconds_per_step(self, name: str) -> float:
-        """Median over the rows of metrics, the first left out."""
+    def seconds_per_step(self, name: str) -> list[float]:
+        """Of each row of metrics, the first left out."""
         rows = Spool(self.folder / name / "metrics.jsonl").rows()[1:]
-        return statistics.median(row["metrics"]["train/seconds_per_iteration"] for row in rows)
+        return [row["metrics"]["train/seconds_per_iteration"] for row in rows]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
@@ -119,7 +120,10 @@ def run(
             job.record(done, job.validate(job.kept))
             model.train()
         stopping = job.stop()
-        if stopping or done % job.checkpoint_every == 0 or done == job.iterations:
+        due = done % job.checkpoint_every == 0 or done == job.iterations
+        if due:
+            watch.gather()
+        if stopping or due:
             watchdog.phase("checkpoint")
             save(job, done, finite, watch)
         if stopping and done < job.iterations:
@@ -161,7 +165,7 @@ def resume(job: Job, finite: FiniteSteps, watch: "Watch") -> int:
     if job.average is not None:
         job.average.module.load_state_dict(state["average"])
     finite.load(state["finite"])
-    watch.losses = list(state["losses"].to(next(job.model.parameters()).device))
+    watch.losses = state["losses"].tolist()
     log.info("%s: resumes at iteration %d of %d", job.name, state["iteration"], job.iterations)
     return state["iteration"]
 
@@ -172,7 +176,7 @@ def save(job: Job, iteration: int, finite: FiniteSteps, watch: "Watch") -> None:
     if job.rank == 0:
         state = {"model": job.model.state_dict(), "optimizer": job.optimizer.state_dict()}
         state |= {"scaler": job.scaler.state_dict(), "finite": finite.state()}
-        state["losses"] = torch.stack(watch.losses) if watch.losses else torch.zeros(0)
+        state["losses"] = torch.tensor(watch.losses + [float(loss) for loss in watch.own])
         if job.average is not None:
             state["average"] = job.average.module.state_dict()
         job.checkpoints.save(iteration, state)
@@ -181,8 +185,8 @@ def save(job: Job, iteration: int, finite: FiniteSteps, watch: "Watch") -> None:
 class Watch:
     """Means of loss and times since the last row.
 
-    The loss stays where it is computed until a row is made: to read it would make the host wait for
-    the device. So on a GPU only the times of a whole row mean something.
+    The loss stays where it is computed until a row or a checkpoint is made: to read it would make
+    the host wait for the device. So on a GPU only the times of a whole row mean something.
     """
 
     def __init__(self) -> None:
@@ -193,7 +197,8 @@ class Watch:
     def clear(self) -> None:
         self.data = self.compute = 0.0
         self.timed = 0  # steps; those of a row that a resumed training has not made itself are not
-        self.losses: list[Tensor] = []
+        self.losses: list[float] = []
+        self.own: list[Tensor] = []  # of this worker's share, not yet read
 
     def go_on(self) -> None:
         """Leaves out what has passed since the last step (validation, saving)."""
@@ -205,15 +210,26 @@ class Watch:
 
     def step_done(self, loss: Tensor | None = None) -> None:
         if loss is not None:
-            self.losses.append(loss)
+            self.own.append(loss)
             self.timed += 1
         now = time.perf_counter()
         self.compute, self.mark = self.compute + now - self.mark, now
 
+    def gather(self) -> None:
+        """Reads the losses, means over the workers, all of which call it after the same step."""
+        if not self.own:
+            return
+        losses = torch.stack(self.own)
+        if dist.is_initialized():
+            dist.all_reduce(losses)
+            losses /= dist.get_world_size()
+        self.losses += losses.tolist()
+        self.own = []
+
     def row(self) -> dict[str, float]:
-        losses = torch.stack(self.losses).tolist()
+        self.gather()
         self.step_done()  # now that the device has finished
-        finite = [loss for loss in losses if math.isfinite(loss)]
+        finite = [loss for loss in self.losses if math.isfinite(loss)]
         row = {"train/loss": sum(finite) / len(finite)} if finite else {}
         row |= {
             "train/seconds_per_iteration": (self.data + self.compute) / self.timed,

@@ -7,8 +7,10 @@ checkpoint, as often as it takes, if only it comes further each time.
 import importlib
 import logging
 import shutil
+import threading
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,8 +128,6 @@ def _told(error: Exception, folder: Path) -> str:
 
 def _torch_trainer(work: Work, resources: Resources, stop: StopSignals) -> dict[str, Any]:
     """Several workers. Our own checkpoints resume, so every attempt has a name of its own."""
-    import threading
-
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
@@ -150,22 +150,31 @@ def _torch_trainer(work: Work, resources: Resources, stop: StopSignals) -> dict[
             failure_config=FailureConfig(max_failures=0),
         ),
     )
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.5):
-            if stop():
-                (work.folder / "stop").touch()
-
-    threading.Thread(target=watch, daemon=True).start()
+    # In the main thread it would take SIGINT for itself and abort the workers before they save.
+    fitted = _in_thread(trainer.fit)
+    while not wait([fitted], timeout=0.5).done:
+        if stop():
+            (work.folder / "stop").touch()
+    shutil.rmtree(storage, ignore_errors=True)
     try:
-        trainer.fit()
+        fitted.result()
     except TrainingFailedError as error:
         raise _cause(error, work.folder) from None
-    finally:
-        done.set()
-        shutil.rmtree(storage, ignore_errors=True)
     return read_json(result)
+
+
+def _in_thread(function: Callable[[], Any]) -> Future[Any]:
+    """Its result to come, from a thread that no exit waits for."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True, name="ray-train").start()
+    return future
 
 
 def _cause(error: Exception, folder: Path) -> Exception:
@@ -183,9 +192,8 @@ def _cause(error: Exception, folder: Path) -> Exception:
 
 
 def _is_of_ray(error: Exception) -> bool:
-    from ray.exceptions import RayError
-
-    return isinstance(error, RayError)
+    """Whether Ray speaks for a worker that cannot (ray.exceptions, or Ray Train's health check)."""
+    return type(error).__module__.partition(".")[0] == "ray"
 
 
 def _worker_loop(config: dict[str, Any]) -> None:
