@@ -17,9 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from lemore.cli import main
-from lemore.config import dump
 from lemore.files import read_json
-from lemore.training.recipe import load_recipe
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -54,7 +52,8 @@ def results(tiny) -> dict[str, list[str]]:
         [*tiny.finetune_command(tiny.finetune_slice(model, **small), folder)]
         for model, folder in zip(MODELS, folders, strict=True)
     ]
-    commands += [_evaluate(tiny, folder) for folder in folders]
+    settings = tiny.evaluate_slice(*IMAGES)
+    commands += [tiny.evaluate_command(folder, settings) for folder in folders]
     profile = tiny.folder / "profile.json"
     size = ["--num-classes", 4, "--size", 64, 64, "--seconds", 0.2]
     commands += [["profile", "--model", MODELS[0], *size, "--json", profile]]
@@ -76,24 +75,6 @@ def results(tiny) -> dict[str, list[str]]:
 
 def store_of(tiny) -> str:
     return f"sqlite:///{tiny.folder / 'mlflow.db'}"
-
-
-def _evaluate(tiny, folder: Path) -> list[object]:
-    _, test = load_recipe(ROOT / "config/recipes/scenes", "ade20k_scenes", "lemore", {})
-    values = {
-        "run": "test",
-        "dataset": "tiny",
-        "stands_for": None,
-        "scenes": False,
-        "classes": [f"class {k}" for k in range(4)],
-        "images": list(IMAGES),
-        "test": test,
-    }
-    config = tiny.folder / "evaluate.yaml"
-    config.write_text(dump(values))
-    command: list[object] = ["evaluate", "--checkpoint", folder / "weights.pt", "--dataset", "tiny"]
-    command += ["--data-dir", tiny.folder / "data", "--config", config]
-    return [*command, "--json", folder / "evaluate.json"]
 
 
 @pytest.fixture(scope="module")

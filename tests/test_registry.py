@@ -1,4 +1,7 @@
-"""Registered models: pt2 files with a signature, one version for each training, no pickle."""
+"""What MLflow keeps besides metrics: registered models, tables by class, panels.
+
+Registered models are pt2 files with a signature, one version for each training, without pickle.
+"""
 
 import json
 import os
@@ -8,8 +11,10 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import lemore
+from lemore.data.store import Store
 from lemore.files import read_json
 
 LOAD = """
@@ -81,7 +86,7 @@ def test_a_version_leads_to_its_training(trained, client):
     expected |= {"seed": "0", "key": record["key"], "weights_sha256": record["weights_sha256"]}
     assert version.tags == expected
     outputs = client.get_run(version.run_id).outputs.model_outputs
-    assert [output.model_id for output in outputs] == [version.model_id]
+    assert [f"models:/{output.model_id}" for output in outputs] == [version.source]
 
 
 def test_a_training_repeated_adds_no_version(tiny, trained, client):
@@ -97,6 +102,30 @@ def test_without_the_option_nothing_is_registered(tiny, client):
     config = tiny.finetune_slice("topformer_t", iterations=4, warmup_iterations=1)
     tiny.finetune(config, "unregistered")
     assert [model.name for model in client.search_registered_models()] == ["tiny-lemore_t"]
+
+
+def test_an_evaluation_keeps_a_table_by_class_and_panels(tiny, trained, client, monkeypatch):
+    tiny.lemore(*tiny.evaluate_command(trained, tiny.evaluate_slice("val_1")))
+    record = read_json(trained / "evaluate.json")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tiny.folder / 'mlflow.db'}")
+    run = record["mlflow_run_id"]
+    experiment = client.get_run(run).info.experiment_id
+    table = client.load_table(experiment, "per_class.json", run_ids=[run])
+    assert table["class"].tolist() == [f"class {k}" for k in range(4)]
+    for column, key in (("IoU", "iou"), ("boundary IoU", "boundary_iou"), ("accuracy", "acc")):
+        found = [None if np.isnan(value) else value for value in table[column].astype(float)]
+        assert found == pytest.approx(record[key])
+    assert table["labelled pixels"].tolist() == [sum(row) for row in record["confusion"]]
+    (panel,) = client.list_artifacts(run, "panels")
+    with Image.open(client.download_artifacts(run, panel.path)) as picture:
+        assert panel.path == "panels/val_1.jpg" and picture.format == "JPEG"
+        assert picture.size == (3 * 112 + 2 * 8, 80)  # image, ground truth, prediction
+        shown = np.asarray(picture).astype(int)
+    image, label = Store(tiny.data, "val").read(1)
+    assert np.abs(shown[:, :112] - image).mean() < 8  # JPEG
+    ignored = np.abs(shown[:2, 120:232] - image[:2]).mean()
+    mixed = 0.3 * image + 0.7 * np.array([[[10, 0, 0]]]) * label[..., None]
+    assert ignored < 12 and np.abs(shown[6:, 120:232] - mixed[6:]).mean() < 8
 
 
 def test_the_variable_refuses_a_pickled_model(monkeypatch, tmp_path):
