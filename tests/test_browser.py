@@ -399,12 +399,13 @@ def mlflow_page(browser, server):
 def test_mlflow_shows_experiments_runs_and_charts(mlflow_page, server):
     page = mlflow_page.page
     page.goto(f"{server}/#/experiments")
+    page.get_by_text("Model training").first.click()  # as docs/mlflow.md says
     page.get_by_role("link", name="test/tiny").click()
-    page.goto(page.url.split("?")[0].rstrip("/").removesuffix("/traces") + "/runs")
     for model in MODELS:
         for stage in ("finetune", "evaluate"):
             name = f"{stage} {model} on tiny, seed 0"
             sync_api.expect(page.get_by_text(name).first).to_be_visible(timeout=30_000)
-    page.goto(f"{page.url.split('?')[0]}?compareRunsMode=CHART")
+    experiment = page.url.split("?")[0].removesuffix("/runs")
+    page.goto(f"{experiment}/runs?compareRunsMode=CHART")
     sync_api.expect(page.get_by_role("heading", name="train/loss")).to_be_visible(timeout=30_000)
     sync_api.expect(page.locator(".main-svg").first).to_be_visible(timeout=30_000)
