@@ -4,6 +4,7 @@ They are kept in the pt2 format (torch.export), which MLflow loads without runni
 MLFLOW_ALLOW_PICKLE_DESERIALIZATION is "false". weights.pt remains the result; this is a copy.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,8 +65,8 @@ def registered_name(tags: Mapping[str, str]) -> str:
 
 
 def alias(tags: Mapping[str, str]) -> str:
-    """Of the newest version of a run's training: <run>-seed<seed>."""
-    return f"{tags['run']}-seed{tags['seed']}"
+    """Of the newest version of a run's training: <run>-seed<seed>, in letters MLflow takes."""
+    return re.sub(r"[^0-9A-Za-z_-]", "_", f"{tags['run']}-seed{tags['seed']}")
 
 
 def _tags(client: MlflowClient, run_id: str) -> dict[str, str]:
