@@ -14,8 +14,13 @@ import torch
 from PIL import Image
 
 import lemore
+from lemore.config import build
 from lemore.data.store import Store
 from lemore.files import read_json
+from lemore.tasks._finetune import make_model
+from lemore.training import registry
+from lemore.training.recipe import Train
+from tests.trained import settings
 
 LOAD = """
 import json, sys
@@ -104,10 +109,35 @@ def test_without_the_option_nothing_is_registered(tiny, client):
     assert [model.name for model in client.search_registered_models()] == ["tiny-lemore_t"]
 
 
-def test_an_evaluation_keeps_a_table_by_class_and_panels(tiny, trained, client, monkeypatch):
+def test_a_network_that_takes_one_image_says_so(tmp_path):
+    """SegNeXt's decomposition reshapes by the number of images."""
+    from mlflow import MlflowClient
+    from mlflow.pyfunc import load_model
+
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    client = MlflowClient(store)
+    experiment = client.create_experiment("x", artifact_location=str(tmp_path / "files"))
+    tags = {"dataset": "camvid", "model": "segnext_t", "run": "a.b", "seed": "0"}
+    run = client.create_run(
+        experiment, tags={f"lemore.{k}": v for k, v in tags.items()}
+    ).info.run_id
+    config = settings("segnext_t")
+    network = make_model(config, build(Train, config["train"], "test", "train.")).eval()
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    registry.log_model(store, run, network, image)
+    model = load_model("models:/camvid-segnext_t@a_b-seed0")
+    assert model.metadata.signature.inputs.inputs[0].shape == (1, 3, 64, 64)
+    with torch.inference_mode():
+        expected = network(image).numpy()
+    np.testing.assert_allclose(model.predict(image.numpy()), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_an_evaluation_keeps_a_table_by_class_and_panels(tiny, trained, client):
+    import mlflow
+
     tiny.lemore(*tiny.evaluate_command(trained, tiny.evaluate_slice("val_1")))
     record = read_json(trained / "evaluate.json")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tiny.folder / 'mlflow.db'}")
+    mlflow.set_tracking_uri(f"sqlite:///{tiny.folder / 'mlflow.db'}")  # load_table goes by it
     run = record["mlflow_run_id"]
     experiment = client.get_run(run).info.experiment_id
     table = client.load_table(experiment, "per_class.json", run_ids=[run])
