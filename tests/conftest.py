@@ -116,6 +116,26 @@ class Tiny:
         }
         return self._slice(f"pretrain_{backbone}", values)
 
+    def evaluate_slice(self, *images: str) -> Path:
+        """Evaluation settings that name the classes; predictions of `images` are kept."""
+        _, test = load_recipe(ROOT / "config/recipes/scenes", "ade20k_scenes", "lemore", {})
+        values = {
+            "run": "test",
+            "dataset": "tiny",
+            "stands_for": None,
+            "scenes": False,
+            "classes": [f"class {k}" for k in range(NUM_CLASSES)],
+            "images": list(images),
+            "test": test,
+        }
+        return self._slice("evaluate", values)
+
+    def evaluate_command(self, trained: Path, config: Path) -> list[object]:
+        """Evaluates the training in folder `trained` into evaluate.json beside its weights."""
+        command: list[object] = ["evaluate", "--checkpoint", trained / "weights.pt"]
+        command += ["--dataset", "tiny", "--data-dir", self.folder / "data", "--config", config]
+        return [*command, "--json", trained / "evaluate.json"]
+
     def _slice(self, name: str, values: dict) -> Path:
         path = self.folder / f"{name}.yaml"
         path.write_text(dump(values))

@@ -1,16 +1,23 @@
 """The report of real stages in a browser, at a desk and on a phone, offline and on paper."""
 
+import json
+import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from lemore.cli import main
-from lemore.config import dump
 from lemore.files import read_json
-from lemore.training.recipe import load_recipe
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -23,47 +30,51 @@ MODELS = ("lemore_t", "topformer_t")
 IMAGES = ("val_0", "val_2")
 
 
+RUN_ALL = """
+import json, sys
+from lemore.cli import main
+for words in json.load(sys.stdin):
+    sys.argv = ["lemore", *words]
+    assert main(words) == 0, words
+"""
+
+
 @pytest.fixture(scope="module")
 def results(tiny) -> dict[str, list[str]]:
-    """Result files by stage of two models that were really trained, evaluated and profiled."""
-    with ThreadPoolExecutor(2) as pool:
-        trained = list(pool.map(lambda m: _train(tiny, m), MODELS))
-        jobs = [pool.submit(_evaluate, tiny, folder) for folder in trained]
-        profile = tiny.folder / "profile.json"
-        size = ("--num-classes", "4", "--size", "64", "64", "--seconds", "0.2")
-        (tiny.folder / "config").symlink_to(ROOT / "config")
-        tiny.lemore("profile", "--model", MODELS[0], *size, "--json", profile)
-        evaluations = [job.result() for job in jobs]
+    """Result files by stage of two models that were really trained, evaluated and profiled.
+
+    The commands share one process, since importing takes longer than what they do.
+    """
+    (tiny.folder / "config").symlink_to(ROOT / "config")
+    folders = [tiny.folder / "out" / model for model in MODELS]
+    small = {"iterations": 8, "warmup_iterations": 1, "validate_every": 8}
+    commands = [
+        [*tiny.finetune_command(tiny.finetune_slice(model, **small), folder)]
+        for model, folder in zip(MODELS, folders, strict=True)
+    ]
+    settings = tiny.evaluate_slice(*IMAGES)
+    commands += [tiny.evaluate_command(folder, settings) for folder in folders]
+    profile = tiny.folder / "profile.json"
+    size = ["--num-classes", 4, "--size", 64, 64, "--seconds", 0.2]
+    commands += [["profile", "--model", MODELS[0], *size, "--json", profile]]
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_ALL],
+        input=json.dumps([[str(word) for word in command] for command in commands]),
+        env=os.environ | {"PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": store_of(tiny)},
+        cwd=tiny.folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     return {
-        "trainings": [str(folder / "run.json") for folder in trained],
-        "evaluations": evaluations,
+        "trainings": [str(folder / "run.json") for folder in folders],
+        "evaluations": [str(folder / "evaluate.json") for folder in folders],
         "profiles": [str(profile)],
     }
 
 
-def _train(tiny, model: str) -> Path:
-    config = tiny.finetune_slice(model, iterations=8, warmup_iterations=1, validate_every=8)
-    return tiny.finetune(config, model)
-
-
-def _evaluate(tiny, folder: Path) -> str:
-    _, test = load_recipe(ROOT / "config/recipes/scenes", "ade20k_scenes", "lemore", {})
-    values = {
-        "run": "test",
-        "dataset": "tiny",
-        "stands_for": None,
-        "scenes": False,
-        "classes": [f"class {k}" for k in range(4)],
-        "images": list(IMAGES),
-        "test": test,
-    }
-    config, result = folder / "evaluate.yaml", folder / "evaluate.json"
-    config.write_text(dump(values))
-    tiny.lemore(
-        *("evaluate", "--checkpoint", folder / "weights.pt", "--dataset", "tiny"),
-        *("--data-dir", tiny.folder / "data", "--config", config, "--json", result),
-    )
-    return str(result)
+def store_of(tiny) -> str:
+    return f"sqlite:///{tiny.folder / 'mlflow.db'}"
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +112,19 @@ class Tab:
         self.page = browser.new_page(viewport=viewport)
         self.faults: list[str] = []
         self.requests: list[str] = []
+        self.refused: list[str] = []
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("requestfailed", lambda request: self.faults.append(request.url[:200]))
+        self.page.on("requestfailed", self._failed)
         self.page.on("request", lambda request: self.requests.append(request.url[:200]))
+        self.page.on("response", self._response)
         self.page.on("console", self._console)
+
+    def _failed(self, request) -> None:
+        self.faults.append(f"{request.failure} {request.url[:200]}")
+
+    def _response(self, response) -> None:
+        if response.status >= 400:
+            self.refused.append(f"{response.status} {urlsplit(response.url).path}")
 
     def _console(self, message) -> None:
         if message.type in ("error", "warning"):
@@ -156,14 +176,14 @@ def test_rows_are_those_of_the_results(tab, results):
 def test_tables_sort_by_click(tab, results):
     page, pixels = tab.page, read_json(results["evaluations"][0])["confusion"]
     before = column(page, "tiny_classes", "Class")
-    by_share = [before[k] for k in sorted(range(4), key=lambda k: -sum(pixels[k]))]
+    least, most = (sorted(range(4), key=lambda k: s * sum(pixels[k])) for s in (1, -1))
     share = header(page, "tiny_classes", "Share")
     share.locator("button").click()
     assert share.get_attribute("aria-sort") == "descending"
-    assert column(page, "tiny_classes", "Class") == by_share != before
+    assert column(page, "tiny_classes", "Class") == [before[k] for k in most]
     share.locator("button").click()
     assert share.get_attribute("aria-sort") == "ascending"
-    assert column(page, "tiny_classes", "Class") == by_share[::-1]
+    assert column(page, "tiny_classes", "Class") == [before[k] for k in least] != before
     share.locator("button").click()
     assert share.get_attribute("aria-sort") == "none"
     assert column(page, "tiny_classes", "Class") == before
@@ -184,7 +204,7 @@ def test_tables_sort_by_keyboard_with_empty_cells_last(tab):
     parts = page.eval_on_selector_all(
         "#table-ade20k tbody",
         """(bodies, at) => bodies.map(body => [...body.querySelectorAll("tr:not(.heading)")]
-             .map(row => row.cells[at].innerText.trim()))""",
+             .map(row => row.cells[at].firstChild?.textContent.trim() ?? ""))""",
         published.evaluate("cell => cell.cellIndex"),
     )
     assert len(parts) > 1
@@ -323,3 +343,74 @@ def test_on_paper(tab):
     assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
     assert page.evaluate("window.folded") == 0  # whatever is folded up is printed
     assert page.locator("main > details[open]").count() == 0  # and folded up again
+
+
+@pytest.fixture(scope="module")
+def server(tiny, results):
+    """The address of MLflow's page on the store of these stages."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store_of(tiny)]
+    process = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
+        cwd=tiny.folder,
+        env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield _answering(f"http://127.0.0.1:{port}", process)
+    finally:
+        for kind in (signal.SIGTERM, signal.SIGKILL):  # its children outlive it
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, kind)
+            process.wait(30)
+
+
+def _answering(address: str, process: subprocess.Popen) -> str:
+    end = time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        with suppress(OSError):
+            urllib.request.urlopen(f"{address}/health", timeout=5).close()
+            return address
+        time.sleep(0.3)
+    raise AssertionError("mlflow server did not start")
+
+
+# What MLflow's page asks for and says by itself, whatever is in the store.
+MLFLOW_REFUSES = {"404 /ajax-api/2.0/mlflow/users/current"}  # there is no login
+MLFLOW_SAYS = (
+    "AG Grid: since v27.1",  # its table's own deprecations
+    "AG Grid: unable to find bean reference frameworkOverrides",  # its table, left while it loads
+    "null ResizeObserver loop completed with undelivered notifications",  # its charts' layout
+    "Failed to load resource: the server responded with a status of 404",  # the above
+    "net::ERR_ABORTED",  # what it had asked for when the test went to the next page
+)
+
+
+@pytest.fixture
+def mlflow_page(browser, server):
+    opened = Tab(browser, {"width": 1600, "height": 1000})
+    yield opened
+    opened.page.close()
+    assert set(opened.refused) <= MLFLOW_REFUSES
+    assert [fault for fault in opened.faults if not fault.startswith(MLFLOW_SAYS)] == []
+    outside = [url for url in opened.requests if not url.startswith((server, "data:", "blob:"))]
+    assert outside == []
+
+
+def test_mlflow_shows_experiments_runs_and_charts(mlflow_page, server):
+    page = mlflow_page.page
+    page.goto(f"{server}/#/experiments")
+    page.get_by_text("Model training").first.click()  # as docs/mlflow.md says
+    page.get_by_role("link", name="test/tiny").click()
+    for model in MODELS:
+        for stage in ("finetune", "evaluate"):
+            name = f"{stage} {model} on tiny, seed 0"
+            sync_api.expect(page.get_by_text(name).first).to_be_visible(timeout=60_000)
+    experiment = page.url.split("?")[0].removesuffix("/runs")
+    page.goto(f"{experiment}/runs?compareRunsMode=CHART")
+    sync_api.expect(page.get_by_role("heading", name="train/loss")).to_be_visible(timeout=60_000)
+    sync_api.expect(page.locator(".main-svg").first).to_be_visible(timeout=60_000)

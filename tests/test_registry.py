@@ -1,4 +1,7 @@
-"""Registered models: pt2 files with a signature, one version for each training, no pickle."""
+"""What MLflow keeps besides metrics: registered models, tables by class, panels.
+
+Registered models are pt2 files with a signature, one version for each training, without pickle.
+"""
 
 import json
 import os
@@ -8,9 +11,16 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import lemore
+from lemore.config import build
+from lemore.data.store import Store
 from lemore.files import read_json
+from lemore.tasks._finetune import make_model
+from lemore.training import registry
+from lemore.training.recipe import Train
+from tests.trained import settings
 
 LOAD = """
 import json, sys
@@ -81,7 +91,7 @@ def test_a_version_leads_to_its_training(trained, client):
     expected |= {"seed": "0", "key": record["key"], "weights_sha256": record["weights_sha256"]}
     assert version.tags == expected
     outputs = client.get_run(version.run_id).outputs.model_outputs
-    assert [output.model_id for output in outputs] == [version.model_id]
+    assert [f"models:/{output.model_id}" for output in outputs] == [version.source]
 
 
 def test_a_training_repeated_adds_no_version(tiny, trained, client):
@@ -97,6 +107,61 @@ def test_without_the_option_nothing_is_registered(tiny, client):
     config = tiny.finetune_slice("topformer_t", iterations=4, warmup_iterations=1)
     tiny.finetune(config, "unregistered")
     assert [model.name for model in client.search_registered_models()] == ["tiny-lemore_t"]
+
+
+def test_a_network_that_takes_one_image_says_so(tmp_path):
+    """SegNeXt's decomposition reshapes by the number of images."""
+    from mlflow import MlflowClient
+    from mlflow.pyfunc import load_model
+
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    client = MlflowClient(store)
+    experiment = client.create_experiment("x", artifact_location=str(tmp_path / "files"))
+    tags = {"dataset": "camvid", "model": "segnext_t", "run": "a.b", "seed": "0"}
+    run = client.create_run(
+        experiment, tags={f"lemore.{k}": v for k, v in tags.items()}
+    ).info.run_id
+    config = settings("segnext_t")
+    network = make_model(config, build(Train, config["train"], "test", "train.")).eval()
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    registry.log_model(store, run, network, image)
+    model = load_model("models:/camvid-segnext_t@a_b-seed0")
+    assert model.metadata.signature.inputs.inputs[0].shape == (1, 3, 64, 64)
+    with torch.inference_mode():
+        expected = network(image).numpy()
+    np.testing.assert_allclose(model.predict(image.numpy()), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_an_evaluation_keeps_a_table_by_class_and_panels(tiny, trained, client):
+    import mlflow
+
+    tiny.lemore(*tiny.evaluate_command(trained, tiny.evaluate_slice("val_1")))
+    record = read_json(trained / "evaluate.json")
+    mlflow.set_tracking_uri(f"sqlite:///{tiny.folder / 'mlflow.db'}")  # load_table goes by it
+    run = record["mlflow_run_id"]
+    experiment = client.get_run(run).info.experiment_id
+    table = client.load_table(experiment, "per_class.json", run_ids=[run])
+    assert table["class"].tolist() == [f"class {k}" for k in range(4)]
+    for column, key in (("IoU", "iou"), ("boundary IoU", "boundary_iou"), ("accuracy", "acc")):
+        found = [None if np.isnan(value) else value for value in table[column].astype(float)]
+        assert found == pytest.approx(record[key])
+    assert table["labelled pixels"].tolist() == [sum(row) for row in record["confusion"]]
+    (panel,) = client.list_artifacts(run, "panels")
+    with Image.open(client.download_artifacts(run, panel.path)) as picture:
+        assert panel.path == "panels/val_1.jpg" and picture.format == "JPEG"
+        assert picture.size == (3 * 112 + 2 * 8, 80)  # image, ground truth, prediction
+        shown = np.asarray(picture).astype(int)
+    image, label = Store(tiny.data, "val").read(1)
+    share = np.where(label == 255, 0, 0.7)[..., None]  # ignored pixels show the image
+    truth = (1 - share) * image + share * label[..., None] * [10, 0, 0]
+    for left, expected in ((0, image), (120, truth)):
+        found = blocks(shown[:, left : left + 112])
+        np.testing.assert_allclose(found, blocks(expected), atol=6)
+
+
+def blocks(picture: np.ndarray) -> np.ndarray:
+    """Means of 8 x 8 pixels: JPEG keeps little more of noise."""
+    return picture.reshape(10, 8, 14, 8, 3).mean(axis=(1, 3))
 
 
 def test_the_variable_refuses_a_pickled_model(monkeypatch, tmp_path):

@@ -4,15 +4,17 @@ They are kept in the pt2 format (torch.export), which MLflow loads without runni
 MLFLOW_ALLOW_PICKLE_DESERIALIZATION is "false". weights.pt remains the result; this is a copy.
 """
 
+import re
 from collections.abc import Mapping
-from typing import Any
 
 import mlflow
+import numpy as np
 import torch
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature, infer_signature
+from mlflow.models import ModelSignature
 from mlflow.pytorch import log_model as log_torch
+from mlflow.types import Schema, TensorSpec
 from torch import Tensor, nn
 
 from lemore.training.checkpoint import tensor_digest
@@ -28,15 +30,16 @@ KEPT = ("stage", "run", "dataset", "model", "backbone", "seed", "key")
 def log_model(run_id: str, model: nn.Module, example: Tensor) -> None:
     """Logs a network (eval mode, on the CPU) to its training's run and registers it.
 
-    example: an input B 3 H W; H and W are those that the file takes, B may be any. A run whose
-    network with these very weights is registered already is left as it is.
+    example: an input B 3 H W; H and W are those that the file takes, B may be any where the
+    signature says -1. A run whose network with these very weights is registered already is left
+    as it is.
     """
     client, weights = connect(), tensor_digest(model.state_dict())
     known = client.search_model_versions(f"run_id = '{run_id}'")
     if any(version.tags.get(WEIGHTS) == weights for version in known):
         return
     tags = _tags(client, run_id)
-    batch = example[:1].repeat(2, 1, 1, 1)  # torch.export takes a batch of one as always one
+    batch = _batch(model, example)
     mlflow.set_tracking_uri(store_uri())
     with mlflow.start_run(run_id=run_id):
         logged = log_torch(
@@ -66,8 +69,8 @@ def registered_name(tags: Mapping[str, str]) -> str:
 
 
 def alias(tags: Mapping[str, str]) -> str:
-    """Of the newest version of a run's training: <run>-seed<seed>."""
-    return f"{tags['run']}-seed{tags['seed']}"
+    """Of the newest version of a run's training: <run>-seed<seed>, in letters MLflow takes."""
+    return re.sub(r"[^0-9A-Za-z_-]", "_", f"{tags['run']}-seed{tags['seed']}")
 
 
 def _tags(client: MlflowClient, run_id: str) -> dict[str, str]:
@@ -75,10 +78,26 @@ def _tags(client: MlflowClient, run_id: str) -> dict[str, str]:
     return {name: tags[f"lemore.{name}"] for name in KEPT if f"lemore.{name}" in tags}
 
 
+def _batch(model: nn.Module, example: Tensor) -> Tensor:
+    """Two images where torch.export then takes any number of them, else one.
+
+    Some networks (PEM, SegNeXt) reshape by the number of images, which fixes it in their program.
+    """
+    two = example[:1].repeat(2, 1, 1, 1)  # a batch of one would always be fixed
+    program = torch.export.export(model, (two,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
+    return two if program.range_constraints else example[:1]
+
+
 def _signature(model: nn.Module, batch: Tensor) -> ModelSignature:
+    """float32 in and out; -1 as the batch's size where it may be any."""
     with torch.inference_mode():
-        output: Any = model(batch)
-    return infer_signature(batch.numpy(), output.numpy())
+        output: Tensor = model(batch)
+    return ModelSignature(_schema(batch), _schema(output))
+
+
+def _schema(tensor: Tensor) -> Schema:
+    size = -1 if len(tensor) > 1 else 1
+    return Schema([TensorSpec(np.dtype(np.float32), (size, *tensor.shape[1:]))])
 
 
 def _create(client: MlflowClient, name: str, tags: Mapping[str, str]) -> None:

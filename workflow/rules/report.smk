@@ -33,11 +33,12 @@ rule table:
         code=experiment.code("table"),
     output:
         report(
-            multiext(f"{RESULTS}/tables/{{table}}", ".csv", ".md", ".tex"),
+            f"{RESULTS}/tables/{{table}}.csv",
             caption="../report/table.rst",
             category="Tables",
             labels={"table": "{table}"},
         ),
+        multiext(f"{RESULTS}/tables/{{table}}", ".md", ".tex"),
     log:
         f"logs/{experiment.config.run}/table/{{table}}.log",
     benchmark:
@@ -86,12 +87,15 @@ rule result_figures:
         trainings=lambda wildcards: trainings(wildcards.dataset),
         code=experiment.code("figure"),
     output:
-        report(
-            [f"{RESULTS}/figures/{kind}_{{dataset}}.png" for kind in RESULT_FIGURES],
-            caption="../report/figure.rst",
-            category="Figures",
-            labels={"figure": "results", "dataset": "{dataset}"},
-        ),
+        [
+            report(
+                f"{RESULTS}/figures/{kind}_{{dataset}}.png",
+                caption="../report/figure.rst",
+                category="Figures",
+                labels={"figure": kind, "dataset": "{dataset}"},
+            )
+            for kind in RESULT_FIGURES
+        ],
     log:
         f"logs/{experiment.config.run}/result_figures/{{dataset}}.log",
     benchmark:
