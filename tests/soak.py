@@ -87,7 +87,9 @@ class Lane(threading.Thread):
             return self.problems.append(f"{name}: exit {code}: {log[-500:]}")
         self.seen["trained"] += 1
         self.done[name] = seed
-        if read_json(output / "run.json")["weights_sha256"] != self.truths[seed].weights:
+        record = read_json(output / "run.json")
+        self.seen["resumed"] += record["resumed_at"] > 0
+        if record["weights_sha256"] != self.truths[seed].weights:
             self.problems.append(f"{name}: other weights than without a disturbance")
         if losses(output) != self.truths[seed].losses:
             self.problems.append(f"{name}: other metrics on disk: {losses(output)}")
@@ -121,7 +123,7 @@ class Lane(threading.Thread):
             )
             if number is not None:
                 try:
-                    process.wait(self.rng.uniform(2, 25))
+                    self.wait(process, name if command[0] == "finetune" else "")
                 except subprocess.TimeoutExpired:
                     process.send_signal(number)
             code = process.wait()
@@ -129,6 +131,20 @@ class Lane(threading.Thread):
         if code == 0 and number is None and command[0] == "finetune":
             self.peaks.append(int(text.split("peak ")[-1].split()[0]))
         return code, text
+
+    def wait(self, process: subprocess.Popen, training: str) -> None:
+        """Some seconds, mostly from a training's next checkpoint on; TimeoutExpired then."""
+        folder = self.tiny.folder / "out" / f"{training}_checkpoints"
+        before = newest(folder)
+        if not training or self.rng.random() < 0.3:
+            process.wait(self.rng.uniform(2, 25))
+        while newest(folder) == before and process.poll() is None:
+            time.sleep(0.05)
+        process.wait(self.rng.uniform(0, 3))
+
+
+def newest(folder: Path) -> str:
+    return max((path.name for path in folder.glob("*/iteration_*.json")), default="")
 
 
 def named(config: Path, name: str) -> Path:
