@@ -33,7 +33,7 @@ def documented() -> set[str]:
                 found.add(f"the script in {path.relative_to(ROOT)}")
                 continue
             lines = re.sub(r"\\\n\s*", "", block).splitlines()
-            found |= {re.sub(r"\s+#\s.*", "", line).strip() for line in lines}
+            found |= {re.sub(r"(^|\s)#\s.*", "", line).strip() for line in lines}
     return found - {""}
 
 
