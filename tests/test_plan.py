@@ -64,6 +64,7 @@ def test_it_counts_the_papers_parameters(tmp_path, monkeypatch):
     assert json.dumps(vars(cost))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_measured_says_why(tmp_path, monkeypatch):
     root = Path(__file__).parents[1]
     experiment = Experiment(plan.configuration([root / "config/paper.yaml"]), root)

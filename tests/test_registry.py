@@ -109,12 +109,13 @@ def test_without_the_option_nothing_is_registered(tiny, client):
     assert [model.name for model in client.search_registered_models()] == ["tiny-lemore_t"]
 
 
-def test_a_network_that_takes_one_image_says_so(tmp_path):
+def test_a_network_that_takes_one_image_says_so(tmp_path, monkeypatch):
     """SegNeXt's decomposition reshapes by the number of images."""
     from mlflow import MlflowClient
     from mlflow.pyfunc import load_model
 
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     client = MlflowClient(store)
     experiment = client.create_experiment("x", artifact_location=str(tmp_path / "files"))
     tags = {"dataset": "camvid", "model": "segnext_t", "run": "a.b", "seed": "0"}
@@ -124,7 +125,7 @@ def test_a_network_that_takes_one_image_says_so(tmp_path):
     config = settings("segnext_t")
     network = make_model(config, build(Train, config["train"], "test", "train.")).eval()
     image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    registry.log_model(store, run, network, image)
+    registry.log_model(run, network, image)
     model = load_model("models:/camvid-segnext_t@a_b-seed0")
     assert model.metadata.signature.inputs.inputs[0].shape == (1, 3, 64, 64)
     with torch.inference_mode():

@@ -113,6 +113,7 @@ def test_links_lead_to_the_parents():
     assert found.data.params == {"train.lr": "0.1"}
 
 
+@pytest.mark.slow
 def test_many_at_once_on_a_store_that_does_not_exist_yet(tmp_path):
     code = (
         "from tests.test_tracking import stage, tracking\n"
