@@ -85,6 +85,8 @@ class Bench:
         config = read_yaml(args.config)
         changes = {"iterations": args.iterations, "threads": 1, "loader_workers": 0}
         config["train"] |= changes | {"validate_every": 0, "checkpoint_every": args.iterations}
+        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": os.urandom(16).hex()}
+        self.pipeline = {OWNER: str(Process.own())} | token
         self.config = folder / "config.yaml"
         self.config.write_text(dump(config))
 
@@ -120,7 +122,7 @@ class Bench:
         `owner`: as jobs of one pipeline, which share a cluster.
         """
         env = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{self.folder / 'mlflow.db'}"}
-        env |= {OWNER: str(Process.own())} if owner else {}
+        env |= self.pipeline if owner else {}
         begin = time.monotonic()
         with open(self.folder / "log", "ab") as log:
             started = [
