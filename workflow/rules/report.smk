@@ -166,7 +166,7 @@ rule report:
         "../envs/lemore.yaml"
     params:
         run=experiment.config.run,
-        data=DATA,
+        data=lambda wildcards: DATA,
         titles=lambda wildcards: [
             f"'{d}={experiment.title(d)}'" for d in experiment.config.trainings
         ],

@@ -15,8 +15,8 @@ rule search_recipe:
         weights=weights_of_pretraining,
         code=lambda wildcards: experiment.code("search", model=wildcards.model),
     output:
-        f"{RESULTS}/search/{{dataset}}/{{model}}.json",
-        f"{RESULTS}/search/{{dataset}}/{{model}}.yaml",
+        verdict=f"{RESULTS}/search/{{dataset}}/{{model}}.json",
+        recipe=f"{RESULTS}/search/{{dataset}}/{{model}}.yaml",
     log:
         f"logs/{experiment.config.run}/search/{{dataset}}/{{model}}.log",
     benchmark:
@@ -33,4 +33,4 @@ rule search_recipe:
     shell:
         "lemore search --config {input.config} --data $(dirname {input.data}) {params.pretrained}"
         " --test-split {params.split} --trials {params.trials} --share {params.share}"
-        " --gpus {params.gpus} --output {output[0]} > {log} 2>&1"
+        " --gpus {params.gpus} --output {output.verdict} > {log} 2>&1"
