@@ -58,6 +58,8 @@ PLUMBING = {
 # Validation while training shows progress; no table reads it, and it changes no weight.
 TRAINING_TASKS = ("pretrain", "finetune")
 VALIDATION = ("lemore.evaluation", "lemore.tasks._segmentation")
+# Pictures that an evaluation puts into MLflow; no number comes from them.
+PICTURES = "lemore.reporting"
 
 
 def path_of(module: str) -> Path | None:
@@ -134,7 +136,8 @@ def declared(task: str, named: Iterable[str] = ()) -> list[str]:
 
 def _left_out(module: str, task: str) -> bool:
     validation = task in TRAINING_TASKS and module.startswith(VALIDATION)
-    return module in PLUMBING or validation
+    pictures = task == "evaluate" and module.startswith(PICTURES)
+    return module in PLUMBING or validation or pictures
 
 
 def loaded(task: str, modules: Iterable[str]) -> list[str]:

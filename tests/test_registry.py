@@ -17,7 +17,8 @@ import lemore
 from lemore.config import build
 from lemore.data.store import Store
 from lemore.files import read_json
-from lemore.tasks._finetune import make_model
+from lemore.reporting.overlay import overlay
+from lemore.tasks._network import make_model
 from lemore.training import registry
 from lemore.training.recipe import Train
 from tests.trained import settings
@@ -153,9 +154,10 @@ def test_an_evaluation_keeps_a_table_by_class_and_panels(tiny, trained, client):
         assert picture.size == (3 * 112 + 2 * 8, 80)  # image, ground truth, prediction
         shown = np.asarray(picture).astype(int)
     image, label = Store(tiny.data, "val").read(1)
-    share = np.where(label == 255, 0, 0.7)[..., None]  # ignored pixels show the image
-    truth = (1 - share) * image + share * label[..., None] * [10, 0, 0]
-    for left, expected in ((0, image), (120, truth)):
+    colors = [(10 * k, 0, 0) for k in range(4)]
+    predicted = np.asarray(Image.open(trained / record["predictions"]["val_1"]))
+    maps = [overlay(image, labels, colors) for labels in (label, predicted)]
+    for left, expected in zip((0, 120, 240), (image, *maps), strict=True):
         found = blocks(shown[:, left : left + 112])
         np.testing.assert_allclose(found, blocks(expected), atol=6)
 

@@ -23,8 +23,8 @@ from lemore.config import build, parse_yaml, plain, positive
 from lemore.data.store import Store
 from lemore.files import read_json, sha256, write_atomic, write_json
 from lemore.machine import cores
+from lemore.reporting.panel import panel
 from lemore.tasks import _checkpoint, _segmentation, _stage
-from lemore.tasks._panel import panel
 from lemore.tasks._trained import Trained
 from lemore.training import tracking
 from lemore.training.outbox import parent
@@ -162,14 +162,8 @@ def write_class_table(path: Path, record: dict[str, Any]) -> Path:
     """<name of the JSON>/per_class.json: results by class, as MLflow reads tables."""
     pixels = [sum(row) for row in record["confusion"]]
     columns = ("class", "IoU", "accuracy", "boundary IoU", "labelled pixels")
-    rows = zip(
-        record["classes"],
-        record["iou"],
-        record["acc"],
-        record["boundary_iou"],
-        pixels,
-        strict=False,
-    )
+    by_class = [record[key] for key in ("classes", "iou", "acc", "boundary_iou")]
+    rows = zip(*by_class, pixels, strict=True)
     file = path.parent / path.stem / PER_CLASS
     write_json(file, {"columns": columns, "data": list(rows)})
     return file
