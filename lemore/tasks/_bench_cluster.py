@@ -14,7 +14,7 @@ from lemore.config import dump, positive, read_yaml
 from lemore.files import write_json
 from lemore.machine import Process, cores
 from lemore.progress import progress
-from lemore.training.process import OWNER
+from lemore.training.process import OWNER, cluster_token
 from lemore.training.spool import Spool
 
 SNAKEFILE = """
@@ -85,8 +85,7 @@ class Bench:
         config = read_yaml(args.config)
         changes = {"iterations": args.iterations, "threads": 1, "loader_workers": 0}
         config["train"] |= changes | {"validate_every": 0, "checkpoint_every": args.iterations}
-        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": os.urandom(16).hex()}
-        self.pipeline = {OWNER: str(Process.own())} | token
+        self.pipeline = {OWNER: str(Process.own())} | cluster_token()
         self.config = folder / "config.yaml"
         self.config.write_text(dump(config))
 

@@ -38,8 +38,16 @@ def lead_pipeline() -> None:
         os.environ[OWNER] = str(Process.own())
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').absolute()}")
     if not os.environ.get("RAY_ADDRESS"):
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN", os.urandom(16).hex())
+        os.environ.update(cluster_token())
+
+
+def cluster_token() -> dict[str, str]:
+    """Environment of all that share a local Ray cluster: the token that is set, or a new one (Ray
+    itself would write one to HOME)."""
+    return {
+        "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "token"),
+        "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN", os.urandom(16).hex()),
+    }
 
 
 def leave_with_owner() -> None:

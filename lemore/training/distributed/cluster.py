@@ -19,7 +19,7 @@ from typing import IO, Any, Literal
 import lemore
 from lemore.files import read_json, write_json
 from lemore.machine import Process, cores
-from lemore.training.process import OWNER, owner
+from lemore.training.process import OWNER, cluster_token, owner
 from lemore.training.watchdog import FIXED
 
 log = logging.getLogger(__name__)
@@ -73,8 +73,7 @@ def _set_environment() -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if not os.environ.get("RAY_ADDRESS"):
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN", os.urandom(16).hex())  # else it writes one to HOME
+        os.environ.update(cluster_token())
     elif Path(os.path.expanduser("~/.ray/auth_token")).exists():  # there may be no HOME
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
