@@ -31,13 +31,8 @@ def finetune(experiment: Experiment, dataset: str, model: str) -> str:
 def pretrain(experiment: Experiment, backbone: str) -> str:
     dataset = experiment.config.pretrain
     assert dataset is not None
-    config = experiment.dataset(dataset)
-    values = {
-        "run": experiment.config.run,
-        "dataset": dataset,
-        "stands_for": config.stands_for,
-        "scenes": config.scenes is not None,
-        "num_classes": config.num_classes,
+    values = _place(experiment, dataset) | {
+        "num_classes": experiment.dataset(dataset).num_classes,
         "backbone_name": backbone,
         "backbone": experiment.backbone(backbone),
         "recipe": experiment.pretrain_recipe(backbone),
@@ -47,12 +42,7 @@ def pretrain(experiment: Experiment, backbone: str) -> str:
 
 def evaluate(experiment: Experiment, dataset: str, model: str) -> str:
     _, test = experiment.recipe(dataset, model)
-    config = experiment.dataset(dataset)
-    values = {
-        "run": experiment.config.run,
-        "dataset": dataset,
-        "stands_for": config.stands_for,
-        "scenes": config.scenes is not None,
+    values = _place(experiment, dataset) | {
         "classes": experiment.classes(dataset),
         "images": experiment.images(dataset),
         "test": test,
@@ -90,6 +80,17 @@ def prepare(experiment: Experiment, dataset: str) -> str:
     values = {k: v for k, v in vars(experiment.dataset(dataset)).items() if k != "video"}
     write_if_changed(path, dump(values))
     return str(path)
+
+
+def _place(experiment: Experiment, dataset: str) -> dict[str, Any]:
+    """The run and the dataset of a job, and what the dataset is drawn in place of."""
+    config = experiment.dataset(dataset)
+    return {
+        "run": experiment.config.run,
+        "dataset": dataset,
+        "stands_for": config.stands_for,
+        "scenes": config.scenes is not None,
+    }
 
 
 def _write(experiment: Experiment, name: str, values: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch, Rectangle
 
 from lemore.reporting.overlay import COLOR_SHARE, overlay
@@ -49,10 +50,8 @@ def draw(
     rows = -(-len(legend) // ncols)
     height = sum(COLUMN_INCHES * h + 0.2 for h in heights) + 0.3 + 0.17 * rows + 0.3 * scenes
     with styled():
-        figure = Figure(figsize=(COLUMN_INCHES * columns, height), layout="constrained")
-        layout = figure.get_layout_engine()
-        assert layout is not None
-        layout.set(w_pad=0.02, h_pad=0.03, wspace=0.01, hspace=0.01)  # type: ignore[call-arg]
+        layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.03, wspace=0.01, hspace=0.01)
+        figure = Figure(figsize=(COLUMN_INCHES * columns, height), layout=layout)
         grid = figure.subplots(
             len(heights), columns, squeeze=False, gridspec_kw={"height_ratios": heights}
         )

@@ -1,6 +1,5 @@
 """The report of a run: one self-contained HTML file, made from tables, figures and result files."""
 
-import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from lemore.reporting.results import Result, labels
 from lemore.reporting.steps import step
 from lemore.reporting.uri import data_uri
 from lemore.reporting.viewer import Viewer
-from lemore.reporting.writers import caption, csv_text, facts, is_text, read_csv
+from lemore.reporting.writers import caption, csv_text, facts, is_text, printed_csv, read_csv
 
 FOLDER = Path(__file__).parent
 TEMPLATE = "report.html.j2"
@@ -52,7 +51,10 @@ def render(
     steps = [step(result) for stage in results.values() for result in stage]
     names = labels([*results["profile"], *results["evaluate"]])
     printed = [(_table(Path(path), titles, names, run), _data_csv(Path(path))) for path in tables]
-    classes = [(table, _printed_csv(table)) for table in _classes(results["evaluate"], titles, run)]
+    classes = [
+        (table, data_uri("text/csv", printed_csv(table).encode()))
+        for table in _classes(results["evaluate"], titles, run)
+    ]
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=select_autoescape(["html", "j2"]),
@@ -92,15 +94,6 @@ def _classes(evaluations: list[Result], titles: Mapping[str, str], run: str) -> 
 
 def _data_csv(path: Path) -> str:
     return data_uri("text/csv", csv_text(read_csv(path)).encode())
-
-
-def _printed_csv(table: Printed) -> str:
-    """A table that is in no file, as CSV: what is printed."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(column.header for column in table.header)
-    writer.writerows([cell.text for cell in row] for row in table.rows)
-    return data_uri("text/csv", text.getvalue().encode())
 
 
 def _picture(path: Path) -> Picture:

@@ -41,6 +41,7 @@ def step(result: Result) -> Step:
         what=what,
         scenes=result.get("scenes", result.get("dataset", "").endswith("_scenes")),
         settings=tuple((name, str(value)) for name, value in settings.items()),
+        # one known by its weights only ("weights:...") has no page
         runs=tuple((name, run) for name, run in (*links, own) if run and ":" not in run),
         command=result["command"],
         config=_config(result["command"]),
@@ -92,7 +93,6 @@ def _evaluate(result: Result) -> tuple[str, Settings, Links]:
     if result.get("mean_boundary_iou") is not None:
         settings["mean Boundary IoU"] = f"{100 * result['mean_boundary_iou']:.2f} %"
     links = (("pretrain", result["pretrain_run_id"]), ("finetune", result["finetune_run_id"]))
-    links = tuple((name, run) for name, run in links if ":" not in run)  # a page is there
     return what, settings, links
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 from lemore.reporting.printed import SCENES_CAPTION, Cell, Printed
@@ -10,10 +11,18 @@ from lemore.reporting.rows import COLUMNS, Row
 
 def csv_text(rows: list[Row]) -> str:
     """CSV with exactly `COLUMNS`."""
+    return _csv([COLUMNS, *([row[column] for column in COLUMNS] for row in rows)])
+
+
+def printed_csv(table: Printed) -> str:
+    """CSV of what is printed, for a table that is in no file."""
+    header = [column.header for column in table.header]
+    return _csv([header, *([cell.text for cell in row] for row in table.rows)])
+
+
+def _csv(lines: Iterable[Iterable[object]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([row[column] for column in COLUMNS] for row in rows)
+    csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()
 
 
