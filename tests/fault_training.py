@@ -121,7 +121,7 @@ def run(folder: Path, cut: tuple[int, int] | None = None, pause: float = 0.0) ->
     torch.set_num_threads(1)
     logging.basicConfig(filename=folder.with_suffix(".log"), level=logging.INFO)
     if cut is not None:
-        files.open = Cutting(*cut)  # type: ignore[attr-defined]
+        files.open = Cutting(*cut)
     made = job(folder)
     if pause:
         made = Job(**vars(made) | {"stop": lambda: bool(time.sleep(pause))})

@@ -9,6 +9,7 @@ import threading
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -27,7 +28,7 @@ SHA256 = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
 class Handler(http.server.BaseHTTPRequestHandler):
     """Serves CONTENT with ranges; what goes wrong is the first part of the path."""
 
-    requests: list[tuple[str, str | None]] = []  # noqa: RUF012
+    requests: ClassVar[list[tuple[str, str | None]]] = []
     etag = '"one"'
 
     def do_GET(self):

@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -35,8 +36,8 @@ CHUNK = 1 << 14
 class Handler(http.server.BaseHTTPRequestHandler):
     """/page/..: a web page. /rough/..: busy at first, then cut half way, then whole. /slow/.."""
 
-    files: dict[str, bytes] = {}  # noqa: RUF012
-    asked: list[str] = []  # noqa: RUF012
+    files: ClassVar[dict[str, bytes]] = {}
+    asked: ClassVar[list[str]] = []
 
     def do_GET(self):
         kind, *_, name = self.path.lstrip("/").split("/")

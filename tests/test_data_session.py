@@ -6,6 +6,7 @@ import threading
 import urllib.parse
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -22,7 +23,7 @@ SECRET, TOKEN = "pass&word=1", "session-7f3a"
 class Site(http.server.BaseHTTPRequestHandler):
     """Gives /data.zip to those who logged in, a page to others; /away leads to another host."""
 
-    seen: list[tuple[str, str | None]] = []  # noqa: RUF012  (host, cookies) of each request
+    seen: ClassVar[list[tuple[str, str | None]]] = []  # host, cookies of each request
 
     def do_POST(self):
         length = int(self.headers["Content-Length"])

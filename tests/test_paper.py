@@ -83,7 +83,7 @@ def test_the_papers_own_row_comes_before_other_sources():
     row = paper.find("lemore", "ade20k")
     assert row is not None and row.miou == "33.5"
     assert "32.7 (SiConMo paper)" in paper.elsewhere("lemore", "ade20k", row)
-    assert paper.find("topformer_t", "ade20k").miou == "33.6"  # type: ignore[union-attr]
+    assert paper.find("topformer_t", "ade20k").miou == "33.6"
     assert paper.find("metaseg_t", "ade20k") is None
 
 

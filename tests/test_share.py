@@ -44,7 +44,7 @@ def test_lemore_without_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.split() == ["False", "True"], done.stderr
     with pytest.raises(AttributeError, match="no attribute 'laod'"):
-        _ = lemore.laod  # type: ignore[attr-defined]
+        _ = lemore.laod
 
 
 # --- names
@@ -129,7 +129,7 @@ def test_a_prediction_shows_and_saves_itself(place):
     with pytest.raises(ValueError, match=r"saved as \.png"):
         result.save("ids.jpg", "index")
     with pytest.raises(ValueError, match="expected one of overlay, index, color"):
-        result.save("overlay.png", "overly")  # type: ignore[arg-type]
+        result.save("overlay.png", "overly")
     with pytest.raises(ValueError, match="no picture's suffix"):
         result.save("overlay.xyz")
 
@@ -225,7 +225,7 @@ def test_a_model_of_the_hub(place, monkeypatch):
         return str(place / "model")
 
     fake = types.ModuleType("huggingface_hub")
-    fake.snapshot_download = snapshot_download  # type: ignore[attr-defined]
+    fake.snapshot_download = snapshot_download
     monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
     assert lemore.load("hf://someone/lemore-camvid@v1").classes[3] == "road"
     files = ["model.safetensors", "config.json"]

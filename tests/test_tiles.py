@@ -41,7 +41,7 @@ def tiled(model, image: torch.Tensor, original, **geometry) -> np.ndarray:
 
 def whole(model, image: torch.Tensor, original) -> np.ndarray:
     options = {"preset": "one_step", "mode": "whole", "crop_size": None, "stride": None}
-    return label_map(model, image, original, **options)  # type: ignore[arg-type]
+    return label_map(model, image, original, **options)
 
 
 @pytest.mark.parametrize("original", [(256, 320), (300, 411), (100, 90)])

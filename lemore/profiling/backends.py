@@ -48,7 +48,7 @@ def prepare(
         return {end: _onnxruntime(model, image, end, threads) for end in ends}
     device = device_of(backend)
     model = copy.deepcopy(model).to(device)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(memory_format=torch.channels_last)
     image = image.to(device=device, memory_format=torch.channels_last)
     network = _compiled(model, image) if backend == "compiled" else model
     return {end: partial(_call, network, image, end) for end in ends}

@@ -105,7 +105,7 @@ def to_torch_export(
     Weights lie channels last, which PyTorch's CPU convolutions want, whatever the image's layout.
     """
     example = _example(image, dynamic_batch).to(memory_format=torch.channels_last)
-    network = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)
     program = torch.export.export(network, (example,), dynamic_shapes=_shapes(dynamic_batch))
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "program.pt2"
@@ -196,7 +196,7 @@ def require() -> None:
 def _plain(model: nn.Module) -> nn.Module:
     """A copy in the usual memory format, without the dilation of single points, which does nothing
     but keep PyTorch's CPU convolutions off a slow path."""
-    model = copy.deepcopy(model).eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    model = copy.deepcopy(model).eval().to(memory_format=torch.contiguous_format)
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
             module.dilation = (1, 1)
