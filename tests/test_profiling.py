@@ -2,6 +2,7 @@
 
 import csv
 import json
+import threading
 import time
 import zlib
 from pathlib import Path
@@ -18,6 +19,7 @@ from lemore.models.segmentor import build_segmentor
 from lemore.profiling import backends, memory
 from lemore.profiling.counts import count
 from lemore.profiling.latency import measure
+from lemore.tasks import profile
 
 
 def on_meta(name, size, classes, auxiliary=False, **overrides):
@@ -228,9 +230,17 @@ def test_peak_memory_is_what_a_run_allocates():
 def test_profile_prints_the_tree_and_keeps_every_latency(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(Path(__file__).parents[1])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    beside: list[str] = []
+
+    def watched(*args, **kwargs):
+        beside.extend(thread.name for thread in threading.enumerate())
+        return measure(*args, **kwargs)
+
+    monkeypatch.setattr(profile, "measure", watched)
     options = ["--size", "64", "64", "--seconds", "0.1", "--upsample", "--depth", "2"]
     assert main(["profile", "--model", "lemore", *options, "--json", f"{tmp_path}/x.json"]) == 0
     printed = capsys.readouterr().out
+    assert beside and "tracking" not in beside, "it would import MLflow on the measured cores"
     (cell,) = json.loads((tmp_path / "x.json").read_text())["cells"]
     assert [(one["backend"], one["upsample"]) for one in cell["latencies"]] == [
         ("eager", False),

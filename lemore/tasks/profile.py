@@ -56,12 +56,12 @@ def run(args: argparse.Namespace) -> int:
     leave_with_owner()
     config = load_config(args)
     left_out = leave_out(config) if args.config is not None else {}
-    stage = _tracking_stage(config)
-    with tracking.track(stage) as run:
-        cells = [
-            profile_cell(config, cell, args.threads)
-            for cell in progress(config["cells"], f"profile {config['model_name']}", unit="cell")
-        ]
+    # Measured before the tracking thread starts: its import of MLflow would share the cores.
+    cells = [
+        profile_cell(config, cell, args.threads)
+        for cell in progress(config["cells"], f"profile {config['model_name']}", unit="cell")
+    ]
+    with tracking.track(_tracking_stage(config)) as run:
         record = describe(config) | {"cells": cells, "backends_left_out": left_out}
         record |= {"mlflow_run_id": run.run_id, "modules": _stage.loaded_modules("profile")}
         for cell in cells:
