@@ -28,7 +28,7 @@ reproduce: setup
 	@mkdir -p .snakemake
 	@flock --wait 60 --conflict-exit-code 75 .snakemake/reproduce.lock sh -c '\
 	  snakemake --quiet --configfile $(CONFIG) --unlock; \
-	  snakemake --cores $(CORES) --configfile $(CONFIG)' \
+	  snakemake --cores $(CORES) --configfile $(CONFIG) --quiet rules reason' \
 	  || { code=$$?; [ $$code -ne 75 ] || echo "another pipeline runs in this folder" >&2; exit $$code; }
 
 test: setup

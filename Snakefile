@@ -25,3 +25,8 @@ rule all:
     input:
         f"{RESULTS}/report.html",
         f"{RESULTS}/summary.json",
+
+
+onsuccess:
+    if Path(RESULTS, "report.html").exists():
+        print(f"begin with {RESULTS}/report.html")

@@ -84,7 +84,7 @@ def test_a_walk_through_the_documentation(tmp_path, samples):
         if command == "make reproduce":
             as_ade20k(project / "resources/datasets")
     for made in ("results/scenes/report.html", "results/camvid/report.html", "out/overlay",
-                 "labels.png", "lemore-camvid", "int8.onnx", "segformer_b0.json"):  # fmt: skip
+                 "labels.png", "lemore-scenes", "int8.onnx", "segformer_b0.json"):  # fmt: skip
         assert (project / made).exists(), made
 
 
