@@ -1,11 +1,13 @@
 # make reproduce   set up and run the embedded default; after a crash the same command goes on
 # make test        set up and run the tests (under 15 minutes on two cores); make test-slow: the rest
-# VENV=path reuses an environment; CORES=n limits the cores; CONFIG=file runs another configuration.
+# VENV=path reuses an environment; CORES=n limits the cores; CONFIG=file runs another configuration;
+# TESTS="file ..." chooses tests.
 
 VENV ?= .venv
 PYTHON ?= python3
 CORES ?= all
 CONFIG ?= config/config.yaml
+TESTS ?=
 
 STAMP := $(VENV)/.lemore-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c1-16)
 BIN := $(abspath $(VENV))/bin
@@ -32,10 +34,10 @@ reproduce: setup
 	  || { code=$$?; [ $$code -ne 75 ] || echo "another pipeline runs in this folder" >&2; exit $$code; }
 
 test: setup
-	python -m pytest
+	python -m pytest $(TESTS)
 
 test-slow: setup
-	python -m pytest -m slow
+	python -m pytest -m slow $(TESTS)
 
 check: setup
 	ruff check .

@@ -278,6 +278,7 @@ def pond(name: str) -> tuple[np.ndarray, np.ndarray]:
     return image, mask
 
 
+@pytest.mark.slow
 def test_the_tutorial_does_what_it_says(tmp_path):
     for name in ("lemore", "workflow", "Snakefile"):
         (tmp_path / name).symlink_to(ROOT / name)

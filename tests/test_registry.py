@@ -37,6 +37,7 @@ example = function.input_example.shape
 lemore = [name for name in sys.modules if name.split(".")[0] == "lemore"]
 print(json.dumps({"signature": signature, "example": example, "lemore": lemore}))
 """
+pytestmark = pytest.mark.slow
 NO_PICKLE = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
