@@ -22,6 +22,11 @@ MAX_UNPACKED = 256 << 20  # bytes of a compressed tar that is read whole: kits, 
 MAX_RATIO = 200  # unpacked to packed, for members above a MiB: photos and masks stay far below
 MAX_MEMBERS = 5_000_000  # three times ImageNet
 GZIP = b"\x1f\x8b"
+# What zipfile and tarfile raise on damaged files.
+DAMAGED = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError),
+    *(UnicodeDecodeError, NotImplementedError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class Member:
     def _read_zip(self) -> bytes:
         try:
             return _open_zip(self.container, os.getpid()).read(self.name)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+        except DAMAGED as error:
             raise ValueError(f"{self.place}: damaged in the archive ({error})") from None
 
 
@@ -105,7 +110,7 @@ def _folder_members(folder: Path) -> Iterator[Member]:
 def _zip_members(path: Path) -> Iterator[Member]:
     try:
         entries = _open_zip(str(path), os.getpid()).infolist()
-    except (zipfile.BadZipFile, OSError, UnicodeDecodeError, NotImplementedError) as error:
+    except DAMAGED as error:
         raise ValueError(f"{path}: not a whole zip file ({error}); fetch it again") from None
     seen: set[str] = set()
     for entry in entries:
@@ -129,7 +134,7 @@ def _tar_members(path: Path) -> Iterator[Member]:
         packed = file.read(2) == GZIP
     try:
         yield from _packed_tar_members(path) if packed else plain_tar_members(path)
-    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+    except DAMAGED as error:
         raise ValueError(f"{path}: not a whole tar file ({error}); fetch it again") from None
 
 

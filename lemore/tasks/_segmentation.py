@@ -1,6 +1,7 @@
 """A model over a prepared split, at original label size (protocol 3.5)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,18 @@ def whole(img_scale: tuple[int, int]) -> Test:
     return Test("val", img_scale, None, "whole", (0, 0), "two_step", (1.0,), False)
 
 
+@contextmanager
+def _no_search_for_kernels() -> Iterator[None]:
+    """Images differ in size, and cuDNN would search anew for every size."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+@_no_search_for_kernels()
 def evaluate(
     model: nn.Module,
     store: Store,
