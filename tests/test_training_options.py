@@ -12,7 +12,7 @@ import trained
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
 
-from lemore.config import build
+from lemore.config import build, read_yaml
 from lemore.data.loader import normalize
 from lemore.tasks import _checkpoint, _finetune, _worker
 from lemore.tasks._network import make_model
@@ -384,3 +384,15 @@ def test_a_compiled_network_trains_alike():
             called(x).square().mean().backward()
         for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
             torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_a_compiled_training_runs_from_start_to_end(tiny, tmp_path, monkeypatch):
+    """The loop and all around it; without the C++ compiler, which the test above needs."""
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda m: real(m, backend="eager"))
+    monkeypatch.setattr(_worker.shutil, "which", lambda name: name)
+    path = tiny.finetune_slice("lemore_t", iterations=1, compile=True, loader_workers=0, threads=1)
+    place = {"config": read_yaml(path), "data": str(tiny.data), "folder": str(tmp_path)}
+    place |= {"seed": 0, "rank": 0, "world_size": 1, "gpus": 0.0, "model_run_id": ""}
+    record = _finetune.train(place | {"init": "none", "init_sha256": ""})
+    assert record["iterations"] == 1 and (tmp_path / "weights.pt").exists()

@@ -77,7 +77,7 @@ def train(job: Job) -> Trained:
     so, FloatingPointError when the loss or its gradient is not finite for many steps in a row
     (single ones are left out).
     """
-    model = job.wrapped or job.model
+    model = job.model if job.wrapped is None else job.wrapped
     finite, watch = FiniteSteps(model, job.optimizer, job.iterations), Watch()
     start = resume(job, finite, watch)
     if start < job.iterations:
