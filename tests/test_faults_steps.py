@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lemore.training import finite, optim, watchdog
 from lemore.training.checkpoint import tensor_digest
 from lemore.training.finite import FiniteSteps, spread
-from lemore.training.loop import train
+from lemore.training.loop import Watch, run, train
 from lemore.training.process import Stopped
 from lemore.training.spool import Spool
 
@@ -258,6 +258,19 @@ def test_the_limit_follows_what_steps_take(tmp_path, monkeypatch):
     dog.phase("step")
     dog.phase("validation")
     assert dog.limit() == 300
+
+
+def test_who_waits_for_the_first_workers_validation_does_not_hang(tmp_path):
+    """It falls on a row's and a checkpoint's step, after which the others wait in a step."""
+    dog, waits = watchdog.Watchdog("small", 1, tmp_path), []
+
+    def loss(network, batch):
+        waits.append(dog.current)
+        return network(batch["x"]).square().mean()
+
+    made = changed(job(tmp_path), loss=loss, validate_every=20, rank=1)
+    run(made, made.model, 0, FiniteSteps(made.model, made.optimizer, ITERATIONS), Watch(), dog)
+    assert [waits[step] for step in (10, 20, 30)] == ["checkpoint", "validation", "checkpoint"]
 
 
 # --- a loader's death

@@ -114,17 +114,19 @@ def run(
             row = watch.row() | {"train/lr": rate, "train/skipped_steps": finite.skipped}
             job.record(done, row)
         meter.step(watch.note)
-        if job.validate_every and done % job.validate_every == 0:
+        validating = job.validate_every > 0 and done % job.validate_every == 0
+        if validating:
             watchdog.phase("validation")
-        if job.validate and job.validate_every and done % job.validate_every == 0:
+        if validating and job.validate:
             job.record(done, job.validate(job.kept))
             model.train()
         stopping = job.stop()
         due = done % job.checkpoint_every == 0 or done == job.iterations
         if due:
             watch.gather()
-        if stopping or due:
+        if (stopping or due) and (job.rank == 0 or not validating):  # else it waits for rank 0
             watchdog.phase("checkpoint")
+        if stopping or due:
             save(job, done, finite, watch)
         if stopping and done < job.iterations:
             raise Stopped(f"{job.name}: stopped after iteration {done}, state saved")
