@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lemore.files import read_json
-from lemore.training import losses, optim
+from lemore.training import loop, losses, optim
 from lemore.training.checkpoint import Checkpoints, load, tensor_digest
 from lemore.training.loop import Job, train
 from lemore.training.process import Stopped
@@ -184,6 +184,18 @@ def test_resume_is_bit_exact(tmp_path):
     again = job(tmp_path / "cut", seed=3)
     assert train(again).resumed_at == 7
     assert digest(again) == digest(whole)
+
+
+def test_workers_compare_where_they_begin(tmp_path, monkeypatch):
+    compared = []
+    monkeypatch.setattr(loop, "check_alike", lambda *args: compared.append(args))
+    cut = job(tmp_path, stop=lambda: True)
+    with pytest.raises(Stopped):
+        train(cut)
+    again = job(tmp_path)
+    train(again)
+    assert [(folder, start) for folder, start, _ in compared] == [(tmp_path, 0), (tmp_path, 1)]
+    assert all(state.keys() == again.model.state_dict().keys() for *_, state in compared)
 
 
 def test_a_kill_between_checkpoints_repeats_at_most_one_interval(tmp_path):

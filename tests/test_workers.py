@@ -1,6 +1,7 @@
 """Several workers are one: synchronised BatchNorm, averaged gradients, equal weights."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch.amp.grad_scaler import GradScaler
 
 from lemore.training import losses, sync_batch_norm
 from lemore.training.backward import backward
+from lemore.training.checkpoint import check_alike
 
 WORLD, SAMPLES, STEPS = 2, 4, 3
 
@@ -61,8 +63,20 @@ def worker(rank: int, folder: str) -> None:
     model.load_state_dict(network().state_dict())
     found["losses"] = train(model, called, part)
     found["state"] = model.state_dict()
+    found["told"] = [refusal(0, rank, model), refusal(rank, 0, model), refusal(0, 0, model)]
     torch.save(found, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
+
+
+def refusal(iteration: int, weight: int, model: nn.Module) -> str:
+    """What a worker says that begins there, with its first tensor filled so."""
+    state = dict(model.state_dict())
+    state["0.weight"] = torch.full_like(state["0.weight"], weight)
+    try:
+        check_alike(Path("/local"), iteration, state)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +112,14 @@ def test_a_training_by_two_workers_is_that_by_one(workers):
     mean = torch.stack([torch.stack(found["losses"]) for found in workers]).mean(0)
     torch.testing.assert_close(mean, alone, rtol=1e-5, atol=1e-6)
     assert alone[-1] < alone[0] - 0.01
+
+
+def test_workers_that_find_different_checkpoints_say_so(workers):
+    for found in workers:
+        weights, iterations, alike = found["told"]
+        assert "from iteration 0, worker 1 on " in weights and "from 0 with other" in weights
+        assert "/local: worker 0 on " in iterations and "from 1 with other" in iterations
+        assert alike == ""
 
 
 def test_evaluation_needs_no_other_worker():

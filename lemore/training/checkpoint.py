@@ -6,12 +6,14 @@ A checkpoint holds tensors and primitives only and is read with weights_only=Tru
 import hashlib
 import io
 import logging
+import socket
 import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from lemore.files import read_json, remove_temporaries, sha256, write_atomic, write_json
@@ -124,6 +126,23 @@ class Checkpoints:
                     "training; set it back, or remove the folder to start anew"
                 )
             log.warning("%s: written with %s %s, goes on with %s", path, name, then, now)
+
+
+def check_alike(folder: Path, iteration: int, state: dict[str, Tensor]) -> None:
+    """ValueError, on every worker of a group, if they do not begin with the same iteration and
+    weights: they would train on as if they did."""
+    if not dist.is_initialized():
+        return
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, (socket.gethostname(), iteration, tensor_digest(state)))
+    host, first, _ = found[0]
+    for rank, (other, own, digest) in enumerate(found):
+        if (own, digest) != found[0][1:]:
+            raise ValueError(
+                f"{folder}: worker 0 on {host} would go on from iteration {first}, worker {rank} "
+                f"on {other} from {own} with other weights; results must lie on a file system that "
+                "every node of the cluster shares"
+            )
 
 
 def _intact(path: Path) -> bool:

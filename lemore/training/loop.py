@@ -20,7 +20,7 @@ from lemore.progress import Meter
 from lemore.training.average import Average
 from lemore.training.background import BackgroundCheckpoints
 from lemore.training.backward import backward
-from lemore.training.checkpoint import Checkpoints
+from lemore.training.checkpoint import Checkpoints, check_alike
 from lemore.training.finite import FiniteSteps
 from lemore.training.optim import set_learning_rate
 from lemore.training.process import Stopped
@@ -75,11 +75,12 @@ def train(job: Job) -> Trained:
 
     Returns when the last checkpoint is on disk. Raises Stopped after saving when `job.stop()` says
     so, FloatingPointError when the loss or its gradient is not finite for many steps in a row
-    (single ones are left out).
+    (single ones are left out), ValueError when workers have found different checkpoints.
     """
     model = job.model if job.wrapped is None else job.wrapped
     finite, watch = FiniteSteps(model, job.optimizer, job.iterations), Watch()
     start = resume(job, finite, watch)
+    check_alike(job.checkpoints.folder, start, job.model.state_dict())
     if start < job.iterations:
         with (
             Watchdog(job.name, job.rank, job.checkpoints.folder) as watchdog,
