@@ -1,5 +1,6 @@
 """Faults 4, 5, 10, 12, 14, 18, 19 and 20 of docs/faults.md, each on a real command."""
 
+import errno
 import math
 import os
 import shutil
@@ -203,6 +204,31 @@ def test_a_step_left_out_is_in_the_record(case, plain):
     assert plain["skipped_steps"] == 0
     assert case.record("nan")["skipped_steps"] == 1
     assert case.record("nan")["weights_sha256"] != plain["weights_sha256"]
+
+
+# --- publishing
+
+
+def test_results_may_lie_on_another_file_system(tmp_path, monkeypatch):
+    """And a publishing that is cut off can be done again."""
+    replace = os.replace
+
+    def across(source, target):
+        if Path(source).parent != Path(target).parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link", str(source))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", across)
+    work, output = tmp_path / "work", tmp_path / "results/output"
+    work.mkdir()
+    for name in ("weights.pt", "metrics.jsonl"):
+        (work / name).write_text(name)
+    for _ in range(2):
+        _stage.publish(work, output, {"seed": 0})
+    found = {path.name for path in output.iterdir()}
+    assert found == {"weights.pt", "metrics.jsonl", "run.json"}
+    assert (output / "weights.pt").read_text() == "weights.pt"
+    assert (output / "metrics.jsonl").read_text() == "metrics.jsonl"
 
 
 # --- 14: two at once

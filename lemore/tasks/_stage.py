@@ -3,7 +3,6 @@
 import argparse
 import hashlib
 import logging
-import os
 import shlex
 import shutil
 import signal
@@ -17,7 +16,7 @@ from typing import Any
 
 from lemore import sources
 from lemore.config import positive, read_yaml
-from lemore.files import read_json, write_json
+from lemore.files import read_json, write_atomic, write_json
 from lemore.lock import Held, locked
 from lemore.training import tracking
 from lemore.training.distributed.cluster import Resources
@@ -166,10 +165,13 @@ def _record(training: Training, key: str, code: str, run_id: str, begin: float) 
 
 
 def publish(folder: Path, output: Path, record: dict[str, Any]) -> None:
-    """Moves the weights into place, then writes run.json, which says that they are whole."""
-    output.mkdir(parents=True, exist_ok=True)
-    os.replace(folder / "weights.pt", output / "weights.pt")
-    os.replace(folder / "metrics.jsonl", output / "metrics.jsonl")
+    """Puts the weights into place, then writes run.json, which says that they are whole.
+
+    By copies: the output may lie on another file system, and after a kill the same command needs
+    what is in the folder.
+    """
+    for name in ("weights.pt", "metrics.jsonl"):
+        write_atomic(output / name, (folder / name).read_bytes())
     write_json(output / "run.json", record)
 
 
