@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -36,7 +36,8 @@ def locked(path: Path, wait: float) -> Iterator[None]:
         try:
             yield
         finally:
-            lock.unlink(missing_ok=True)
+            with suppress(OSError):  # its folder may be gone
+                lock.unlink()
             fcntl.flock(file, fcntl.LOCK_UN)  # forked children may hold the file open
 
 

@@ -5,6 +5,7 @@ server that is killed and started again.
 """
 
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -225,6 +226,27 @@ def test_without_an_outbox_the_work_goes_on(store, monkeypatch, tmp_path, caplog
         run.metrics({"x": 1.0})
     assert "no outbox" in caplog.text
     assert store.history(run.run_id, "x") == [(0, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("down", "instead"), [(False, "nothing"), (True, "nothing"), (True, "file")]
+)
+def test_an_outbox_that_vanishes_meanwhile_harms_nobody(store, tmp_path, caplog, down, instead):
+    """It is made again where that can be done; the work goes on in any case."""
+    store.down = down
+    with tracking.track(stage("m")) as run:
+        run.metrics({"x": 1.0})
+        shutil.rmtree(tmp_path / "outbox")
+        if instead == "file":
+            (tmp_path / "outbox").write_text("")
+    if instead == "file":
+        assert f"{tmp_path}/outbox" in caplog.text and "not told is lost" in caplog.text
+        return
+    if down:
+        store.down = False
+        assert tracking.deliver_waiting() == (1, 0)
+    (found,) = store.runs("m")
+    assert found.info.status == "FINISHED" and store.history(found.info.run_id, "x") == [(0, 1.0)]
 
 
 def test_a_spoilt_parcel_does_not_stop_the_others(store, tmp_path, caplog):

@@ -65,11 +65,18 @@ class Handle:
         self.parcel.ended, self.parcel.status = milliseconds(), status
         self.done.set()
         self.thread.join(seconds)
-        parcel = self.parcel
         if not self.on_disk:
             return
+        try:
+            self._settle(self.parcel)
+        except OSError as error:
+            log.warning("tracking: the outbox is gone (%s); what was not told is lost", error)
+
+    def _settle(self, parcel: Parcel) -> None:
+        """Empties the outbox of what was told, keeps in it what was not; makes it again for that
+        if somebody has removed it."""
         if self.delivered.is_set():
-            return parcel.path().unlink()
+            return parcel.path().unlink(missing_ok=True)
         parcel.rows, parcel.spool = _all_rows(parcel), ""
         parcel.write()
         log.warning(
