@@ -13,10 +13,13 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from lemore.config import build
 from lemore.data.part import Part
 from lemore.data.store import Store
 from lemore.files import read_json, write_json
+from lemore.lock import Held, locked
 from lemore.tasks import _search, search
+from lemore.training.recipe import Train
 
 OWN = {"lr": 1e-3, "schedule": "mmcv0", "poly_power": 1.0}
 BEST = {"lr": 4e-3, "schedule": "mmseg1", "poly_power": 1.0}
@@ -85,6 +88,50 @@ def test_trials_of_other_code_data_or_weights_are_not_taken(tiny, tmp_path, monk
     monkeypatch.setattr(search.sources, "code_version", lambda task, named: f"{task} {named}")
     keys.append(search._state_key(args, config, {}))
     assert len(set(keys)) == 4
+
+
+def arguments(tiny, output: Path) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    search.add_arguments(parser)
+    command = ["--config", tiny.finetune_slice(), "--data", tiny.data, "--output", output]
+    return parser.parse_args([*map(str, command), "--test-split", "val"])
+
+
+def test_the_second_of_two_searches_is_refused(tiny, tmp_path):
+    with locked(tmp_path / "x.trials", 0), pytest.raises(Held, match=r"x\.trials: process"):
+        search.run(arguments(tiny, tmp_path / "x.json"))
+
+
+def test_a_trial_at_which_a_killed_search_still_is_is_not_run_over_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(_search, "DYING_SECONDS", 0.0)
+    monkeypatch.setattr(_search._finetune, "train", lambda payload: None)
+    monkeypatch.setattr(_search, "_miou", lambda payload, weights: 0.5)
+    payload = {"config": {"train": {}}, "point": OWN | {"seed": 0}, "folder": str(tmp_path)}
+    assert _search.trial(payload)["miou"] == 0.5
+    (folder,) = tmp_path.iterdir()
+    (folder / "result.json").unlink()
+    with locked(folder, 0), pytest.raises(Held):
+        _search.trial(payload)
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("best", [OWN, BEST])
+def test_no_trial_is_asked_for_twice_at_once(tiny, tmp_path, monkeypatch, best):
+    asked = []
+
+    def tried(function, payload, space, points, *rest):
+        asked.append(points)
+        found = points[0] if best is OWN else BEST | {"seed": 0}
+        return [(found, {"miou": 0.9, "seconds": 1.0}), (points[0], {"miou": 0.1, "seconds": 1.0})]
+
+    monkeypatch.setattr(search, "search", tried)
+    args = arguments(tiny, tmp_path / "x.json")
+    config = yaml.safe_load(args.config.read_text())
+    recipe = build(Train, config["train"], "test", "train.")
+    search._searched(args, config, recipe, tmp_path)
+    for points in asked:
+        assert len({repr(sorted(point.items())) for point in points}) == len(points)
+    assert len(asked[1]) == (2 if best is OWN else 4)
 
 
 @pytest.mark.slow

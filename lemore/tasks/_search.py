@@ -13,25 +13,35 @@ from lemore.config import build
 from lemore.data.part import Part
 from lemore.data.store import Store
 from lemore.files import read_json, write_json
+from lemore.lock import locked
 from lemore.tasks import _finetune, _segmentation
 from lemore.tasks._network import make_model
 from lemore.training import checkpoint
 from lemore.training.recipe import Train
 
+DYING_SECONDS = 60.0  # that a killed search's process may hold its trial
+
 
 def trial(payload: dict[str, Any]) -> dict[str, Any]:
     """{"miou": fraction or None if it diverged, "seconds"} of the payload's point.
 
-    A trial that was interrupted goes on, and one that has its result is not run again.
+    A trial that was interrupted goes on, and one that has its result is not run again. Held if
+    another process, perhaps of a search that was killed, is at this very trial and does not end.
     """
     config, point = changed(payload["config"], payload["point"]), payload["point"]
     text = json.dumps([config["train"], point["seed"]], sort_keys=True)
     folder = Path(payload["folder"]) / hashlib.sha256(text.encode()).hexdigest()[:16]
-    if (folder / "result.json").exists():
+    with locked(folder, DYING_SECONDS):
+        if not (folder / "result.json").exists():
+            _run(payload, config, folder)
         return read_json(folder / "result.json")
+
+
+def _run(payload: dict[str, Any], config: dict[str, Any], folder: Path) -> None:
+    """Leaves nothing but result.json in the trial's folder."""
     folder.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
-    told = {"config": config, "seed": point["seed"], "folder": str(folder)}
+    told = {"config": config, "seed": payload["point"]["seed"], "folder": str(folder)}
     result: dict[str, Any] = {"miou": None}
     try:
         _finetune.train(payload | told)
@@ -42,7 +52,6 @@ def trial(payload: dict[str, Any]) -> dict[str, Any]:
     for path in folder.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     write_json(folder / "result.json", result)
-    return result
 
 
 def changed(config: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:

@@ -94,7 +94,8 @@ def _searched(
     tried = search(*place, first, args.trials, args.seed, resources, folder)
     best = max(tried, key=lambda t: -1.0 if t[1]["miou"] is None else t[1]["miou"])[0]
     seeds = range(args.seed + 1, args.seed + 1 + CONFIRMATIONS)
-    points = [point | {"seed": seed} for seed in seeds for point in (own, best)]
+    compared = [own] if best.items() >= own.items() else [own, best]
+    points = [point | {"seed": seed} for seed in seeds for point in compared]
     again = search(*place, points, len(points), args.seed, resources, folder)
     return {
         "stage": "search",
