@@ -169,6 +169,21 @@ def _short(value: Any) -> str:
     return textwrap.shorten(printer.repr(value), 200)
 
 
+def check_gpus(gpus: float, workers: int, source: str, key: str, most: int | None = None) -> None:
+    """ValueError if `workers` cannot get `gpus` each. most: GPUs there will ever be, if known."""
+    if not (0 <= gpus <= 1 or (gpus > 1 and gpus.is_integer())):
+        expected = "0, a share of one GPU (0.5), or a whole number; a worker computes on one"
+        raise _wrong(source, key, gpus, expected)
+    if workers > 1 and 0 < gpus < 1:
+        expected = f"1 with {workers} workers, which cannot share one; or set workers to 1"
+        raise _wrong(source, key, gpus, expected)
+    if most is not None and gpus * workers > most:
+        raise ValueError(
+            f"{source}: {key} is {gpus:g} for {workers} worker(s), but there are {most} GPUs; "
+            "lower it (0 trains on the CPU) or workers, or set RAY_ADDRESS to a cluster with more"
+        )
+
+
 def positive(text: str) -> int:
     """A whole number from 1 on, as a command line's option."""
     if not text.isdecimal() or int(text) < 1:

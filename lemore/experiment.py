@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lemore.config import build, did_you_mean, load
+from lemore.config import build, check_gpus, did_you_mean, load
 from lemore.data import labels
 from lemore.data.schema import DatasetConfig
 from lemore.models.schema import BackboneConfig, ModelConfig
@@ -210,6 +210,7 @@ class Experiment:
             self._check_comparison(dataset, comparison)
         self._check_seeds()
         self._check_pretraining()
+        check_gpus(config.ray.gpus, config.ray.workers, "configuration", "ray.gpus")
 
     def _check_seeds(self) -> None:
         config, trained = self.config, {model for _, model in self.pairs}

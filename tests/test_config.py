@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from lemore.config import build, load
+from lemore.config import build, check_gpus, load
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,30 @@ def test_mistakes_are_named(change, words):
     with pytest.raises(ValueError) as error:
         build(Outer, GOOD | change, "f.yaml")
     assert all(word in str(error.value) for word in words), error.value
+
+
+@pytest.mark.parametrize(
+    ("gpus", "workers", "most", "words"),
+    [
+        (1.5, 1, None, ["f.yaml: ray.gpus is 1.5", "a share of one GPU (0.5), or a whole number"]),
+        (-1.0, 1, None, ["ray.gpus is -1.0"]),
+        (float("nan"), 1, None, ["ray.gpus is nan"]),
+        (float("inf"), 1, None, ["ray.gpus is inf"]),
+        (0.5, 2, None, ["ray.gpus is 0.5, expected 1 with 2 workers", "or set workers to 1"]),
+        (1.0, 4, 2, ["ray.gpus is 1 for 4 worker(s), but there are 2 GPUs; lower"]),
+    ],
+)
+def test_shares_of_gpus_that_cannot_work_are_refused(gpus, workers, most, words):
+    with pytest.raises(ValueError) as error:
+        check_gpus(gpus, workers, "f.yaml", "ray.gpus", most)
+    assert all(word in str(error.value) for word in words), error.value
+
+
+@pytest.mark.parametrize(
+    ("gpus", "workers", "most"), [(0, 4, 0), (0.5, 1, 1), (1, 2, 2), (2, 1, None)]
+)
+def test_shares_of_gpus_that_work_are_taken(gpus, workers, most):
+    check_gpus(float(gpus), workers, "f.yaml", "ray.gpus", most)
 
 
 def test_a_key_given_twice_is_refused(tmp_path):

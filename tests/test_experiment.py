@@ -1,11 +1,15 @@
 """A run's configuration, expanded: every YAML of config/ holds, and mistakes are refused by key."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from lemore import reported, slices
+from lemore.cli import main
 from lemore.experiment import Experiment
 from lemore.training.recipe import merge
 
@@ -36,12 +40,46 @@ def test_models_may_have_seeds_of_their_own():
         ({"seeds": []}, ["seeds is []", "distinct seeds"]),
         ({"seeds_of": {"lemore": [1, 1]}}, ["lemore is [1, 1]", "distinct seeds"]),
         ({"seeds_of": {"lemroe": [1]}}, ["seeds_of.lemroe is not trained", "mean 'lemore'"]),
+        (
+            {"ray": {"mode": "local", "workers": 2, "gpus": 0.5}},
+            ["configuration: ray.gpus is 0.5", "or set workers to 1"],
+        ),
     ],
 )
 def test_mistakes_are_named(change, words):
     with pytest.raises(ValueError) as error:
         Experiment(values("camvid") | change, ROOT)
     assert all(word in str(error.value) for word in words), error.value
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "finetune", "search"])
+def test_commands_refuse_shares_that_cannot_work(stage, tiny, tmp_path, capsys):
+    config = tiny.pretrain_slice() if stage == "pretrain" else tiny.finetune_slice()
+    command = [stage, "--config", config, "--data", tiny.data, "--output", tmp_path / "out"]
+    if stage != "search":
+        command += ["--checkpoints", tmp_path / "checkpoints"]
+    assert main([*map(str, command), "--gpus", "1.5"]) == 2
+    assert "command line: --gpus is 1.5, expected 0" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pipeline_on_a_machine_with_too_few_gpus_is_refused_before_its_first_job(tmp_path):
+    for name in ("Snakefile", "config", "lemore", "workflow"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    own = values("camvid") | {"ray": {"mode": "local", "workers": 1, "gpus": 1}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(own))
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("LEMORE_", "RAY_"))}
+    snakemake = str(Path(sys.executable).with_name("snakemake"))
+    done = subprocess.run(
+        [snakemake, "--cores", "1", "--configfile", "own.yaml"],
+        cwd=tmp_path,
+        env=clean | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    text = "configuration: ray.gpus is 1 for 1 worker(s), but there are 0 GPUs; lower it"
+    assert text in done.stderr and "rule fetch" not in done.stderr, done.stderr
 
 
 def test_what_can_be_reported_follows_from_the_configuration():

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lemore import sources
-from lemore.config import positive, read_yaml
+from lemore.config import check_gpus, positive, read_yaml
 from lemore.files import read_json, write_atomic, write_json
 from lemore.lock import Held, locked
 from lemore.training import tracking
@@ -64,6 +64,7 @@ def run_training(training: Training) -> int:
     """Runs a training under lock and tracking and publishes run.json last. Exit code 0, or
     128 + signal when it was stopped (its state is saved)."""
     args, begin = training.args, time.monotonic()
+    check_gpus(args.gpus, args.workers, "command line", "--gpus")
     dataset = read_json(args.data / "digest.json")
     code = sources.code_version(training.stage, training.named_modules)
     key = _key(code, training, dataset["sha256"])

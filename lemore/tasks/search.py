@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lemore import sources
-from lemore.config import build, dump
+from lemore.config import build, check_gpus, dump
 from lemore.files import read_json, write_atomic, write_json
 from lemore.lock import locked
 from lemore.tasks import _stage
@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.trials < 2 or not 0 < args.share <= 1:
         raise ValueError("--trials is at least 2 (the recipe is one), --share in (0, 1]")
+    check_gpus(args.gpus, 1, "command line", "--gpus")
     leave_with_owner()
     config = _stage.load_slice(args.config, "train")
     recipe = build(Train, config["train"], str(args.config), "train.")

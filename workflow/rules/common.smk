@@ -1,9 +1,13 @@
+import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from lemore import reported, slices
+from lemore.config import check_gpus
 from lemore.experiment import Experiment
 from lemore.machine import cores
 from lemore.training.process import lead_pipeline
@@ -19,6 +23,28 @@ RESULTS = str(experiment.results)
 DATA = experiment.config.data_dir
 ARCHIVES = experiment.config.archives_dir
 DIAGRAMMED = reported.diagrammed(experiment)
+
+
+def gpus_here():
+    """GPUs that torch sees on this machine, None if there is no torch to ask."""
+    code = "import torch; print(torch.cuda.device_count())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    return int(done.stdout) if done.returncode == 0 else None
+
+
+# Where trainings run on this very machine, they must not find out after hours of preparation.
+onstart:
+    ray = experiment.config.ray
+    here = workflow.local_exec and not os.environ.get("RAY_ADDRESS")
+    due = {job.rule.name for job in workflow.dag.needrun_jobs()}
+    trains = not workflow.touch and due & {"pretrain", "finetune", "search_recipe"}
+    if ray.gpus and here and trains:
+        try:
+            check_gpus(
+                ray.gpus, ray.workers, "configuration", "ray.gpus", gpus_here()
+            )
+        except ValueError as mistake:
+            raise WorkflowError(str(mistake)) from None
 
 
 def any_of(names):
