@@ -45,6 +45,7 @@ PLUMBING = {
     "lemore.training.distributed": "where a training runs",
     "lemore.training.distributed.cluster": "where a training runs",
     "lemore.training.distributed.execute": "where a training runs",
+    "lemore.training.distributed.memory": "words for a lack of memory",
     "lemore.training.distributed.search": "where a search runs",
     "lemore.training.mlflow_runs": "metrics in MLflow",
     "lemore.training.outbox": "metrics in MLflow",

@@ -1,4 +1,4 @@
-"""Faults 7, 8, 15 and 17 of docs/faults.md, on several Ray nodes on this machine.
+"""Faults 7, 8, 15, 17 and 21 of docs/faults.md, on several Ray nodes on this machine.
 
 The nodes are started elsewhere and cannot import lemore: its code reaches them with the job.
 """
@@ -201,7 +201,7 @@ def metrics(output: Path) -> list:
     return [(row["step"], row["metrics"]["train/loss"]) for row in rows]
 
 
-def test_what_ray_says_of_a_worker_is_a_loss_and_what_a_worker_says_is_not(tmp_path):
+def test_what_ray_says_of_a_worker_is_a_loss_and_what_a_worker_says_is_not():
     from ray.exceptions import ActorDiedError
     from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
     from ray.train.v2.api.exceptions import WorkerGroupError
@@ -209,10 +209,10 @@ def test_what_ray_says_of_a_worker_is_a_loss_and_what_a_worker_says_is_not(tmp_p
     unwell = WorkerHealthCheckFailedError("a health check failed", RuntimeError("killed"))
     closed = RuntimeError("Connection closed by peer")  # what the others see
     for loss in (unwell, ActorDiedError(), closed):
-        found = execute._cause(WorkerGroupError("", {0: closed, 1: loss}), tmp_path)
+        found = execute._cause(WorkerGroupError("", {0: closed, 1: loss}))
         assert isinstance(found, execute.WorkerLost)
     own = OSError("sample 3 is broken")
-    assert execute._cause(WorkerGroupError("", {0: closed, 1: own, 2: unwell}), tmp_path) is own
+    assert execute._cause(WorkerGroupError("", {0: closed, 1: own, 2: unwell})) is own
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -260,6 +260,14 @@ def test_workers_that_hang_again_and_again_end_it(tmp_path):
     assert "3 times without a new checkpoint, giving up" in told and "hang_rank" in told
     stack = (tmp_path / "hang_rank1.txt").read_text()
     assert "worker 1 has spent" in stack and "in sleeping_loss" in stack
+
+
+def test_what_rays_memory_monitor_ends_is_told(tiny):
+    """It ends whom it finds first here: a worker, or Ray Train's own process."""
+    training = Training(tiny, "full", "--workers", "2", RAY_memory_usage_threshold="0.001")
+    assert training.process.wait(300) == 1
+    error = training.log.read_text().split("lemore finetune: error: ")[1]
+    assert "ran out of memory: set train.micro_batch" in error and "giving up" in error
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -18,7 +18,7 @@ from typing import Any
 from lemore.files import read_json, write_atomic, write_json
 from lemore.lock import locked
 from lemore.machine import Process
-from lemore.training.distributed import cluster
+from lemore.training.distributed import cluster, memory
 from lemore.training.distributed.cluster import Resources
 from lemore.training.process import Stopped, StopSignals
 
@@ -29,7 +29,7 @@ DYING_SECONDS = 60.0  # that a lost attempt's processes may hold the folder
 
 
 class WorkerLost(Exception):
-    """A worker died, or its node did; the training itself did not fail."""
+    """A worker died, or its node did; the training itself did not fail. Holds what was said."""
 
 
 @dataclass(frozen=True)
@@ -50,27 +50,28 @@ def execute(work: Work, resources: Resources, stop: StopSignals) -> dict[str, An
     if resources.ray == "none":
         if resources.workers > 1:
             raise ValueError("ray: none runs one worker; set ray.workers to 1 or ray.mode to local")
-        return resolve(work.function)(work.payload)
+        return run(work.function, work.payload)
     cluster.connect(resources)
     stop.install()
     write_atomic(work.folder / "driver", str(Process.own()))
     attempt = _torch_trainer if resources.workers > 1 else _task
     losses = 0
     while True:
-        before = _newest(work.folder)
+        before, kills = _newest(work.folder), memory.kernel_kills()
         try:
             return attempt(work, resources, stop)
         except WorkerLost as lost:
+            told = _told(lost.args[0], work.folder, memory.kernel_kills() > kills)
             if stop():
                 raise Stopped(
-                    f"stopped, and its worker was lost before it saved ({lost})"
+                    f"stopped, and its worker was lost before it saved ({told})"
                 ) from None
             losses = losses + 1 if _newest(work.folder) == before else 1
             if losses >= MOST_LOSSES:
                 raise OSError(
-                    f"{lost}; {losses} times without a new checkpoint, giving up"
+                    f"{told}; {losses} times without a new checkpoint, giving up"
                 ) from None
-            log.warning("%s; the training goes on from its last checkpoint", lost)
+            log.warning("%s; the training goes on from its last checkpoint", told)
 
 
 def _newest(folder: Path) -> str:
@@ -87,7 +88,17 @@ def _call(work: Work) -> dict[str, Any]:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     _check_shared(work)
     with locked(work.folder / f"worker{work.payload['rank']}", DYING_SECONDS):
-        return resolve(work.function)(work.payload)
+        return run(work.function, work.payload)
+
+
+def run(function: str, payload: dict[str, Any]) -> dict[str, Any]:
+    """What `function` ("module:name") makes of the payload; OSError if memory does not suffice."""
+    try:
+        return resolve(function)(payload)
+    except (RuntimeError, MemoryError) as error:
+        if not memory.short(error):
+            raise
+        raise OSError(f"{memory.REMEDY} ({_first(error)})") from error
 
 
 def _check_shared(work: Work) -> None:
@@ -117,17 +128,25 @@ def _task(work: Work, resources: Resources, stop: StopSignals) -> dict[str, Any]
     except RuntimeEnvSetupError as error:
         raise OSError(f"a node could not set up the code: {error}") from None
     except RayError as error:
-        raise WorkerLost(_told(error, work.folder)) from None
+        raise WorkerLost(error) from None
 
 
-def _told(error: Exception, folder: Path) -> str:
+def _told(error: Exception, folder: Path, kernel_killed: bool) -> str:
+    """Of a loss. kernel_killed: whether this machine's kernel has ended processes meanwhile."""
     hangs = ", ".join(str(path) for path in sorted(folder.glob("hang_rank*.txt")))
-    first = " ".join(str(error).split())[:200]
-    return f"lost the worker ({type(error).__name__}: {first})" + (f"; see {hangs}" * bool(hangs))
+    short = kernel_killed or memory.killed_by_ray(error)
+    why = f", which {memory.REMEDY}" if short else ""
+    told = f"lost the worker{why} ({type(error).__name__}: {_first(error)})"
+    return told + (f"; see {hangs}" * bool(hangs))
+
+
+def _first(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _torch_trainer(work: Work, resources: Resources, stop: StopSignals) -> dict[str, Any]:
     """Several workers. Our own checkpoints resume, so every attempt has a name of its own."""
+    from ray.exceptions import RayError
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
@@ -159,7 +178,9 @@ def _torch_trainer(work: Work, resources: Resources, stop: StopSignals) -> dict[
     try:
         fitted.result()
     except TrainingFailedError as error:
-        raise _cause(error, work.folder) from None
+        raise _cause(error) from None
+    except RayError as error:  # of Ray Train's own process, which watches the workers
+        raise WorkerLost(error) from None
     return read_json(result)
 
 
@@ -177,8 +198,9 @@ def _in_thread(function: Callable[[], Any]) -> Future[Any]:
     return future
 
 
-def _cause(error: Exception, folder: Path) -> Exception:
-    """Why workers failed. A worker's own error counts more than what the others saw of its end."""
+def _cause(error: Exception) -> Exception:
+    """Why workers failed. A worker's own error counts more than what Ray says of its end, and that
+    more than what the others saw of it."""
     failures = getattr(error, "worker_failures", {})
     causes = [getattr(e, "_base_exc", e) for _, e in sorted(failures.items())]
     for cause in causes:
@@ -188,7 +210,7 @@ def _cause(error: Exception, folder: Path) -> Exception:
         lost = isinstance(cause, (RuntimeError, ConnectionError)) or _is_of_ray(cause)
         if not lost:
             return cause
-    return WorkerLost(_told(causes[0] if causes else error, folder))
+    return WorkerLost(next((c for c in causes if _is_of_ray(c)), causes[0] if causes else error))
 
 
 def _is_of_ray(error: Exception) -> bool:

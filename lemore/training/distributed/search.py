@@ -9,7 +9,7 @@ from typing import Any
 
 from lemore.training.distributed import cluster
 from lemore.training.distributed.cluster import Resources
-from lemore.training.distributed.execute import resolve
+from lemore.training.distributed.execute import run
 
 MOST_LOSSES = 3  # of one trial's worker
 
@@ -68,4 +68,4 @@ def _trial(point: dict[str, Any], function: str, payload: dict[str, Any]) -> Non
     from ray import tune
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    tune.report({"result": resolve(function)(payload | {"point": point})})
+    tune.report({"result": run(function, payload | {"point": point})})
