@@ -82,6 +82,33 @@ def test_a_pipeline_on_a_machine_with_too_few_gpus_is_refused_before_its_first_j
     assert text in done.stderr and "rule fetch" not in done.stderr, done.stderr
 
 
+def resources_of(profile: str) -> dict[tuple[str, str], str]:
+    """{(rule, resource): value} that a profile of the workflow sets, for rules that exist."""
+    made = yaml.safe_load((ROOT / f"workflow/profiles/{profile}/config.yaml").read_text())
+    code = "".join("\n" + path.read_text() for path in ROOT.glob("workflow/rules/*.smk"))
+    pairs = [text.split("=", 1) for text in made["set-resources"]]
+    found = {(name.split(":")[0], name.split(":")[1]): value for name, value in pairs}
+    assert all(f"\nrule {rule}:\n" in code for rule, _ in found)
+    return found | {
+        ("", text.split("=")[0]): text.split("=")[1] for text in made.get("resources", ())
+    }
+
+
+def test_on_a_ray_cluster_nothing_trains_while_a_profile_measures_time():
+    drivers = {
+        rule: value for (rule, name), value in resources_of("ray").items() if name == "drivers"
+    }
+    assert drivers.pop("profile") == drivers.pop("") == "32"
+    assert drivers == {"pretrain": "1", "finetune": "1", "search_recipe": "1"}
+
+
+def test_slurm_gives_downloads_and_evaluations_their_time():
+    minutes = {
+        rule: int(v) for (rule, name), v in resources_of("slurm").items() if name == "runtime"
+    }
+    assert minutes["fetch"] == 2 * 24 * 60 and minutes["evaluate"] == 8 * 60
+
+
 def test_what_can_be_reported_follows_from_the_configuration():
     plain = Experiment(values("config"), ROOT)
     assert reported.tested(plain) == []  # one seed each
