@@ -11,6 +11,7 @@ from lemore.config import build
 from lemore.data.classification import ClassificationTransform, central_crop, mix, partners
 from lemore.data.loader import normalize
 from lemore.data.store import Store
+from lemore.evaluation.pipeline import overlapped
 from lemore.models.classifier import build_classifier
 from lemore.models.schema import BackboneConfig
 from lemore.tasks import _worker
@@ -19,10 +20,11 @@ from lemore.training.recipe import Pretrain
 from lemore.training.rmsprop import RMSpropTF
 
 TEST_BATCH = 50
+TOP = (1, 5)
 
 
 def train(payload: dict[str, Any]) -> dict[str, Any]:
-    """Trains from the newest checkpoint, leaves weights.pt in the folder (rank 0)."""
+    """Trains from the newest checkpoint, leaves weights.pt in the folder and tests it (rank 0)."""
     config = payload["config"]
     recipe = build(Pretrain, config["recipe"], "config", "recipe.")
     device = _worker.set_up(payload, recipe.threads)
@@ -54,10 +56,12 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
         optimizer=make_optimizer(recipe, groups),
         batches=_worker.Batches(payload, recipe, make_transform(recipe)),
         loss=lambda network, batch: classification_loss(network, batch, recipe, device),
-        validate=validate,
+        validate=None if payload["rank"] else validate,
     )
     trained = _worker.run(job)
     result = _worker.finish(payload, "pretrain", job.kept, trained, recipe.iterations)
+    if payload["rank"]:
+        return result
     details = {name: config[name] for name in ("stands_for", "scenes")}
     details["input_size"] = list(recipe.crop_size)
     return result | details | top_k(job.kept, held_out, recipe, device) | {"images": len(held_out)}
@@ -100,15 +104,24 @@ def classification_loss(
 def top_k(
     model: nn.Module, store: Store, recipe: Pretrain, device: torch.device
 ) -> dict[str, float]:
-    """{"top1", "top5"}, fractions over the split: resize the shorter side, crop the centre."""
+    """{"top1", "top5"}, fractions over the split: resize the shorter side, crop the centre.
+
+    As many threads as torch is set to read ahead of the model.
+    """
     model.eval()
-    hits = {1: 0, 5: 0}
-    for start in range(0, len(store), TEST_BATCH):
+
+    def read(start: int) -> tuple[Tensor, Tensor]:  # B 3 H W uint8, B
         samples = [store.read(i) for i in range(start, min(start + TEST_BATCH, len(store)))]
         crops = [central_crop(image, recipe.crop_size, recipe.test_share) for image, _ in samples]
         images = torch.from_numpy(np.stack(crops).transpose(0, 3, 1, 2).copy())
-        logits = model(normalize(images.to(device), None))
-        label = torch.tensor([label for _, label in samples], device=device)
-        for k in hits:
-            hits[k] += int(losses.accuracy(logits, label, k))
-    return {f"top{k}": count / len(store) for k, count in hits.items()}
+        return images, torch.tensor([label for _, label in samples])
+
+    def forward(batch: tuple[Tensor, Tensor]) -> list[int]:
+        images, label = (part.to(device) for part in batch)
+        logits = model(normalize(images, None))
+        return [int(losses.accuracy(logits, label, k)) for k in TOP]
+
+    starts = range(0, len(store), TEST_BATCH)
+    counts = overlapped(read, forward, list, starts, torch.get_num_threads())
+    hits = [sum(column) for column in zip(*counts, strict=True)]
+    return {f"top{k}": count / len(store) for k, count in zip(TOP, hits, strict=True)}
