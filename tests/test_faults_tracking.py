@@ -180,6 +180,24 @@ def test_delivering_twice_changes_nothing(store, tmp_path):
     assert store.history(found.info.run_id, "x") == [(3, 1.0)]
 
 
+def test_a_measurement_delivered_twice_is_one_run(store, tmp_path):
+    store.down = True
+    with tracking.track(stage("m", measures=True)) as run:
+        run.metrics({"x": 1.0})
+    store.down = False
+    (path,) = outbox.waiting()
+    content = path.read_bytes()
+    assert tracking.deliver_waiting() == (1, 0)
+    time.sleep(0.01)
+    with tracking.track(stage("m", measures=True)) as run:
+        run.metrics({"x": 2.0})
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    assert tracking.deliver_waiting() == (1, 0)
+    states = {r.data.metrics["x"]: r.data.tags["superseded"] for r in store.runs("m")}
+    assert states == {1.0: "yes", 2.0: "no"} and len(store.runs("m")) == 2
+
+
 def test_a_late_run_does_not_supersede_a_younger_one(store):
     store.down = True
     with tracking.track(stage("h", key="old")):

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from lemore.tasks import summary
 from lemore.training import mlflow_runs, tracking
 from lemore.training.spool import Spool
 
@@ -66,6 +67,45 @@ def test_metrics_arrive_once_and_in_order_over_a_resume(tmp_path):
     history = client.get_metric_history(run.run_id, "train/loss")
     assert [(m.step, m.value) for m in history] == [(10, 0.1), (20, 0.05), (30, 1 / 30)]
     assert len(client.get_metric_history(run.run_id, "val/mIoU")) == 1
+
+
+def measured(experiment, miou):
+    with tracking.track(stage(experiment, measures=True)) as run:
+        run.metrics({"val/mIoU": miou, "val/IoU/a (b)": 0.5})
+        assert run.run_id
+    return run.run_id
+
+
+def test_measured_again_with_other_numbers_is_a_new_run():
+    """So that the youngest run has the numbers of the report."""
+    first, same, other = measured("m", 0.25), measured("m", 0.25), measured("m", 0.125)
+    again = measured("m", 0.25)
+    assert first == same and len({first, other, again}) == 3
+    found = {run.info.run_id: run.data for run in runs("m")}
+    assert {i: data.metrics["val/mIoU"] for i, data in found.items()} == {
+        first: 0.25, other: 0.125, again: 0.25,
+    }  # fmt: skip
+    assert found[first].tags["superseded_by"] == again == found[other].tags["superseded_by"]
+    assert "superseded_by" not in found[again].tags
+    assert {i: data.tags["superseded"] for i, data in found.items()} == {
+        first: "yes", other: "yes", again: "no",
+    }  # fmt: skip
+    assert {run.info.status for run in runs("m")} == {"FINISHED"}
+
+
+def test_a_measurement_that_fails_leaves_the_earlier_numbers_alone():
+    first = measured("n", 0.25)
+    with pytest.raises(RuntimeError), tracking.track(stage("n", measures=True)):
+        raise RuntimeError
+    states = {run.info.run_id: (run.info.status, run.data.metrics) for run in runs("n")}
+    assert states.pop(first)[0] == "FINISHED"
+    assert list(states.values()) == [("FAILED", {})]
+
+
+def test_the_summary_has_the_mean_over_the_seeds():
+    seeds = [{"dataset": "d", "model": "m", "miou": miou} for miou in (0.25, 0.75)]
+    other = {"dataset": "d", "model": "n", "miou": 0.125}
+    assert summary.means([*seeds, other]) == {"d/m/mIoU": 0.5, "d/n/mIoU": 0.125}
 
 
 def test_status_tells_how_a_run_ended():

@@ -84,10 +84,12 @@ def run(args: argparse.Namespace) -> int:
         record = describe(args, settings, trained, test)
         record |= evaluation.results | {"images": len(store), "predictions": predictions}
         record |= {"per_image": write_per_image(args.json, evaluation.per_image)}
-        record |= {"mlflow_run_id": run.run_id, "num_classes": store.num_classes}
+        record |= {"num_classes": store.num_classes}
+        run.metrics(metrics(record))
+        record |= {"mlflow_run_id": run.run_id}
         write_json(args.json, record)
         panels = write_panels(args.json, store, evaluation.predictions)
-        report_metrics(run, record, args.json, panels)
+        add_artifacts(run, record, args.json, panels)
     print(f"mIoU {100 * record['miou']:.2f} %, aAcc {100 * record['aacc']:.2f} % ({args.json})")
     return 0
 
@@ -230,22 +232,26 @@ def _tracking_stage(
         },
         datasets=((args.dataset, data["sha256"], settings["test"]["split"]),),
         code=_stage.git_version(),
+        measures=True,
     )
 
 
-def report_metrics(
-    run: tracking.Handle, record: dict[str, Any], path: Path, panels: list[Path]
-) -> None:
-    """Totals and per-class IoU into MLflow; the JSON, the table of classes and the kept label
-    maps as artifacts, the latter also as panels beside the image and its ground truth."""
+def metrics(record: dict[str, Any]) -> dict[str, float]:
+    """Totals and per-class IoU, by the names that they have in MLflow."""
     split = record["split"]
     values = {"mIoU": "miou", "aAcc": "aacc", "mAcc": "macc", "fwIoU": "fwiou"}
     values |= {"mBoundaryIoU": "mean_boundary_iou"}
-    metrics = {f"{split}/{name}": record[key] for name, key in values.items()}
-    for name, iou in zip(record["classes"], record["iou"], strict=False):
-        if iou is not None:
-            metrics[f"{split}/IoU/{name}"] = iou
-    run.metrics({name: value for name, value in metrics.items() if value is not None})
+    found = {f"{split}/{name}": record[key] for name, key in values.items()}
+    by_class = zip(record["classes"], record["iou"], strict=False)
+    found |= {f"{split}/IoU/{name}": iou for name, iou in by_class}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def add_artifacts(
+    run: tracking.Handle, record: dict[str, Any], path: Path, panels: list[Path]
+) -> None:
+    """The JSON, the table of classes and the kept label maps into MLflow, the latter also as
+    panels beside the image and its ground truth."""
     run.artifact(path)
     run.artifact(path.parent / record["per_image"]["file"])
     for file in record["predictions"].values():

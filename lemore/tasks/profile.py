@@ -63,9 +63,8 @@ def run(args: argparse.Namespace) -> int:
     ]
     with tracking.track(_tracking_stage(config)) as run:
         record = describe(config) | {"cells": cells, "backends_left_out": left_out}
+        run.metrics({k: v for cell in cells for k, v in cell_metrics(cell).items()})
         record |= {"mlflow_run_id": run.run_id, "modules": _stage.loaded_modules("profile")}
-        for cell in cells:
-            run.metrics(cell_metrics(cell))
         if args.json is not None:
             write_json(args.json, record)
             run.artifact(args.json)
@@ -155,6 +154,7 @@ def _tracking_stage(config: dict[str, Any]) -> tracking.Stage:
         key=hashlib.sha256(key.encode()).hexdigest(),
         params={k: v for k, v in config.items() if k != "cells"},
         code=_stage.git_version(),
+        measures=True,
     )
 
 

@@ -1,4 +1,4 @@
-"""Put a run's tables, figures and report into one MLflow run, with every mIoU as a metric.
+"""Put a run's tables, figures and report into one MLflow run, with mean mIoU as metrics.
 
 Example:
   lemore summary --run scenes --evaluations results/scenes/evaluate/*/*/*.json \\
@@ -7,7 +7,10 @@ Example:
 
 import argparse
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
 from lemore.files import read_json, sha256, write_json
 from lemore.tasks import _stage
@@ -31,11 +34,19 @@ def run(args: argparse.Namespace) -> int:
         params={},
         note="Tables and figures of the whole run; the evaluations are linked by their run ids.",
         code=_stage.git_version(),
+        measures=True,
     )
     with tracking.track(stage) as run:
-        for record in map(read_json, args.evaluations):
-            run.metrics({f"{record['dataset']}/{record['model']}/mIoU": record["miou"]})
+        run.metrics(means(map(read_json, args.evaluations)))
         for path in args.artifacts:
             run.artifact(path, path.parent.name if path.suffix != ".html" else None)
         write_json(args.json, {"mlflow_run_id": run.run_id, "artifacts": digests})
     return 0
+
+
+def means(evaluations: Iterable[dict[str, Any]]) -> dict[str, float]:
+    """mIoU of each dataset and model, the mean over the seeds, by its name in MLflow."""
+    values: dict[str, list[float]] = {}
+    for record in evaluations:
+        values.setdefault(f"{record['dataset']}/{record['model']}/mIoU", []).append(record["miou"])
+    return {name: mean(found) for name, found in values.items()}

@@ -1,7 +1,8 @@
 """Runs in an MLflow store.
 
 A stage's run is found by its identity (stage, run, dataset, model, seed) and its key (a hash of
-code, configuration and data): the same key continues the run, another key supersedes it.
+code, configuration and data): the same key continues the run, another key supersedes it. So do
+other numbers under the same key of a stage that measures (profile, evaluate, summary).
 """
 
 import math
@@ -54,21 +55,31 @@ class Courier:
     """Carries one parcel to the store, a part at a time: each `deliver` sends what is new in it.
 
     A new courier for the same parcel repeats nothing, since it asks the store first. It may raise
-    anything that MLflow and the network raise.
+    anything that MLflow and the network raise. `run_id` is "" until the run is open.
     """
 
     def __init__(self, parcel: Parcel):
         self.parcel = parcel
         self.client = connect()
-        with _lock(store_uri()):  # two runs that name one dataset at once would collide
-            self.run_id = open_run(self.client, parcel).info.run_id
+        self.run_id = ""
+        self.open()
         self.tail = Tail(Path(parcel.spool)) if parcel.spool else None
         self.last: dict[str, int] = {}  # metric -> last step in the store
         self.sent_rows = self.sent_artifacts = 0
         self.sent_tags: dict[str, str] = {}
 
+    def open(self) -> bool:
+        """Whether the run is open; which one it is may depend on numbers that are to come."""
+        if not self.run_id:
+            with _lock(store_uri()):  # two runs that name one dataset at once would collide
+                run = open_run(self.client, self.parcel)
+            self.run_id = run.info.run_id if run else ""
+        return bool(self.run_id)
+
     def deliver(self) -> None:
         """Metrics in order, each step once; then tags, artifacts and how the stage ended."""
+        if not self.open():
+            return
         ended, rows = self.parcel.status, self.parcel.rows[self.sent_rows :]
         self._metrics(self.tail.new() if self.tail else [])
         self._metrics(rows)
@@ -101,32 +112,54 @@ class Courier:
         return max((entry.step for entry in history), default=-1)
 
 
-def open_run(client: MlflowClient, parcel: Parcel) -> Run:
+def open_run(client: MlflowClient, parcel: Parcel) -> Run | None:
     """The parcel's run: the earlier one with its key, running again, or a new one.
 
-    Of all runs with its identity only the youngest stays without the tag superseded = yes.
+    None: it measures again what a run has numbers of, and its own are not known yet. Of all runs
+    with its identity only the youngest stays without the tag superseded = yes; superseded_by is
+    the one that took a run's place.
     """
     stage = parcel.stage
     found = client.get_experiment_by_name(stage.experiment)
     experiment = (
         found.experiment_id if found else client.create_experiment(stage.experiment, tags=KIND)
     )
-    same = " and ".join(f"tags.`lemore.{k}` = '{v}'" for k, v in stage.identity.items())
-    kept, superseded = None, "no"
-    for run in client.search_runs([experiment], same):
-        if kept is None and run.data.tags.get("lemore.key") == stage.key:
-            kept = run
-        elif run.info.start_time > parcel.begun:
-            superseded = "yes"
-        else:
-            client.set_tag(run.info.run_id, "superseded", "yes")
+    of_stage = " and ".join(f"tags.`lemore.{k}` = '{v}'" for k, v in stage.identity.items())
+    runs = client.search_runs([experiment], of_stage)  # youngest first
+    same = [run for run in runs if run.data.tags.get("lemore.key") == stage.key]
+    own = next((run for run in same if run.info.start_time == parcel.begun), None)
+    kept = own or next(iter(same), None)
+    if stage.measures and kept and not own and kept.data.metrics:
+        if not parcel.rows and parcel.status == "RUNNING":
+            return None
+        kept = kept if _has(kept, parcel.rows) else None
     run = kept or _created(client, experiment, parcel)
+    others = [other for other in runs if other.info.run_id != run.info.run_id]
+    younger = [other for other in others if other.info.start_time > parcel.begun]
+    for other in others:
+        if other not in younger:
+            _supersede(client, other.info.run_id, run.info.run_id)
     client.update_run(run.info.run_id, status="RUNNING")
     process = Process.parse(parcel.process)
-    tags = {"superseded": superseded, "lemore.process": parcel.process}
+    tags = {"superseded": "no", "lemore.process": parcel.process}
     tags |= {"lemore.host": process.host} if process else {}
     client.log_batch(run.info.run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+    if younger:
+        _supersede(client, run.info.run_id, younger[0].info.run_id)
+    elif "superseded_by" in run.data.tags:
+        client.delete_tag(run.info.run_id, "superseded_by")
     return run
+
+
+def _has(run: Run, rows: list[Row]) -> bool:
+    """Whether a run's last metrics are these."""
+    metrics = {metric_name(name): value for row in rows for name, value in row["metrics"].items()}
+    return run.data.metrics == {name: float(value) for name, value in metrics.items()}
+
+
+def _supersede(client: MlflowClient, run_id: str, by: str) -> None:
+    tags = {"superseded": "yes", "superseded_by": by}
+    client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
 
 
 def _created(client: MlflowClient, experiment: str, parcel: Parcel) -> Run:

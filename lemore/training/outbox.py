@@ -45,7 +45,8 @@ def parent(record: dict[str, Any]) -> str:
 class Stage:
     """What a run is of. `identity` becomes tags and finds earlier runs of the same stage;
     `params` is the resolved configuration; `parents` maps a stage's name to its run id, or to
-    "weights:<their digest>" where that is not known."""
+    "weights:<their digest>" where that is not known. A run of one that `measures` is taken up
+    again for the same numbers only."""
 
     experiment: str
     name: str
@@ -56,6 +57,7 @@ class Stage:
     parents: dict[str, str] = field(default_factory=dict)
     datasets: tuple[tuple[str, str, str], ...] = ()  # (name, digest, context)
     code: str = ""
+    measures: bool = False  # its metrics come in one call at its end, anew each time
 
     def digest(self) -> str:
         """Of what finds the stage's run again."""

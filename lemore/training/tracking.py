@@ -47,7 +47,10 @@ class Handle:
 
     @property
     def run_id(self) -> str:
-        """The run's id, "" if the store could not be reached so far."""
+        """The run's id, "" if the store could not be reached so far.
+
+        For a stage that measures: to be asked after its metrics are told.
+        """
         self.tried.wait(OPENING_SECONDS)
         return self.id
 
@@ -92,28 +95,32 @@ class Handle:
             try:
                 courier = courier or self._courier()
                 courier.deliver()
+                self._know(courier)
                 pause, failures = SECONDS_BETWEEN_BATCHES, 0
                 if last:
                     self.delivered.set()
             except Exception as error:  # whatever it is, it must not touch the work
                 courier, failures = None, failures + 1
                 pause = min(SECONDS_BETWEEN_BATCHES * 2**failures, MOST_SECONDS_BETWEEN_TRIES)
+                self.tried.set()
                 if failures == 1:
                     _warn(error)
                 if last:
                     return
-            finally:
-                self.tried.set()
 
     def _courier(self) -> Any:
         from lemore.training.mlflow_runs import Courier
 
         _drop_earlier(self.parcel)
         courier = Courier(self.parcel)
-        self.id = courier.run_id
-        self.tried.set()
+        self._know(courier)
         deliver_waiting(self.done.is_set)
         return courier
+
+    def _know(self, courier: Any) -> None:
+        self.id = courier.run_id
+        if self.id:
+            self.tried.set()
 
 
 def _all_rows(parcel: Parcel) -> list[dict]:
