@@ -3,8 +3,10 @@
 No job runs here: the outputs are made by hand and recorded with `snakemake --touch`.
 """
 
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -206,6 +208,22 @@ def test_an_edit_reruns_what_follows_from_it(checkout, name, expected):
         mark = file.removeprefix("lemore/").removesuffix(".py")
         assert f"Updated input files: resources/code/{mark}.fingerprint" in text
     assert not checkout.plan()[0], "taking the edit back must leave nothing to do"
+
+
+def test_titles_reach_the_commands_as_they_are(checkout):
+    title = """John's "Ponds" $1"""
+    path = checkout.folder / f"config/datasets/{ADE}.yaml"
+    before = path.read_text()
+    path.write_text(re.sub("title: .*", f"title: {json.dumps(title)}", before, count=1))
+    try:
+        text = checkout.snakemake("-n", "-p", "--forcerun", "table", "report")
+    finally:
+        path.write_text(before)
+    found = re.findall(r"lemore ((?:table|report) .*)", text)
+    commands = {tuple(words[:2]): words for words in map(shlex.split, found)}
+    assert f"--dataset-title={title}" in commands["table", ADE]
+    assert "--dataset-title=" in commands["table", "ade20k"]
+    assert f"{ADE}={title}" in commands["report", "--run"]
 
 
 def test_a_comment_anywhere_reruns_nothing(checkout):

@@ -50,7 +50,7 @@ rule table:
         prefix=lambda wildcards: f"{RESULTS}/tables/{wildcards.table}",
         title=lambda wildcards: experiment.title(wildcards.table),
     shell:
-        "lemore table {wildcards.table} --run {params.run} --dataset-title '{params.title}'"
+        "lemore table {wildcards.table} --run {params.run} --dataset-title={params.title:q}"
         " --evaluations {input.evaluations} --profiles {input.profiles}"
         " --pretrainings {input.pretrainings} --significance {input.significance}"
         " --output {params.prefix} > {log} 2>&1"
@@ -168,10 +168,10 @@ rule report:
         run=experiment.config.run,
         data=lambda wildcards: DATA,
         titles=lambda wildcards: [
-            f"'{d}={experiment.title(d)}'" for d in experiment.config.trainings
+            f"{d}={experiment.title(d)}" for d in experiment.config.trainings
         ],
     shell:
-        "lemore report --run {params.run} --dataset-titles {params.titles} --tables {input.tables} --figures {input.figures}"
+        "lemore report --run {params.run} --dataset-titles {params.titles:q} --tables {input.tables} --figures {input.figures}"
         " --evaluations {input.evaluations} --profiles {input.profiles}"
         " --pretrainings {input.pretrainings} --trainings {input.trainings} --data-dir {params.data}"
         " --audits {input.audits} --output {output} > {log} 2>&1"
