@@ -6,10 +6,11 @@ import subprocess
 
 import pytest
 
-from lemore.reporting import printed, tables, writers
+from lemore.reporting import confusion, printed, tables, writers
+from lemore.reporting.classes import by_model
 from lemore.reporting.latex import latex, latex_escape
 from lemore.reporting.marks import best_marks
-from lemore.reporting.results import cell_for, scores
+from lemore.reporting.results import cell_for, labels, names, scores
 from tests.made_up import evaluation, pretraining, profile, row_of
 
 MINUS = "\N{MINUS SIGN}"
@@ -56,6 +57,27 @@ def test_the_same_seed_twice_is_refused():
     runs = [evaluation("lemore", 0.3) | {"file": f"{name}.json"} for name in "ab"]
     with pytest.raises(ValueError, match=r"same seed twice .* a\.json, b\.json"):
         scores(runs)
+
+
+def test_models_and_configurations_are_not_seeds_of_one_another():
+    """Two models of the user's own with one label and encoder; one of them also trained longer."""
+    twins = [evaluation("a", 0.2, label="Net"), evaluation("b", 0.4, label="Net", seed=1)]
+    runs = [*twins, evaluation("b", 0.6, label="Net", seed=0, iterations=200)]
+    rows = tables.build("ade20k_scenes", runs, [], [])
+    assert [(r["model"], r["miou"], r["seeds"]) for r in rows] == [
+        ("a", "20", "1"), ("b", "40", "1"), ("b", "60", "1"),
+    ]  # fmt: skip
+    assert ["iterations" in r["note"] for r in rows] == [False, True, True]
+    assert [r[0].text for r in printed.lay_out("x", "", rows, labels(runs), "r").rows] == [
+        "Net (a)", "Net (b)", "Net (b)",
+    ]  # fmt: skip
+    means = {name: values.tolist() for name, values in by_model(runs).items()}
+    assert {name: values[0][0] for name, values in means.items()} == {
+        "Net (a)": 20, "Net (b), 100 iterations": 40, "Net (b), 200 iterations": 60,
+    }  # fmt: skip
+    assert len(confusion.description(runs).split("Net (b)")) == 3
+    other = evaluation("c", 0.1, label="Net", encoder="Other")
+    assert names([*twins, other]) == {"a": "Net (a)", "b": "Net (b)", "c": "Net (Other)"}
 
 
 def test_costs_are_those_of_the_paper_size_model():

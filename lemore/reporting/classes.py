@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from lemore.reporting.results import Result, names
+from lemore.reporting.results import Result, by_name
 from lemore.reporting.style import GREY, INK, color, hatch, scenes_banner, styled
 
 CLASSES_PER_PANEL = 30
@@ -56,12 +56,10 @@ def by_model(evaluations: list[Result]) -> dict[str, np.ndarray]:
         raise ValueError(
             f"expected evaluations of one dataset, found {', '.join(datasets) or 'none'}"
         )
-    models: dict[str, list] = {}
-    printed = names(evaluations)
-    for result in evaluations:
-        values = [np.nan if v is None else v for v in result["iou"]]
-        models.setdefault(printed[result["model"]], []).append(values)
-    return {name: 100 * np.array(values, dtype=float) for name, values in models.items()}
+    return {
+        name: 100 * np.array([result["iou"] for result in seeds], dtype=float)
+        for name, seeds in by_name(evaluations).items()
+    }
 
 
 def _bars(axes: Axes, models: dict[str, np.ndarray], labels: list[str], part: np.ndarray) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lemore.reporting.results import Result, names
+from lemore.reporting.results import Result, by_name
 from lemore.reporting.style import INK, scenes_banner, styled
 
 MOST_MODELS = 4
@@ -55,17 +55,18 @@ def draw(evaluations: list[Result]) -> Figure:
 
 def _chosen(evaluations: list[Result]) -> dict[str, np.ndarray]:
     """Matrices K x (K + 1) of the models to show, by printed name, summed over their seeds."""
-    printed, matrices, means = names(evaluations), {}, {}
-    for result in evaluations:
-        matrix = np.asarray(result["confusion"], dtype=float)
-        matrices[result["model"]] = matrices.get(result["model"], 0) + matrix
-        means.setdefault(result["model"], []).append(result["miou"])
+    models = by_name(evaluations)
+    matrices = {
+        name: np.sum([seed["confusion"] for seed in seeds], axis=0, dtype=float)
+        for name, seeds in models.items()
+    }
     if not any(matrix.any() for matrix in matrices.values()):
         raise ValueError(f"{evaluations[0]['file']}: no pixel was labelled, no confusion to draw")
-    ranked = sorted(matrices, key=lambda model: -float(np.mean(means[model])))
-    ours = [model for model in ranked if model.startswith("lemore")][:1]
-    kept = [*ours, *(model for model in ranked if model not in ours)][:MOST_MODELS]
-    return {printed[m]: matrices[m] for m in matrices if m in kept}
+    means = {name: np.mean([seed["miou"] for seed in seeds]) for name, seeds in models.items()}
+    ranked = sorted(models, key=lambda name: -means[name])
+    ours = [name for name in ranked if models[name][0]["model"].startswith("lemore")][:1]
+    kept = [*ours, *(name for name in ranked if name not in ours)][:MOST_MODELS]
+    return {name: matrix for name, matrix in matrices.items() if name in kept}
 
 
 def most_confused(matrix: np.ndarray) -> list[int]:

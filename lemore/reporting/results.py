@@ -26,10 +26,12 @@ def read(paths: Iterable[Path | str], stage: str) -> list[Result]:
 
 @dataclass(frozen=True)
 class Score:
-    """One model on one dataset, all seeds together. mIoU in percent, crop as (H, W).
+    """One model in one configuration on one dataset, all seeds together. mIoU in percent, crop as
+    (H, W).
 
     miou_sd: sample standard deviation over the seeds, None for a single seed.
     target: the dataset whose place it takes in the paper's tables.
+    apart: what sets it apart from other scores of its model on the dataset.
     verdicts: what significance tests say of it.
     """
 
@@ -47,19 +49,50 @@ class Score:
     recipe: str
     test_mode: str
     device: str
+    apart: list[str]
     verdicts: list[str] = field(default_factory=list)
 
 
-def scores(evaluations: list[Result]) -> list[Score]:
-    """One score per (dataset, model, test mode), in order of appearance."""
-    groups: dict[tuple[str, str, str], list[Result]] = {}
+def by_configuration(evaluations: Iterable[Result]) -> list[list[Result]]:
+    """The seeds of each dataset, model and configuration, in order of appearance."""
+    groups: dict[tuple[str, ...], list[Result]] = {}
     for result in evaluations:
-        key = (result["dataset"], result["model"], result["test_mode"])
+        key = (result["dataset"], result["model"], *_configuration(result))
         groups.setdefault(key, []).append(result)
-    return [_score(group) for group in groups.values()]
+    return list(groups.values())
 
 
-def _score(group: list[Result]) -> Score:
+def _configuration(result: Result) -> tuple[str, ...]:
+    """How a model was trained and tested."""
+    crop, iterations = by(result["train_crop"]), result["iterations"]
+    return f"crop {crop}", f"{iterations} iterations", result["recipe"], result["test_mode"]
+
+
+def _apart(group: list[Result], groups: list[list[Result]]) -> tuple[str, ...]:
+    """What of a configuration differs from others of its model and dataset, "" for the rest."""
+    place, own = (group[0]["dataset"], group[0]["model"]), _configuration(group[0])
+    others = [g[0] for g in groups if (g[0]["dataset"], g[0]["model"]) == place]
+    kinds = [set(texts) for texts in zip(*map(_configuration, others), strict=True)]
+    return tuple(text if len(kind) > 1 else "" for text, kind in zip(own, kinds, strict=True))
+
+
+def by_name(evaluations: list[Result]) -> dict[str, list[Result]]:
+    """The seeds of each model and configuration on one dataset, by printed name."""
+    groups, printed = by_configuration(evaluations), names(evaluations)
+    return {
+        ", ".join([printed[group[0]["model"]], *filter(None, _apart(group, groups))]): group
+        for group in groups
+    }
+
+
+def scores(evaluations: list[Result]) -> list[Score]:
+    """One score per dataset, model and configuration, in order of appearance."""
+    groups = by_configuration(evaluations)
+    # rows tell recipe and test mode anyway
+    return [_score(group, [*filter(None, _apart(group, groups)[:2])]) for group in groups]
+
+
+def _score(group: list[Result], apart: list[str]) -> Score:
     first = group[0]
     seeds = [result["seed"] for result in group]
     if len(set(seeds)) < len(seeds):
@@ -81,21 +114,31 @@ def _score(group: list[Result]) -> Score:
         recipe=first["recipe"],
         test_mode=first["test_mode"],
         device=first["device"],
+        apart=apart,
     )
 
 
 def labels(results: Iterable[Result]) -> dict[str, str]:
-    """Printed label of every measured model, by key."""
-    return {result["model"]: result["label"] for result in results if "label" in result}
+    """Printed label of every measured model, by key; with the key where label and encoder are
+    those of another model too."""
+    known = {r["model"]: (r["label"], r["encoder"]) for r in results if "label" in r}
+    number = Counter(known.values())
+    return {
+        model: f"{both[0]} ({model})" if number[both] > 1 else both[0]
+        for model, both in known.items()
+    }
 
 
 def names(evaluations: Iterable[Result]) -> dict[str, str]:
-    """Printed name of every evaluated model, by key; with its encoder where a label is shared."""
-    encoders = {r["model"]: (r["label"], r["encoder"]) for r in evaluations}
-    number = Counter(label for label, _ in encoders.values())
+    """Printed name of every evaluated model, by key; with its encoder, or where that is the same
+    too its key, where a label is shared."""
+    known = {r["model"]: (r["label"], r["encoder"]) for r in evaluations}
+    numbers, shared = Counter(known.values()), Counter(label for label, _ in known.values())
     return {
-        model: f"{label} ({encoder})" if number[label] > 1 else label
-        for model, (label, encoder) in encoders.items()
+        model: f"{label} ({model if numbers[label, encoder] > 1 else encoder})"
+        if shared[label] > 1
+        else label
+        for model, (label, encoder) in known.items()
     }
 
 

@@ -110,7 +110,7 @@ def _notes(
         notes += [SCENES] if score.scenes else []
         notes += [RECIPES.get(score.recipe, score.recipe)]
         notes += [f"test mode {score.test_mode}"] if score.test_mode != "whole" else []
-        notes += score.verdicts
+        notes += [*score.apart, *score.verdicts]
     if score is not None and cell is not None and cell["num_classes"] != score.num_classes:
         classes = f"{cell['num_classes']} classes ({cell['dataset']})"
         notes += [f"params, MACs and latency counted with {classes}"]

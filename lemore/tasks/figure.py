@@ -106,7 +106,8 @@ def _comparison(args: argparse.Namespace) -> None:
     chosen = [_evaluation_of(model, evaluations) for model in args.models]
     store = Store(args.data, args.split)
     shown = examples(store, args.images, chosen)
-    models = [result["label"] for result in chosen]
+    printed = names(evaluations)
+    models = [printed[result["model"]] for result in chosen]
     scenes = any(result["scenes"] for result in chosen)
     figure = comparison.draw(shown, models, store.classes, store.colors(), scenes)
     title = f"Predictions: {chosen[0]['dataset']}"
