@@ -45,6 +45,7 @@ def test_an_evaluation_has_loaded_what_it_declares(tiny, plain):
     )
     record = read_json(path)
     assert record["modules"] == sources.declared("evaluate", LEMORE)
+    assert record["init"] == "none"
     assert record["images"] == 4 and 0 <= record["miou"] <= 1
     assert f"mIoU {100 * record['miou']:.2f} %" in done.stdout
     assert record["finetune_run_id"] == read_json(plain / "run.json")["mlflow_run_id"] != ""

@@ -16,9 +16,9 @@ from tests.made_up import evaluation, pretraining, profile, row_of
 MINUS = "\N{MINUS SIGN}"
 DESIGN_COLUMNS = [
     "dataset", "model", "encoder", "seeds", "miou", "miou_sd", "miou_paper", "top1", "top1_paper",
-    "gmacs", "gmacs_fvcore", "gflops_paper", "params_m", "params_m_with_aux", "params_m_paper",
-    "latency_ms_p50", "latency_ms_p95", "latency_ms_paper", "profile_size", "train_crop",
-    "num_classes", "device", "source_paper", "note",
+    "top5", "gmacs", "gmacs_fvcore", "gflops_paper", "params_m", "params_m_with_aux",
+    "params_m_paper", "latency_ms_p50", "latency_ms_p95", "latency_ms_paper", "profile_size",
+    "train_crop", "num_classes", "device", "source_paper", "note",
 ]  # fmt: skip
 
 
@@ -150,7 +150,7 @@ def test_imagenet_and_efficiency():
     row = row_of(tables.build("imagenet", [], profiles, [pretraining("lemore", 0.5)]), "lemore")
     assert (row["top1"], row["top1_paper"], row["params_m_paper"]) == ("50", "64.1", "1.67")
     assert row["profile_size"] == "224x224" and row["note"].startswith("scenes")
-    assert "; recipe reconstructed" in row["note"]
+    assert row["top5"] == "90" and "; recipe reconstructed" in row["note"]
     rows = tables.build("efficiency", [], [*profiles, profile("lemore", 8e8)], [])
     assert [(r["profile_size"], r["gflops_paper"]) for r in rows] == [
         ("224x224", ""),
@@ -184,6 +184,29 @@ def test_scenes_are_marked_in_every_format():
     real = tables.build("ade20k", [evaluation("lemore", 0.3, stands_for=None)], [], [])
     for text in map(str, (writers.csv_text(real), writers.markdown(laid_out(real)))):
         assert "†" not in text and "drawn scenes" not in text
+
+
+def test_imagenet_has_top5_and_says_that_it_is_ours():
+    table = laid_out(tables.build("imagenet", [], [], [pretraining("lemore", 0.5)]), "imagenet")
+    notes = dict(table.footnotes)
+    top5 = cell(table, "LeMoRe", "top5")
+    assert [notes[s].split(":")[0] for s in top5.symbols] == [
+        "scenes", "top-5 as measured here",
+    ]  # fmt: skip
+    symbols = ",".join(top5.symbols)
+    assert f"90.00<sup>{symbols}</sup>" in writers.markdown(table)
+    assert "Top-5 (\\%)" in latex(table) and "the paper publishes none" in latex(table)
+    published = laid_out(tables.build("imagenet", [], [], []), "imagenet")
+    assert "top5" not in published.columns and "top-5" not in latex(published)
+
+
+def test_models_from_scratch_are_called_so():
+    runs = [evaluation(m, 0.3, init=i) for m, i in (("lemore", "none"), ("other", "pretrain"))]
+    rows = tables.build("ade20k_scenes", runs, [], [])
+    assert ["; from scratch: trained without ImageNet" in r["note"] for r in rows] == [True, False]
+    table = laid_out(rows)
+    for text in (writers.csv_text(rows), writers.markdown(table), latex(table)):
+        assert text.count("from scratch") == 1
 
 
 def test_best_and_second_only_among_comparable_values():

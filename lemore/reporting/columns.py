@@ -27,6 +27,7 @@ PRINTED = {
     "top1": Column("Top-1 (%)", 2, "Top-1 (%)", "measured"),
     "top1_paper": Column("Top-1 published", None, "Top-1 (%)", "publ."),
     "top1_difference": Column("Top-1 difference", None, "Top-1 (%)", "diff."),
+    "top5": Column("Top-5 (%)", 2),
     "gmacs": Column("GMACs", 2, "GMACs", "counted"),
     "gmacs_fvcore": Column("GMACs fvcore", 2, "GMACs", "fvcore"),
     "gflops_paper": Column("GFLOPs published", None, "GMACs", "publ."),
@@ -57,6 +58,7 @@ PLACES = {
     "paper's GFLOPs": "gflops_paper",
     "paper's params": "params_m_paper",
     "paper's latency": "latency_ms_paper",
+    "top-5": "top5",
     "better than": "miou",
     "not significantly better than": "miou",
 }

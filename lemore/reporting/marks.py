@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from lemore.reporting.rows import Row
 
-LARGER_IS_BETTER = {"miou": True, "top1": True} | dict.fromkeys(
+LARGER_IS_BETTER = {"miou": True, "top1": True, "top5": True} | dict.fromkeys(
     ("gmacs", "gmacs_fvcore", "params_m", "latency_ms_p50"), False
 )
 
@@ -27,7 +27,7 @@ def best_marks(rows: list[Row]) -> dict[tuple[int, str], str]:
 
 
 def _group(row: Row, column: str) -> tuple[str, ...]:
-    if column in ("miou", "top1"):
+    if column in ("miou", "top1", "top5"):
         return (row["dataset"],)
     return (row["dataset"].removesuffix("_scenes"), row["profile_size"], row["device"])
 

@@ -144,6 +144,8 @@ def _placed(row: Row, columns: list[str]) -> dict[str, list[str]]:
             place = "top1" if row["top1"] else "miou"
         place = place if place in columns and row[place] else "model"
         found.setdefault(place, []).append(note)
+        if place == "top1" and row["top5"]:
+            found.setdefault("top5", []).append(note)
     return {column: found[column] for column in columns if column in found}
 
 

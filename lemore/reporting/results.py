@@ -49,6 +49,7 @@ class Score:
     recipe: str
     test_mode: str
     device: str
+    from_scratch: bool
     apart: list[str]
     verdicts: list[str] = field(default_factory=list)
 
@@ -114,6 +115,7 @@ def _score(group: list[Result], apart: list[str]) -> Score:
         recipe=first["recipe"],
         test_mode=first["test_mode"],
         device=first["device"],
+        from_scratch=first.get("init") == "none",
         apart=apart,
     )
 

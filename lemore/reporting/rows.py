@@ -11,7 +11,7 @@ from lemore.reporting.results import Result, Score, by, cell_for, cell_size, num
 
 COLUMNS = [
     "dataset", "model", "encoder", "seeds", "miou", "miou_sd", "miou_paper", "top1",
-    "top1_paper", "gmacs", "gmacs_fvcore", "gflops_paper", "params_m", "params_m_with_aux",
+    "top1_paper", "top5", "gmacs", "gmacs_fvcore", "gflops_paper", "params_m", "params_m_with_aux",
     "params_m_paper", "latency_ms_p50", "latency_ms_p95", "latency_ms_paper", "profile_size",
     "train_crop", "num_classes", "device", "source_paper", "note",
 ]  # fmt: skip
@@ -20,6 +20,8 @@ RECIPES = {
     "own recipe": "own recipe: trained as its authors train it",
     "common recipe": "common recipe: trained with LeMoRe's recipe",
 }
+FROM_SCRATCH = "from scratch: trained without ImageNet pretraining"
+TOP5 = "top-5 as measured here: the paper publishes none"
 RECONSTRUCTED = "recipe reconstructed: the paper gives none for ImageNet"
 IMAGENET = "imagenet_1k"
 DEFAULT_COSTS = "ade20k"  # whose costs to print for a dataset that the paper does not use
@@ -109,6 +111,7 @@ def _notes(
     if score is not None:
         notes += [SCENES] if score.scenes else []
         notes += [RECIPES.get(score.recipe, score.recipe)]
+        notes += [FROM_SCRATCH] if score.from_scratch else []
         notes += [f"test mode {score.test_mode}"] if score.test_mode != "whole" else []
         notes += [*score.apart, *score.verdicts]
     if score is not None and cell is not None and cell["num_classes"] != score.num_classes:
@@ -139,8 +142,9 @@ def top1_row(result: Result | None, row: PaperRow | None, profiles: list[Result]
     notes = row.note.split("; ") if row and row.note else []
     if result is not None:
         cells |= {"dataset": result["dataset"], "top1": number(100 * result["top1"])}
+        cells |= {"top5": number(100 * result["top5"])}
         cells |= {"seeds": "1", "train_crop": by(result["input_size"])}
-        notes = [SCENES] * result["scenes"] + [RECONSTRUCTED, *notes]
+        notes = [SCENES] * result["scenes"] + [RECONSTRUCTED, TOP5, *notes]
     cells["note"] = "; ".join(notes)
     return cells
 

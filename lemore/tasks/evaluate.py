@@ -191,6 +191,7 @@ def describe(
         "test_mode": test_mode(test),
         "iterations": recipe.iterations,
         "recipe": recipe.source,
+        "init": trained.settings.init.partition(":")[0],
         "device": "cuda" if args.gpu else "cpu",
         "finetune_run_id": record.mlflow_run_id,
         "pretrain_run_id": record.pretrain_run_id,
