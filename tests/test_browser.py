@@ -18,6 +18,7 @@ import pytest
 
 from lemore.cli import main
 from lemore.files import read_json
+from tests.made_up import evaluation, profile, write_results
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -283,6 +284,28 @@ def test_the_page_is_as_wide_as_the_screen(tab):
     )
     assert all(overflow == "auto" for _, overflow in boxes)
     assert tab.page.viewport_size != PHONE or any(wider for wider, _ in boxes)
+
+
+def test_a_wide_screen_shows_every_column(browser, tmp_path):
+    """Of the paper's Table 1 with all that can be measured."""
+    models = ("lemore", "segformer_b0", "pspnet_mobilenet_v2")
+    runs = [
+        evaluation(m, 0.3, seed=s, dataset="ade20k", stands_for=None)
+        for m in models
+        for s in (0, 1)
+    ]
+    given = ["--evaluations", *write_results(tmp_path, runs)]
+    given += ["--profiles", *write_results(tmp_path, [profile(m, 8e8) for m in models])]
+    table = str(tmp_path / "ade20k")
+    assert main(["table", "ade20k", "--run", "r", *given, "--output", table]) == 0
+    made = ["report", "--run", "r", "--tables", f"{table}.csv", *given]
+    assert main([*made, "--output", str(tmp_path / "report.html")]) == 0
+    page = browser.new_page(viewport={"width": 1920, "height": 1000})
+    page.goto((tmp_path / "report.html").as_uri())
+    hidden = "all => all.map(b => b.scrollWidth - b.clientWidth)"  # pixels of the width
+    assert page.locator("#table-ade20k thead th").count() == 16
+    assert page.locator(".scroll").evaluate_all(hidden) == [0, 0]
+    page.close()
 
 
 def test_those_who_hear_or_type_find_their_way(tab):
