@@ -212,14 +212,30 @@ def slow_steps() -> None:
     disturb(lambda calls, loss: (time.sleep(30), loss)[1])
 
 
-def quick_steps() -> None:
-    """Steps that take a moment, so that there is time to disturb them."""
-    disturb(lambda calls, loss: (time.sleep(0.05), loss)[1])
+GO = "go"  # a file in the command's folder: it has been disturbed and may go on
+
+
+def held_steps(first: int = 2) -> None:
+    """From this step on, each waits until the file GO is there; says so before."""
+
+    def hold(calls: int, loss: torch.Tensor) -> torch.Tensor:
+        if calls == first:
+            print("held", flush=True)
+        while calls >= first and not Path(GO).exists():
+            time.sleep(0.02)
+        return loss
+
+    disturb(hold)
+
+
+def held_late() -> None:
+    """As `held_steps`, after some rows of metrics."""
+    held_steps(25)
 
 
 def slow_disk() -> None:
-    """Steps that take a moment, and checkpoints that take two seconds to write."""
-    quick_steps()
+    """As `held_steps`, with checkpoints that take two seconds to write."""
+    held_steps()
     write = checkpoint.save
     checkpoint.save = lambda *args: (time.sleep(2), write(*args))[1]
 
@@ -228,13 +244,14 @@ def nan_at_third_step() -> None:
     disturb(lambda calls, loss: loss * (float("nan") if calls == 3 else 1.0))
 
 
-def slow_images() -> None:
-    """An evaluation that takes a second for each image."""
-    original = lemore_segmentation.forward_views
+def held_images() -> None:
+    """An evaluation that stays at its second image; says so before."""
+    original, calls = lemore_segmentation.forward_views, itertools.count(1)
 
     def forward_views(*args: Any, **kwargs: Any) -> Any:
-        print("image", flush=True)
-        time.sleep(1)
+        if next(calls) == 2:
+            print("held", flush=True)
+            time.sleep(600)
         return original(*args, **kwargs)
 
     lemore_segmentation.forward_views = forward_views

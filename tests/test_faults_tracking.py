@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Tiny
+from fault_training import GO, lemore, start
 
 from lemore.cli import main
 from lemore.files import read_json
@@ -323,33 +324,44 @@ class Server:
         wait(lambda: not self.answers())
 
 
+def log_of(folder: Path) -> str:
+    return (folder / "log").read_text() if (folder / "log").exists() else ""
+
+
+def runs_of(client) -> list:
+    found = client.get_experiment_by_name("test/tiny")
+    return client.search_runs([found.experiment_id]) if found else []
+
+
+def history(client) -> list[int]:
+    """Steps whose loss the server knows of the one training."""
+    told = [client.get_metric_history(run.info.run_id, "train/loss") for run in runs_of(client)]
+    return [metric.step for metrics in told for metric in metrics]
+
+
 @pytest.mark.slow
 def test_a_training_with_a_server_that_comes_and_goes(tmp_path):
+    """It begins without a server, and cannot end before the server is gone again."""
     tiny, server = Tiny(tmp_path), Server(tmp_path)
-    config = tiny.finetune_slice(iterations=120, validate_every=0, checkpoint_every=20)
-    command = tiny.finetune_command(config, tmp_path / "out/served")
+    config = tiny.finetune_slice(iterations=40, validate_every=0, checkpoint_every=20)
+    command = [*map(str, tiny.finetune_command(config, tmp_path / "out/served"))]
     env = {"MLFLOW_TRACKING_URI": server.address}
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("LEMORE_", "RAY_"))}
-    training = subprocess.Popen(
-        [sys.executable, "-m", "lemore.cli", *map(str, command)],
-        cwd=tmp_path,
-        env=clean | env | {"PYTHONPATH": str(Path(__file__).parents[1])},
-    )
-    wait((tmp_path / "out").exists or (lambda: training.poll() is not None))
+    training = start(lemore, tmp_path, command, "held_late", **env)
+    wait(lambda: "held" in log_of(tmp_path))
     server.start()
-    time.sleep(5)
+    client = mlflow_runs.MlflowClient(server.address)
+    wait(lambda: history(client) == [10, 20])
     server.kill()
-    assert training.wait(600) == 0
+    (tmp_path / GO).touch()
+    training.join(300)
+    assert training.exitcode == 0, log_of(tmp_path)
     assert len(list((tmp_path / "mlflow_outbox").glob("*.json"))) == 1
     server.start()
     try:
         done = tiny.lemore("sync", **env)
         assert done.stdout == "1 delivered, 0 left\n"
-        client = mlflow_runs.MlflowClient(server.address)
-        (run,) = client.search_runs([client.get_experiment_by_name("test/tiny").experiment_id])
-        assert run.info.status == "FINISHED"
-        steps = [m.step for m in client.get_metric_history(run.info.run_id, "train/loss")]
-        assert steps == list(range(10, 121, 10))
-        assert read_json(tmp_path / "out/served/run.json")["iterations"] == 120
+        (run,) = runs_of(client)
+        assert run.info.status == "FINISHED" and history(client) == [10, 20, 30, 40]
+        assert read_json(tmp_path / "out/served/run.json")["iterations"] == 40
     finally:
         server.kill()
