@@ -122,7 +122,7 @@ def test_a_profile_has_loaded_what_it_declares(tiny):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-@pytest.mark.parametrize("ray", ["none", "local"])
+@pytest.mark.parametrize("ray", ["none", pytest.param("local", marks=pytest.mark.slow)])
 def test_a_killed_training_goes_on_bit_equal(tiny, plain, number, ray):
     config, output = tiny.finetune_slice(), tiny.folder / f"out/killed_{number}_{ray}"
     command = [*tiny.finetune_command(config, output), "--ray", ray]
