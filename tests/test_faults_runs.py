@@ -229,6 +229,8 @@ def test_results_may_lie_on_another_file_system(tmp_path, monkeypatch):
     work.mkdir()
     for name in ("weights.pt", "metrics.jsonl"):
         (work / name).write_text(name)
+    output.mkdir(parents=True)
+    (output / ".weights.pt.1.tmp").write_text("half")
     for _ in range(2):
         _stage.publish(work, output, {"seed": 0})
     found = {path.name for path in output.iterdir()}

@@ -16,7 +16,7 @@ from typing import Any
 
 from lemore import sources
 from lemore.config import check_gpus, positive, read_yaml
-from lemore.files import read_json, write_atomic, write_json
+from lemore.files import read_json, remove_temporaries, write_atomic, write_json
 from lemore.lock import Held, locked
 from lemore.training import tracking
 from lemore.training.distributed.cluster import Resources
@@ -171,6 +171,7 @@ def publish(folder: Path, output: Path, record: dict[str, Any]) -> None:
     By copies: the output may lie on another file system, and after a kill the same command needs
     what is in the folder.
     """
+    remove_temporaries(output)  # of a publishing that was killed
     for name in ("weights.pt", "metrics.jsonl"):
         write_atomic(output / name, (folder / name).read_bytes())
     write_json(output / "run.json", record)
