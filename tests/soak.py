@@ -12,6 +12,7 @@ should need what the first did.
 import argparse
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -34,8 +35,11 @@ from lemore.training.recipe import load_recipe
 from lemore.training.spool import Spool
 
 ITERATIONS, LANES = 60, 4
+# Says how the command ended: a signal may come while the interpreter exits, and is nobody's then.
 COMMAND = "import resource, sys; from lemore.cli import main; code = main(sys.argv[1:])\n"
-COMMAND += "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
+COMMAND += "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+COMMAND += "print('ended', code, 'peak', peak, flush=True); sys.exit(code)"
+ENDED = re.compile(r"^ended (\d+) peak (\d+)$", re.M)
 
 
 Rows = list[tuple[int, float]]
@@ -65,8 +69,11 @@ class Lane(threading.Thread):
         rounds = 0
         while time.monotonic() < self.end:
             name, seed = f"lane{self.number}_{rounds}", rounds % len(self.truths)
-            self.train(name, seed)
-            self.evaluate(name, seed)
+            try:
+                self.train(name, seed)
+                self.evaluate(name, seed)
+            except Exception as error:  # else the lane would end, and nobody be told
+                self.problems.append(f"{name}: {type(error).__name__}: {error}")
             rounds += 1
 
     def train(self, name: str, seed: int) -> None:
@@ -74,15 +81,17 @@ class Lane(threading.Thread):
         ray = ["--ray", "local"] * (self.rng.random() < 0.2)
         config = named(self.config, name)
         command = [*self.tiny.finetune_command(config, output), "--seed", seed, *ray]
+        code, log = None, ""
         for _ in range(self.rng.randint(0, 3)):
             number = self.rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
             code, log = self.lemore(name, command, number)
             self.seen[f"{number.name} {code}"] += 1
-            if code == 0:
+            if code == 0:  # the signal came after all was done
                 break
             if code not in (-9, 143, 130):
                 self.problems.append(f"{name}: exit {code}: {log[-500:]}")
-        code, log = self.lemore(name, command)
+        if code != 0:
+            code, log = self.lemore(name, command)
         if code:
             return self.problems.append(f"{name}: exit {code}: {log[-500:]}")
         self.seen["trained"] += 1
@@ -99,8 +108,8 @@ class Lane(threading.Thread):
         if self.rng.random() < 0.3:
             code, _ = self.lemore(name, command, signal.SIGKILL)
             self.seen[f"evaluation SIGKILL {code}"] += 1
-            if code and path.exists():
-                self.problems.append(f"{name}: a killed evaluation published something")
+            if path.exists() and read_json(path)["confusion"] != self.truths[seed].confusion:
+                self.problems.append(f"{name}: a killed evaluation published something else")
         code, log = self.lemore(name, command)
         self.seen["evaluated"] += 1
         if code:
@@ -111,7 +120,8 @@ class Lane(threading.Thread):
     def lemore(
         self, name: str, command: list, number: signal.Signals | None = None
     ) -> tuple[int, str]:
-        """Exit code and log, perhaps after a signal at a random moment."""
+        """Exit code and log, perhaps after a signal at a random moment; the command's own code if
+        it has ended by itself before the signal."""
         log = self.tiny.folder / f"{name}.log"
         with open(log, "w") as file:
             process = subprocess.Popen(
@@ -128,8 +138,10 @@ class Lane(threading.Thread):
                     process.send_signal(number)
             code = process.wait()
         text = log.read_text()
-        if code == 0 and number is None and command[0] == "finetune":
-            self.peaks.append(int(text.split("peak ")[-1].split()[0]))
+        if ended := ENDED.search(text):
+            code = int(ended[1])
+        if ended and code == 0 and command[0] == "finetune":
+            self.peaks.append(int(ended[2]))
         return code, text
 
     def wait(self, process: subprocess.Popen, training: str) -> None:
