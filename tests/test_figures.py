@@ -51,12 +51,29 @@ def test_classes_figure():
     figure = classes.draw(runs)
     axes = figure.axes[0]
     assert [bar.get_width() for bars in axes.containers for bar in bars] == pytest.approx(
-        [30, 30, 0, 50, 50, 0]
+        [30, 30, 50, 50]
     )
-    assert "absent" in texts(figure) and "scenes" in texts(figure)
-    assert [t.get_text() for t in axes.get_yticklabels()] == CLASSES  # by share of pixels
+    assert [t.get_text() for t in axes.get_yticklabels()] == CLASSES[:2]  # by share of pixels
+    assert "1 in no label and no prediction left out" in figure.legends[0].get_title().get_text()
+    assert "scenes" in texts(figure)
     with pytest.raises(ValueError, match="one dataset, found ade20k_scenes, camvid"):
         classes.draw([*runs, evaluation("lemore", 0.1, dataset="camvid")])
+
+
+def test_classes_of_many_models_are_a_heat_map():
+    runs = [evaluation(f"m{k}", k / 10) for k in range(6)]
+    runs[3]["iou"] = [0.25, None, None]  # the second is labelled and predicted by others only
+    axes = classes.draw(runs).axes[0]
+    assert axes.images[0].get_array().shape == (6, 2) and not axes.containers
+    assert [t.get_text() for t in axes.texts][4:8] == ["20", "20", "25", "-"]
+    assert [t.get_text() for t in axes.get_yticklabels()] == [f"m{k}" for k in range(6)]
+    assert [t.get_text() for t in axes.get_xticklabels()] == CLASSES[:2]
+    assert classes.draw(runs[:5]).axes[0].containers
+    many = [f"class {k}" for k in range(150)]
+    wide = [r | {"classes": many, "iou": [0.5] * 150, "confusion": np.eye(150)} for r in runs]
+    assert [a.images[0].get_array().shape for a in classes.draw(wide).axes] == [
+        (6, 38), (6, 38), (6, 38), (6, 36),
+    ]  # fmt: skip
 
 
 def test_image_miou_is_the_mean_over_classes_of_the_image():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lemore.reporting.classes import by_model
+from lemore.reporting.classes import by_model, mean_over_seeds
 from lemore.reporting.columns import Column
 from lemore.reporting.marks import ranked
 from lemore.reporting.printed import Cell, Printed
@@ -17,7 +17,7 @@ def lay_out(evaluations: list[Result], dataset_title: str, run: str) -> Printed:
     of several datasets.
     """
     first = evaluations[0]
-    means = {name: _mean(values) for name, values in by_model(evaluations).items()}
+    means = {name: mean_over_seeds(values) for name, values in by_model(evaluations).items()}
     pixels = np.asarray(first["confusion"], dtype=float).sum(axis=1)
     shares = 100 * pixels / max(pixels.sum(), 1)
     facts = [f"run {run}", f"split {first['split']}, {first['images']} images"]
@@ -37,13 +37,6 @@ def lay_out(evaluations: list[Result], dataset_title: str, run: str) -> Printed:
         sections=((0, ""),),
         footnotes=(),
     )
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the seeds (seeds x classes) that know a class, nan where none does."""
-    known = ~np.isnan(values)
-    total = np.where(known, values, 0).sum(axis=0)
-    return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
 def _row(name: str, share: float, values: list[float]) -> tuple[Cell, ...]:
