@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -164,6 +165,35 @@ def test_a_tiled_map_is_near_the_whole(model):
     assert (whole == tiled).mean() > 0.9 and len(np.unique(tiled)) > 2
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--tile", "32"], "32 x 32 with an overlap of 8 x 8 makes no progress, as both count in"),
+        (["--tile", "64", "--overlap", "40"], "an overlap of 40 x 40 makes no progress"),
+        (["--tile", "64x96", "--overlap", "64"], "64 x 96 with an overlap of 64 x 64"),
+        (["--size", "original", "--overlap", "64"], "64 x 64 with an overlap of 64 x 64"),
+    ],
+)
+def test_tiles_that_make_no_progress_are_refused_first(weights, tmp_path, capsys, options, words):
+    path = save(tmp_path / "x.png", trained.photo(1))
+    predict(weights, tmp_path / "out", path, *options, code=2)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line and not (tmp_path / "out").exists()
+
+
+def test_a_model_tested_in_squares_takes_no_other_size(weights, tmp_path, capsys):
+    model = _predictor.load(weights)
+    model.test = replace(model.test, mode="square")
+    image = trained.photo(1, (100, 190))
+    expected = _segmentation.predict(
+        model.network, image, torch.device("cpu"), model.test, model.crop_size
+    )
+    assert (model.predict(image).label_map == expected).all()
+    for change in ({"size": (200, 100)}, {"size": "original"}, {"tile": 64}):
+        with pytest.raises(ValueError, match="mode square, which brings every image to 64 x 64"):
+            model.predict(image, **change)
+
+
 # --- inputs
 
 
@@ -240,6 +270,29 @@ def test_an_exif_orientation_is_honoured(model, tmp_path):
         assert (found.image == upright).all()
         assert (found.label_map == model.predict(upright).label_map).all()
     assert (model.predict(Image.open(tmp_path / "x.png")).image == upright).all()
+
+
+def test_alpha_is_dropped_and_16_bits_become_8(tmp_path):
+    """The same from every format, and from PIL images."""
+    color = trained.photo(3, (20, 30))
+    alpha = np.linspace(0, 255, 20 * 30).astype(np.uint8).reshape(20, 30, 1)
+    for suffix in ("png", "tiff", "webp"):
+        image = Image.fromarray(np.concatenate([color, alpha], axis=2))
+        image.save(tmp_path / f"x.{suffix}", lossless=True, exact=True)
+        assert (_predictor.as_rgb(tmp_path / f"x.{suffix}") == color).all(), suffix
+        assert (_predictor.as_rgb(Image.open(tmp_path / f"x.{suffix}")) == color).all(), suffix
+    gray = np.linspace(0, 65535, 20 * 30).astype(np.uint16).reshape(20, 30)
+    expected = np.repeat((gray >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    for suffix in ("png", "tiff"):
+        Image.fromarray(gray).save(tmp_path / f"g.{suffix}")
+        assert (_predictor.as_rgb(tmp_path / f"g.{suffix}") == expected).all(), suffix
+        assert (_predictor.as_rgb(Image.open(tmp_path / f"g.{suffix}")) == expected).all(), suffix
+    with pytest.raises(ValueError, match="mode F, expected 8 or 16 bits"):
+        _predictor.as_rgb(Image.fromarray(gray.astype(np.float32)))
+    cut = (tmp_path / "x.tiff").read_bytes()
+    (tmp_path / "cut.tiff").write_bytes(cut[:200] + cut[-300:])
+    with pytest.raises(ValueError, match=r"cut\.tiff: "):
+        _predictor.as_rgb(tmp_path / "cut.tiff")
 
 
 # --- outputs

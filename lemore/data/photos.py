@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lemore.data.images import MAX_PIXELS, PNG, check_whole, decode_rgb
 
@@ -15,6 +15,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 OTHER_FORMATS = ("WEBP", "BMP", "TIFF")  # beside JPEG and PNG
 KNOWN = "JPEG, PNG, WebP, BMP or TIFF"
 JPEG = b"\xff\xd8"
+TIFF = (b"II", b"MM")
 MAX_BYTES = 1 << 30
 
 # What OpenCV's decoders say of a damaged file, our error says in one line.
@@ -32,7 +33,32 @@ def read_photo(path: Path) -> np.ndarray:
         check_whole(data)
     else:
         _check_header(data)
+        if data.startswith(TIFF):
+            return _decode_tiff(data)
     return decode_rgb(data)
+
+
+def _decode_tiff(data: bytes) -> np.ndarray:
+    """OpenCV reads the most kinds, but blends alpha with black."""
+    with warnings.catch_warnings(action="ignore"), _opened(data) as image:
+        if not image.has_transparency_data:
+            return decode_rgb(data)
+        try:
+            return rgb_of(image)
+        except (OSError, SyntaxError) as error:
+            raise ValueError(f"cannot be decoded as an image ({error})") from None
+
+
+def rgb_of(image: Image.Image) -> np.ndarray:
+    """H W 3 uint8 RGB of a PIL image, as `read_photo` reads a file of it; ValueError for a mode
+    whose values have no known range."""
+    if image.mode in ("I", "F"):
+        raise ValueError(f"is a PIL image of mode {image.mode}, expected 8 or 16 bits a channel")
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I;16"):
+        gray = (np.asarray(upright).astype(np.uint16) >> 8).astype(np.uint8)
+        return np.repeat(gray[..., None], 3, axis=2)
+    return np.asarray(upright.convert("RGB"))
 
 
 def read_regular(path: Path, limit: int, length: int = -1) -> bytes:

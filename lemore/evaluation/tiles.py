@@ -41,8 +41,9 @@ def tiled_label_map(
 
     read: gives any part of the normalised image, also beyond its bottom and right (up to 31
     pixels). tile, overlap: (H, W), rounded up to multiples of 32; where a tile reaches beyond the
-    image it is moved back, so the last ones overlap more. ValueError if they leave no progress.
+    image it is moved back, so the last ones overlap more. ValueError as `check_progress` says.
     """
+    check_progress(tile, overlap)
     padded = (_aligned(size[0]), _aligned(size[1]))
     tile = (min(_aligned(tile[0]), padded[0]), min(_aligned(tile[1]), padded[1]))
     overlap = (_aligned(overlap[0]), _aligned(overlap[1]))
@@ -55,11 +56,19 @@ def tiled_label_map(
     return labels
 
 
+def check_progress(tile: Size, overlap: Size) -> None:
+    """ValueError if the tiles of a large image would stay where they are."""
+    if any(_aligned(t) <= _aligned(o) for t, o in zip(tile, overlap, strict=True)):
+        raise ValueError(
+            f"tile: {tile[0]} x {tile[1]} with an overlap of {overlap[0]} x {overlap[1]} makes no "
+            f"progress, as both count in steps of {ALIGN} pixels; take larger tiles or less overlap"
+        )
+
+
 def _stride(padded: Size, tile: Size, overlap: Size) -> Size:
     """From one tile to the next; along an axis that one tile covers it does not matter."""
     height, width = (t if t == p else t - o for p, t, o in zip(padded, tile, overlap, strict=True))
-    if min(height, width) < ALIGN:
-        raise ValueError(f"tiles of {tile} with an overlap of {overlap} make no progress")
+    assert min(height, width) >= ALIGN
     return height, width
 
 

@@ -9,13 +9,13 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 
-from lemore.data.photos import read_photo
+from lemore.data.photos import read_photo, rgb_of
 from lemore.data.transforms import fit_size, resize_for_test
 from lemore.evaluation.inference import label_map
-from lemore.evaluation.tiles import tiled_label_map
+from lemore.evaluation.tiles import check_progress, tiled_label_map
 from lemore.reporting.prediction import Prediction
 from lemore.tasks import _checkpoint, _classes, _segmentation
 from lemore.tasks._trained import Classes, Trained
@@ -43,8 +43,11 @@ class Geometry:
             value = getattr(self, name)
             if isinstance(value, tuple) and min(value) < (0 if name == "overlap" else 1):
                 raise ValueError(f"{name}: {value} is too small")
-        if self.tile and self.overlap and any(np.subtract(self.tile, self.overlap) < 1):
-            raise ValueError(f"overlap: {self.overlap} must be less than the tile, {self.tile}")
+        if self.tile:
+            check_progress(self.tile, self.overlap_of(self.tile))
+
+    def overlap_of(self, tile: Size) -> Size:
+        return self.overlap or (tile[0] // 4, tile[1] // 4)
 
 
 class Model(nn.Module):
@@ -84,10 +87,22 @@ class Model(nn.Module):
         square = (tile, tile) if isinstance(tile, int) else tile
         return self.predictions([pixels], Geometry(size, square))[0]
 
+    def check(self, geometry: Geometry) -> None:
+        """ValueError for a geometry that this model does not take."""
+        if self.test.mode == "square" and (geometry.size or geometry.tile):
+            height, width = self.crop_size
+            raise ValueError(
+                f"size, tile: {self.name} is tested in mode square, which brings every image to "
+                f"{height} x {width}; leave them out"
+            )
+        if geometry.overlap and not geometry.tile:
+            check_progress(self.crop_size, geometry.overlap)
+
     def predictions(
         self, images: Sequence[np.ndarray], geometry: Geometry, batch_size: int = 1
     ) -> list[Prediction]:
         """Of RGB images whose `network_size` is the same; batch_size: of the tiles, if any."""
+        self.check(geometry)
         maps = self._label_maps(images, geometry, batch_size)
         return [
             Prediction(image, labels, self.classes, self.colors)
@@ -169,7 +184,7 @@ class Model(nn.Module):
             size,
             _size(image),
             tile=tile,
-            overlap=geometry.overlap or (tile[0] // 4, tile[1] // 4),
+            overlap=geometry.overlap_of(tile),
             batch_size=batch_size,
         )
 
@@ -203,7 +218,7 @@ def as_rgb(image: "str | os.PathLike[str] | Image.Image | np.ndarray") -> np.nda
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
     if isinstance(image, Image.Image):
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        return rgb_of(image)
     if not isinstance(image, np.ndarray):
         raise ValueError(f"image is {type(image).__name__}, expected a path, PIL image or array")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:

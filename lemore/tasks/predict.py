@@ -95,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
     geometry = Geometry(args.size, args.tile, args.overlap)
     device = _segmentation.device_of(args.gpu)
     model = _predictor.load(args.checkpoint, device=device, data_dir=args.data_dir)
+    model.check(geometry)
     report = Report(args.json)
     plan = Plan(args.output, chosen_kinds(args), args.shares)
     table = legend(model.classes, model.colors)
