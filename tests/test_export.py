@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,15 @@ def close(found: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * expected.std().item())
 
 
+def example(file: Path, photo: Path) -> np.ndarray:
+    """The label map that the example writes, in this process."""
+    target = photo.with_name(f"{file.stem}_{photo.stem}_labels.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["onnx_example.py", str(file), str(photo), str(target)])
+        runpy.run_path(str(ROOT / "docs/onnx_example.py"), run_name="__main__")
+    return np.asarray(Image.open(target))
+
+
 def test_onnx_computes_what_pytorch_does_at_the_size_of_the_file(fixed):
     record = json.loads(fixed.with_suffix(".json").read_text())
     text = "\n".join(lines(record))
@@ -102,12 +112,14 @@ def test_the_file_says_what_it_is(fixed):
     assert (about["model"], about["dataset"]) == ("lemore", "camvid")
 
 
-def test_any_number_of_images_at_once(folder):
+def test_any_number_of_images_at_once(folder, fixed):
     assert run_export(folder, "batch.onnx", "--dynamic-batch") == 0
     network = export.OnnxNetwork(folder / "batch.onnx", 1)
     with torch.inference_mode():
         for batch in (1, 3):
             close(network(image(batch)), trained()(image(batch)))
+    photo = folder / "photos/1.png"
+    assert (example(folder / "batch.onnx", photo) == example(fixed, photo)).mean() > 0.999
     with pytest.raises(Exception, match="invalid dimensions"):  # the size is fixed
         network(torch.zeros(1, 3, 128, 128))
 
@@ -123,7 +135,7 @@ def test_torch_export_computes_the_same(folder, options):
     assert json.loads(extra[export.METADATA])["size"] == list(SIZE)
 
 
-def test_normalization_and_argmax_can_be_in_the_file(folder):
+def test_normalization_and_argmax_can_be_in_the_file(folder, fixed):
     assert run_export(folder, "whole.onnx", "--with-normalization", "--with-argmax") == 0
     generator = torch.Generator().manual_seed(5)
     raw = torch.randint(0, 256, (1, 3, *SIZE), generator=generator).float()
@@ -134,6 +146,8 @@ def test_normalization_and_argmax_can_be_in_the_file(folder):
         full = F.interpolate(logits, SIZE, mode="bilinear", align_corners=False)
     assert found.dtype == torch.uint8 and found.shape == (1, *SIZE)
     assert (found == full.argmax(1)).float().mean() > 0.999
+    photo = folder / "photos/1.png"
+    assert (example(folder / "whole.onnx", photo) == example(fixed, photo)).mean() > 0.95
 
 
 def test_int8_stays_near_and_is_smaller(folder, fixed):
@@ -150,6 +164,8 @@ def test_int8_stays_near_and_is_smaller(folder, fixed):
         found = export.OnnxNetwork(folder / "int8.onnx", 1)(small)
     error = (found - expected).square().mean().sqrt() / expected.std()
     assert 0 < error < 0.3
+    image = folder / "photos/1.png"
+    assert (example(folder / "int8.onnx", image) == example(fixed, image)).mean() > 0.7
 
 
 def photo(folder: Path, index: int) -> np.ndarray:
@@ -187,6 +203,15 @@ def test_the_example_runs_without_torch(folder, fixed):
         logits = trained()((x - mean) / std)
         full = F.interpolate(logits, (120, 200), mode="bilinear", align_corners=False)
     assert (full[0].argmax(0).numpy() == labels).mean() > 0.999
+
+
+def test_the_example_turns_photos_upright(folder, fixed):
+    upright = Image.open(folder / "photos/2.png")
+    exif = Image.Exif()
+    exif[0x112] = 6  # shown after a quarter turn clockwise
+    upright.rotate(90, expand=True).save(folder / "turned.png", exif=exif)
+    turned = example(fixed, folder / "turned.png")
+    assert (turned == example(fixed, folder / "photos/2.png")).all()
 
 
 def test_the_example_stays_short():
