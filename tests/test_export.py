@@ -19,7 +19,8 @@ from lemore.cli import main
 from lemore.config import plain
 from lemore.data.loader import MEAN, STD
 from lemore.profiling import export
-from lemore.tasks.export import lines
+from lemore.tasks import _checkpoint
+from lemore.tasks.export import lines, warn_of_size
 from lemore.training import checkpoint
 from lemore.training.recipe import load_recipe
 
@@ -93,6 +94,17 @@ def test_onnx_computes_what_pytorch_does_at_the_size_of_the_file(fixed):
     network = export.OnnxNetwork(fixed, 1)
     with torch.inference_mode():
         close(network(image()), trained()(image()))
+
+
+def test_a_size_that_the_model_never_saw_is_warned_of(folder, caplog):
+    model = _checkpoint.read(folder / "weights.pt")
+    assert (model.settings.train.crop_size, model.test.img_scale) == ((128, 128), (480, 360))
+    for size in ((128, 128), (360, 480)):
+        warn_of_size(size, model)
+    assert not caplog.text
+    warn_of_size(SIZE, model)
+    (line,) = caplog.messages
+    assert line.startswith("--size: 96 x 160, but the model was trained at 128 x 128 and is tested")
 
 
 def test_matrices_and_projections_are_constants(fixed):

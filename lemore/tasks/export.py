@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
     check(args)
     torch.set_num_threads(args.threads)
     source = load_source(args)
+    warn_of_size(source.size, source.trained)
     store = Store(args.data_dir / args.evaluate, args.split) if args.evaluate else None
     check_classes(args, source, store)
     images = sample(args, source)
@@ -140,6 +141,17 @@ def load_source(args: argparse.Namespace) -> Source:
         labels=args.with_argmax,
     ).eval()
     return Source(trained, size, model, deployed, _classes.of(trained, args.data_dir).names)
+
+
+def warn_of_size(size: tuple[int, int], trained: Trained) -> None:
+    """Of a size (H, W) that the network saw neither in training nor in evaluation."""
+    crop, (long, short) = trained.settings.train.crop_size, trained.test.img_scale
+    if size != crop and (max(size), min(size)) != (long, short):
+        log.warning(
+            "--size: %d x %d, but the model was trained at %d x %d and is tested at %d x %d; its "
+            "accuracy may fall, --evaluate tells",
+            *(*size, *crop, short, long),
+        )
 
 
 def check_classes(args: argparse.Namespace, source: Source, store: Store | None) -> None:
