@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from safetensors.torch import load_file
 import lemore
 from lemore.cli import main
 from lemore.models.key_map import KeyMap, convert
+from lemore.reporting import model_card
 from lemore.tasks import _checkpoint
+from lemore.tasks.share import facts
 from lemore.training import checkpoint
 from tests import trained
 
@@ -180,6 +183,37 @@ def test_the_card(place):
     share("--checkpoint", path, "--output", "model", code=2)
     share("--checkpoint", path, "--output", "model", "--overwrite")
     assert "Not evaluated here" in Path("model/README.md").read_text()
+
+
+def test_a_card_completed_by_hand_is_kept(place, caplog):
+    path = trained.write(place / "weights.pt")
+    share("--checkpoint", path, "--output", "model")
+    card = Path("model/README.md")
+    (place / "e.json").write_text(json.dumps(evaluation(path)))
+    again = ("--checkpoint", path, "--evaluation", "e.json", "--output", "model", "--overwrite")
+    share(*again)
+    assert "| 25.00 |" in card.read_text() and not caplog.text  # nobody had changed it
+    mine = card.read_text().replace("Add the licence of the weights here", "MIT")
+    card.write_text(mine)
+    share(*again)
+    assert card.read_text() == mine
+    assert "README.md: changed by hand and kept" in caplog.text and "--renew-card" in caplog.text
+    share(*again, "--renew-card")
+    assert "Add the licence" in card.read_text()
+
+
+def test_the_card_names_how_it_was_tested(place):
+    path = trained.write(place / "weights.pt")
+    how = {"test_mode": "slide, flip", "test_size": [96, 64]}
+    (place / "e.json").write_text(json.dumps(evaluation(path, **how)))
+    share("--checkpoint", path, "--evaluation", "e.json", "--output", "model")
+    text = Path("model/README.md").read_text()
+    assert "size, fitted into 96 x 64 pixels for the model, mode `slide, flip`:\n\n|" in text
+    assert "fitted into 112 x 80 pixels (long x short side), mode `whole`" in text
+    found = _checkpoint.read(path)
+    windows = replace(found.test, mode="slide", stride=(32, 48))
+    card = model_card.render(facts(replace(found, test=windows)), ["a"], None)
+    assert "mode `slide` (windows of 64 x 64, one every 32 x 48)" in card
 
 
 def test_the_card_of_a_model_trained_on_scenes(place):

@@ -1,5 +1,6 @@
 """The README.md of a shared model: what it is, how it was trained, what it scored."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 FOLDER = Path(__file__).parent
 TEMPLATE = "model_card.md.j2"
+SEAL = "\n<!-- card written by lemore share, "
 
 
 def render(
@@ -22,9 +24,21 @@ def render(
         keep_trailing_newline=True,
     )
     environment.filters["percent"] = _percent
-    return environment.get_template(TEMPLATE).render(
+    card = environment.get_template(TEMPLATE).render(
         **facts, classes=[_escaped(name) for name in classes], evaluation=evaluation
     )
+    return card + _seal(card)
+
+
+def is_as_written(text: str) -> bool:
+    """Whether nobody has changed a card since `render` made it."""
+    card, begin, _ = text.rpartition(SEAL)
+    return bool(begin) and text == card + _seal(card)
+
+
+def _seal(card: str) -> str:
+    digest = hashlib.sha256(card.encode()).hexdigest()
+    return f"{SEAL}{digest[:16]}; it is kept once it has been changed -->\n"
 
 
 def _percent(value: float | None) -> str:

@@ -189,6 +189,7 @@ def describe(
         "classes": settings["classes"],
         "train_crop": list(recipe.crop_size),
         "test_mode": test_mode(test),
+        "test_size": list(test.img_scale),
         "iterations": recipe.iterations,
         "recipe": recipe.source,
         "init": trained.settings.init.partition(":")[0],

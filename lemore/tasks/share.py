@@ -10,6 +10,7 @@ Example:
 """
 
 import argparse
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,17 @@ from lemore.reporting import model_card
 from lemore.tasks import _checkpoint, _classes, _model_folder
 from lemore.tasks._trained import Trained
 
+log = logging.getLogger(__name__)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", required=True, help=_checkpoint.HELP)
     parser.add_argument("--evaluation", type=Path, help="JSON of `lemore evaluate`, for the card")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace a folder's model")
+    parser.add_argument(
+        "--renew-card", action="store_true", help="with it a README.md changed by hand, else kept"
+    )
     parser.add_argument(
         "--data-dir",
         type=Path,
@@ -43,10 +49,23 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"{existing[0]}: exists already; --overwrite replaces the model")
     classes = _classes.of(trained, args.data_dir)
     card = model_card.render(facts(trained), classes.names, evaluation)
+    card = kept_card(args.output / _model_folder.CARD, args.renew_card) or card
     _model_folder.write(args.output, trained, classes, card)
     for path in files:
         print(f"{path} ({path.stat().st_size:,} bytes)")
     return 0
+
+
+def kept_card(path: Path, renew: bool) -> str:
+    """The card that somebody has completed, with a warning; "" where a new one is to be written."""
+    text = "" if renew or not path.exists() else path.read_text(encoding="utf-8")
+    if not text or model_card.is_as_written(text):
+        return ""
+    log.warning(
+        "%s: changed by hand and kept, so it speaks of the model before; --renew-card replaces it",
+        path,
+    )
+    return text
 
 
 def read_evaluation(path: Path, trained: Trained) -> dict[str, Any]:
