@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lemore.cli import main
 from lemore.models.fold import fold
 from lemore.models.segmentor import build_segmentor
-from lemore.profiling import backends, memory
+from lemore.profiling import backends, latency, memory
 from lemore.profiling.counts import count
 from lemore.profiling.latency import measure
 from lemore.tasks import profile
@@ -327,3 +327,18 @@ def key_map(ours: nn.Module) -> dict:
         else:
             made[key] = lambda state, k=theirs, shape=value.shape: state[k].reshape(shape)
     return made
+
+
+@pytest.mark.parametrize("convolutions", [True, False])
+def test_the_protocol_of_a_gpu_names_tf32(monkeypatch, convolutions):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU X")
+    times = latency.Times(0.1, 0.2, 3, 9)
+    before = torch.backends.cudnn.allow_tf32
+    try:
+        torch.backends.cudnn.allow_tf32 = convolutions
+        text = latency._protocol("cuda", (8, 8), 1, False, times)
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+    state = "on" if convolutions else "off"
+    assert f"GPU X, TF32 {state} in convolutions, off in matrix products, 1 thread" in text
+    assert "TF32" not in latency._protocol("eager", (8, 8), 1, False, times)

@@ -145,6 +145,13 @@ def _fits(start: float, run_seconds: float, limit: float) -> bool:
     return time.perf_counter() - start + run_seconds < limit
 
 
+def _tf32() -> str:
+    """Whether PyTorch multiplies float32 in TF32, which is faster and less exact."""
+    uses = {"convolutions": torch.backends.cudnn, "matrix products": torch.backends.cuda.matmul}
+    states = [f"{'on' if one.allow_tf32 else 'off'} in {name}" for name, one in uses.items()]
+    return f"TF32 {', '.join(states)}"
+
+
 def _protocol(
     backend: Backend,
     size: tuple[int, int],
@@ -156,7 +163,7 @@ def _protocol(
     how = HOW[backend]
     if backend == "onnxruntime":
         how = how.format(onnxruntime=importlib.metadata.version("onnxruntime"))
-    where = torch.cuda.get_device_name() if backend == "cuda" else "CPU"
+    where = f"{torch.cuda.get_device_name()}, {_tf32()}" if backend == "cuda" else "CPU"
     return (
         f"one image {size[0]}x{size[1]} (HxW), float32, eval, inference_mode,"
         f" PyTorch {torch.__version__}, {how}, {where}, {threads} thread{'s' * (threads > 1)},"
