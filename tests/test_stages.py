@@ -71,6 +71,16 @@ def test_an_evaluation_with_other_settings(tiny, plain):
     assert "--test: unknown key 'test.mod'; did you mean 'mode'?" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["result", "folder.json", "taken.json"])
+def test_a_json_that_cannot_be_written_is_refused_before_the_work(tmp_path, capsys, name):
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "taken").write_text("a file")
+    command = ["evaluate", "--checkpoint", "nowhere.pt", "--dataset", "tiny"]
+    assert cli.main([*command, "--json", str(tmp_path / name)]) == 2
+    words = "is a file, and" if name == "taken.json" else f"{name} should be a file whose name ends"
+    assert words in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [

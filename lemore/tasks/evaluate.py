@@ -9,22 +9,18 @@ Example:
 
 import argparse
 import hashlib
-import io
 import json
 import logging
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import torch
 
 from lemore.config import build, parse_yaml, plain, positive
 from lemore.data.store import Store
-from lemore.files import read_json, sha256, write_atomic, write_json
+from lemore.files import read_json, write_json
 from lemore.machine import cores
-from lemore.reporting.panel import panel
-from lemore.tasks import _checkpoint, _segmentation, _stage
+from lemore.tasks import _checkpoint, _evaluation_files, _segmentation, _stage
 from lemore.tasks._trained import Trained
 from lemore.training import tracking
 from lemore.training.outbox import parent
@@ -32,7 +28,6 @@ from lemore.training.process import leave_with_owner
 from lemore.training.recipe import Test
 
 log = logging.getLogger(__name__)
-PER_CLASS = "per_class.json"
 TABLES = "mlflow.loggedArtifacts"  # by this tag MLflow finds the tables of a run
 
 
@@ -57,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     leave_with_owner()
+    _evaluation_files.check_output(args.json)
     torch.set_num_threads(args.threads)
     device = _segmentation.device_of(args.gpu)
     trained = _checkpoint.read(args.checkpoint)
@@ -80,15 +76,15 @@ def run(args: argparse.Namespace) -> int:
             )
         if evaluation.results["miou"] is None:
             raise ValueError(f"{args.dataset}: split {test.split} has no pixel that counts")
-        predictions = write_predictions(args.json, evaluation.predictions)
+        predictions = _evaluation_files.write_predictions(args.json, evaluation.predictions)
         record = describe(args, settings, trained, test)
         record |= evaluation.results | {"images": len(store), "predictions": predictions}
-        record |= {"per_image": write_per_image(args.json, evaluation.per_image)}
+        record |= {"per_image": _evaluation_files.write_per_image(args.json, evaluation.per_image)}
         record |= {"num_classes": store.num_classes}
         run.metrics(metrics(record))
         record |= {"mlflow_run_id": run.run_id}
         write_json(args.json, record)
-        panels = write_panels(args.json, store, evaluation.predictions)
+        panels = _evaluation_files.write_panels(args.json, store, evaluation.predictions)
         add_artifacts(run, record, args.json, panels)
     print(f"mIoU {100 * record['miou']:.2f} %, aAcc {100 * record['aacc']:.2f} % ({args.json})")
     return 0
@@ -129,46 +125,6 @@ def check_classes(trained: Trained, store: Store, args: argparse.Namespace) -> N
             f"{args.checkpoint} predicts {trained.settings.num_classes} classes, dataset "
             f"{args.dataset} has {store.num_classes}; evaluate on the dataset it was trained on"
         )
-
-
-def write_predictions(path: Path, predictions: dict[str, Any]) -> dict[str, str]:
-    """Index PNGs of train ids beside the JSON; returns image name -> file."""
-    files = {}
-    for name, labels in sorted(predictions.items()):
-        file = Path(path.stem) / f"{name}.png"
-        write_atomic(path.parent / file, cv2.imencode(".png", labels)[1].tobytes())
-        files[name] = str(file)
-    return files
-
-
-def write_per_image(path: Path, arrays: dict[str, Any]) -> dict[str, str]:
-    """<name of the JSON>/per_image.npz beside it (no pickle in it); returns file and sha256."""
-    file = Path(path.stem) / "per_image.npz"
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    write_atomic(path.parent / file, buffer.getvalue())
-    return {"file": str(file), "sha256": sha256(path.parent / file)}
-
-
-def write_panels(path: Path, store: Store, predictions: dict[str, Any]) -> list[Path]:
-    """<name of the JSON>/panels/<image>.jpg: the image, its ground truth and the prediction."""
-    files = []
-    for name, prediction in sorted(predictions.items()):
-        files.append(path.parent / path.stem / "panels" / f"{name}.jpg")
-        image, label = store.read(store.find(name))
-        write_atomic(files[-1], panel(image, (label, prediction), store.colors()))
-    return files
-
-
-def write_class_table(path: Path, record: dict[str, Any]) -> Path:
-    """<name of the JSON>/per_class.json: results by class, as MLflow reads tables."""
-    pixels = [sum(row) for row in record["confusion"]]
-    columns = ("class", "IoU", "accuracy", "boundary IoU", "labelled pixels")
-    by_class = [record[key] for key in ("classes", "iou", "acc", "boundary_iou")]
-    rows = zip(*by_class, pixels, strict=True)
-    file = path.parent / path.stem / PER_CLASS
-    write_json(file, {"columns": columns, "data": list(rows)})
-    return file
 
 
 def describe(
@@ -261,5 +217,5 @@ def add_artifacts(
     for file in panels:
         run.artifact(file, "panels")
     if record["classes"]:
-        run.artifact(write_class_table(path, record))
-        run.tag(TABLES, json.dumps([{"path": PER_CLASS, "type": "table"}]))
+        run.artifact(_evaluation_files.write_class_table(path, record))
+        run.tag(TABLES, json.dumps([{"path": _evaluation_files.PER_CLASS, "type": "table"}]))
