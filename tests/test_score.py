@@ -196,7 +196,29 @@ def test_missing_partner(pair, capsys, extra, other):
     write(pair / extra / "b.png", [[0]])
     run(pair, *TRAIN_IDS, expect=2)
     error = capsys.readouterr().err
-    assert f"{extra}/b.png: no file of this name in {pair}/{other}" in error
+    assert f"{extra}/b.png: no file 'b.png' in {pair}/{other}; where names differ" in error
+
+
+def test_patterns_pair_what_is_named_differently(tmp_path, capsys):
+    """As Cityscapes has it, with other files beside the labels."""
+    for name, label in (("aachen_1", [[7, 8]]), ("bonn_2", [[8, 8]])):
+        city = tmp_path / "t" / name.split("_")[0]
+        write(city / f"{name}_gtFine_labelIds.png", label)
+        write(city / f"{name}_gtFine_instanceIds.png", [[99, 99]])
+        write(tmp_path / "p" / f"{name}_leftImg8bit.png", [[7, 8]])
+    patterns = ["--labels-pattern", "{name}_gtFine_labelIds.png"]
+    run(tmp_path, "--dataset", "cityscapes", *patterns, expect=2)
+    error = capsys.readouterr().err
+    assert "aachen_1_gtFine_labelIds.png: no file 'aachen_1.png' in" in error
+    assert "give --predictions-pattern" in error and len(error.splitlines()) == 1
+    patterns += ["--predictions-pattern", "{name}_leftImg8bit.png"]
+    found = run(tmp_path, "--dataset", "cityscapes", *patterns)
+    assert found["confusion"][0][:2] == [1, 0] and found["confusion"][1][:2] == [1, 2]
+    with pytest.raises(SystemExit):
+        run(tmp_path, "--dataset", "cityscapes", "--labels-pattern", "*_labelIds.png")
+    assert "'*_labelIds.png', expected a file's name with {name} in it once" in (
+        capsys.readouterr().err
+    )
 
 
 def test_same_name_twice(pair, capsys):

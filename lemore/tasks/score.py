@@ -1,18 +1,21 @@
 """Score label PNGs made by any program: mIoU and its companions from two folders.
 
-Files are paired by name, whatever sub-folders they are in. With --dataset both folders hold that
-dataset's raw values, as its benchmark server takes them; with --num-classes both hold train ids.
-A prediction outside the classes counts as wrong; a label value that is neither a class nor ignored
-is refused.
+Files are paired by name, whatever sub-folders they are in; where names differ, patterns say how,
+and what does not fit them is passed over. With --dataset both folders hold that dataset's raw
+values, as its benchmark server takes them; with --num-classes both hold train ids. A prediction
+outside the classes counts as wrong; a label value that is neither a class nor ignored is refused.
 
 Examples:
-  lemore score --predictions maps --labels gtFine/val --dataset cityscapes --json score.json
+  lemore score --predictions maps --labels annotations --dataset ade20k --json score.json
   lemore score --predictions maps --labels masks --num-classes 19 --ignore-index 255
+  lemore score --predictions maps --predictions-pattern "{name}_leftImg8bit.png" \\
+    --labels gtFine/val --labels-pattern "{name}_gtFine_labelIds.png" --dataset cityscapes
 """
 
 import argparse
 import io
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +35,8 @@ log = logging.getLogger(__name__)
 DATASETS = CONFIG / "datasets"
 VALUES = 1 << 16  # a PNG holds up to 16 bits
 GRAY, PALETTE = 0, 3  # colour types in a PNG's header
+NAME = "{name}"
+PLAIN = f"{NAME}.png"
 
 
 class Coding(NamedTuple):
@@ -46,6 +51,14 @@ class Coding(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--predictions", type=Path, required=True, help="folder of label PNGs")
     parser.add_argument("--labels", type=Path, required=True, help="folder of true label PNGs")
+    for folder in ("predictions", "labels"):
+        parser.add_argument(
+            f"--{folder}-pattern",
+            type=name_pattern,
+            default=PLAIN,
+            metavar="PATTERN",
+            help="of its files' names; {name} is what pairs have in common",
+        )
     coding = parser.add_mutually_exclusive_group(required=True)
     coding.add_argument("--dataset", help="values are this dataset's raw ones, e.g. ade20k")
     coding.add_argument("--num-classes", type=int, metavar="K", help="values are 0..K-1")
@@ -56,7 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     coding = read_coding(args)
-    pairs = find_pairs(args.predictions, args.labels)
+    patterns = (args.predictions_pattern, args.labels_pattern)
+    pairs = find_pairs(args.predictions, args.labels, patterns)
     confusion = Confusion(coding.num_classes, coding.ignore_index)
     for prediction, label in progress(pairs, "score", unit="image"):
         add_pair(confusion, coding, prediction, label)
@@ -109,32 +123,46 @@ def raw_coding(table: labels.LabelTable) -> Coding:
     return Coding(len(table.names), labels.IGNORE, table.names, decode)
 
 
-def find_pairs(predictions: Path, truth: Path) -> list[tuple[Path, Path]]:
-    """(prediction, label) paths by file name; ValueError naming what has no partner."""
-    found, wanted = png_files(predictions), png_files(truth)
-    for missing, folder, there in (
-        (sorted(wanted.keys() - found.keys()), predictions, wanted),
-        (sorted(found.keys() - wanted.keys()), truth, found),
+def name_pattern(text: str) -> str:
+    if text.count(NAME) != 1 or "/" in text:
+        raise argparse.ArgumentTypeError(f"'{text}', expected a file's name with {NAME} in it once")
+    return text
+
+
+def find_pairs(
+    predictions: Path, truth: Path, patterns: tuple[str, str] = (PLAIN, PLAIN)
+) -> list[tuple[Path, Path]]:
+    """(prediction, label) paths by the names in them; ValueError naming what has no partner."""
+    found, wanted = png_files(predictions, patterns[0]), png_files(truth, patterns[1])
+    for missing, folder, there, pattern in (
+        (sorted(wanted.keys() - found.keys()), predictions, wanted, patterns[0]),
+        (sorted(found.keys() - wanted.keys()), truth, found, patterns[1]),
     ):
         if missing:
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-            raise ValueError(f"{there[missing[0]]}: no file of this name in {folder}{more}")
+            partner = pattern.replace(NAME, missing[0])
+            raise ValueError(
+                f"{there[missing[0]]}: no file '{partner}' in {folder}{more}; where names differ, "
+                "give --predictions-pattern and --labels-pattern"
+            )
     return [(found[name], wanted[name]) for name in sorted(wanted)]
 
 
-def png_files(folder: Path) -> dict[str, Path]:
-    """File name -> path of the PNGs in a folder and below."""
+def png_files(folder: Path, pattern: str) -> dict[str, Path]:
+    """Name -> path of the files of a pattern in a folder and below."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
+    before, after = map(re.escape, pattern.split(NAME))
     files: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() != ".png" or path.name.startswith("."):
+        match = re.fullmatch(f"{before}(.+){after}", path.name, re.IGNORECASE)
+        if match is None or path.name.startswith("."):
             continue
-        if path.name in files:
-            raise ValueError(f"{path}: same name as {files[path.name]}; pairs are by name")
-        files[path.name] = path
+        if match[1] in files:
+            raise ValueError(f"{path}: same name as {files[match[1]]}; pairs are by name")
+        files[match[1]] = path
     if not files:
-        raise ValueError(f"{folder}: no PNG file in it")
+        raise ValueError(f"{folder}: no PNG file in it, looked for {pattern}")
     return files
 
 
