@@ -210,7 +210,22 @@ class Experiment:
             self._check_comparison(dataset, comparison)
         self._check_seeds()
         self._check_pretraining()
-        check_gpus(config.ray.gpus, config.ray.workers, "configuration", "ray.gpus")
+        self._check_workers()
+
+    def _check_workers(self) -> None:
+        ray = self.config.ray
+        check_gpus(ray.gpus, ray.workers, "configuration", "ray.gpus")
+        if ray.workers < 1 or (ray.mode == "none" and ray.workers > 1):
+            expected = "1 (ray.mode is none)" if ray.mode == "none" else "1 or more"
+            raise ValueError(f"configuration: ray.workers is {ray.workers}, expected {expected}")
+        batches = {f"{m} on {d}": self.recipe(d, m)[0].batch_size for d, m in self.pairs}
+        batches |= {f"pretraining {b}": self.pretrain_recipe(b).batch_size for b in self.pretrained}
+        for what, batch_size in batches.items():
+            if batch_size % ray.workers:
+                raise ValueError(
+                    f"configuration: ray.workers is {ray.workers}, which does not divide the "
+                    f"batch_size {batch_size} of {what}"
+                )
 
     def _check_seeds(self) -> None:
         config, trained = self.config, {model for _, model in self.pairs}

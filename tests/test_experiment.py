@@ -44,6 +44,18 @@ def test_models_may_have_seeds_of_their_own():
             {"ray": {"mode": "local", "workers": 2, "gpus": 0.5}},
             ["configuration: ray.gpus is 0.5", "or set workers to 1"],
         ),
+        (
+            {"ray": {"mode": "none", "workers": 2, "gpus": 0}},
+            ["configuration: ray.workers is 2, expected 1 (ray.mode is none)"],
+        ),
+        (
+            {"ray": {"mode": "local", "workers": 0, "gpus": 0}},
+            ["configuration: ray.workers is 0, expected 1 or more"],
+        ),
+        (
+            {"ray": {"mode": "local", "workers": 3, "gpus": 1}},
+            ["configuration: ray.workers is 3, which does not divide the batch_size 8 of lemore"],
+        ),
     ],
 )
 def test_mistakes_are_named(change, words):
