@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from lemore import cli, sources
 from lemore.files import read_json, sha256
@@ -65,7 +66,10 @@ def test_an_evaluation_with_other_settings(tiny, plain):
     command = ("evaluate", "--checkpoint", plain / "weights.pt", "--dataset", "tiny")
     command += ("--data-dir", tiny.folder / "data", "--json", path, "--test")
     tiny.lemore(*command, "mode=slide", "stride=[32, 32]", "ratios=[1, 0.75]", "flip=true")
-    assert read_json(path)["test_mode"] == "slide, ratios 1 0.75, flip"
+    record = read_json(path)
+    assert record["test_mode"] == "slide, ratios 1 0.75, flip"
+    run = MlflowClient(f"sqlite:///{tiny.folder / 'mlflow.db'}").get_run(record["mlflow_run_id"])
+    assert run.data.tags["lemore.test_mode"] == record["test_mode"]  # takes no other mode's place
     done = tiny.lemore(*command, "mod=square", check=False)
     assert done.returncode == 2
     assert "--test: unknown key 'test.mod'; did you mean 'mode'?" in done.stderr

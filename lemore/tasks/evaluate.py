@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     test = build(Test, settings["test"], "--test" if changes else str(args.config), "test.")
     store = Store(args.data_dir / args.dataset, test.split)
     check_classes(trained, store, args)
-    with tracking.track(_tracking_stage(args, settings, trained)) as run:
+    with tracking.track(_tracking_stage(args, settings, trained, test_mode(test))) as run:
         model = trained.network().to(device)
         keep = set(settings["images"])
         crop_size = trained.settings.train.crop_size
@@ -167,7 +167,7 @@ def test_mode(test: Test) -> str:
 
 
 def _tracking_stage(
-    args: argparse.Namespace, settings: dict[str, Any], trained: Trained
+    args: argparse.Namespace, settings: dict[str, Any], trained: Trained, mode: str
 ) -> tracking.Stage:
     data, record = read_json(args.data_dir / args.dataset / "digest.json"), trained.record
     key = json.dumps([settings, record.weights_sha256, data["sha256"], args.dataset])
@@ -181,6 +181,7 @@ def _tracking_stage(
             "dataset": args.dataset,
             "model": trained.settings.model_name,
             "seed": str(record.seed),
+            "test_mode": mode,
         },
         key=hashlib.sha256(key.encode()).hexdigest(),
         params={"test": settings["test"], "images": len(settings["images"])},
