@@ -5,6 +5,7 @@ import json
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,18 @@ def test_a_size_that_the_model_never_saw_is_warned_of(folder, caplog):
     assert not caplog.text
     warn_of_size(SIZE, model)
     (line,) = caplog.messages
-    assert line.startswith("--size: 96 x 160, but the model was trained at 128 x 128 and is tested")
+    caplog.clear()
+    wide = replace(model, test=replace(model.test, img_scale=(2048, 512)))
+    warn_of_size((512, 683), wide)  # what most photographs of ADE20K are fitted into
+    warn_of_size((2048, 512), wide)
+    assert not caplog.text
+    for size, other in (
+        ((640, 2048), wide),
+        ((360, 480), replace(model, test=replace(model.test, mode="slide", stride=(32, 32)))),
+    ):
+        warn_of_size(size, other)
+    assert len(caplog.messages) == 2 and "tested on the same" in caplog.text
+    assert line.startswith("--size: 96 x 160, but the model was trained on 128 x 128 and is tested")
 
 
 def test_matrices_and_projections_are_constants(fixed):

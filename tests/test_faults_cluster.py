@@ -293,7 +293,7 @@ def test_what_rays_memory_monitor_ends_is_told(tiny):
     training = Training(tiny, "full", "--workers", "2", RAY_memory_usage_threshold="0.001")
     assert training.process.wait(300) == 1
     error = training.log.read_text().split("lemore finetune: error: ")[1]
-    assert "ran out of memory: set train.micro_batch" in error and "giving up" in error
+    assert "ran out of memory: set micro_batch" in error and "giving up" in error
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -109,6 +109,34 @@ def test_a_store_that_is_away_at_the_start_gets_all_when_it_comes(store, tmp_pat
     assert not (tmp_path / "outbox").exists()
 
 
+def test_numbers_measured_again_while_the_store_is_away_come_with_a_run(store, tmp_path):
+    def measure(value: float, back: bool = True) -> str:
+        with tracking.track(stage("a2", measures=True)) as run:
+            if store.down:
+                wait(run.tried.is_set)
+                store.down = not back
+                wait(lambda: store.down or not run.tried.is_set())
+            run.metrics({"val/mIoU": value})
+            return run.run_id
+
+    first = measure(0.25)
+    store.down = True
+    late = measure(0.125)
+    assert first and late and first != late
+    store.down = True
+    assert measure(0.75, back=False) == ""  # waits, and is told though the next one fails
+    (parcel,) = (tmp_path / "outbox").glob("*.json")
+    parcel.rename(parcel.with_stem(parcel.stem + "1"))  # of another process
+    store.down = False
+    with pytest.raises(ValueError), tracking.track(stage("a2", measures=True)):
+        wait(lambda: len(store.runs("a2")) == 3)
+        raise ValueError
+    assert [store.history(r.info.run_id, "val/mIoU")[0][1] for r in store.runs("a2")] == [
+        *(0.75, 0.125, 0.25)
+    ]
+    assert [r.data.tags["superseded"] for r in store.runs("a2")] == ["no", "yes", "yes"]
+
+
 def test_a_store_that_goes_away_meanwhile_misses_and_doubles_nothing(store, tmp_path):
     spool = Spool(tmp_path / "metrics.jsonl")
     with tracking.track(stage("b"), spool) as run:

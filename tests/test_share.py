@@ -208,7 +208,7 @@ def test_the_card_names_how_it_was_tested(place):
     (place / "e.json").write_text(json.dumps(evaluation(path, **how)))
     share("--checkpoint", path, "--evaluation", "e.json", "--output", "model")
     text = Path("model/README.md").read_text()
-    assert "size, fitted into 96 x 64 pixels for the model, mode `slide, flip`:\n\n|" in text
+    assert "in test mode `slide, flip`, fitted into 96 x 64 pixels for the model:\n\n|" in text
     assert "fitted into 112 x 80 pixels (long x short side), mode `whole`" in text
     found = _checkpoint.read(path)
     windows = replace(found.test, mode="slide", stride=(32, 48))

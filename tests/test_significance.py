@@ -55,6 +55,14 @@ def rows_of(path):
     return list(csv.DictReader(path.open()))
 
 
+def test_configurations_of_one_model_are_no_seeds(tmp_path, runs, capsys):
+    runs[2]["iterations"] += 100
+    code, _ = compare(tmp_path, runs)
+    assert code == 2
+    error = capsys.readouterr().err
+    assert "'lemore' was evaluated in several configurations" in error and "iterations" in error
+
+
 def test_a_better_model_is_found_and_noted(tmp_path, runs):
     code, output = compare(tmp_path, runs)
     assert code == 0

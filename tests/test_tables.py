@@ -68,6 +68,9 @@ def test_models_and_configurations_are_not_seeds_of_one_another():
         ("a", "20", "1"), ("b", "40", "1"), ("b", "60", "1"),
     ]  # fmt: skip
     assert ["iterations" in r["note"] for r in rows] == [False, True, True]
+    sizes = [evaluation("a", 0.2, test_size=[w, 512]) for w in (512, 2048)]
+    told = [row["note"] for row in tables.build("ade20k_scenes", sizes, [], [])]
+    assert "tested in 512x512" in told[0] and "tested in 2048x512" in told[1]
     assert [r[0].text for r in printed.lay_out("x", "", rows, labels(runs), "r").rows] == [
         "Net (a)", "Net (b)", "Net (b)",
     ]  # fmt: skip

@@ -50,10 +50,10 @@ def _decode_tiff(data: bytes) -> np.ndarray:
 
 
 def rgb_of(image: Image.Image) -> np.ndarray:
-    """H W 3 uint8 RGB of a PIL image, as `read_photo` reads a file of it; ValueError for a mode
-    whose values have no known range."""
+    """H W 3 uint8 RGB of a PIL image, as `read_photo` reads a file of it (of 16 bits, to 1);
+    ValueError for a mode whose values have no known range."""
     if image.mode in ("I", "F"):
-        raise ValueError(f"is a PIL image of mode {image.mode}, expected 8 or 16 bits a channel")
+        raise ValueError(f"image is of PIL's mode {image.mode}, expected 8 or 16 bits a channel")
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I;16"):
         gray = (np.asarray(upright).astype(np.uint16) >> 8).astype(np.uint8)

@@ -66,7 +66,20 @@ def by_configuration(evaluations: Iterable[Result]) -> list[list[Result]]:
 def _configuration(result: Result) -> tuple[str, ...]:
     """How a model was trained and tested."""
     crop, iterations = by(result["train_crop"]), result["iterations"]
-    return f"crop {crop}", f"{iterations} iterations", result["recipe"], result["test_mode"]
+    tested = f"tested in {by(result['test_size'])}" if "test_size" in result else ""
+    told_by_rows = result["recipe"], result["test_mode"]
+    return f"crop {crop}", f"{iterations} iterations", tested, *told_by_rows
+
+
+def one_configuration(evaluations: list[Result]) -> None:
+    """ValueError if a model of a dataset has evaluations of several configurations."""
+    groups = by_configuration(evaluations)
+    for group in groups:
+        if apart := [*filter(None, _apart(group, groups))]:
+            raise ValueError(
+                f"{group[0]['file']}: '{group[0]['model']}' was evaluated in several "
+                f"configurations (this one: {', '.join(apart)}); give those of one"
+            )
 
 
 def _apart(group: list[Result], groups: list[list[Result]]) -> tuple[str, ...]:
@@ -89,8 +102,7 @@ def by_name(evaluations: list[Result]) -> dict[str, list[Result]]:
 def scores(evaluations: list[Result]) -> list[Score]:
     """One score per dataset, model and configuration, in order of appearance."""
     groups = by_configuration(evaluations)
-    # rows tell recipe and test mode anyway
-    return [_score(group, [*filter(None, _apart(group, groups)[:2])]) for group in groups]
+    return [_score(group, [*filter(None, _apart(group, groups)[:3])]) for group in groups]
 
 
 def _score(group: list[Result], apart: list[str]) -> Score:

@@ -66,10 +66,13 @@ def build(
 
 
 def _judged(evaluations: list[Result], pairs: Sequence[significance.Pair]) -> list[Score]:
-    """The scores, with what the significance tables say of them."""
+    """The scores, with what the significance tables say of them: of models in one configuration,
+    since they know no other."""
     printed = names(evaluations)
     return [
-        replace(
+        s
+        if s.apart
+        else replace(
             s, verdicts=significance.notes(s.dataset, s.model, s.test_mode, list(pairs), printed)
         )
         for s in scores(evaluations)

@@ -9,7 +9,7 @@ from PIL import Image
 from lemore.config import did_you_mean
 from lemore.data.store import Store
 from lemore.reporting.comparison import Example
-from lemore.reporting.results import Result
+from lemore.reporting.results import Result, by_name
 
 
 def examples(store: Store, names: Iterable[str], chosen: list[Result]) -> list[Example]:
@@ -33,11 +33,9 @@ def _prediction(result: Result, name: str) -> np.ndarray:
         return np.asarray(image)
 
 
-def first_seeds(evaluations: Iterable[Result]) -> list[Result]:
-    """Of each model the evaluation with the smallest seed, in order of appearance."""
-    found: dict[str, Result] = {}
-    for result in evaluations:
-        kept = found.setdefault(result["model"], result)
-        if result["seed"] < kept["seed"]:
-            found[result["model"]] = result
-    return list(found.values())
+def first_seeds(evaluations: list[Result]) -> dict[str, Result]:
+    """Of each model and configuration the evaluation with the smallest seed, by printed name."""
+    return {
+        name: min(seeds, key=lambda result: result["seed"])
+        for name, seeds in by_name(evaluations).items()
+    }

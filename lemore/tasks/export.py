@@ -146,12 +146,15 @@ def load_source(args: argparse.Namespace) -> Source:
 def warn_of_size(size: tuple[int, int], trained: Trained) -> None:
     """Of a size (H, W) that the network saw neither in training nor in evaluation."""
     crop, (long, short) = trained.settings.train.crop_size, trained.test.img_scale
-    if size != crop and (max(size), min(size)) != (long, short):
-        log.warning(
-            "--size: %d x %d, but the model was trained at %d x %d and is tested at %d x %d; its "
-            "accuracy may fall, --evaluate tells",
-            *(*size, *crop, short, long),
-        )
+    fitted = min(long / max(size), short / min(size)) == 1  # fills the box one way
+    if size == crop or (trained.test.mode == "whole" and fitted):
+        return
+    tested = f"images fitted into {long} x {short}" if trained.test.mode == "whole" else "the same"
+    log.warning(
+        "--size: %d x %d, but the model was trained on %d x %d and is tested on %s; its accuracy "
+        "may fall, --evaluate tells",
+        *(*size, *crop, tested),
+    )
 
 
 def check_classes(args: argparse.Namespace, source: Source, store: Store | None) -> None:

@@ -14,7 +14,7 @@ from lemore.config import did_you_mean
 from lemore.data.store import Store
 from lemore.files import read_json
 from lemore.reporting import ablation, classes, comparison, confusion, cost, curves
-from lemore.reporting.results import Result, labels, names, read
+from lemore.reporting.results import Result, labels, names, one_configuration, read
 from lemore.reporting.style import save
 from lemore.reporting.writers import read_csv
 from lemore.tasks._examples import examples, first_seeds
@@ -103,6 +103,7 @@ def _trainings(paths: list[str], named: dict[str, str]) -> list[curves.Training]
 
 def _comparison(args: argparse.Namespace) -> None:
     evaluations = read(args.evaluations, "evaluate")
+    one_configuration(evaluations)
     chosen = [_evaluation_of(model, evaluations) for model in args.models]
     store = Store(args.data, args.split)
     shown = examples(store, args.images, chosen)
@@ -116,7 +117,7 @@ def _comparison(args: argparse.Namespace) -> None:
 
 def _evaluation_of(model: str, evaluations: list[Result]) -> Result:
     """The model's evaluation with the smallest seed."""
-    mine = [result for result in first_seeds(evaluations) if result["model"] == model]
+    mine = [result for result in first_seeds(evaluations).values() if result["model"] == model]
     if not mine:
         known = {result["model"] for result in evaluations}
         raise ValueError(f"no evaluation of model '{model}' was given{did_you_mean(model, known)}")

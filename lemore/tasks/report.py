@@ -14,7 +14,7 @@ from lemore.data.store import Store
 from lemore.files import write_atomic
 from lemore.reporting import viewer
 from lemore.reporting.report import render
-from lemore.reporting.results import Result, names, read
+from lemore.reporting.results import Result, read
 from lemore.tasks._examples import examples, first_seeds
 
 log = logging.getLogger(__name__)
@@ -67,17 +67,17 @@ def _viewers(
 
 
 def _viewer(data: Path, evaluations: list[Result], titles: dict[str, str]) -> viewer.Viewer:
-    chosen, printed = first_seeds(evaluations), names(evaluations)
-    first = chosen[0]
+    chosen = first_seeds(evaluations)
+    first = next(iter(chosen.values()))
     store = Store(data, first["split"])
     return viewer.lay_out(
         first["dataset"],
         titles.get(first["dataset"], ""),
-        examples(store, first["predictions"], chosen),
-        [printed[result["model"]] for result in chosen],
+        examples(store, first["predictions"], list(chosen.values())),
+        list(chosen),
         store.classes,
         store.colors(),
-        any(result["scenes"] for result in chosen),
+        any(result["scenes"] for result in chosen.values()),
     )
 
 

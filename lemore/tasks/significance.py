@@ -19,7 +19,7 @@ import numpy as np
 from lemore.config import positive
 from lemore.evaluation.statistics import Counts, Resampled, blocks_of, compare, holm, resample
 from lemore.files import sha256, write_atomic
-from lemore.reporting.results import Result, read
+from lemore.reporting.results import Result, one_configuration, read
 from lemore.reporting.significance import Pair, csv_text, pair
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _tested(group: list[Result], sequence: str | None, block: int) -> list[Pair]:
     """All pairs of models with the same number of seeds, the better mIoU first."""
+    one_configuration(group)
     models: dict[str, list[Result]] = {}
     for result in group:
         if "per_image" in result:

@@ -61,7 +61,7 @@ class Courier:
     def __init__(self, parcel: Parcel):
         self.parcel = parcel
         self.client = connect()
-        self.run_id = ""
+        self.run_id, self.asked = "", False
         self.open()
         self.tail = Tail(Path(parcel.spool)) if parcel.spool else None
         self.last: dict[str, int] = {}  # metric -> last step in the store
@@ -70,7 +70,8 @@ class Courier:
 
     def open(self) -> bool:
         """Whether the run is open; which one it is may depend on numbers that are to come."""
-        if not self.run_id:
+        if not self.run_id and (self.parcel.rows or not self.asked):
+            self.asked = True
             with _lock(store_uri()):  # two runs that name one dataset at once would collide
                 run = open_run(self.client, self.parcel)
             self.run_id = run.info.run_id if run else ""
@@ -115,9 +116,9 @@ class Courier:
 def open_run(client: MlflowClient, parcel: Parcel) -> Run | None:
     """The parcel's run: the earlier one with its key, running again, or a new one.
 
-    None: it measures again what a run has numbers of, and its own are not known yet. Of all runs
-    with its identity only the youngest stays without the tag superseded = yes; superseded_by is
-    the one that took a run's place.
+    None: it measures again what a run has numbers of, and its own are not known yet, or never will
+    be. Of all runs with its identity only the youngest stays without the tag superseded = yes;
+    superseded_by is the one that took a run's place.
     """
     stage = parcel.stage
     found = client.get_experiment_by_name(stage.experiment)
@@ -130,7 +131,7 @@ def open_run(client: MlflowClient, parcel: Parcel) -> Run | None:
     own = next((run for run in same if run.info.start_time == parcel.begun), None)
     kept = own or next(iter(same), None)
     if stage.measures and kept and not own and kept.data.metrics:
-        if not parcel.rows and parcel.status == "RUNNING":
+        if not parcel.rows:
             return None
         kept = kept if _has(kept, parcel.rows) else None
     run = kept or _created(client, experiment, parcel)

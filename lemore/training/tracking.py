@@ -111,7 +111,10 @@ class Handle:
     def _courier(self) -> Any:
         from lemore.training.mlflow_runs import Courier
 
-        _drop_earlier(self.parcel)
+        if self.parcel.stage.measures:
+            deliver_waiting(self.done.is_set)  # earlier numbers of it are not told again
+        else:
+            _drop_earlier(self.parcel)
         courier = Courier(self.parcel)
         self._know(courier)
         deliver_waiting(self.done.is_set)
@@ -121,6 +124,8 @@ class Handle:
         self.id = courier.run_id
         if self.id:
             self.tried.set()
+        else:
+            self.tried.clear()
 
 
 def _all_rows(parcel: Parcel) -> list[dict]:

@@ -24,7 +24,7 @@ from lemore.training.process import Stopped, StopSignals
 
 log = logging.getLogger(__name__)
 MOST_LOSSES = 3  # of workers, one after the other without a new checkpoint between
-GROUP_SECONDS = 5 * 3600  # that workers wait for one another; the watchdog acts before
+GROUP_SECONDS = 5 * 3600  # that workers wait for one another; in training the watchdog acts before
 DYING_SECONDS = 60.0  # that a lost attempt's processes may hold the folder
 
 
@@ -134,8 +134,11 @@ def _task(work: Work, resources: Resources, stop: StopSignals) -> dict[str, Any]
 def _told(error: Exception, folder: Path, kernel_killed: bool) -> str:
     """Of a loss. kernel_killed: whether this machine's kernel has ended processes meanwhile."""
     hangs = ", ".join(str(path) for path in sorted(folder.glob("hang_rank*.txt")))
-    short = kernel_killed or memory.killed_by_ray(error)
-    why = f", which {memory.REMEDY}" if short else ""
+    why = ""
+    if memory.killed_by_ray(error):
+        why = f", which {memory.REMEDY}"
+    elif kernel_killed:  # who knows whose processes
+        why = f"; this machine's kernel ended processes meanwhile, so perhaps it {memory.REMEDY}"
     told = f"lost the worker{why} ({type(error).__name__}: {_first(error)})"
     return told + (f"; see {hangs}" * bool(hangs))
 

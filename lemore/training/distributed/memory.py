@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 REMEDY = (
-    "ran out of memory: set train.micro_batch (the same batch in parts), lower "
-    "train.loader_workers or train.batch_size, or run fewer trainings at once"
+    "ran out of memory: set micro_batch (the same batch in parts), lower loader_workers or "
+    "batch_size in the recipe, or run fewer trainings at once"
 )
 KERNEL = Path("/proc/vmstat")
 
