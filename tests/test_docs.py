@@ -15,7 +15,9 @@ def test_every_fault_has_tests_that_exist():
         assert named, f"fault {number} has no test"
         for name, slow in named:
             code = (ROOT / f"tests/{name}.py").read_text()
-            assert not slow or "mark.slow" in code, f"{name} has nothing slow"
+            if slow:
+                assert "mark.slow" in code, f"{name} has nothing slow"
+                assert name in (ROOT / ".ci/run").read_text(), f"CI does not run {name}"
 
 
 def test_what_tests_say_of_faults_stands_in_the_table():

@@ -182,6 +182,7 @@ def _tracking_stage(
             "model": trained.settings.model_name,
             "seed": str(record.seed),
             "test_mode": mode,
+            "test_size": "x".join(map(str, settings["test"]["img_scale"])),
         },
         key=hashlib.sha256(key.encode()).hexdigest(),
         params={"test": settings["test"], "images": len(settings["images"])},

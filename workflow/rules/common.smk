@@ -29,7 +29,7 @@ def gpus_here():
     """GPUs that torch sees on this machine, None if there is no torch to ask."""
     code = "import torch; print(torch.cuda.device_count())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    return int(done.stdout) if done.returncode == 0 else None
+    return int(done.stdout.split()[-1]) if done.returncode == 0 else None
 
 
 # Where trainings run on this very machine, they must not find out after hours of preparation.
