@@ -27,6 +27,7 @@ $(STAMP): requirements.lock pyproject.toml
 
 # The lock is held by whatever still runs, so that two pipelines in one folder refuse each other.
 reproduce: setup
+	@test -f "$(CONFIG)" || { echo "CONFIG=$(CONFIG): no such file" >&2; exit 2; }
 	@mkdir -p .snakemake
 	@flock --wait 60 --conflict-exit-code 75 .snakemake/reproduce.lock sh -c '\
 	  snakemake --quiet --configfile $(CONFIG) --unlock; \

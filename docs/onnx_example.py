@@ -16,7 +16,9 @@ session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]
 about = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
 image = ImageOps.exif_transpose(Image.open(source)).convert("RGB")  # upright
 height, width = about["size"]
-pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.float32)
+box = (0, 0, *image.size)  # sampled without smoothing, as in training
+small = image.transform((width, height), Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
+pixels = np.asarray(small, np.float32)
 if about["input"] != "RGB 0..255":  # else the file normalises
     pixels = (pixels - np.float32(about["mean"])) / np.float32(about["std"])
 (output,) = session.run(None, {"image": pixels.transpose(2, 0, 1)[None]})

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 from test_models import awaken, configs, segmentor
 
+import lemore
 from lemore.cli import main
 from lemore.config import plain
 from lemore.data.loader import MEAN, STD
@@ -227,6 +228,14 @@ def test_the_example_runs_without_torch(folder, fixed):
         logits = trained()((x - mean) / std)
         full = F.interpolate(logits, (120, 200), mode="bilinear", align_corners=False)
     assert (full[0].argmax(0).numpy() == labels).mean() > 0.999
+
+
+def test_the_example_labels_as_predict_does_at_the_same_size(folder, fixed, tmp_path):
+    photo = tmp_path / "large.png"
+    noise = np.random.default_rng(1).integers(0, 256, (360, 600, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(photo)
+    expected = lemore.load(folder / "weights.pt").predict(photo, size=(160, 96)).label_map
+    assert (example(fixed, photo) == expected).mean() > 0.99
 
 
 def test_the_example_turns_photos_upright(folder, fixed):

@@ -229,7 +229,13 @@ def test_it_explains_and_a_dry_run_writes_nothing(tmp_path, caplog):
     assert f"water {100 * (truth == 0).mean():.1f} %" in text
     config, fetched = tmp_path / "ponds.yaml", tmp_path / "fetched.json"
     options = ["--dataset-config", str(config), "--fetched", str(fetched), "--dry-run"]
-    assert main(["prepare", *options, "--output", str(tmp_path / "elsewhere")]) == 0
+    elsewhere = ["--output", str(tmp_path / "elsewhere")]
+    assert main(["prepare", *options, *elsewhere]) == 0
+    for path in (tmp_path / "ponds/val").glob("*_L.png"):
+        path.write_bytes(b"no PNG")
+    caplog.clear()
+    assert main(["prepare", *options, *elsewhere]) == 1
+    assert "wrong: 3 of 3 masks that were opened cannot be used" in caplog.text
     assert not (tmp_path / "elsewhere").exists()
 
 

@@ -352,6 +352,15 @@ def test_unlike_things_have_no_difference():
     assert cell(table, "L-ASPP", "gmacs_difference").text == f"{MINUS}0.10"
 
 
+def test_an_unsteady_latency_is_remarked_on():
+    steady = profile("a", 8e8)
+    latency = {**steady["cells"][0]["latency"], "p95_ms": 31.0}
+    rows = tables.build(
+        "efficiency", [], [steady, profile("b", 8e8, cell={"latency": latency})], []
+    )
+    assert ["latency unsteady" in row["note"] for row in rows] == [False, True]
+
+
 def test_remarks_stand_at_the_number_that_they_are_about():
     table = laid_out(tables.build("ade20k", [], [], []))
     notes = dict(table.footnotes)

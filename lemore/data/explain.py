@@ -14,6 +14,7 @@ from lemore.data.source import Source
 
 LOOKED_AT = 20  # samples whose masks are opened, spread over the split
 SHOWN = 3
+FAULT = "  wrong: "
 
 
 def explain(config: DatasetConfig, source: Source) -> Iterator[str]:
@@ -46,19 +47,27 @@ def _unpaired(what: str, samples: list[RawSample]) -> Iterator[str]:
 
 
 def _masks(config: DatasetConfig, samples: list[RawSample]) -> Iterator[str]:
-    """Share of each class in some of the masks, or what is wrong with them."""
+    """Share of each class in some of the masks, and what is wrong with them, in lines that begin
+    with `FAULT`."""
     table, reader = labels.of(config), find_reader(config)
     chosen = {int(i) for i in np.linspace(0, len(samples) - 1, min(LOOKED_AT, len(samples)))}
     pixels: Counter[int] = Counter()
+    faults = []
     for i in sorted(chosen):
         try:
             pixels.update(_counted(samples[i], reader, table))
         except (ValueError, OSError) as error:
-            yield f"  '{samples[i].name}': {error}"
+            faults.append(f"'{samples[i].name}': {error}")
+    if faults:
+        yield f"{FAULT}{len(faults)} of {len(chosen)} masks that were opened cannot be used"
+        yield from (f"{FAULT}{fault}" for fault in faults[:SHOWN])
+    if not pixels:
+        return
     total = max(sum(pixels.values()), 1)
     shares = [f"{_name(table, k)} {100 * n / total:.1f} %" for k, n in pixels.most_common(8)]
     unseen = len(table.names) - len(pixels.keys() - {labels.IGNORE})
-    yield f"  in {len(chosen)} masks: {', '.join(shares)}; {unseen} classes not seen in them"
+    number = len(chosen) - len(faults)
+    yield f"  in {number} masks: {', '.join(shares)}; {unseen} classes not seen in them"
 
 
 def _counted(sample: RawSample, reader: Any, table: labels.LabelTable) -> dict[int, int]:

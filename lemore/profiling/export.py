@@ -10,6 +10,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -127,20 +128,36 @@ def quantize(source: Path, path: Path, images: Iterable[np.ndarray]) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         prepared, made = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
-        quant_pre_process(str(source), str(prepared))
-        quantization.quantize_static(
-            str(prepared),
-            str(made),
-            _reader(images),
-            quant_format=quantization.QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-            extra_options={"CalibMovingAverage": True},
-        )
+        with _quiet():
+            quant_pre_process(str(source), str(prepared))
+            quantization.quantize_static(
+                str(prepared),
+                str(made),
+                _reader(images),
+                quant_format=quantization.QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+                extra_options={"CalibMovingAverage": True},
+            )
         proto = onnx.load(made)
     _describe(proto, metadata_of(source))
     write_atomic(path, proto.SerializeToString())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the quantiser's remarks on weights that have no channels."""
+    root = logging.getLogger()
+    root.addFilter(_no_remark)
+    try:
+        yield
+    finally:
+        root.removeFilter(_no_remark)
+
+
+def _no_remark(record: logging.LogRecord) -> bool:
+    return "out-of-range for weight" not in record.getMessage()
 
 
 def session(path: Path, threads: int) -> Any:

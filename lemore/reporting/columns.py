@@ -59,6 +59,7 @@ PLACES = {
     "paper's params": "params_m_paper",
     "paper's latency": "latency_ms_paper",
     "top-5": "top5",
+    "latency unsteady": "latency_ms_p50",
     "better than": "miou",
     "not significantly better than": "miou",
 }

@@ -24,6 +24,7 @@ FROM_SCRATCH = "from scratch: trained without ImageNet pretraining"
 TOP5 = "top-5 as measured here: the paper publishes none"
 RECONSTRUCTED = "recipe reconstructed: the paper gives none for ImageNet"
 IMAGENET = "imagenet_1k"
+UNSTEADY = 1.5  # quiet machines stay below
 DEFAULT_COSTS = "ade20k"  # whose costs to print for a dataset that the paper does not use
 
 Row = dict[str, str]
@@ -117,6 +118,7 @@ def _notes(
     if score is not None and cell is not None and cell["num_classes"] != score.num_classes:
         classes = f"{cell['num_classes']} classes ({cell['dataset']})"
         notes += [f"params, MACs and latency counted with {classes}"]
+    notes += _unsteady(cell)
     if row is None and published is not None and published.table == paper.OWN:
         notes += [_lacking_note(published)]
     if published is not None and published.table != paper.OWN and published.note:
@@ -137,9 +139,10 @@ def top1_row(result: Result | None, row: PaperRow | None, profiles: list[Result]
     profile = next((p for p in profiles if p.get("backbone", p["model"]) == model), None)
     cells = dict.fromkeys(COLUMNS, "") | {"dataset": dataset, "model": model}
     cells["encoder"] = row.encoder if row else model
-    cells |= _costs(profile, cell_for(profile, [dataset], row.input if row else ""))
+    cell = cell_for(profile, [dataset], row.input if row else "")
+    cells |= _costs(profile, cell)
     cells |= _published(row)
-    notes = row.note.split("; ") if row and row.note else []
+    notes = [*(row.note.split("; ") if row and row.note else []), *_unsteady(cell)]
     if result is not None:
         cells |= {"dataset": result["dataset"], "top1": number(100 * result["top1"])}
         cells |= {"top5": number(100 * result["top5"])}
@@ -160,4 +163,13 @@ def cell_row(profile: Result, cell: Result) -> Row:
         cells |= _published(published) | {"miou_paper": "", "top1_paper": ""}
         own = published.table == paper.OWN
         cells["note"] = _lacking_note(published) if own else published.note
+    cells["note"] = "; ".join([*filter(None, [cells["note"]]), *_unsteady(cell)])
     return cells
+
+
+def _unsteady(cell: Result | None) -> list[str]:
+    """The remark on a latency that other work on the machine has disturbed."""
+    latency = cell["latency"] if cell else None
+    if latency is None or latency["p95_ms"] <= UNSTEADY * latency["p50_ms"]:
+        return []
+    return [f"latency unsteady (p95 over {UNSTEADY} times p50): a busy machine? measure again"]

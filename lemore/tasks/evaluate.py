@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     test = build(Test, settings["test"], "--test" if changes else str(args.config), "test.")
     store = Store(args.data_dir / args.dataset, test.split)
     check_classes(trained, store, args)
+    settings["classes"] = settings["classes"] or list(store.classes)
     with tracking.track(_tracking_stage(args, settings, trained, test_mode(test))) as run:
         model = trained.network().to(device)
         keep = set(settings["images"])

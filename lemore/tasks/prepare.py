@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 
 from lemore.config import load, positive
-from lemore.data.explain import explain
+from lemore.data.explain import FAULT, explain
 from lemore.data.prepare import opened, prepare
 from lemore.data.schema import DatasetConfig
 from lemore.machine import cores
@@ -36,10 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     config = load(DatasetConfig, args.dataset_config)
     name = args.dataset_config.stem
+    faults = False
     for line in explain(config, opened(name, args.fetched)[0]):
-        log.info("%s", line)
+        faults |= line.startswith(FAULT)
+        log.log(logging.WARNING if line.startswith(FAULT) else logging.INFO, "%s", line)
     if args.dry_run:
-        return 0
+        return int(faults)
     digest = prepare(
         name,
         config,

@@ -207,8 +207,8 @@ def _read(folder: Path, dataset: str, common: str | None) -> tuple[dict[str, Any
     if folder.is_dir() and not path.exists():
         known = [p.stem for p in folder.glob("*.yaml") if p.stem != "common"]
         raise ValueError(
-            f"{path}: no such recipe{did_you_mean(dataset, known)}; write it, or name another "
-            f"dataset's by `recipe:` in config/datasets/{dataset}.yaml"
+            f"{path}: no such recipe{did_you_mean(dataset, known)}; write it, or name an "
+            "existing one by `recipe:` in the dataset's file in config/datasets"
         )
     values = dict(_parsed(path))
     if common is not None and (folder / common).exists():
