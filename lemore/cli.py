@@ -12,6 +12,9 @@ from lemore import __version__
 from lemore.config import did_you_mean
 
 TASKS = Path(__file__).parent / "tasks"
+# Besides the network's threads these have threads that read and measure: torch's must not keep the
+# cores busy while they wait, which on a busy machine takes most of the time. Read when torch loads.
+SLEEPERS = ("evaluate", "predict")
 
 
 def task_names() -> list[str]:
@@ -61,6 +64,8 @@ def run_task(name: str, argv: list[str]) -> int:
         level=logging.DEBUG if debug else logging.INFO, format="%(levelname)s %(message)s"
     )
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    if name in SLEEPERS:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     task = importlib.import_module(f"lemore.tasks.{name.replace('-', '_')}")
     parser = argparse.ArgumentParser(
         prog=f"lemore {name}",

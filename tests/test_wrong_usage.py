@@ -1,5 +1,6 @@
 """What users get wrong: each mistake gets one line that names the thing, and exit code 2."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,13 @@ def test_a_configuration(words):
         Experiment(values | CONFIGURATIONS[words], ROOT)
     assert words in str(mistake.value), mistake.value
     assert "\n" not in str(mistake.value)
+
+
+@pytest.mark.parametrize(("task", "policy"), [("evaluate", "PASSIVE"), ("profile", None)])
+def test_threads_that_wait_leave_the_cores_to_others(task, policy, monkeypatch, capsys):
+    """Where threads that read and measure work beside torch's, and not where time is measured."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", "")
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    with pytest.raises(SystemExit):
+        main([task, "--help"])
+    assert os.environ.get("OMP_WAIT_POLICY") == policy
