@@ -13,7 +13,8 @@ from lemore.config import did_you_mean
 
 TASKS = Path(__file__).parent / "tasks"
 # Besides the network's threads these have threads that read and measure: torch's must not keep the
-# cores busy while they wait, which on a busy machine takes most of the time. Read when torch loads.
+# cores busy for long while they wait, which on a busy machine costs most of the time. libgomp reads
+# it when torch loads.
 SLEEPERS = ("evaluate", "predict")
 
 
@@ -65,7 +66,7 @@ def run_task(name: str, argv: list[str]) -> int:
     )
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
     if name in SLEEPERS:
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     task = importlib.import_module(f"lemore.tasks.{name.replace('-', '_')}")
     parser = argparse.ArgumentParser(
         prog=f"lemore {name}",

@@ -143,6 +143,7 @@ def _left_out(module: str, task: str) -> bool:
 
 def loaded(task: str, modules: Iterable[str]) -> list[str]:
     """Of the names in sys.modules, those that count as a job's code; the test's other side."""
+    modules = tuple(modules)  # at once: another thread may be importing
     own = (name for name in modules if name.split(".")[0] == "lemore")
     return sorted(name for name in own if not _left_out(name, task))
 

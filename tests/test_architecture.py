@@ -142,3 +142,15 @@ def test_a_model_does_not_drag_the_others_along():
     others = [m for m in code if m.startswith(("lemore.models.backbones.", "lemore.models.decode"))]
     assert set(others) <= {"lemore.models.backbones.lemore", "lemore.models.decode_heads"}
     assert not [m for m in code if m.startswith(("lemore.reporting", "lemore.evaluation"))]
+
+
+def test_modules_may_be_imported_meanwhile(monkeypatch):
+    """As tracking's thread does, while a stage notes what it has loaded."""
+    modules = {"lemore.config": None, "lemore.files": None}
+
+    def left_out(name: str, task: str) -> bool:
+        modules[f"imported.beside.{name}"] = None
+        return False
+
+    monkeypatch.setattr(sources, "_left_out", left_out)
+    assert sources.loaded("finetune", modules) == ["lemore.config", "lemore.files"]
