@@ -237,6 +237,15 @@ def test_remains_are_removed_and_nothing_else(tmp_path, caplog):
     assert sorted(os.listdir(tmp_path)) == ["iteration_00000005.json", "iteration_00000005.pt"]
 
 
+def test_what_a_kill_before_dropping_has_left_is_dropped_by_the_next(tmp_path):
+    killed = Checkpoints(tmp_path, keep=3)  # which wrote the third and did not get to the first
+    for iteration in (5, 10, 15):
+        killed.save(iteration, {})
+    Checkpoints(tmp_path).remove_remains()
+    left = {path.stem for path in tmp_path.iterdir()}
+    assert left == {"iteration_00000010", "iteration_00000015"}
+
+
 def test_a_checkpoint_says_who_wrote_it(tmp_path, caplog):
     Checkpoints(tmp_path, about={"torch": "2.13", "workers": 2, "global batch": 8}).save(5, {})
     now = {"torch": "2.14", "workers": 2, "global batch": 8}

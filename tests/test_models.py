@@ -31,6 +31,10 @@ from lemore.training.recipe import Train, load_recipe
 
 CONFIG = Path(__file__).parent.parent / "config"
 MODELS = sorted(path.stem for path in (CONFIG / "models").glob("*.yaml"))
+# The slowest, of kinds of which a smaller one is there; `make test-slow` has them all.
+HEAVY = {"metaseg_b", "pem_stdc2", "seaformer_b", "topformer_b", "pspnet_mobilenet_v2"} | {
+    f"deeplabv3plus_{encoder}" for encoder in ("efficientnet_b0", "shufflenet_v2_x1_5")
+}
 SIZE = (128, 96)
 FIVE = (
     "fuse.conv.weight",
@@ -299,7 +303,10 @@ def check_trained(name: str, path: Path, exported: Path, write) -> None:
         torch.testing.assert_close(file(x), logits, rtol=0, atol=1e-3 * scale)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in MODELS],
+)
 def test_trains_loads_exports_and_evaluates(name, tmp_path):
     """torch.export, since it takes a third of the time of ONNX, which begins with it."""
     losses, path = train(name, 5, tmp_path)

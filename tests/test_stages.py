@@ -29,6 +29,7 @@ def weights(folder: Path) -> str:
     return read_json(folder / "run.json")["weights_sha256"]
 
 
+@pytest.mark.slow
 def test_a_training_under_ray_is_bit_equal_to_one_without(tiny, plain):
     under_ray = tiny.finetune(tiny.finetune_slice(), "ray", "--ray", "local")
     assert weights(under_ray) == weights(plain)

@@ -83,6 +83,9 @@ class Checkpoints:
         path = self.folder / f"iteration_{iteration:08d}.pt"
         save(path, {"iteration": iteration, "about": self.about, **content})
         write_json(path.with_suffix(".json"), {"iteration": iteration, "sha256": sha256(path)})
+        self._drop_old()
+
+    def _drop_old(self) -> None:
         for old in self.paths()[self.keep :]:
             old.with_suffix(".json").unlink(missing_ok=True)
             old.unlink()
@@ -93,8 +96,9 @@ class Checkpoints:
         return [path for path in found if path.with_suffix(".json").exists()]
 
     def remove_remains(self) -> None:
-        """Removes what a kill while writing has left; nobody else may be writing."""
+        """Removes what a kill while writing or dropping has left; nobody else may be writing."""
         remove_temporaries(self.folder)
+        self._drop_old()
         for path in set(self.folder.glob("iteration_*.pt")) - set(self.paths()):
             path.unlink()
 
