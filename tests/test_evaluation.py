@@ -1,8 +1,5 @@
 """Measures and inference against brute force, and the guards against evaluating the wrong way."""
 
-import os
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -112,11 +109,8 @@ def test_resizing_the_label_changes_the_result():  # guard (e)
     assert abs(right - results([(small[0], small[1])], 2)["miou"]) > 0.01
 
 
-def test_ade20k_samples_and_the_bilinear_label():  # guard (f)
-    root = os.environ.get("LEMORE_SAMPLES")
-    if not root:
-        pytest.skip("LEMORE_SAMPLES is not set")
-    folder = Path(root) / "ade20k_samples/ADEChallengeData2016/annotations/validation"
+def test_ade20k_samples_and_the_bilinear_label(samples):  # guard (f)
+    folder = samples / "ade20k_samples/ADEChallengeData2016/annotations/validation"
     raw = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in sorted(folder.glob("*.png"))]
     labels = [image - np.uint8(1) for image in raw]  # 0 wraps to 255
     assert len(labels) == 3

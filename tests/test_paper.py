@@ -1,8 +1,6 @@
 """The published numbers against their transcription, the paper's supplement and one another."""
 
 import csv
-import os
-from pathlib import Path
 
 import pytest
 
@@ -18,11 +16,10 @@ DATASETS = {
 }
 
 
-def test_paper_csv_holds_the_published_rows():
-    samples = os.environ.get("LEMORE_SAMPLES")
-    published = Path(samples or "") / "../paper/published.csv"
-    if not samples or not published.is_file():
-        pytest.skip("LEMORE_SAMPLES is unset or has no ../paper/published.csv")
+def test_paper_csv_holds_the_published_rows(samples):
+    published = samples / "../paper/published.csv"
+    if not published.is_file():
+        pytest.skip("the samples have no ../paper/published.csv")
     with open(published, newline="") as file:
         theirs = list(csv.DictReader(file))
     ours = [row for row in paper.load() if row.table != "supplement"]
@@ -38,11 +35,10 @@ def test_paper_csv_holds_the_published_rows():
             assert mine.label == row["model"].replace(" ablation", "").replace("NAttn", "NA")
 
 
-def test_the_supplements_row():
-    samples = os.environ.get("LEMORE_SAMPLES")
-    supplement = Path(samples or "") / "../paper/supplement.txt"
-    if not samples or not supplement.is_file():
-        pytest.skip("LEMORE_SAMPLES is unset or has no ../paper/supplement.txt")
+def test_the_supplements_row(samples):
+    supplement = samples / "../paper/supplement.txt"
+    if not supplement.is_file():
+        pytest.skip("the samples have no ../paper/supplement.txt")
     lines = supplement.read_text().splitlines()
     row = next(line for line in lines if line.startswith("LeMoRe\t"))
     mine = paper.rows_of("supplement")[0]
