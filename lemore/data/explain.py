@@ -14,17 +14,17 @@ from lemore.data.source import Source
 
 LOOKED_AT = 20  # samples whose masks are opened, spread over the split
 SHOWN = 3
-FAULT = "  wrong: "
 
 
-def explain(config: DatasetConfig, source: Source) -> Iterator[str]:
-    """Lines of text: per split the pairs, what lacks its other half, and what the masks hold."""
+def explain(config: DatasetConfig, source: Source) -> Iterator[tuple[bool, str]]:
+    """(whether it is a fault, line of text): per split the pairs, what lacks its other half, and
+    what the masks hold."""
     reader = find_reader(config)
-    yield f"{config.title}: reading {source.describe()} ({reader.annotation(source)})"
+    yield False, f"{config.title}: reading {source.describe()} ({reader.annotation(source)})"
     for split in config.splits:
         samples = list(reader.samples(source, split))
         whole = [s for s in samples if s.image is not None and s.label is not None]
-        yield f"{split}: {len(whole)} images with their annotation{_first(whole)}"
+        yield False, f"{split}: {len(whole)} images with their annotation{_first(whole)}"
         yield from _unpaired("images without annotation", [s for s in samples if s.label is None])
         yield from _unpaired("annotations without image", [s for s in samples if s.image is None])
         if config.task == "segmentation" and whole:
@@ -39,16 +39,15 @@ def _first(samples: list[RawSample]) -> str:
     return f", the first: {samples[0].image.name}{other}"
 
 
-def _unpaired(what: str, samples: list[RawSample]) -> Iterator[str]:
+def _unpaired(what: str, samples: list[RawSample]) -> Iterator[tuple[bool, str]]:
     if samples:
         names = ", ".join(f"'{sample.name}'" for sample in samples[:SHOWN])
         more = " ..." if len(samples) > SHOWN else ""
-        yield f"  {len(samples)} {what}: {names}{more}"
+        yield False, f"  {len(samples)} {what}: {names}{more}"
 
 
-def _masks(config: DatasetConfig, samples: list[RawSample]) -> Iterator[str]:
-    """Share of each class in some of the masks, and what is wrong with them, in lines that begin
-    with `FAULT`."""
+def _masks(config: DatasetConfig, samples: list[RawSample]) -> Iterator[tuple[bool, str]]:
+    """Share of each class in some of the masks, and what is wrong with them."""
     table, reader = labels.of(config), find_reader(config)
     chosen = {int(i) for i in np.linspace(0, len(samples) - 1, min(LOOKED_AT, len(samples)))}
     pixels: Counter[int] = Counter()
@@ -59,15 +58,15 @@ def _masks(config: DatasetConfig, samples: list[RawSample]) -> Iterator[str]:
         except (ValueError, OSError) as error:
             faults.append(f"'{samples[i].name}': {error}")
     if faults:
-        yield f"{FAULT}{len(faults)} of {len(chosen)} masks that were opened cannot be used"
-        yield from (f"{FAULT}{fault}" for fault in faults[:SHOWN])
+        yield True, f"  wrong: {len(faults)} of {len(chosen)} masks that were opened cannot be used"
+        yield from ((True, f"  wrong: {fault}") for fault in faults[:SHOWN])
     if not pixels:
         return
     total = max(sum(pixels.values()), 1)
     shares = [f"{_name(table, k)} {100 * n / total:.1f} %" for k, n in pixels.most_common(8)]
     unseen = len(table.names) - len(pixels.keys() - {labels.IGNORE})
     number = len(chosen) - len(faults)
-    yield f"  in {number} masks: {', '.join(shares)}; {unseen} classes not seen in them"
+    yield False, f"  in {number} masks: {', '.join(shares)}; {unseen} classes not seen in them"
 
 
 def _counted(sample: RawSample, reader: Any, table: labels.LabelTable) -> dict[int, int]:

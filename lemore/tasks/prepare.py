@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 
 from lemore.config import load, positive
-from lemore.data.explain import FAULT, explain
+from lemore.data.explain import explain
 from lemore.data.prepare import opened, prepare
 from lemore.data.schema import DatasetConfig
 from lemore.machine import cores
@@ -36,12 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     config = load(DatasetConfig, args.dataset_config)
     name = args.dataset_config.stem
-    faults = False
-    for line in explain(config, opened(name, args.fetched)[0]):
-        faults |= line.startswith(FAULT)
-        log.log(logging.WARNING if line.startswith(FAULT) else logging.INFO, "%s", line)
+    faults = 0
+    for fault, line in explain(config, opened(name, args.fetched)[0]):
+        faults += fault
+        log.log(logging.WARNING if fault else logging.INFO, "%s", line)
     if args.dry_run:
-        return int(faults)
+        return 1 if faults else 0
     digest = prepare(
         name,
         config,
