@@ -24,11 +24,11 @@ from lemore.training.spool import Spool
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
-# Takes the installed package away from those who run with it on their path.
+# Takes the editable installation, which is a checkout's folder, off the path of a cluster's
+# processes, and leaves the copy that came with a job.
 HIDE = """
-import sys
-sys.meta_path[:] = [f for f in sys.meta_path if "lemore" not in getattr(f, "__module__", "")]
-sys.path[:] = [p for p in sys.path if "lemore" not in p]
+import os, sys
+sys.path[:] = [p for p in sys.path if not os.path.exists(p + "/lemore/../pyproject.toml")]
 """
 # Every step takes a moment, so that none of these trainings ends before it is disturbed.
 PACED = """
