@@ -92,6 +92,7 @@ def test_onnx_computes_what_pytorch_does_at_the_size_of_the_file(fixed):
     record = json.loads(fixed.with_suffix(".json").read_text())
     text = "\n".join(lines(record))
     assert "96x160" in text and f"{100 * record['equal_labels']:.4f} %" in text
+    assert "as a float file" not in text  # it is one
     assert record["largest_difference"] < 1e-4 and record["bytes"] == fixed.stat().st_size
     network = export.OnnxNetwork(fixed, 1)
     with torch.inference_mode():
@@ -177,7 +178,9 @@ def test_normalization_and_argmax_can_be_in_the_file(folder, fixed):
 
 def test_int8_stays_near_and_is_smaller(folder, fixed):
     photos = ("--calibration", folder / "photos")
-    assert run_export(folder, "int8.onnx", "--int8", *photos) == 0
+    assert run_export(folder, "int8.onnx", "--int8", *photos, "--json", folder / "int8.json") == 0
+    record = json.loads((folder / "int8.json").read_text())
+    assert f"as a float file {record['float_file_ms']:.1f} ms" in lines(record)[-1]
     kinds = {node.op_type for node in onnx.load(folder / "int8.onnx").graph.node}
     assert "QuantizeLinear" in kinds
     assert (folder / "int8.onnx").stat().st_size < 0.5 * fixed.stat().st_size

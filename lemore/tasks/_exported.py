@@ -1,6 +1,7 @@
 """An exported file beside the network that it was made from: outputs, mIoU, latency."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ class Exported:
     """A file and where it comes from.
 
     model: the network as it was trained; deployed: what the file is to compute, for images of
-    `size` (H, W); file: the file, as a network; raw: it takes RGB 0..255; labels: it gives train
-    ids.
+    `size` (H, W); file: the file, as a network; unquantized: the float file that an INT8 one was
+    made from; raw: they take RGB 0..255; labels: they give train ids.
     """
 
     model: nn.Module
     deployed: nn.Module
     file: nn.Module
+    unquantized: nn.Module | None
     size: Size
     raw: bool
     labels: bool
@@ -77,11 +79,13 @@ def evaluate(exported: Exported, store: Store, img_scale: tuple[int, int]) -> di
 
 @torch.inference_mode()
 def measure(exported: Exported, threads: int, seconds: float) -> dict[str, Any]:
-    """p50 in milliseconds of one image, PyTorch (eager) and the file in turn."""
+    """p50 in milliseconds of one image: PyTorch (eager), the file, for INT8 the float file too."""
     image = torch.randn(1, 3, *exported.size)
     runs = {
         "pytorch_ms": backends.prepare("eager", exported.deployed, image, (False,), threads)[False],
-        "file_ms": lambda: exported.file(image),
+        "file_ms": partial(exported.file, image),
     }
+    if exported.unquantized is not None:
+        runs["float_file_ms"] = partial(exported.unquantized, image)
     times = {name: latency.repeat(run, seconds).p50 * 1e3 for name, run in runs.items()}
     return times | {"threads": threads}

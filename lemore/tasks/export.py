@@ -85,10 +85,15 @@ def run(args: argparse.Namespace) -> int:
     store = Store(args.data_dir / args.evaluate, args.split) if args.evaluate else None
     check_classes(args, source, store)
     images = sample(args, source)
-    write(args, source, images)
-    file = _exported.open_file(args.output, args.threads)
+    unquantized = write(args, source, images)
     exported = Exported(
-        source.model, source.deployed, file, source.size, args.with_normalization, args.with_argmax
+        model=source.model,
+        deployed=source.deployed,
+        file=_exported.open_file(args.output, args.threads),
+        unquantized=unquantized,
+        size=source.size,
+        raw=args.with_normalization,
+        labels=args.with_argmax,
     )
     record = describe(args, source) | _exported.compare(exported, images)
     if store is not None:
@@ -172,7 +177,8 @@ def sample(args: argparse.Namespace, source: Source) -> list[Tensor]:
     return random_images(source.size, RANDOM_IMAGES)
 
 
-def write(args: argparse.Namespace, source: Source, images: list[Tensor]) -> None:
+def write(args: argparse.Namespace, source: Source, images: list[Tensor]) -> nn.Module | None:
+    """For INT8 the float file that was quantised, as a network; it is in memory only."""
     feeds = [_exported.feed(image, args.with_normalization) for image in images]
     to_file = export.to_onnx if args.format == "onnx" else export.to_torch_export
     with tempfile.TemporaryDirectory() as folder:
@@ -184,8 +190,10 @@ def write(args: argparse.Namespace, source: Source, images: list[Tensor]) -> Non
             dynamic_batch=args.dynamic_batch,
             metadata=metadata(args, source),
         )
-        if args.int8:
-            export.quantize(plain, args.output, [one.numpy() for one in feeds])
+        if not args.int8:
+            return None
+        export.quantize(plain, args.output, [one.numpy() for one in feeds])
+        return _exported.open_file(plain, args.threads)
 
 
 def metadata(args: argparse.Namespace, source: Source) -> dict[str, Any]:
@@ -230,9 +238,12 @@ def lines(record: dict[str, Any]) -> list[str]:
             f"  mIoU on {record['evaluated_on']}, all images at that size: {before:.2f} % in"
             f" PyTorch, {after:.2f} % in the file ({after - before:+.2f})"
         )
-    ratio = record["pytorch_ms"] / record["file_ms"]
     text.append(
-        f"  {record['threads']} thread(s): PyTorch {record['pytorch_ms']:.1f} ms, the file"
-        f" {record['file_ms']:.1f} ms an image ({ratio:.2f} times as fast)"
+        f"  {record['threads']} thread(s): the file {record['file_ms']:.1f} ms an image, "
+        + ", ".join(
+            f"{name} {record[key]:.1f} ms ({record[key] / record['file_ms']:.2f} times as long)"
+            for key, name in (("pytorch_ms", "PyTorch"), ("float_file_ms", "as a float file"))
+            if key in record
+        )
     )
     return text
