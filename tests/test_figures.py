@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 from PIL import Image
 from torch import nn
@@ -236,6 +237,22 @@ def test_curves_have_a_line_per_seed_and_their_mean():
     assert len(curves.draw([training("A", 0, [3, 2])], False).axes) == 1  # never validated
     with pytest.raises(ValueError, match="no training recorded a loss"):
         curves.draw([training("A", 0, [])], False)
+
+
+def test_a_model_has_one_colour_in_curves_and_classes():
+    """Though curves list the best first."""
+    models = ("lemore", "topformer_t")
+    bars = classes.draw([evaluation(model, 0.3) for model in models]).legends[0]
+    by_class = {
+        text.get_text(): patch.get_facecolor()
+        for text, patch in zip(bars.get_texts(), bars.get_patches(), strict=True)
+    }
+    ends = zip(by_class, (0.2, 0.6), strict=True)
+    trainings = [training(name, 0, [3, 2], [miou]) for name, miou in ends]
+    (lines,) = curves.draw(trainings, False).legends
+    assert [text.get_text() for text in lines.get_texts()] == list(by_class)[::-1]
+    for text, line in zip(lines.get_texts(), lines.get_lines(), strict=True):
+        assert to_rgba(line.get_color()) == by_class[text.get_text()]
 
 
 def test_a_long_line_is_means_by_iterations():

@@ -32,7 +32,8 @@ class Training:
 def draw(trainings: Sequence[Training], scenes: bool) -> Figure:
     """Left the loss, right the validation mIoU where there is one; seeds thin, their mean thick.
 
-    ValueError if no training has a loss.
+    A model's look follows from its place in `trainings`, as in the figure of classes. ValueError if
+    no training has a loss.
     """
     panels = [(LOSS, "training loss", 1.0), (MIOU, "mIoU on the validation split (%)", 100.0)]
     found = [(key, label, by_model(trainings, key, factor)) for key, label, factor in panels]
@@ -40,14 +41,15 @@ def draw(trainings: Sequence[Training], scenes: bool) -> Figure:
     if not found or found[0][0] != LOSS:
         raise ValueError("no training recorded a loss: no curves to draw")
     order = _ranked(found[-1][2])
+    looks = {name: k for k, name in enumerate(dict.fromkeys(one.name for one in trainings))}
     with styled():
         size = (4.2 * len(found) + 0.4, 3.3 + 0.18 * -(-len(order) // LEGEND_COLUMNS))
         figure = Figure(figsize=size, layout="constrained")
         for axes, (key, label, models) in zip(
             figure.subplots(1, len(found), squeeze=False)[0], found, strict=True
         ):
-            for k, name in enumerate(order):
-                _lines(axes, models.get(name, []), k, name, markers=key == MIOU)
+            for name in order:
+                _lines(axes, models.get(name, []), looks[name], name, markers=key == MIOU)
             axes.set(xlabel="iteration", ylabel=label, xlim=(0, None))
             axes.grid(color="#E4E4E4", linewidth=0.6)
         handles, names = figure.axes[-1].get_legend_handles_labels()
