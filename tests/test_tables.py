@@ -154,6 +154,9 @@ def test_imagenet_and_efficiency():
     assert (row["top1"], row["top1_paper"], row["params_m_paper"]) == ("50", "64.1", "1.67")
     assert row["profile_size"] == "224x224" and row["note"].startswith("scenes")
     assert row["top5"] == "90" and "; recipe reconstructed" in row["note"]
+    segformer = profile("segformer_b0", 8e9, backbone="mit_b0", encoder="MiT-B0")
+    rows = tables.build("imagenet", [], [segformer], [pretraining("mit_b0", 0.5)])
+    assert row_of(rows, "mit_b0")["encoder"] == "MiT-B0"
     rows = tables.build("efficiency", [], [*profiles, profile("lemore", 8e8)], [])
     assert [(r["profile_size"], r["gflops_paper"]) for r in rows] == [
         ("224x224", ""),

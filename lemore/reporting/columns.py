@@ -54,7 +54,7 @@ COUNTS = ("seeds", "num_classes")
 PLACES = {
     "paper's mIoU": "miou_paper",
     "mIoU published elsewhere": "miou_paper",
-    "miou column holds mAP": "miou_paper",
+    "mAP (column": "miou_paper",
     "paper's GFLOPs": "gflops_paper",
     "paper's params": "params_m_paper",
     "paper's latency": "latency_ms_paper",
