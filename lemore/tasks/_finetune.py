@@ -166,10 +166,9 @@ def _validation(payload: dict[str, Any], recipe: Train, device: torch.device) ->
     def validate(model: nn.Module) -> dict[str, float]:
         from lemore.tasks import _segmentation
 
-        data = Store(Path(payload["data"]), "val")
-        results = _segmentation.evaluate(
-            model, data, device, _segmentation.whole(recipe.img_scale), keep=()
-        ).results
+        data, test = Store(Path(payload["data"]), "val"), _segmentation.whole(recipe.img_scale)
+        title = f"validate {payload['config']['model_name']} on {payload['config']['dataset']}"
+        results = _segmentation.evaluate(model, data, device, test, (), title=title).results
         return {"val/mIoU": results["miou"], "val/aAcc": results["aacc"]}
 
     return validate

@@ -65,8 +65,10 @@ def evaluate(
     test: Test,
     keep: Collection[str],
     crop_size: tuple[int, int] | None = None,
+    *,
+    title: str = "evaluate",
 ) -> Evaluation:
-    """One pass over `store`; memory grows with it only by `per_image`.
+    """One pass over `store`; memory grows with it only by `per_image`. title: of its progress.
 
     The model runs in this thread, on as many cores as torch is set to; as many threads read and
     measure meanwhile.
@@ -90,7 +92,7 @@ def evaluate(
     images = range(len(store))
     done = overlapped(read, forward, finish, images, torch.get_num_threads())
     for index, (prediction, counts) in enumerate(
-        progress(done, "evaluate", total=len(images), unit="image")
+        progress(done, title, total=len(images), unit="image")
     ):
         measures.add(counts)
         names.append(store.name(index))

@@ -67,7 +67,10 @@ def run(args: argparse.Namespace) -> int:
         model = trained.network().to(device)
         keep = set(settings["images"])
         crop_size = trained.settings.train.crop_size
-        evaluation = _segmentation.evaluate(model, store, device, test, keep, crop_size)
+        title = f"evaluate {trained.settings.model_name} on {args.dataset}"
+        evaluation = _segmentation.evaluate(
+            model, store, device, test, keep, crop_size, title=title
+        )
         missing = keep - set(evaluation.predictions)
         if missing:
             first = ", ".join(store.name(i) for i in range(min(3, len(store))))
