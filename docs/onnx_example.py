@@ -11,9 +11,7 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
-if len(sys.argv) != 4:
-    sys.exit(__doc__)
-model, source, target = sys.argv[1:]
+model, source, target = sys.argv[1:] if len(sys.argv) == 4 else sys.exit(__doc__)
 session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 about = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
 image = ImageOps.exif_transpose(Image.open(source)).convert("RGB")  # upright
