@@ -34,8 +34,9 @@ reproduce: setup
 	  snakemake --cores $(CORES) --configfile $(CONFIG) --quiet rules reason' \
 	  || { code=$$?; [ $$code -ne 75 ] || echo "another pipeline runs in this folder" >&2; exit $$code; }
 
+# Two processes of one thread each: most tests keep one core busy.
 test: setup
-	python -m pytest $(TESTS)
+	OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 --dist loadfile $(TESTS)
 
 test-slow: setup
 	python -m pytest -m slow $(TESTS)
