@@ -138,7 +138,7 @@ def top1_row(result: Result | None, row: PaperRow | None, profiles: list[Result]
     dataset = IMAGENET
     profile = next((p for p in profiles if p.get("backbone", p["model"]) == model), None)
     cells = dict.fromkeys(COLUMNS, "") | {"dataset": dataset, "model": model}
-    cells["encoder"] = row.encoder if row else profile["encoder"] if profile else model
+    cells["encoder"] = row.encoder if row else (profile or {}).get("encoder", model)
     cell = cell_for(profile, [dataset], row.input if row else "")
     cells |= _costs(profile, cell)
     cells |= _published(row)
