@@ -1,7 +1,7 @@
 # make reproduce   set up and run the embedded default; after a crash the same command goes on
 # make test        set up and run the tests (under 15 minutes on two cores); make test-slow: the rest
 # VENV=path reuses an environment; CORES=n limits the cores; CONFIG=file runs another configuration;
-# TESTS="file ..." chooses tests.
+# TESTS="file ..." chooses tests. make witness BASE=commit: this checkout gives the results of that.
 
 VENV ?= .venv
 PYTHON ?= python3
@@ -13,7 +13,7 @@ STAMP := $(VENV)/.lemore-$(shell cat requirements.lock pyproject.toml | sha256su
 BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: setup reproduce test test-slow check clean
+.PHONY: setup reproduce test test-slow witness check clean
 
 setup: $(STAMP)
 
@@ -41,6 +41,10 @@ test: setup
 test-slow: setup
 	python -m pytest -m slow $(TESTS)
 
+# Runs a short training in a checkout of BASE and in this one; both must give the same results.
+witness: setup
+	python tests/witness.py $(BASE)
+
 check: setup
 	ruff check .
 	ruff format --check .
@@ -49,4 +53,4 @@ check: setup
 	snakemake --lint
 
 clean:
-	rm -rf results logs benchmarks
+	rm -rf results logs

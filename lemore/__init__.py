@@ -13,7 +13,7 @@ def __getattr__(name: str) -> Any:
     if name == "load":
         import importlib
 
-        return importlib.import_module("lemore.tasks._predictor").load
+        return importlib.import_module("lemore.trained.model").load
     raise AttributeError(f"module 'lemore' has no attribute '{name}'")
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from lemore.config import dump, load
+from lemore.config.model import BackboneConfig, ModelConfig
+from lemore.config.read import dump, load
+from lemore.config.recipe import load_pretrain, load_recipe
 from lemore.data.packing import PIXELS, pack_label
 from lemore.data.store import PackWriter
-from lemore.files import write_json
-from lemore.models.schema import BackboneConfig, ModelConfig
-from lemore.training.recipe import load_pretrain, load_recipe
+from lemore.runtime.files import write_json
 
 ROOT = Path(__file__).parents[1]
 NUM_CLASSES = 4

@@ -23,18 +23,18 @@ import torch
 import torch._dynamo  # else the first step of every child imports it
 from torch import nn
 
+import lemore.commands.evaluate
+import lemore.commands.finetune
 import lemore.data.loader as lemore_loader
-import lemore.tasks._finetune
-import lemore.tasks._segmentation as lemore_segmentation
-import lemore.tasks.evaluate
-import lemore.tasks.finetune
-import lemore.training.mlflow_runs
-from lemore import files
+import lemore.evaluation.segmentation as lemore_segmentation
+import lemore.runtime.tracking.mlflow
+import lemore.stages.finetune
 from lemore.cli import main
-from lemore.training import checkpoint, losses, optim
-from lemore.training.checkpoint import Checkpoints, tensor_digest
+from lemore.runtime import checkpoint, files
+from lemore.runtime.checkpoint import Checkpoints, tensor_digest
+from lemore.runtime.tracking.metrics_file import Spool
+from lemore.training import losses, optim
 from lemore.training.loop import Job, train
-from lemore.training.spool import Spool
 
 ITERATIONS, INTERVAL = 40, 5
 ROOT = Path(__file__).parents[1]

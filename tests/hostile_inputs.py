@@ -27,14 +27,14 @@ import torch
 from PIL import Image
 
 from lemore.cli import main
-from lemore.config import dump, load
-from lemore.data import rle
-from lemore.data.images import PNG
-from lemore.data.scene_archives import mat_bytes, tar_bytes, zip_bytes
-from lemore.data.schema import Archive, DatasetConfig
-from lemore.data.video import VideoWriter
-from lemore.files import write_json
-from tests import trained
+from lemore.config.dataset import Archive, DatasetConfig
+from lemore.config.read import dump, load
+from lemore.data.archives import rle
+from lemore.data.archives.images import PNG
+from lemore.runtime.files import write_json
+from lemore.scenes.archives import mat_bytes, tar_bytes, zip_bytes
+from lemore.trained.predict.video import VideoWriter
+from tests import trained_models as trained
 
 ROOT = Path(__file__).parents[1]
 SIZE = (20, 30)

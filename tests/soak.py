@@ -28,11 +28,11 @@ from typing import NamedTuple
 import psutil
 from conftest import ROOT, Tiny
 
-from lemore.config import dump, read_yaml
-from lemore.files import read_json
-from lemore.training import mlflow_runs
-from lemore.training.recipe import load_recipe
-from lemore.training.spool import Spool
+from lemore.config.read import dump, read_yaml
+from lemore.config.recipe import load_recipe
+from lemore.runtime.files import read_json
+from lemore.runtime.tracking import mlflow
+from lemore.runtime.tracking.metrics_file import Spool
 
 ITERATIONS, LANES = 60, 4
 # Says how the command ended: a signal may come while the interpreter exits, and is nobody's then.
@@ -230,7 +230,7 @@ def problems_left(tiny: Tiny, expected: dict[str, Rows]) -> list[str]:
 def runs_wrong(tiny: Tiny, expected: dict[str, Rows]) -> list[str]:
     """`expected`: trainings by name and what the store must know of each."""
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{tiny.folder / 'mlflow.db'}"
-    client, found = mlflow_runs.connect(), []
+    client, found = mlflow.connect(), []
     experiments = [e.experiment_id for e in client.search_experiments()]
     stages: dict[str, list[str]] = {name: [] for name in expected}
     for run in client.search_runs(experiments, max_results=5000):

@@ -36,7 +36,7 @@ class Source(Protocol):
 
 
 class Transform(Protocol):
-    """What is needed of a transform: see `lemore.data.transforms`."""
+    """What is needed of a transform: see `lemore.data.augment.segmentation`."""
 
     @property
     def crop_size(self) -> tuple[int, int]: ...

@@ -17,9 +17,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from lemore.data.images import decode_rgb
+from lemore.data.archives.images import decode_rgb
 from lemore.data.packing import FILE, unpack_label
-from lemore.files import read_json
+from lemore.runtime.files import read_json
 
 RECORD = np.dtype(
     [

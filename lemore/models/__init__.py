@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lemore.config import did_you_mean
+from lemore.config.read import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn

@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lemore.config.model import BackboneConfig
 from lemore.models import build_backbone, check_arguments
-from lemore.models.schema import BackboneConfig
 
 
 class Classifier(nn.Module):

@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lemore.config.model import AuxiliaryHead, BackboneConfig, ModelConfig
 from lemore.models import build_backbone, build_decode_head, check_arguments
-from lemore.models.schema import AuxiliaryHead, BackboneConfig, ModelConfig
 
 
 class Segmentor(nn.Module):

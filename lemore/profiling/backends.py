@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lemore.config.profiling import Backend
 from lemore.profiling import export
-from lemore.profiling.schema import Backend
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 Run = Callable[[], object]

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lemore.files import write_atomic
+from lemore.runtime.files import write_atomic
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 INPUT, OUTPUT = "image", "output"

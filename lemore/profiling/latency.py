@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from lemore.config.profiling import Backend
 from lemore.profiling import backends, memory
-from lemore.profiling.schema import Backend
 
 WARMUP_SHARE = 0.2  # of the seconds allowed
 MIN_REPETITIONS, MAX_REPETITIONS = 3, 1000

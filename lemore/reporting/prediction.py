@@ -10,8 +10,8 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
-from lemore.files import write_atomic
 from lemore.reporting.overlay import Color, colored, overlay
+from lemore.runtime.files import write_atomic
 
 Kind = Literal["overlay", "index", "color"]
 MENTIONED = 4  # classes in the short description

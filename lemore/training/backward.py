@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
-from lemore.training.finite import spread
+from lemore.training.step import spread
 
 Batch = dict[str, Tensor]
 

@@ -16,15 +16,15 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
-from lemore.progress import Meter
+from lemore.runtime.background import BackgroundCheckpoints
+from lemore.runtime.checkpoint import Checkpoints, check_alike
+from lemore.runtime.process import Stopped
+from lemore.runtime.progress import Meter
+from lemore.runtime.watchdog import Watchdog
 from lemore.training.average import Average
-from lemore.training.background import BackgroundCheckpoints
 from lemore.training.backward import backward
-from lemore.training.checkpoint import Checkpoints, check_alike
-from lemore.training.finite import FiniteSteps
 from lemore.training.optim import set_learning_rate
-from lemore.training.process import Stopped
-from lemore.training.watchdog import Watchdog
+from lemore.training.step import FiniteSteps
 
 log = logging.getLogger(__name__)
 LOG_EVERY = 10

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
-from lemore.training.recipe import Pretrain, Train
+from lemore.config.recipe import Pretrain, Train
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 

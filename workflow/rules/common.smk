@@ -6,11 +6,11 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from lemore import reported, slices
-from lemore.config import check_gpus
-from lemore.experiment import Experiment
-from lemore.machine import cores
-from lemore.training.process import lead_pipeline
+from lemore.config import jobs, reported
+from lemore.config.read import check_gpus
+from lemore.config.experiment import Experiment
+from lemore.runtime.machine import cores
+from lemore.runtime.process import lead_pipeline
 
 lead_pipeline()
 

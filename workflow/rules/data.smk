@@ -1,13 +1,13 @@
 rule scenes:
     input:
-        config=lambda wildcards: slices.prepare(experiment, wildcards.dataset),
+        config=lambda wildcards: jobs.prepare(experiment, wildcards.dataset),
         code=lambda wildcards: experiment.code("scenes"),
     output:
         "resources/scenes/{dataset}/digest.json",
     log:
         "logs/data/scenes/{dataset}.log",
     benchmark:
-        "benchmarks/data/scenes/{dataset}.tsv"
+        "logs/benchmarks/data/scenes/{dataset}.tsv"
     priority: 30
     conda:
         "../envs/lemore.yaml"
@@ -17,14 +17,14 @@ rule scenes:
 
 rule fetch:
     input:
-        config=lambda wildcards: slices.prepare(experiment, wildcards.dataset),
+        config=lambda wildcards: jobs.prepare(experiment, wildcards.dataset),
         archives=archives_source,
     output:
         "resources/fetched/{dataset}.json",
     log:
         "logs/data/fetch/{dataset}.log",
     benchmark:
-        "benchmarks/data/fetch/{dataset}.tsv"
+        "logs/benchmarks/data/fetch/{dataset}.tsv"
     priority: 30
     conda:
         "../envs/lemore.yaml"
@@ -38,7 +38,7 @@ rule fetch:
 
 rule prepare:
     input:
-        config=lambda wildcards: slices.prepare(experiment, wildcards.dataset),
+        config=lambda wildcards: jobs.prepare(experiment, wildcards.dataset),
         fetched="resources/fetched/{dataset}.json",
         labels=lambda wildcards: experiment.label_table(wildcards.dataset),
         code=lambda wildcards: experiment.code("prepare", dataset=wildcards.dataset),
@@ -49,7 +49,7 @@ rule prepare:
     log:
         "logs/data/prepare/{dataset}.log",
     benchmark:
-        "benchmarks/data/prepare/{dataset}.tsv"
+        "logs/benchmarks/data/prepare/{dataset}.tsv"
     priority: 30
     conda:
         "../envs/lemore.yaml"
@@ -64,8 +64,8 @@ rule audit:
         audit=f"{DATA}/{{dataset}}/audit.json",
         colors=f"{DATA}/{{dataset}}/colors.json",
         template=[
-            "lemore/reporting/audit.html.j2",
-            "lemore/reporting/page.css.j2",
+            "lemore/reporting/pages/audit.html.j2",
+            "lemore/reporting/pages/page.css.j2",
         ],
         code=experiment.code("audit"),
     output:
@@ -78,7 +78,7 @@ rule audit:
     log:
         f"logs/{experiment.config.run}/audit/{{dataset}}.log",
     benchmark:
-        f"benchmarks/{experiment.config.run}/audit/{{dataset}}.tsv"
+        f"logs/benchmarks/{experiment.config.run}/audit/{{dataset}}.tsv"
     conda:
         "../envs/lemore.yaml"
     shell:

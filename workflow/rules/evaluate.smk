@@ -1,6 +1,6 @@
 rule evaluate:
     input:
-        config=lambda wildcards: slices.evaluate(
+        config=lambda wildcards: jobs.evaluate(
             experiment, wildcards.dataset, wildcards.model
         ),
         data=f"{DATA}/{{dataset}}/digest.json",
@@ -12,7 +12,7 @@ rule evaluate:
     log:
         f"logs/{experiment.config.run}/evaluate/{{dataset}}/{{model}}/{{seed}}.log",
     benchmark:
-        f"benchmarks/{experiment.config.run}/evaluate/{{dataset}}/{{model}}/{{seed}}.tsv"
+        f"logs/benchmarks/{experiment.config.run}/evaluate/{{dataset}}/{{model}}/{{seed}}.tsv"
     conda:
         "../envs/lemore.yaml"
     threads: 1
@@ -27,14 +27,14 @@ rule evaluate:
 # Alone on the machine, since it measures time.
 rule profile:
     input:
-        config=lambda wildcards: slices.profile(experiment, wildcards.model),
+        config=lambda wildcards: jobs.profile(experiment, wildcards.model),
         code=lambda wildcards: experiment.code("profile", model=wildcards.model),
     output:
         f"{RESULTS}/profile/{{model}}.json",
     log:
         f"logs/{experiment.config.run}/profile/{{model}}.log",
     benchmark:
-        f"benchmarks/{experiment.config.run}/profile/{{model}}.tsv"
+        f"logs/benchmarks/{experiment.config.run}/profile/{{model}}.tsv"
     conda:
         "../envs/lemore.yaml"
     threads: cores()

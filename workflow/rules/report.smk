@@ -13,7 +13,7 @@ rule significance:
     log:
         f"logs/{experiment.config.run}/significance/{{dataset}}.log",
     benchmark:
-        f"benchmarks/{experiment.config.run}/significance/{{dataset}}.tsv"
+        f"logs/benchmarks/{experiment.config.run}/significance/{{dataset}}.tsv"
     conda:
         "../envs/lemore.yaml"
     params:
@@ -42,7 +42,7 @@ rule table:
     log:
         f"logs/{experiment.config.run}/table/{{table}}.log",
     benchmark:
-        f"benchmarks/{experiment.config.run}/table/{{table}}.tsv"
+        f"logs/benchmarks/{experiment.config.run}/table/{{table}}.tsv"
     conda:
         "../envs/lemore.yaml"
     params:
@@ -70,7 +70,7 @@ rule figure:
     log:
         f"logs/{experiment.config.run}/figure/{{kind}}_{{dataset}}.log",
     benchmark:
-        f"benchmarks/{experiment.config.run}/figure/{{kind}}_{{dataset}}.tsv"
+        f"logs/benchmarks/{experiment.config.run}/figure/{{kind}}_{{dataset}}.tsv"
     conda:
         "../envs/lemore.yaml"
     params:
@@ -99,7 +99,7 @@ rule result_figures:
     log:
         f"logs/{experiment.config.run}/result_figures/{{dataset}}.log",
     benchmark:
-        f"benchmarks/{experiment.config.run}/result_figures/{{dataset}}.tsv"
+        f"logs/benchmarks/{experiment.config.run}/result_figures/{{dataset}}.tsv"
     conda:
         "../envs/lemore.yaml"
     params:
@@ -112,7 +112,7 @@ rule result_figures:
 # LeMoRe's feed-forward network, from the network itself.
 rule diagram:
     input:
-        config=lambda wildcards: slices.diagram(experiment, DIAGRAMMED),
+        config=lambda wildcards: jobs.diagram(experiment, DIAGRAMMED),
         code=lambda wildcards: experiment.code(
             "diagram", backbone=experiment.model(DIAGRAMMED).backbone
         ),
@@ -126,7 +126,7 @@ rule diagram:
     log:
         f"logs/{experiment.config.run}/diagram.log",
     benchmark:
-        f"benchmarks/{experiment.config.run}/diagram.tsv"
+        f"logs/benchmarks/{experiment.config.run}/diagram.tsv"
     conda:
         "../envs/lemore.yaml"
     params:
@@ -153,7 +153,7 @@ rule report:
             for file in ("digest.json", "colors.json")
         ],
         audits=audits(),
-        template=[f"lemore/reporting/{name}" for name in REPORT_PARTS],
+        template=[f"lemore/reporting/pages/{name}" for name in REPORT_PARTS],
         paper="lemore/reporting/paper.csv",
         code=experiment.code("report"),
     output:
@@ -161,7 +161,7 @@ rule report:
     log:
         f"logs/{experiment.config.run}/report.log",
     benchmark:
-        f"benchmarks/{experiment.config.run}/report.tsv"
+        f"logs/benchmarks/{experiment.config.run}/report.tsv"
     conda:
         "../envs/lemore.yaml"
     params:
@@ -189,7 +189,7 @@ rule summary:
     log:
         f"logs/{experiment.config.run}/summary.log",
     benchmark:
-        f"benchmarks/{experiment.config.run}/summary.tsv"
+        f"logs/benchmarks/{experiment.config.run}/summary.tsv"
     conda:
         "../envs/lemore.yaml"
     params:

@@ -7,7 +7,7 @@ rule search:
 
 rule search_recipe:
     input:
-        config=lambda wildcards: slices.finetune(
+        config=lambda wildcards: jobs.finetune(
             experiment, wildcards.dataset, wildcards.model
         ),
         data=f"{DATA}/{{dataset}}/digest.json",
@@ -20,7 +20,7 @@ rule search_recipe:
     log:
         f"logs/{experiment.config.run}/search/{{dataset}}/{{model}}.log",
     benchmark:
-        f"benchmarks/{experiment.config.run}/search/{{dataset}}/{{model}}.tsv"
+        f"logs/benchmarks/{experiment.config.run}/search/{{dataset}}/{{model}}.tsv"
     conda:
         "../envs/lemore.yaml"
     threads: 1 if experiment.config.ray.gpus else cores()

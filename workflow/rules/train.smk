@@ -1,6 +1,6 @@
 rule pretrain:
     input:
-        config=lambda wildcards: slices.pretrain(experiment, wildcards.backbone),
+        config=lambda wildcards: jobs.pretrain(experiment, wildcards.backbone),
         data=f"{DATA}/{experiment.config.pretrain}/digest.json",
         code=lambda wildcards: experiment.code("pretrain", backbone=wildcards.backbone),
     output:
@@ -9,7 +9,7 @@ rule pretrain:
     log:
         f"logs/{experiment.config.run}/pretrain/{{backbone}}.log",
     benchmark:
-        f"benchmarks/{experiment.config.run}/pretrain/{{backbone}}.tsv"
+        f"logs/benchmarks/{experiment.config.run}/pretrain/{{backbone}}.tsv"
     priority: 20
     conda:
         "../envs/lemore.yaml"
@@ -30,7 +30,7 @@ rule pretrain:
 
 rule finetune:
     input:
-        config=lambda wildcards: slices.finetune(
+        config=lambda wildcards: jobs.finetune(
             experiment, wildcards.dataset, wildcards.model
         ),
         data=f"{DATA}/{{dataset}}/digest.json",
@@ -43,7 +43,7 @@ rule finetune:
     log:
         f"logs/{experiment.config.run}/finetune/{{dataset}}/{{model}}/{{seed}}.log",
     benchmark:
-        f"benchmarks/{experiment.config.run}/finetune/{{dataset}}/{{model}}/{{seed}}.tsv"
+        f"logs/benchmarks/{experiment.config.run}/finetune/{{dataset}}/{{model}}/{{seed}}.tsv"
     priority: 10
     conda:
         "../envs/lemore.yaml"

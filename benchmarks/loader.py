@@ -1,0 +1,214 @@
+"""How fast training data comes: store and transform beside the plain order on the same files."""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import psutil
+from PIL import Image
+
+from benchmarks import plain_classification, plain_order
+from lemore.cli import run_command
+from lemore.config.dataset import DatasetConfig
+from lemore.config.read import load, positive
+from lemore.config.recipe import Pretrain, Train, load_pretrain, load_recipe
+from lemore.data.archives.archives import members
+from lemore.data.archives.source import open_source
+from lemore.data.augment.classification import ClassificationTransform
+from lemore.data.loader import TrainBatches
+from lemore.data.prepare.samples import find_reader
+from lemore.data.store import Store
+from lemore.runtime.files import write_json
+from lemore.stages import finetune
+from lemore.stages import pretrain as _pretrain
+
+MEMORY_BATCH = 64  # largest batch for the figure of memory
+BLOCK = 20  # samples measured at a time, each way in turn
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="folder of a prepared dataset")
+    parser.add_argument("--fetched", type=Path, required=True, help="JSON of fetch or scenes")
+    parser.add_argument("--dataset-config", type=Path, required=True, help="config/datasets/*.yaml")
+    parser.add_argument("--recipes", type=Path, default=Path("config/recipes/paper"))
+    parser.add_argument("--dataset", help="whose recipe; default: the prepared dataset's own")
+    parser.add_argument("--samples", type=positive, default=200, help="samples measured, each way")
+    parser.add_argument(
+        "--workers", type=positive, nargs="+", default=[1, 8], help="for the memory"
+    )
+    parser.add_argument("--json", type=Path, help="also write the numbers here")
+
+
+def run(args: argparse.Namespace) -> int:
+    cv2.setNumThreads(1)
+    store = Store(args.data, "train")
+    recipe, transform = _recipe(args, store)
+    with tempfile.TemporaryDirectory(dir=args.data) as folder:
+        chosen = np.random.default_rng(0).choice(len(store), min(args.samples, len(store)), False)
+        originals = _Originals(Path(folder), args, store, [int(i) for i in chosen])
+        rates = {
+            cache: _rates(_ways(store, originals, transform), originals.indices, args.samples, drop)
+            for cache, drop in (("warm", None), ("cold", originals.drop_cache))
+        }
+    record = {
+        "dataset": store.dataset,
+        "crop_size": recipe.crop_size,
+        "samples_per_s": rates,
+        "bytes": _sizes(args.data, args.fetched),
+        "resident_mib": {n: _resident(store, transform, recipe, n) for n in args.workers},
+    }
+    _print(record)
+    if args.json:
+        write_json(args.json, record)
+    return 0
+
+
+def _recipe(args: argparse.Namespace, store: Store) -> tuple[Train | Pretrain, Any]:
+    """The dataset's recipe and its transform."""
+    name = args.dataset or store.dataset
+    if store.task == "classification":
+        pretrain = load_pretrain(args.recipes, name, "lemore")
+        return pretrain, _pretrain.make_transform(pretrain)
+    train, _ = load_recipe(args.recipes, name, "lemore", {})
+    return train, finetune.make_transform(train)
+
+
+class _Originals:
+    """The photos as they were fetched, with PNGs of train ids, as files of their own."""
+
+    def __init__(self, folder: Path, args: argparse.Namespace, store: Store, indices: list[int]):
+        self.folder, self.store, self.indices = folder, store, indices
+        reader = find_reader(load(DatasetConfig, args.dataset_config))
+        source, _ = open_source(args.fetched)
+        photos = {sample.name: sample.image for sample in reader.samples(source, "train")}
+        for i in indices:
+            photo = photos[store.name(i)]
+            assert photo is not None
+            (folder / f"{i}.photo").write_bytes(photo.read())
+            if store.task == "segmentation":
+                mask = cv2.imencode(".png", store.label(i))[1]
+                (folder / f"{i}.png").write_bytes(mask.tobytes())
+
+    def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        photo, mask = (self.folder / f"{i}.{kind}" for kind in ("photo", "png"))
+        return plain_order.decode(photo.read_bytes(), mask.read_bytes())
+
+    def drop_cache(self) -> None:
+        """Puts the pages of all files that are measured out of the system's cache."""
+        self.store.close()
+        for path in (*self.folder.iterdir(), *self.store.folder.glob("train.*")):
+            descriptor = os.open(path, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)
+
+
+Ways = dict[str, Callable[[int, np.random.Generator], Any]]
+
+
+def _ways(store: Store, originals: _Originals, transform: Any) -> Ways:
+    if store.task == "classification":
+        return _ways_of_classification(store, originals, transform)
+    here = replace(transform, photometric_distortion="cpu")
+    elsewhere = replace(transform, photometric_distortion="device")
+    return {
+        "plain order": lambda i, rng: plain_order.transform(*originals.read(i), here, rng),
+        "lemore": lambda i, rng: here(*store.read(i), rng),
+        "lemore, photometric elsewhere": lambda i, rng: elsewhere(*store.read(i), rng),
+    }
+
+
+def _ways_of_classification(
+    store: Store, originals: _Originals, transform: ClassificationTransform
+) -> Ways:
+    """The plain order is Pillow's, step by step."""
+
+    def by_pillow(i: int, rng: np.random.Generator) -> np.ndarray:
+        with Image.open(originals.folder / f"{i}.photo") as photo:
+            return plain_classification.transform(photo.convert("RGB"), transform, rng)
+
+    basic = replace(transform, rand_augment=None, random_erasing=0.0)
+    return {
+        "plain order": by_pillow,
+        "lemore": lambda i, rng: transform(*store.read(i), rng),
+        "lemore, crop and flip alone": lambda i, rng: basic(*store.read(i), rng),
+    }
+
+
+def _rates(
+    ways: Ways,
+    indices: list[int],
+    number: int,
+    drop_cache: Callable[[], None] | None,
+) -> dict[str, float]:
+    """Samples per second of one thread, each way: the median of blocks that alternate."""
+    blocks: dict[str, list[float]] = {name: [] for name in ways}
+    for start in range(0, number, BLOCK):
+        for name, make in ways.items():
+            if drop_cache:
+                drop_cache()
+            begin = time.perf_counter()
+            for draw in range(start, start + BLOCK):
+                rng = np.random.Generator(np.random.Philox(key=[0, draw]))
+                make(indices[draw % len(indices)], rng)
+            blocks[name].append(BLOCK / (time.perf_counter() - begin))
+    return {name: statistics.median(values) for name, values in blocks.items()}
+
+
+def _sizes(data: Path, fetched: Path) -> dict[str, int]:
+    """Bytes of the store's packs and of what was fetched."""
+    source, _ = open_source(fetched)
+    whole = [path.stat().st_size for path in source.paths if path.is_file()]
+    unpacked = [member.size for path in source.paths if path.is_dir() for member in members(path)]
+    archive = sum(whole) + sum(unpacked)
+    kinds = ("images", "labels", "names", "npy")
+    store = sum(path.stat().st_size for kind in kinds for path in data.glob(f"*.{kind}"))
+    return {"store": store, "archive": archive}
+
+
+def _resident(store: Store, transform: Any, recipe: Train | Pretrain, workers: int) -> float:
+    """MiB of the loader's processes together (shared pages counted once) while batches come."""
+    size, stop = min(recipe.batch_size, MEMORY_BATCH), 3 * workers
+    batches = TrainBatches(
+        store, transform, seed=0, batch_size=size, start=0, stop=stop, workers=workers
+    )
+    with warnings.catch_warnings(action="ignore"):  # torch's, on more processes than cores
+        iterator = iter(batches)
+    for _ in range(workers):
+        next(iterator)
+    children = psutil.Process().children(recursive=True)
+    total = sum(child.memory_full_info().pss for child in children)
+    for _ in iterator:
+        pass
+    return total / 2**20
+
+
+def _print(record: dict[str, Any]) -> None:
+    rates = record["samples_per_s"]
+    print(f"{record['dataset']}, crop {record['crop_size']}, samples/s of one core\n")
+    print("| | warm cache | ratio | cold cache | ratio |\n|---|---:|---:|---:|---:|")
+    for name in rates["warm"]:
+        cells = [
+            f"{rates[cache][name]:.1f} | {rates[cache][name] / rates[cache]['plain order']:.2f}"
+            for cache in ("warm", "cold")
+        ]
+        print(f"| {name} | {' | '.join(cells)} |")
+    size = record["bytes"]
+    growth = size["store"] / size["archive"]
+    print(f"\nstore {size['store']:,} bytes, {growth:.2f} of the archives'")
+    for workers, resident in record["resident_mib"].items():
+        print(f"{workers} loader processes: {resident:.0f} MiB resident")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("python benchmarks/loader.py", sys.modules[__name__], sys.argv[1:]))

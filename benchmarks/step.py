@@ -1,0 +1,214 @@
+"""How fast a training step is, beside a plain loop of the same model, and what each option gains.
+
+The plain loop is what one writes first: contiguous tensors, cross-entropy of the whole batch's
+logits at label size, AdamW as it comes. All ways take turns, so that other load meets all of them.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import AdamW
+
+from lemore.cli import run_command
+from lemore.config.dataset import DatasetConfig
+from lemore.config.model import BackboneConfig, ModelConfig
+from lemore.config.read import load, positive
+from lemore.config.recipe import Train, load_recipe
+from lemore.data.loader import normalize
+from lemore.models.network import make_model
+from lemore.models.segmentor import Segmentor
+from lemore.runtime.checkpoint import Checkpoints
+from lemore.runtime.files import write_json
+from lemore.runtime.machine import processor
+from lemore.runtime.progress import progress
+from lemore.stages import finetune, worker
+from lemore.training import loop, optim
+from lemore.training.average import Average
+from lemore.training.step import FiniteSteps
+
+PLAIN, OURS = "plain loop", "lemore"
+LABEL_BLOCK = 32  # pixels
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    models = ["lemore", "topformer_t", "segformer_b0"]
+    parser.add_argument("--models", nargs="+", default=models, help="files of config/models")
+    parser.add_argument("--recipes", type=Path, default=Path("config/recipes/paper"))
+    parser.add_argument("--dataset", default="ade20k", help="whose recipe, crop size and classes")
+    parser.add_argument("--batch-size", type=positive, help="default: 4 on a CPU, 16 on a GPU")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", type=positive, default=2, help="CPU threads")
+    parser.add_argument("--rounds", type=positive, default=7, help="turns of two steps, each way")
+    parser.add_argument("--compile", action="store_true", help="with torch.compile too (minutes)")
+    parser.add_argument("--json", type=Path, help="also write the numbers here")
+
+
+def run(args: argparse.Namespace) -> int:
+    torch.set_num_threads(args.threads)
+    device = torch.device(args.device)
+    size = args.batch_size or (16 if args.device == "cuda" else 4)
+    classes = load(DatasetConfig, Path("config/datasets") / f"{args.dataset}.yaml").num_classes
+    record: dict[str, Any] = {
+        "device": processor() if args.device == "cpu" else torch.cuda.get_device_name(),
+        "threads": args.threads,
+        "torch": str(torch.__version__),
+        "dataset": args.dataset,
+        "batch_size": size,
+        "images_per_s": {},
+    }
+    for model in args.models:
+        recipe, _ = load_recipe(args.recipes, args.dataset, model, {})
+        steps = ways(model, recipe, classes, size, device, args.compile)
+        rates = {way: size / seconds for way, seconds in measure(steps, args.rounds, model).items()}
+        record["images_per_s"][model] = rates
+        _print(f"{model}, {size} crops of {recipe.crop_size} (HxW), {args.threads} threads", rates)
+    if args.json:
+        write_json(args.json, record)
+    return 0
+
+
+Step = Callable[[], Any]
+
+
+def ways(
+    model: str, recipe: Train, classes: int, size: int, device: torch.device, compiled: bool
+) -> dict[str, Step]:
+    """Steps by name: the plain loop's, ours with the options on, and with one of them changed."""
+    path = Path("config")
+    config = load(ModelConfig, path / f"models/{model}.yaml")
+    backbone = load(BackboneConfig, path / f"backbones/{config.backbone}.yaml")
+    values = {"model": vars(config), "backbone": vars(backbone), "num_classes": classes}
+    batch = make_batch(size, recipe.crop_size, classes)
+    recipe = replace(recipe, channels_last=True, fused_loss=True, precision="fp32", ema=0.0)
+    changed: dict[str, dict[str, Any]] = {
+        OURS: {},
+        "without channels_last": {"channels_last": False},
+        "without fused_loss": {"fused_loss": False},
+        "with precision: bf16": {"precision": "bf16"},
+        "with ema": {"ema": 0.9999},
+    }
+    if device.type == "cuda":
+        changed["with precision: fp16"] = {"precision": "fp16"}
+    if compiled:
+        changed["with compile"] = {"compile": True}
+    steps = {PLAIN: plain_step(make_model(values, recipe), recipe, batch, device)}
+    for name, change in changed.items():
+        steps[name] = our_step(values, replace(recipe, **change), batch, device, fused=True)
+    steps["without fused optimiser"] = our_step(values, recipe, batch, device, fused=False)
+    return steps
+
+
+def make_batch(size: int, crop_size: tuple[int, int], classes: int) -> dict[str, Tensor]:
+    """A batch as the loader gives it: noise, with labels in square blocks."""
+    rng = np.random.default_rng(0)
+    height, width = crop_size
+    blocks = (size, height // LABEL_BLOCK + 1, width // LABEL_BLOCK + 1)
+    label = rng.integers(0, classes, blocks, np.uint8).repeat(LABEL_BLOCK, 1).repeat(LABEL_BLOCK, 2)
+    return {
+        "image": torch.from_numpy(rng.integers(0, 256, (size, 3, height, width), np.uint8)),
+        "label": torch.from_numpy(label[:, :height, :width].copy()),
+        "valid": torch.tensor([crop_size] * size, dtype=torch.int32),
+    }
+
+
+def plain_step(
+    model: Segmentor, recipe: Train, batch: dict[str, Tensor], device: torch.device
+) -> Step:
+    model.to(device).train()
+    optimizer = AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+
+    def step() -> float:
+        images = normalize(batch["image"].to(device), None)
+        label = batch["label"].to(device).long()
+        optimizer.zero_grad()
+        logits = F.interpolate(model(images), label.shape[1:], mode="bilinear", align_corners=False)
+        loss = F.cross_entropy(logits, label, ignore_index=255)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def our_step(
+    values: dict[str, Any],
+    recipe: Train,
+    batch: dict[str, Tensor],
+    device: torch.device,
+    *,
+    fused: bool,
+) -> Step:
+    """The step of the training loop; `fused` chooses the optimiser's kernel."""
+    model = make_model(values, recipe)
+    worker.place(model, recipe, device)
+    groups = optim.parameter_groups(
+        model,
+        head_parameters=finetune.head_parameters(model),
+        head_lr_mult=recipe.head_lr_mult,
+        weight_decay=recipe.weight_decay,
+        decay_norm=recipe.decay_norm,
+    )
+    adamw = optim.adamw(groups, recipe.betas)
+    unfused = AdamW(optim.bare(groups), betas=recipe.betas)
+    job = loop.Job(
+        name="",
+        model=model,
+        optimizer=adamw if fused else unfused,
+        learning_rate=lambda iteration: recipe.lr,
+        batches=lambda start: [batch],
+        loss=finetune.Loss(values, recipe, model.decode_head, device, None),
+        iterations=1,
+        seed=0,
+        checkpoints=Checkpoints(Path()),
+        checkpoint_every=1,
+        record=lambda iteration, metrics: None,
+        stop=lambda: False,
+        scaler=GradScaler(device.type, enabled=recipe.precision == "fp16"),
+        average=Average(model, recipe.ema) if recipe.ema else None,
+    )
+    called: Any = torch.compile(model) if recipe.compile else model
+    finite = FiniteSteps(called, job.optimizer, 1)
+
+    def step() -> Tensor:
+        loss = loop.step(job, called.train(), batch, 0, recipe.lr, finite)
+        finite.read(job.samples)
+        return loss
+
+    return step
+
+
+def measure(steps: dict[str, Step], rounds: int, model: str) -> dict[str, float]:
+    """Seconds of a step, each way: the median of turns of two steps, after two to warm up."""
+    seconds: dict[str, list[float]] = {way: [] for way in steps}
+    for index in progress(range(rounds + 1), model, unit="round"):
+        for way, step in steps.items():
+            begin = time.perf_counter()
+            step()
+            step()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if index:
+                seconds[way].append((time.perf_counter() - begin) / 2)
+    return {way: statistics.median(values) for way, values in seconds.items()}
+
+
+def _print(title: str, rates: dict[str, float]) -> None:
+    print(f"{title}\n\n| | images/s | to the plain loop | to {OURS} |\n|---|---:|---:|---:|")
+    for way, rate in rates.items():
+        print(f"| {way} | {rate:.2f} | {rate / rates[PLAIN]:.2f} | {rate / rates[OURS]:.2f} |")
+    print(flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("python benchmarks/step.py", sys.modules[__name__], sys.argv[1:]))

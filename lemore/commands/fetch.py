@@ -1,0 +1,41 @@
+"""Find or download a dataset's archives, resume what was cut, and check every byte.
+
+A file placed by hand in ARCHIVES_DIR/<dataset>/ is accepted after its check, a folder unpacked
+there is taken in place, also read-only. Mirrors (a folder, file:// or http(s) base) come before
+the published addresses. Cityscapes and ImageNet need an account: the message says what to place.
+
+Examples:
+  lemore fetch --dataset-config config/datasets/camvid.yaml --archives-dir resources/archives \\
+    --output resources/fetched/camvid.json
+  lemore fetch --dataset-config config/datasets/ade20k.yaml --archives-dir /data/archives \\
+    --mirror https://mirror.example.org/ade20k --output resources/fetched/ade20k.json
+"""
+
+import argparse
+from pathlib import Path
+
+from lemore.config.dataset import DatasetConfig
+from lemore.config.read import load
+from lemore.data.fetch.fetch import fetch
+from lemore.runtime.files import write_json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset-config", type=Path, required=True, help="config/datasets/*.yaml")
+    parser.add_argument("--archives-dir", type=Path, required=True, help="where archives live")
+    parser.add_argument(
+        "--mirror", action="append", default=[], help="folder or base url, tried first; repeatable"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="JSON of what was found")
+
+
+def run(args: argparse.Namespace) -> int:
+    config = load(DatasetConfig, args.dataset_config)
+    name = args.dataset_config.stem
+    record = fetch(name, config, args.archives_dir, args.mirror, args.output)
+    write_json(args.output, record)
+    for entry in record["archives"]:
+        print(f"{entry['path']}: {entry['bytes']} bytes, sha256 {entry['sha256']}")
+    if "folder" in record:
+        print(f"{record['folder']}: unpacked folder")
+    return 0

@@ -1,0 +1,221 @@
+"""What a file in config/datasets says. Torch-free: the Snakefile reads it."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+HASHES = {"md5": 32, "sha1": 40, "sha256": 64}
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One file to fetch.
+
+    `urls` in the order tried, none where an account is needed; `bytes` and `checksum`
+    ("md5:..", "sha1:.." or "sha256:..") as published, null where nobody publishes them;
+    `instead`: names of other files that serve as well when placed by hand.
+    """
+
+    file: str
+    urls: tuple[str, ...]
+    bytes: int | None = None
+    checksum: str | None = None
+    instead: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in (self.file, *self.instead):
+            if not name or "/" in name or name.startswith("."):
+                raise ValueError(f"archives: file '{name}' must be a plain file name")
+        if self.checksum is not None:
+            kind, _, digest = self.checksum.partition(":")
+            if len(digest) != HASHES.get(kind, -1):
+                known = ", ".join(HASHES)
+                raise ValueError(f"archives: checksum '{self.checksum}' must be <{known}>:<hex>")
+
+
+@dataclass(frozen=True)
+class Login:
+    """How a session at the publisher's site begins; what is secret comes from the environment.
+
+    Either a form at `address`, with `form` as it is and `variables` (field: environment variable),
+    or `cookie`: an environment variable with the cookies of a browser that is logged in there.
+    """
+
+    address: str
+    form: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+    cookie: str | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.variables) == (self.cookie is not None):
+            raise ValueError("login: give either variables of a form, or cookie")
+
+    @property
+    def wanted(self) -> list[str]:
+        """Names of the environment variables."""
+        return [self.cookie] if self.cookie is not None else list(self.variables.values())
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """How the project draws a stand-in: same seed, same bytes. `size` is (H, W) in pixels."""
+
+    kind: Literal["mixed", "streets", "objects"]
+    size: tuple[int, int]
+    seed: int
+
+
+@dataclass(frozen=True)
+class ClassConfig:
+    """One class of a dataset described in YAML alone.
+
+    `color` (R, G, B): its code in colour masks, its display colour otherwise (null: chosen).
+    `values`: its raw values in index masks (empty: its position in the list).
+    """
+
+    name: str
+    color: tuple[int, int, int] | None = None
+    values: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Splits drawn by name: the same name always falls into the same split."""
+
+    seed: int
+    shares: dict[str, float]
+
+    def __post_init__(self) -> None:
+        if min(self.shares.values(), default=0) <= 0 or abs(sum(self.shares.values()) - 1) > 1e-6:
+            raise ValueError(
+                f"files.draw.shares is {self.shares}, expected shares that add up to 1"
+            )
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the images and masks of a dataset lie, and how the masks are coded.
+
+    `images`, `masks`: paths below the dataset's folder. `{split}` stands for the split's name (or
+    what `split_folders` calls it), `*` for any characters but "/", every other `{word}` for a part
+    of the sample's name that must be equal in both. Which sample is in which split is said by
+    `{split}`, by `lists` (split: file of names, one a line) or by `draw`: one of the three.
+    `mask`: index (one value per class), color (one colour per class) or binary (above `threshold`
+    is the second class). `ignore`: values, or colours as [R, G, B], that are in no class.
+    """
+
+    images: str
+    masks: str
+    mask: Literal["index", "color", "binary"]
+    split_folders: dict[str, str] = field(default_factory=dict)
+    lists: dict[str, str] = field(default_factory=dict)
+    draw: Draw | None = None
+    threshold: int | None = None
+    ignore: tuple[int | tuple[int, int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        ways = ["{split}" in self.images, bool(self.lists), self.draw is not None]
+        if sum(ways) != 1:
+            raise ValueError(
+                "files: say which images are in which split in one way: {split} in images, "
+                "lists, or draw"
+            )
+        if (self.mask == "binary") != (self.threshold is not None):
+            raise ValueError("files: threshold goes with mask: binary, and only with it")
+        for value in self.ignore:
+            if isinstance(value, int) == (self.mask == "color"):
+                kind = "[R, G, B]" if self.mask == "color" else "a number"
+                raise ValueError(f"files.ignore: {value}, expected {kind} for {self.mask} masks")
+
+
+@dataclass(frozen=True)
+class Video:
+    """The images are frames of films: neighbours are alike, and tests take them together.
+
+    `sequence`: regular expression for the beginning of a sample's name that names its film,
+    `block`: so many frames in a row count as one observation.
+    """
+
+    sequence: str
+    block: int
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.sequence)
+        except re.error as error:
+            raise ValueError(
+                f"video.sequence '{self.sequence}' is no regular expression: {error}"
+            ) from None
+        if self.block < 1:
+            raise ValueError(f"video.block is {self.block}, expected at least 1")
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """A dataset: where its files come from, how they are read, what must come out.
+
+    `reader` is a module of lemore/data/readers, `labels` a table of config/labels (null:
+    the classes are those found in the data), `splits` the expected number of images of each
+    split (null: any), `archives_folder` the folder of the archives when several datasets share
+    them, `login` what the urls ask for, `manual` what to place where without it,
+    `quarantine_limit` how many faulty samples may be left out, `recipe` the dataset whose recipe
+    is used (null: its own). Images and masks in folders need no reader and no table: `files` says
+    where they are, `classes` what they show, `folder` where the dataset lies (null:
+    <archives_dir>/<dataset>). `video` is for statistical tests alone.
+    """
+
+    title: str
+    task: Literal["segmentation", "classification"]
+    num_classes: int
+    licence: str
+    splits: dict[str, int | None]
+    reader: str = "folders"
+    labels: str | None = None
+    stands_for: str | None = None
+    scenes: Scenes | None = None
+    archives: tuple[Archive, ...] = ()
+    archives_folder: str | None = None
+    login: Login | None = None
+    manual: str | None = None
+    quarantine_limit: int = 0
+    recipe: str | None = None
+    folder: str | None = None
+    files: Files | None = None
+    classes: tuple[ClassConfig, ...] = ()
+    video: Video | None = None
+
+    def __post_init__(self) -> None:
+        self._check_own() if self.reader == "folders" else self._check_known()
+        if self.num_classes < 2 or (self.task == "segmentation" and self.num_classes > 255):
+            raise ValueError(f"num_classes is {self.num_classes}, expected 2 to 255")
+        if not self.splits or min(n or 1 for n in self.splits.values()) < 1:
+            raise ValueError("splits: expected at least one split, each with at least one image")
+        if (self.scenes is None) != (self.stands_for is None):
+            raise ValueError("scenes and stands_for go together: both, or both null")
+
+    def _check_known(self) -> None:
+        if self.task == "segmentation" and self.labels is None:
+            raise ValueError("labels: a segmentation dataset needs a label table")
+        if self.files is not None or self.classes:
+            raise ValueError(f"files and classes are for `reader: folders`, not {self.reader}")
+        if not self.archives:
+            raise ValueError("archives: expected at least one file")
+
+    def _check_own(self) -> None:
+        if self.files is None or self.task != "segmentation":
+            raise ValueError(
+                "reader folders: expected task segmentation, and where its `files` are"
+            )
+        names = [row.name for row in self.classes]
+        if len(names) != self.num_classes or len(set(names)) != len(names):
+            raise ValueError(
+                f"classes: {len(set(names))} different names, num_classes says {self.num_classes}"
+            )
+        if self.files.mask == "color" and any(row.color is None for row in self.classes):
+            raise ValueError("classes: colour masks need the color of every class")
+        if self.files.mask == "binary" and self.num_classes != 2:
+            raise ValueError("classes: binary masks have two, what is below the threshold first")
+        for split in [*self.files.lists, *(self.files.draw.shares if self.files.draw else ())]:
+            if split not in self.splits:
+                known = ", ".join(self.splits)
+                raise ValueError(f"files: split '{split}' is not under splits ({known})")

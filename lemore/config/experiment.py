@@ -1,0 +1,272 @@
+"""A run's configuration, checked and expanded: which jobs there are, and what their code is.
+
+Torch-free: the Snakefile builds it at every start. `lemore.config.jobs` writes what each job is
+told.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lemore.config import labels
+from lemore.config.code import fingerprint_files
+from lemore.config.dataset import DatasetConfig
+from lemore.config.model import BackboneConfig, ModelConfig
+from lemore.config.read import build, check_gpus, did_you_mean, load
+from lemore.config.recipe import Pretrain, Test, Train, load_pretrain, load_recipe, override_names
+from lemore.config.run import Comparison, RunConfig
+
+PAPER_TABLES = (
+    "ade20k",
+    "ablation",
+    "cityscapes",
+    "pascal_context",
+    "coco_stuff",
+    "detection",
+    "imagenet",
+    "efficiency",
+)
+EVERY_OTHER = "*"
+
+
+class Experiment:
+    """All jobs of a run. Every mistake in a configuration file is a ValueError here."""
+
+    def __init__(self, values: Mapping[str, Any], root: Path = Path()):
+        self.config = build(RunConfig, values, "configuration")
+        self.root = root
+        self._files: dict[tuple[str, str], Any] = {}
+        self._recipes: dict[tuple[str, str], tuple[Train, Test]] = {}
+        self._code: dict[tuple[str, ...], list[str]] = {}
+        self.results = Path("results") / self.config.run
+        self.check()
+
+    # what there is
+
+    @cached_property
+    def pairs(self) -> list[tuple[str, str]]:
+        """(dataset, model) of every fine-tuning."""
+        return [(d, m) for d, models in self.config.trainings.items() for m in models]
+
+    @cached_property
+    def datasets(self) -> dict[str, DatasetConfig]:
+        """Every dataset that is trained on, with the pretraining one where it is needed."""
+        names = list(self.config.trainings)
+        if self.config.pretrain and self.pretrained:
+            names.append(self.config.pretrain)
+        return {name: self.dataset(name) for name in names}
+
+    @cached_property
+    def pretrained(self) -> list[str]:
+        """Backbones that this run pretrains."""
+        used = dict.fromkeys(self.model(m).backbone for _, m in self.pairs)
+        return [name for name in used if self.init(name) == "pretrain"]
+
+    @cached_property
+    def profiles(self) -> dict[str, tuple[str, ...]]:
+        """What is profiled of each model; "*" stands for every file of config/models not named."""
+        named = dict(self.config.profiles)
+        if others := named.pop(EVERY_OTHER, ()):
+            for path in sorted((self.root / "config/models").glob("*.yaml")):
+                named.setdefault(path.stem, others)
+        return named
+
+    @cached_property
+    def tables(self) -> list[str]:
+        paper = list(PAPER_TABLES) if self.config.paper_tables else ["efficiency"]
+        return paper + [d for d in self.config.trainings if d not in paper]
+
+    def dataset(self, name: str) -> DatasetConfig:
+        return self._load(DatasetConfig, "datasets", name)
+
+    def model(self, name: str) -> ModelConfig:
+        return self._load(ModelConfig, "models", name)
+
+    def backbone(self, name: str) -> BackboneConfig:
+        return self._load(BackboneConfig, "backbones", name)
+
+    def init(self, backbone: str) -> str:
+        """pretrain | none | torchvision:<weights> | file:<path>"""
+        return self.config.init.get(backbone, self.backbone(backbone).init)
+
+    def recipe(self, dataset: str, model: str) -> tuple[Train, Test]:
+        if (dataset, model) not in self._recipes:
+            folder = self.root / self.config.recipes
+            name, changes = self.recipe_name(dataset), self.config.recipe_changes
+            self._recipes[dataset, model] = load_recipe(folder, name, model, changes)
+        return self._recipes[dataset, model]
+
+    def recipe_name(self, dataset: str) -> str:
+        """The recipe file of a dataset: its own, unless its configuration names another's."""
+        return self.dataset(dataset).recipe or dataset
+
+    def classes(self, dataset: str) -> list[str]:
+        config = self.dataset(dataset)
+        return list(labels.of(config).names) if config.task == "segmentation" else []
+
+    def label_table(self, dataset: str) -> list[str]:
+        """The label table's file, which the prepared labels depend on."""
+        table = self.dataset(dataset).labels
+        return [os.path.relpath(labels.FOLDER / f"{table}.csv")] if table else []
+
+    def seeds(self, model: str) -> tuple[int, ...]:
+        return self.config.seeds_of.get(model, self.config.seeds)
+
+    def title(self, table: str) -> str:
+        """Printed name of a dataset's table, "" for the paper's own."""
+        return self.dataset(table).title if table in self.config.trainings else ""
+
+    def test_split(self, dataset: str) -> str:
+        _, test = self.recipe(dataset, self.config.trainings[dataset][0])
+        return test.split
+
+    def pretrain_threads(self, backbone: str) -> int:
+        if self.config.ray.gpus:
+            return 1
+        return self.pretrain_recipe(backbone).threads * self.config.ray.workers
+
+    def pretrain_recipe(self, backbone: str) -> Pretrain:
+        folder, changes = self.root / self.config.recipes, self.config.recipe_changes
+        return load_pretrain(folder, self.config.pretrain or "", backbone, changes)
+
+    def images(self, dataset: str) -> list[str]:
+        """Names of the images whose predictions are kept for the comparison."""
+        chosen = self.config.comparisons.get(dataset)
+        return list(chosen.images) if chosen else []
+
+    def profile_cell(self, model: str, place: str) -> dict[str, Any]:
+        """A model at a dataset's class count and size, which the paper's recipe says if it can.
+
+        place: a dataset, or "<dataset>@<H>x<W>" for another size.
+        """
+        dataset, other_size = _split_place(model, place)
+        config = self.dataset(dataset)
+        folder = self.root / "config/recipes/paper"
+        name = self.recipe_name(dataset)
+        if not (folder / f"{name}.yaml").exists():
+            folder = self.root / self.config.recipes
+        if config.task == "classification":
+            size, head = load_pretrain(folder, name, self.model(model).backbone).crop_size, {}
+        else:
+            train, _ = load_recipe(folder, name, model, {})
+            size, head = train.crop_size, train.decode_head
+        return {
+            "dataset": dataset,
+            "task": config.task,
+            "num_classes": config.num_classes,
+            "size": other_size or size,
+            "decode_head": head,
+        }
+
+    def _load(self, cls: type, kind: str, name: str) -> Any:
+        if (kind, name) not in self._files:
+            self._files[kind, name] = load(cls, self.root / "config" / kind / f"{name}.yaml")
+        return self._files[kind, name]
+
+    # what each job's code is
+
+    def code(
+        self, task: str, *, dataset: str = "", model: str = "", backbone: str = ""
+    ) -> list[str]:
+        """Fingerprint files of a job's code, for use as input."""
+        named = []
+        if dataset:
+            named.append(f"lemore.data.readers.{self.dataset(dataset).reader}")
+        if model:
+            config = self.model(model)
+            backbone = config.backbone
+            named += [f"lemore.models.decode_heads.{head}" for head in config.decode_heads]
+        if backbone:
+            named.append(f"lemore.models.backbones.{self.backbone(backbone).module}")
+        if (task, *named) not in self._code:
+            files = fingerprint_files(task, named, Path("resources/code"))
+            self._code[task, *named] = files
+        return self._code[task, *named]
+
+    # what must hold before the first job
+
+    def check(self) -> None:
+        config = self.config
+        for dataset, model in self.pairs:
+            self.model(model)
+            self.dataset(dataset)
+            self.recipe(dataset, model)
+        for dataset in config.trainings:
+            for name in override_names(self.root / config.recipes, self.recipe_name(dataset)):
+                self.model(name)
+        for model, places in self.profiles.items():
+            for place in places:
+                self.profile_cell(model, place)
+        for dataset, comparison in config.comparisons.items():
+            self._check_comparison(dataset, comparison)
+        self._check_seeds()
+        self._check_pretraining()
+        self._check_workers()
+
+    def _check_workers(self) -> None:
+        ray = self.config.ray
+        check_gpus(ray.gpus, ray.workers, "configuration", "ray.gpus")
+        if ray.workers < 1 or (ray.mode == "none" and ray.workers > 1):
+            expected = "1 (ray.mode is none)" if ray.mode == "none" else "1 or more"
+            raise ValueError(f"configuration: ray.workers is {ray.workers}, expected {expected}")
+        batches = {f"{m} on {d}": self.recipe(d, m)[0].batch_size for d, m in self.pairs}
+        batches |= {f"pretraining {b}": self.pretrain_recipe(b).batch_size for b in self.pretrained}
+        for what, batch_size in batches.items():
+            if batch_size % ray.workers:
+                raise ValueError(
+                    f"configuration: ray.workers is {ray.workers}, which does not divide the "
+                    f"batch_size {batch_size} of {what}"
+                )
+
+    def _check_seeds(self) -> None:
+        config, trained = self.config, {model for _, model in self.pairs}
+        for model in config.seeds_of:
+            if model not in trained:
+                raise ValueError(
+                    f"configuration: seeds_of.{model} is not trained{did_you_mean(model, trained)}"
+                )
+        for key, seeds in {"seeds": config.seeds, **config.seeds_of}.items():
+            if not seeds or len(set(seeds)) < len(seeds):
+                raise ValueError(f"configuration: {key} is {list(seeds)}, expected distinct seeds")
+
+    def _check_pretraining(self) -> None:
+        config = self.config
+        for backbone in config.init:
+            self.backbone(backbone)
+        if self.pretrained and config.pretrain is None:
+            raise ValueError(
+                f"configuration: pretrain is empty, but backbone '{self.pretrained[0]}' wants "
+                f"pretraining; name a dataset, or set init: {{{self.pretrained[0]}: none}}"
+            )
+        for backbone in self.pretrained:
+            self.pretrain_recipe(backbone)
+
+    def _check_comparison(self, dataset: str, comparison: Comparison) -> None:
+        if dataset not in self.config.trainings:
+            raise ValueError(
+                f"configuration: comparisons.{dataset} is not trained on"
+                f"{did_you_mean(dataset, self.config.trainings)}"
+            )
+        for model in comparison.models:
+            if model not in self.config.trainings[dataset]:
+                raise ValueError(
+                    f"configuration: comparisons.{dataset}.models names '{model}', which is not "
+                    f"trained on {dataset}{did_you_mean(model, self.config.trainings[dataset])}"
+                )
+
+
+def _split_place(model: str, place: str) -> tuple[str, tuple[int, int] | None]:
+    """Dataset and, if one is given, size (H, W)."""
+    dataset, at, text = place.partition("@")
+    if not at:
+        return dataset, None
+    sides = re.fullmatch(r"(\d+)x(\d+)", text)
+    if sides is None or min(int(sides[1]), int(sides[2])) < 64:
+        raise ValueError(
+            f"configuration: profiles.{model} has '{place}', expected a dataset, or one with a size"
+            " (HxW, at least 64x64) such as cityscapes@1024x2048"
+        )
+    return dataset, (int(sides[1]), int(sides[2]))

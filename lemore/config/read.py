@@ -1,0 +1,220 @@
+"""Strict YAML to frozen dataclasses: what is written is what is meant, or it is refused by name."""
+
+import argparse
+import dataclasses
+import difflib
+import reprlib
+import textwrap
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+import yaml
+
+T = TypeVar("T")
+CONFIG = Path(__file__).parents[2] / "config"  # the project's own files
+
+
+class _Loader(yaml.CSafeLoader):
+    """Safe loader that refuses a key given twice."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    loader.flatten_mapping(node)
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if key in seen:
+            line = key_node.start_mark.line + 1
+            raise ValueError(f"{key_node.start_mark.name}:{line}: key '{key}' is given twice")
+        seen.add(key)
+    return loader.construct_mapping(node)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """The mapping in a YAML file; ValueError naming file and line if it is none."""
+    try:
+        with open(path) as file:
+            values = yaml.load(file, _Loader)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file{_nearest_file(Path(path))}") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: expected 'key: value' lines, found {type(values).__name__}")
+    return values
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """The value that a piece of YAML stands for; ValueError naming its source if it is none."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{source} is '{text}', not valid YAML: {error}") from None
+
+
+def load(cls: type[T], path: Path | str) -> T:
+    """Builds dataclass `cls` from a YAML file; every mistake is a ValueError with file and key."""
+    return build(cls, read_yaml(path), str(path))
+
+
+def build(cls: type[T], values: Mapping[str, Any], source: str, prefix: str = "") -> T:
+    """Builds dataclass `cls` from a mapping. `source` and `prefix` name the place in messages."""
+    assert dataclasses.is_dataclass(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    hints = typing.get_type_hints(cls)
+    for key in values:
+        if key not in fields:
+            raise ValueError(
+                f"{source}: unknown key '{prefix}{key}'{did_you_mean(str(key), fields)}"
+            )
+    for name, field in fields.items():
+        required = (
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        )
+        if required and name not in values:
+            raise ValueError(f"{source}: missing key '{prefix}{name}'")
+    made = {key: convert(hints[key], values[key], source, prefix + key) for key in values}
+    try:
+        return cls(**made)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+
+
+def convert(hint: Any, value: Any, source: str, key: str) -> Any:
+    """`value` as type `hint` (bool, int, float, str, Literal, X | None, tuple, dict, dataclass)."""
+    origin = get_origin(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        return _convert_union(hint, value, source, key)
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise _wrong(source, key, value, f"one of {', '.join(map(str, get_args(hint)))}")
+        return value
+    if origin is tuple:
+        return _convert_tuple(hint, value, source, key)
+    if origin is dict:
+        return _convert_dict(hint, value, source, key)
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise _wrong(source, key, value, "a mapping")
+        return build(typing.cast(type, hint), value, source, key + ".")
+    return _convert_plain(hint, value, source, key)
+
+
+def _convert_plain(hint: Any, value: Any, source: str, key: str) -> Any:
+    if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
+        try:
+            return float(value)
+        except ValueError:
+            raise _wrong(source, key, value, "a number") from None
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+        raise _wrong(source, key, value, names.get(hint, str(hint)))
+    return value
+
+
+def _convert_union(hint: Any, value: Any, source: str, key: str) -> Any:
+    options = [option for option in get_args(hint) if option is not type(None)]
+    if value is None and len(options) < len(get_args(hint)):
+        return None
+    error: ValueError | None = None
+    for option in options:
+        try:
+            return convert(option, value, source, key)
+        except ValueError as mistake:
+            error = error or mistake
+    assert error is not None
+    raise error
+
+
+def _convert_tuple(hint: Any, value: Any, source: str, key: str) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise _wrong(source, key, value, "a list")
+    parts = get_args(hint)
+    if len(parts) == 2 and parts[1] is Ellipsis:
+        parts = (parts[0],) * len(value)
+    if len(parts) != len(value):
+        raise _wrong(source, key, value, f"a list of {len(parts)}")
+    pairs = zip(parts, value, strict=True)
+    return tuple(convert(p, v, source, f"{key}[{i}]") for i, (p, v) in enumerate(pairs))
+
+
+def _convert_dict(hint: Any, value: Any, source: str, key: str) -> dict[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise _wrong(source, key, value, "a mapping")
+    key_type, value_type = get_args(hint)
+    return {
+        convert(key_type, k, source, f"{key}.{k}"): convert(value_type, v, source, f"{key}.{k}")
+        for k, v in value.items()
+    }
+
+
+def _wrong(source: str, key: str, value: Any, expected: str) -> ValueError:
+    return ValueError(f"{source}: {key} is {_short(value)}, expected {expected}")
+
+
+def _short(value: Any) -> str:
+    """A value as it is printed in messages: YAML's references can stand for gigabytes."""
+    printer = reprlib.Repr()
+    printer.maxlevel, printer.maxstring = 3, 150
+    return textwrap.shorten(printer.repr(value), 200)
+
+
+def check_gpus(gpus: float, workers: int, source: str, key: str, most: int | None = None) -> None:
+    """ValueError if `workers` cannot get `gpus` each. most: GPUs there will ever be, if known."""
+    if not (0 <= gpus <= 1 or (gpus > 1 and gpus.is_integer())):
+        expected = "0, a share of one GPU (0.5), or a whole number; a worker computes on one"
+        raise _wrong(source, key, gpus, expected)
+    if workers > 1 and 0 < gpus < 1:
+        expected = f"1 with {workers} workers, which cannot share one; or set workers to 1"
+        raise _wrong(source, key, gpus, expected)
+    if most is not None and gpus * workers > most:
+        raise ValueError(
+            f"{source}: {key} is {gpus:g} for {workers} worker(s), but there are {most} GPUs; "
+            "lower it (0 trains on the CPU) or workers, or set RAY_ADDRESS to a cluster with more"
+        )
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on, as a command line's option."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}', expected a whole number from 1 on")
+    return int(text)
+
+
+def did_you_mean(name: str, known: typing.Iterable[str]) -> str:
+    """`; did you mean '...'?` with the nearest known name, else the list of known ones."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"
+
+
+def _nearest_file(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f" (nor is there a folder {path.parent})"
+    return did_you_mean(path.name, [p.name for p in path.parent.glob(f"*{path.suffix}")])
+
+
+def dump(value: Any) -> str:
+    """Canonical YAML of dataclasses, mappings and tuples."""
+    return yaml.dump(plain(value), Dumper=yaml.CSafeDumper, sort_keys=True, allow_unicode=True)
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses as mappings, tuples as lists, all the way down."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value

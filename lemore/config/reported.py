@@ -1,0 +1,39 @@
+"""What can be reported of a run, by its configuration (torch-free: the Snakefile reads it)."""
+
+from lemore.config.experiment import Experiment
+
+ABLATION_DATASET = "ade20k"  # of the paper's Table 2
+
+
+def tested(experiment: Experiment) -> list[str]:
+    """Datasets with at least two models that have the same number of seeds, two or more."""
+    found = []
+    for dataset, models in experiment.config.trainings.items():
+        numbers = [len(experiment.seeds(m)) for m in models if len(experiment.seeds(m)) > 1]
+        found += [dataset] if len(set(numbers)) < len(numbers) else []
+    return found
+
+
+def ablations(experiment: Experiment) -> dict[str, str]:
+    """Dataset -> the table from which its ablation is drawn, where two variants are trained."""
+    found = {}
+    for dataset, models in experiment.config.trainings.items():
+        stands_for = experiment.dataset(dataset).stands_for or dataset
+        view = stands_for == ABLATION_DATASET and experiment.config.paper_tables
+        if sum(m == "lemore" or m.startswith("lemore_t") for m in models) > 1:
+            found[dataset] = "ablation" if view else dataset
+    return found
+
+
+def costed(experiment: Experiment) -> list[str]:
+    """Datasets with a model that is counted, so that its cost can be drawn."""
+    trainings, counted = experiment.config.trainings, set(experiment.profiles)
+    return [dataset for dataset, models in trainings.items() if counted.intersection(models)]
+
+
+def diagrammed(experiment: Experiment) -> str | None:
+    """The first model whose backbone is LeMoRe's, for the drawing of its feed-forward network."""
+    for model in (*(m for _, m in experiment.pairs), *experiment.profiles):
+        if experiment.backbone(experiment.model(model).backbone).module == "lemore":
+            return model
+    return None

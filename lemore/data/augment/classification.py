@@ -1,0 +1,130 @@
+"""Training and test transforms of classification, in numpy and OpenCV. Sizes are (H, W)."""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from lemore.data.augment.rand_augment import draw, rand_augment
+from lemore.data.augment.segmentation import Crop
+from lemore.data.loader import MEAN, STD
+
+CROP_ATTEMPTS = 10
+ERASED_SHARE = (0.02, 1 / 3)  # of the area
+ERASED_RATIO = (0.3, 1 / 0.3)  # height / width
+
+
+@dataclass(frozen=True)
+class ClassificationTransform:
+    """Random part of an image, resized to `crop_size` (Inception's crop), and further randomness.
+
+    scale_range: share of the area. ratio_range: width / height, drawn log-uniformly.
+    rand_augment: magnitude and its deviation, see `rand_augment`. random_erasing:
+    probability that a rectangle becomes noise. mixup: alpha of the Beta distribution from which the
+    share of an image in its mixture is drawn, 0 for no mixtures; `mix` makes them.
+    """
+
+    crop_size: tuple[int, int]
+    scale_range: tuple[float, float]
+    ratio_range: tuple[float, float]
+    flip_probability: float
+    rand_augment: tuple[float, float] | None = None
+    random_erasing: float = 0.0
+    mixup: float = 0.0
+
+    def __call__(self, image: np.ndarray, label: int, rng: np.random.Generator) -> Crop:
+        """Image (H, W, 3) uint8 and class give a `Crop` of `crop_size` without padding."""
+        top, left, height, width = self.draw_part(image.shape[:2], rng)
+        part = image[top : top + height, left : left + width]
+        crop = resize_antialiased(part, self.crop_size)
+        if rng.random() < self.flip_probability:
+            crop = cv2.flip(crop, 1)
+        if self.rand_augment is not None:
+            crop = rand_augment(crop, draw(*self.rand_augment, rng))
+        if rng.random() < self.random_erasing:
+            erase(crop, rng)
+        share = float(rng.beta(self.mixup, self.mixup)) if self.mixup else None
+        return Crop(crop, int(label), self.crop_size, share=share)
+
+    def draw_part(
+        self, size: tuple[int, int], rng: np.random.Generator
+    ) -> tuple[int, int, int, int]:
+        """(top, left, height, width) of the part of an image of `size` that becomes the crop."""
+        low, high = (math.log(ratio) for ratio in self.ratio_range)
+        for _ in range(CROP_ATTEMPTS):
+            area = size[0] * size[1] * rng.uniform(*self.scale_range)
+            ratio = math.exp(rng.uniform(low, high))
+            height, width = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
+            if 0 < height <= size[0] and 0 < width <= size[1]:
+                top = int(rng.integers(size[0] - height + 1))
+                return top, int(rng.integers(size[1] - width + 1)), height, width
+        return self._central_part(size)
+
+    def _central_part(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        ratio = min(max(size[1] / size[0], self.ratio_range[0]), self.ratio_range[1])
+        height = min(size[0], round(size[1] / ratio))
+        width = min(size[1], round(size[0] * ratio))
+        return (size[0] - height) // 2, (size[1] - width) // 2, height, width
+
+
+def erase(image: np.ndarray, rng: np.random.Generator) -> None:
+    """Noise in a random rectangle of the image itself (Zhong et al., "Random Erasing", 2017).
+
+    As timm's mode "pixel": standard normal in the normalised image, but cut to 0..255.
+    """
+    size = image.shape[:2]
+    low, high = (math.log(ratio) for ratio in ERASED_RATIO)
+    for _ in range(CROP_ATTEMPTS):
+        area = size[0] * size[1] * rng.uniform(*ERASED_SHARE)
+        ratio = math.exp(rng.uniform(low, high))
+        height, width = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < height < size[0] and 0 < width < size[1]:
+            top, left = (
+                int(rng.integers(size[a] - side + 1)) for a, side in ((0, height), (1, width))
+            )
+            noise = rng.standard_normal((height, width, 3), np.float32) * np.array(STD, np.float32)
+            image[top : top + height, left : left + width] = np.clip(noise + np.array(MEAN), 0, 255)
+            return
+
+
+def mix(images: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """Mixtures of neighbours (Zhang et al., "mixup", 2018): the first with the second, and so on.
+
+    images: B ... float. share: B, as drawn for each image; the first of a pair gives the pair's.
+    Returns the mixtures and, B, the share that each has of its own image. Neighbours in the global
+    batch are neighbours in every worker's part, so mixtures do not depend on the workers.
+    """
+    if len(images) % 2:
+        raise ValueError(
+            f"mixup pairs neighbours, but a worker takes {len(images)} images at once; choose "
+            "batch_size, micro_batch and ray.workers so that it is an even number"
+        )
+    share = share.view(-1, 2)[:, :1].expand(-1, 2).flatten()
+    return torch.lerp(partners(images), images, share.view(-1, *[1] * (images.dim() - 1))), share
+
+
+def partners(values: Tensor) -> Tensor:
+    """Each pair of neighbours along the first axis swapped."""
+    return values.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+
+
+def resize_antialiased(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize to (H, W): area average where both sides shrink, else bilinear."""
+    shrinks = size[0] <= image.shape[0] and size[1] <= image.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, (size[1], size[0]), interpolation=method)
+
+
+def central_crop(image: np.ndarray, crop_size: tuple[int, int], share: float) -> np.ndarray:
+    """Classification test image: resized so that the crop is `share` of a side, then its centre.
+
+    The usual 224 of 256 is `share` 0.875. Returns uint8 (H, W, 3) of `crop_size`.
+    """
+    factor = max(crop_size[axis] / share / image.shape[axis] for axis in (0, 1))
+    size = [max(round(image.shape[axis] * factor), crop_size[axis]) for axis in (0, 1)]
+    image = resize_antialiased(image, (size[0], size[1]))
+    top, left = ((size[axis] - crop_size[axis]) // 2 for axis in (0, 1))
+    return np.ascontiguousarray(image[top : top + crop_size[0], left : left + crop_size[1]])

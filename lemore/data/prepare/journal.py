@@ -1,0 +1,87 @@
+"""What an interrupted prepare had done of a split, so that the next one goes on from there."""
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lemore.data.prepare.samples import Prepared
+from lemore.data.store import PackWriter
+
+PERIOD = 5.0  # seconds of work at risk
+BULK = ("image", "label")  # fields of a sample that lie in the packs
+
+
+class Journal:
+    """A `PackWriter` with a log of its samples, faulty ones included: <split>.journal.
+
+    A line is written after what it tells of is on disk, so every line can be believed.
+    `done`: number of samples that an earlier prepare has left; `replay` must come before `add`.
+    """
+
+    def __init__(self, folder: Path, split: str, task: str):
+        self.path = folder / f"{split}.journal"
+        self.done, size, ends = _survey(self.path)
+        self.writer = PackWriter(folder, split, task, ends)
+        self.path.touch()
+        os.truncate(self.path, size)
+        self.waiting: list[str] = []
+        self.written = time.monotonic()
+
+    def replay(self) -> Iterator[Prepared]:
+        """The samples done earlier, without what lies in the packs."""
+        with open(self.path) as file:
+            for line in file:
+                entry = json.loads(line)
+                if entry["record"] is not None:
+                    self.writer.records.extend(entry["record"])
+                yield _sample(entry["sample"])
+
+    def add(self, sample: Prepared) -> None:
+        """Stores a sound sample, and notes either kind."""
+        record = None
+        if sample.problem is None:
+            record = self.writer.add(
+                sample.name, sample.size, sample.image, sample.coding, sample.label
+            )
+        facts = {f.name: getattr(sample, f.name) for f in dataclasses.fields(sample)}
+        facts = {name: value for name, value in facts.items() if name not in BULK}
+        entry = {"sample": facts, "record": record, "ends": self.writer.ends()}
+        self.waiting.append(json.dumps(entry) + "\n")
+        if time.monotonic() - self.written > PERIOD:
+            self._write()
+
+    def close(self) -> None:
+        """Completes the split. The journal stays until its dataset is whole."""
+        self._write()
+        self.writer.close()
+
+    def _write(self) -> None:
+        self.writer.flush()
+        with open(self.path, "a") as file:
+            file.writelines(self.waiting)
+            file.flush()
+            os.fsync(file.fileno())
+        self.waiting.clear()
+        self.written = time.monotonic()
+
+
+def _survey(path: Path) -> tuple[int, int, dict[str, int] | None]:
+    """(lines, their bytes, ends of the packs at the last one); a line that was cut counts not."""
+    count, size, last = 0, 0, b""
+    if path.exists():
+        with open(path, "rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    count, size, last = count + 1, size + len(line), line
+    return count, size, json.loads(last)["ends"] if last else None
+
+
+def _sample(facts: dict[str, Any]) -> Prepared:
+    known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
+    for name in ("pixels", "raw"):  # JSON has made their keys text
+        known[name] = {int(value): number for value, number in facts[name].items()}
+    return Prepared(**known)

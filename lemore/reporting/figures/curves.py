@@ -1,0 +1,140 @@
+"""Training curves: loss and mIoU on the validation split by iteration."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lemore.reporting.figures.style import INK, color, dashes, scenes_banner, styled
+
+LOSS, MIOU = "train/loss", "val/mIoU"
+FEWEST_POINTS, MOST_POINTS = 10, 60  # of a line of losses; where there are more, means
+LEGEND_COLUMNS = 4
+
+Points = tuple[np.ndarray, np.ndarray]  # iterations, values
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training. rows: {"step", "metrics"} in the order of their steps, as training wrote them.
+
+    name: printed name of its model.
+    """
+
+    name: str
+    seed: int
+    rows: Sequence[Mapping[str, Any]]
+
+
+def draw(trainings: Sequence[Training], scenes: bool) -> Figure:
+    """Left the loss, right the validation mIoU where there is one; seeds thin, their mean thick.
+
+    A model's look follows from its place in `trainings`, as in the figure of classes. ValueError if
+    no training has a loss.
+    """
+    panels = [(LOSS, "training loss", 1.0), (MIOU, "mIoU on the validation split (%)", 100.0)]
+    found = [(key, label, by_model(trainings, key, factor)) for key, label, factor in panels]
+    found = [panel for panel in found if panel[2]]
+    if not found or found[0][0] != LOSS:
+        raise ValueError("no training recorded a loss: no curves to draw")
+    order = _ranked(found[-1][2])
+    looks = {name: k for k, name in enumerate(dict.fromkeys(one.name for one in trainings))}
+    with styled():
+        size = (4.2 * len(found) + 0.4, 3.3 + 0.18 * -(-len(order) // LEGEND_COLUMNS))
+        figure = Figure(figsize=size, layout="constrained")
+        for axes, (key, label, models) in zip(
+            figure.subplots(1, len(found), squeeze=False)[0], found, strict=True
+        ):
+            for name in order:
+                _lines(axes, models.get(name, []), looks[name], name, markers=key == MIOU)
+            axes.set(xlabel="iteration", ylabel=label, xlim=(0, None))
+            axes.grid(color="#E4E4E4", linewidth=0.6)
+        handles, names = figure.axes[-1].get_legend_handles_labels()
+        figure.legend(
+            handles,
+            names,
+            loc="outside lower center",
+            ncols=min(len(order), LEGEND_COLUMNS),
+            handlelength=3.5,
+        )
+        if scenes:
+            scenes_banner(figure)
+    return figure
+
+
+def by_model(
+    trainings: Sequence[Training], key: str, factor: float = 1.0
+) -> dict[str, list[Points]]:
+    """One line per seed of a metric, by model."""
+    models: dict[str, list[Points]] = {}
+    for training in trainings:
+        rows = [row for row in training.rows if key in row["metrics"]]
+        if rows:
+            steps = np.array([row["step"] for row in rows], dtype=float)
+            values = factor * np.array([row["metrics"][key] for row in rows], dtype=float)
+            line = _thinned(steps, values) if key == LOSS else (steps, values)
+            models.setdefault(training.name, []).append(line)
+    return models
+
+
+def mean_of(lines: Sequence[Points]) -> Points:
+    """Mean over the seeds, at the iterations that all of them have."""
+    steps = lines[0][0]
+    for other, _ in lines[1:]:
+        steps = np.intersect1d(steps, other)
+    values = [line[np.isin(own, steps)] for own, line in lines]
+    return steps, np.mean(values, axis=0)
+
+
+def _thinned(steps: np.ndarray, values: np.ndarray) -> Points:
+    """Means over equal spans of iterations, at their ends; few points stay as they are.
+
+    A row stands for the iterations since the row before, so it counts by their number.
+    """
+    number = min(len(steps) // 2, MOST_POINTS)
+    if number < FEWEST_POINTS:
+        return steps, values
+    ends = np.linspace(0, steps[-1], number + 1)[1:]
+    span = np.minimum(np.searchsorted(ends, steps), number - 1)
+    weights = np.diff(steps, prepend=0)
+    covered = np.bincount(span, weights, number)
+    means = np.bincount(span, weights * values, number) / np.maximum(covered, 1)
+    return ends[covered > 0], means[covered > 0]
+
+
+def _ranked(models: Mapping[str, list[Points]]) -> list[str]:
+    """Models by the end of their mean line, the highest first, as the lines end on the right."""
+    return sorted(models, key=lambda name: -float(mean_of(models[name])[1][-1]))
+
+
+def _lines(axes: Axes, lines: Sequence[Points], k: int, name: str, markers: bool) -> None:
+    if not lines:
+        return
+    look: dict[str, Any] = {"color": color(k), "linestyle": dashes(k)}
+    if len(lines) > 1:
+        for steps, values in lines:
+            axes.plot(steps, values, linewidth=0.6, alpha=0.6, **look)
+    if markers:
+        look |= {"marker": "osD^vPX*"[k % 8], "markersize": 4, "mec": INK, "mew": 0.4}
+    seeds = f", {len(lines)} seeds" if len(lines) > 1 else ""
+    steps, values = mean_of(lines)
+    axes.plot(steps, values, linewidth=1.7, label=f"{name}{seeds}", **look)
+
+
+def description(trainings: Sequence[Training], dataset: str, scenes: bool) -> str:
+    """The curves in words, for those who cannot see them."""
+    parts = []
+    losses, mious = by_model(trainings, LOSS), by_model(trainings, MIOU, 100.0)
+    for name, lines in losses.items():
+        loss = mean_of(lines)[1]
+        text = f"{name} loss {loss[0]:.2f} to {loss[-1]:.2f}"
+        if name in mious:
+            text += f", validation mIoU {mean_of(mious[name])[1][-1]:.1f} % at the end"
+        parts.append(text)
+    return (
+        f"Training curves on {dataset} by iteration: {'; '.join(parts)}."
+        f"{' Trained on drawn scenes.' if scenes else ''}"
+    )

@@ -1,0 +1,92 @@
+"""The drawing of a network's part from its traced graph: boxes in a row, with their tensors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+
+from lemore.reporting.figures.style import GREY, INK, styled
+
+# face colours: convolutions, norms, activations and everything else
+FACES = {"convolution": "#BFD3EA", "norm": "#E3E3E3", "activation": "#F6D9A8", "other": "#F3F3F3"}
+STEP, HEIGHT = 1.0, 2.6  # from box to box, and of a box
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation. inputs: indices of the nodes that it reads. shape: of its output, (C, H, W).
+
+    kind: input, output, add, or a key of `FACES`. text: what stands in its box.
+    """
+
+    kind: str
+    text: str
+    inputs: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+def draw(nodes: Sequence[Node], caption: str) -> Figure:
+    """Boxes from left to right in the order of the nodes; what skips boxes goes over them."""
+    with styled():
+        figure = Figure(figsize=(0.92 * len(nodes), 2.7))
+        axes = figure.add_axes((0, 0, 1, 1))
+        for i, node in enumerate(nodes):
+            _node(axes, node, i * STEP)
+            for source in node.inputs:
+                _edge(axes, nodes, source, i)
+        axes.text(-0.4, -1.5, caption, fontsize=7, color="#595959", va="top")
+        axes.set(xlim=(-0.6, (len(nodes) - 0.4) * STEP), ylim=(-1.9, 1.9), aspect="auto")
+        axes.axis("off")
+    return figure
+
+
+def _node(axes: Axes, node: Node, x: float) -> None:
+    if node.kind in ("input", "output"):
+        axes.text(x, 0, node.text, ha="center", va="center", fontsize=12)
+    elif node.kind == "add":
+        axes.scatter(x, 0, s=260, facecolor="white", edgecolor=INK, lw=1.1, zorder=3)
+        axes.text(x, 0, "+", ha="center", va="center", fontsize=12, zorder=4)
+    else:
+        corner = (x - 0.22, -HEIGHT / 2)
+        look = {"facecolor": FACES[node.kind], "edgecolor": INK, "lw": 0.9, "zorder": 3}
+        axes.add_patch(FancyBboxPatch(corner, 0.44, HEIGHT, boxstyle="round,pad=0.02", **look))
+        axes.text(x, 0, node.text, rotation=90, ha="center", va="center", fontsize=8.5, zorder=4)
+
+
+def _edge(axes: Axes, nodes: Sequence[Node], source: int, target: int) -> None:
+    """An arrow with the shape of what it carries."""
+    start, end = source * STEP + _half(nodes[source]), target * STEP - _half(nodes[target])
+    arrow = {"arrowstyle": "-|>", "color": INK, "lw": 0.9, "shrinkA": 0, "shrinkB": 0}
+    if target == source + 1:
+        axes.annotate("", (end, 0), (start, 0), arrowprops=arrow)
+        text = "x".join(map(str, nodes[source].shape))
+        middle = (start + end) / 2
+        axes.text(middle, -0.1, text, ha="center", va="top", fontsize=5.5, color=GREY)
+        return
+    top, from_x, to_x = HEIGHT / 2 + 0.45, start + 0.1, target * STEP
+    axes.plot([start, from_x, from_x, to_x], [0, 0, top, top], color=INK, lw=0.9)
+    axes.annotate("", (to_x, _half(nodes[target])), (to_x, top), arrowprops=arrow)
+
+
+def _half(node: Node) -> float:
+    return 0.15 if node.kind == "add" else 0.25
+
+
+def description(nodes: Sequence[Node], caption: str) -> str:
+    """The drawing in words, for those who cannot see it."""
+    words = {"input": "input", "output": "output", "add": "addition"}
+    steps = [
+        words.get(node.kind, node.text)
+        + (f" ({'x'.join(map(str, node.shape))})" if node.shape else "")
+        + (_from(nodes, node) if len(node.inputs) > 1 else "")
+        for node in nodes
+    ]
+    return f"Diagram, left to right: {', then '.join(steps)}. {caption}"
+
+
+def _from(nodes: Sequence[Node], node: Node) -> str:
+    words = {"input": "the input"}
+    names = [words.get(nodes[i].kind, nodes[i].text) for i in node.inputs]
+    return f" of {' and '.join(names)}"

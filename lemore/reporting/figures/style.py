@@ -1,0 +1,70 @@
+"""The look of the figures: colours that survive colour blindness and print, saving."""
+
+import io
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from lemore.runtime.files import write_atomic
+
+# Okabe and Ito's palette; every series has a hatch as well, so that no figure needs its colours
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
+HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "----", "oo", "++")
+DASHES = ("-", "--", ":", "-.")
+INK, GREY, ALARM = "#222222", "#767676", "#A51C1C"
+SCENES_TEXT = "scenes: measured on drawn scenes, not on the real dataset"
+STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "hatch.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "pdf.fonttype": 42,
+    "legend.frameon": False,
+}
+
+
+def color(k: int) -> str:
+    """Colour of the k-th series."""
+    return COLORS[k % len(COLORS)]
+
+
+def hatch(k: int) -> str:
+    """Hatch of the k-th series; beyond the eighth, other pairs of colour and hatch."""
+    return HATCHES[(k + k // len(COLORS)) % len(HATCHES)]
+
+
+def dashes(k: int) -> str:
+    """Line style of the k-th series: what the colour alone would not tell apart."""
+    return DASHES[(k // len(COLORS)) % len(DASHES)]
+
+
+def styled():
+    """Context in which a figure is made."""
+    return matplotlib.rc_context(STYLE)
+
+
+def scenes_banner(figure: Figure, text: str = SCENES_TEXT) -> None:
+    """Says at the top of a figure that its measured numbers come from drawn scenes."""
+    box = {"boxstyle": "round,pad=0.4", "facecolor": "#FFF3F0", "edgecolor": ALARM}
+    figure.suptitle(text, color=ALARM, fontsize=8.5, fontweight="bold", bbox=box)
+
+
+def save(figure: Figure, prefix: str, title: str, description: str) -> None:
+    """Writes PREFIX.png (200 dpi) and PREFIX.pdf, the same bytes for the same figure.
+
+    The description is kept in the files: the report reads it from there as alternative text.
+    """
+    png = {"Title": title, "Description": description, "Software": None}
+    pdf = {"Title": title, "Subject": description, "CreationDate": None}
+    for suffix, metadata in (("png", png), ("pdf", pdf)):
+        content = io.BytesIO()
+        figure.savefig(
+            content, format=suffix, dpi=200, metadata=metadata, bbox_inches="tight", pad_inches=0.08
+        )
+        write_atomic(f"{prefix}.{suffix}", content.getvalue())

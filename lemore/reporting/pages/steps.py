@@ -1,0 +1,110 @@
+"""How each result of a run was made: its settings, command, configuration, commit, MLflow runs."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from lemore.reporting.tables.results import Result, by
+
+Settings = dict[str, object]
+Links = tuple[tuple[str, str], ...]  # (stage, MLflow run id)
+
+
+@dataclass(frozen=True)
+class Step:
+    """How one result was made. `runs` links the MLflow runs that led to it, oldest first.
+
+    config: the text of the file that the command's --config names, "" if there is none.
+    """
+
+    stage: str
+    what: str
+    scenes: bool
+    settings: tuple[tuple[str, str], ...]
+    runs: Links
+    command: str
+    config: str
+    commit: str
+
+
+def step(result: Result) -> Step:
+    describe = {
+        "pretrain": _pretrain,
+        "finetune": _finetune,
+        "evaluate": _evaluate,
+        "profile": _profile,
+    }
+    what, settings, links = describe[result["stage"]](result)
+    own = (result["stage"], result["mlflow_run_id"])
+    return Step(
+        stage=result["stage"],
+        what=what,
+        scenes=result.get("scenes", result.get("dataset", "").endswith("_scenes")),
+        settings=tuple((name, str(value)) for name, value in settings.items()),
+        # one known by its weights only ("weights:...") has no page
+        runs=tuple((name, run) for name, run in (*links, own) if run and ":" not in run),
+        command=result["command"],
+        config=_config(result["command"]),
+        commit=result.get("git", result["code"]),
+    )
+
+
+def _config(command: str) -> str:
+    words = shlex.split(command)
+    if "--config" not in words[:-1]:
+        return ""
+    path = Path(words[words.index("--config") + 1])
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _pretrain(result: Result) -> tuple[str, Settings, Links]:
+    settings = {
+        "input size": by(result["input_size"]),
+        "iterations": result["iterations"],
+        "weights (SHA-256)": result["weights_sha256"],
+    }
+    return f"{result['backbone']} on {result['dataset']}", settings, ()
+
+
+def _finetune(result: Result) -> tuple[str, Settings, Links]:
+    settings = {
+        "iterations": result["iterations"],
+        "seconds": result["seconds"],
+        "device": result["device"],
+        "torch": result["torch"],
+        "weights (SHA-256)": result["weights_sha256"],
+    }
+    what = f"{result['model']} on {result['dataset']}, seed {result['seed']}"
+    return what, settings, tuple(result["parents"].items())
+
+
+def _evaluate(result: Result) -> tuple[str, Settings, Links]:
+    what = f"{_full_label(result)} on {result['dataset']} {result['split']}, seed {result['seed']}"
+    settings = {
+        "mIoU": f"{100 * result['miou']:.2f} %",
+        "images": result["images"],
+        "classes": result["num_classes"],
+        "train crop": by(result["train_crop"]),
+        "iterations": result["iterations"],
+        "recipe": result["recipe"],
+        "test mode": result["test_mode"],
+        "device": result["device"],
+    }
+    if result.get("mean_boundary_iou") is not None:
+        settings["mean Boundary IoU"] = f"{100 * result['mean_boundary_iou']:.2f} %"
+    links = (("pretrain", result["pretrain_run_id"]), ("finetune", result["finetune_run_id"]))
+    return what, settings, links
+
+
+def _profile(result: Result) -> tuple[str, Settings, Links]:
+    cells = [f"{cell['dataset']} {by(cell['size'])}" for cell in result["cells"]]
+    protocols = dict.fromkeys(c["latency"]["protocol"] for c in result["cells"] if c["latency"])
+    settings = {"cells": ", ".join(cells), "device": result["device"], "torch": result["torch"]}
+    if protocols:
+        settings["latency protocol"] = "; ".join(protocols)
+    return _full_label(result), settings, ()
+
+
+def _full_label(result: Result) -> str:
+    """The printed name and the key, as several models share a name: LeMoRe (lemore)."""
+    return f"{result['label']} ({result['model']})"

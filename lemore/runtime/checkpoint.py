@@ -1,0 +1,156 @@
+"""Checkpoints that survive a kill: written whole, checked by hash, the previous one kept.
+
+A checkpoint holds tensors and primitives only and is read with weights_only=True.
+"""
+
+import hashlib
+import io
+import logging
+import socket
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from lemore.runtime.files import read_json, remove_temporaries, sha256, write_atomic, write_json
+
+log = logging.getLogger(__name__)
+GLOBAL_BATCH = "global batch"
+
+
+def tensor_digest(state: dict[str, Tensor]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes of a state dict, in name order."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """torch.save, atomically."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def load(path: Path) -> dict[str, Any]:
+    """torch.load of plain tensors; ValueError naming the file if it cannot be read."""
+    try:
+        refuse_compressed(path)
+        with warnings.catch_warnings(action="ignore"):  # a foreign file gets one error, not more
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such checkpoint") from None
+    except Exception as error:  # torch raises several kinds for a broken or foreign file
+        raise ValueError(
+            f"{path}: not a readable checkpoint of plain tensors ({reason(error)})"
+        ) from None
+
+
+def refuse_compressed(path: Path) -> None:
+    """torch writes archives without compression; one with it may unpack to any size."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                if entry.compress_type != zipfile.ZIP_STORED:
+                    raise ValueError(f"its part {entry.filename} is compressed")
+
+
+def reason(error: Exception) -> str:
+    """What torch says, less its advice to load what it refused all the same."""
+    said = (str(error) or type(error).__name__).rpartition("WeightsUnpickler error: ")[2].strip()
+    return said.partition("\n")[0].partition(". Please use")[0]
+
+
+class Checkpoints:
+    """The checkpoints of one training in one folder: iteration_<n>.pt and its hash beside it.
+
+    `about` (say, {"torch": "2.14", "workers": 2}) is kept with them: a training that goes on from
+    others says what differs, and refuses another "global batch".
+    """
+
+    def __init__(self, folder: Path, keep: int = 2, about: dict[str, Any] | None = None):
+        self.folder, self.keep, self.about = folder, keep, about or {}
+
+    def save(self, iteration: int, content: dict[str, Any]) -> None:
+        """Writes the state after `iteration` steps and drops all but the newest `keep`."""
+        path = self.folder / f"iteration_{iteration:08d}.pt"
+        save(path, {"iteration": iteration, "about": self.about, **content})
+        write_json(path.with_suffix(".json"), {"iteration": iteration, "sha256": sha256(path)})
+        self._drop_old()
+
+    def _drop_old(self) -> None:
+        for old in self.paths()[self.keep :]:
+            old.with_suffix(".json").unlink(missing_ok=True)
+            old.unlink()
+
+    def paths(self) -> list[Path]:
+        """Complete checkpoints, newest first (one without its hash was cut off while written)."""
+        found = sorted(self.folder.glob("iteration_*.pt"), reverse=True)
+        return [path for path in found if path.with_suffix(".json").exists()]
+
+    def remove_remains(self) -> None:
+        """Removes what a kill while writing or dropping has left; nobody else may be writing."""
+        remove_temporaries(self.folder)
+        self._drop_old()
+        for path in set(self.folder.glob("iteration_*.pt")) - set(self.paths()):
+            path.unlink()
+
+    def load_newest(self) -> dict[str, Any] | None:
+        """The newest intact checkpoint, or None if there is none at all.
+
+        A damaged one is reported and passed over; ValueError if all are damaged, since a silent
+        restart would throw away work, or if it was written with another global batch.
+        """
+        paths = self.paths()
+        for path in paths:
+            if _intact(path):
+                state = load(path)
+                self._compare(path, state.get("about", {}))
+                return state
+            log.error("%s: checksum differs, falling back to the one before", path)
+        if paths:
+            raise ValueError(f"{self.folder}: every checkpoint is damaged; remove it to start anew")
+        return None
+
+    def _compare(self, path: Path, about: dict[str, Any]) -> None:
+        for name in sorted(about.keys() & self.about.keys()):
+            then, now = about[name], self.about[name]
+            if then == now:
+                continue
+            if name == GLOBAL_BATCH:
+                raise ValueError(
+                    f"{path}: written with a {name} of {then}, now {now}: that would be another "
+                    "training; set it back, or remove the folder to start anew"
+                )
+            log.warning("%s: written with %s %s, goes on with %s", path, name, then, now)
+
+
+def check_alike(folder: Path, iteration: int, state: dict[str, Tensor]) -> None:
+    """ValueError, on every worker of a group, if they do not begin with the same iteration and
+    weights: they would train on as if they did."""
+    if not dist.is_initialized():
+        return
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, (socket.gethostname(), iteration, tensor_digest(state)))
+    host, first, _ = found[0]
+    for rank, (other, own, digest) in enumerate(found):
+        if (own, digest) != found[0][1:]:
+            raise ValueError(
+                f"{folder}: worker 0 on {host} would go on from iteration {first}, worker {rank} "
+                f"on {other} from {own} with other weights; results must lie on a file system that "
+                "every node of the cluster shares"
+            )
+
+
+def _intact(path: Path) -> bool:
+    try:
+        return sha256(path) == read_json(path.with_suffix(".json"))["sha256"]
+    except (ValueError, TypeError, KeyError):
+        return False

@@ -1,0 +1,235 @@
+"""Runs a training where it belongs: in this process, as a Ray task, or as Ray Train workers.
+
+All three call the same function. A training that loses its worker or its node goes on from its last
+checkpoint, as often as it takes, if only it comes further each time.
+"""
+
+import importlib
+import logging
+import shutil
+import threading
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lemore.runtime.files import read_json, write_atomic, write_json
+from lemore.runtime.lock import locked
+from lemore.runtime.machine import Process
+from lemore.runtime.process import Stopped, StopSignals
+from lemore.runtime.ray import cluster, memory
+from lemore.runtime.ray.cluster import Resources
+
+log = logging.getLogger(__name__)
+MOST_LOSSES = 3  # of workers, one after the other without a new checkpoint between
+GROUP_SECONDS = 5 * 3600  # that workers wait for one another; in training the watchdog acts before
+DYING_SECONDS = 60.0  # that a lost attempt's processes may hold the folder
+
+
+class WorkerLost(Exception):
+    """A worker died, or its node did; the training itself did not fail. Holds what was said."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """`function` ("module:name") to be called with `payload`; `folder` is the training's, on a
+    file system that all nodes share. A file `stop` in it makes the training save and leave."""
+
+    function: str
+    payload: dict[str, Any]
+    folder: Path
+
+
+def execute(work: Work, resources: Resources, stop: StopSignals) -> dict[str, Any]:
+    """The function's result, from wherever `resources` say. Its own exception is raised here.
+
+    `stop()` is polled while waiting. OSError when workers are lost again and again.
+    """
+    if resources.ray == "none":
+        if resources.workers > 1:
+            raise ValueError("ray: none runs one worker; set ray.workers to 1 or ray.mode to local")
+        return run(work.function, work.payload)
+    cluster.connect(resources)
+    stop.install()
+    write_atomic(work.folder / "driver", str(Process.own()))
+    attempt = _torch_trainer if resources.workers > 1 else _task
+    losses = 0
+    while True:
+        before, kills = _newest(work.folder), memory.kernel_kills()
+        try:
+            return attempt(work, resources, stop)
+        except WorkerLost as lost:
+            told = _told(lost.args[0], work.folder, memory.kernel_kills() > kills)
+            if stop():
+                raise Stopped(
+                    f"stopped, and its worker was lost before it saved ({told})"
+                ) from None
+            losses = losses + 1 if _newest(work.folder) == before else 1
+            if losses >= MOST_LOSSES:
+                raise OSError(
+                    f"{told}; {losses} times without a new checkpoint, giving up"
+                ) from None
+            log.warning("%s; the training goes on from its last checkpoint", told)
+
+
+def _newest(folder: Path) -> str:
+    return max((path.name for path in folder.glob("iteration_*.json")), default="")
+
+
+def resolve(function: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    module, _, name = function.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _call(work: Work) -> dict[str, Any]:
+    """Body of a worker. What is left of a lost attempt must be gone before it begins."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    _check_shared(work)
+    with locked(work.folder / f"worker{work.payload['rank']}", DYING_SECONDS):
+        return run(work.function, work.payload)
+
+
+def run(function: str, payload: dict[str, Any]) -> dict[str, Any]:
+    """What `function` ("module:name") makes of the payload; OSError if memory does not suffice."""
+    try:
+        return resolve(function)(payload)
+    except (RuntimeError, MemoryError) as error:
+        if not memory.short(error):
+            raise
+        raise OSError(f"{memory.REMEDY} ({_first(error)})") from error
+
+
+def _check_shared(work: Work) -> None:
+    """ValueError if this node does not see the folders of the one that submitted the training."""
+    own = Process.own()
+    for path in (work.folder / "driver", Path(work.payload["data"]) / "digest.json"):
+        if not path.exists():
+            raise ValueError(
+                f"node {own.host} does not see {path}; results and data_dir must lie on a file "
+                "system that every node of the cluster has at the same path"
+            )
+
+
+def _task(work: Work, resources: Resources, stop: StopSignals) -> dict[str, Any]:
+    import ray
+    from ray.exceptions import RayError, RayTaskError, RuntimeEnvSetupError
+
+    remote = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=0)(_call)
+    reference = remote.remote(work)
+    while not ray.wait([reference], timeout=0.5)[0]:
+        if stop():
+            (work.folder / "stop").touch()
+    try:
+        return ray.get(reference)
+    except RayTaskError as error:
+        raise error.cause from None
+    except RuntimeEnvSetupError as error:
+        raise OSError(f"a node could not set up the code: {error}") from None
+    except RayError as error:
+        raise WorkerLost(error) from None
+
+
+def _told(error: Exception, folder: Path, kernel_killed: bool) -> str:
+    """Of a loss. kernel_killed: whether this machine's kernel has ended processes meanwhile."""
+    hangs = ", ".join(str(path) for path in sorted(folder.glob("hang_rank*.txt")))
+    why = ""
+    if memory.killed_by_ray(error):
+        why = f", which {memory.REMEDY}"
+    elif kernel_killed:  # who knows whose processes
+        why = f"; this machine's kernel ended processes meanwhile, so perhaps it {memory.REMEDY}"
+    told = f"lost the worker{why} ({type(error).__name__}: {_first(error)})"
+    return told + (f"; see {hangs}" * bool(hangs))
+
+
+def _first(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _torch_trainer(work: Work, resources: Resources, stop: StopSignals) -> dict[str, Any]:
+    """Several workers. Our own checkpoints resume, so every attempt has a name of its own."""
+    from ray.exceptions import RayError
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.v2.api.exceptions import TrainingFailedError
+
+    storage = work.folder / "ray"
+    result = work.folder / "result.json"
+    bundle = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
+    trainer = TorchTrainer(
+        _worker_loop,
+        train_loop_config={"work": work, "result": str(result)},
+        torch_config=TorchConfig(timeout_s=GROUP_SECONDS),
+        scaling_config=ScalingConfig(
+            num_workers=resources.workers,
+            use_gpu=resources.gpus > 0,
+            resources_per_worker=bundle,
+        ),
+        run_config=RunConfig(
+            name=f"attempt-{uuid.uuid4().hex[:8]}",
+            storage_path=str(storage),
+            failure_config=FailureConfig(max_failures=0),
+        ),
+    )
+    # In the main thread it would take SIGINT for itself and abort the workers before they save.
+    fitted = _in_thread(trainer.fit)
+    while not wait([fitted], timeout=0.5).done:
+        if stop():
+            (work.folder / "stop").touch()
+    shutil.rmtree(storage, ignore_errors=True)
+    try:
+        fitted.result()
+    except TrainingFailedError as error:
+        raise _cause(error) from None
+    except RayError as error:  # of Ray Train's own process, which watches the workers
+        raise WorkerLost(error) from None
+    return read_json(result)
+
+
+def _in_thread(function: Callable[[], Any]) -> Future[Any]:
+    """Its result to come, from a thread that no exit waits for."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True, name="ray-train").start()
+    return future
+
+
+def _cause(error: Exception) -> Exception:
+    """Why workers failed. A worker's own error counts more than what Ray says of its end, and that
+    more than what the others saw of it."""
+    failures = getattr(error, "worker_failures", {})
+    causes = [getattr(e, "_base_exc", e) for _, e in sorted(failures.items())]
+    for cause in causes:
+        if isinstance(cause, Stopped):
+            return cause
+    for cause in causes:
+        lost = isinstance(cause, (RuntimeError, ConnectionError)) or _is_of_ray(cause)
+        if not lost:
+            return cause
+    return WorkerLost(next((c for c in causes if _is_of_ray(c)), causes[0] if causes else error))
+
+
+def _is_of_ray(error: Exception) -> bool:
+    """Whether Ray speaks for a worker that cannot (ray.exceptions, or Ray Train's health check)."""
+    return type(error).__module__.partition(".")[0] == "ray"
+
+
+def _worker_loop(config: dict[str, Any]) -> None:
+    """One worker of several: the same function, told its rank."""
+    import ray.train
+
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    work: Work = config["work"]
+    payload = work.payload | {"rank": rank, "world_size": world}
+    result = _call(Work(work.function, payload, work.folder))
+    if rank == 0:
+        write_json(config["result"], result)
+    ray.train.report({"iterations": result["iterations"]})

@@ -1,0 +1,71 @@
+"""Tries points of a small search space on the pipeline's cluster, with Ray Tune."""
+
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lemore.runtime.ray import cluster
+from lemore.runtime.ray.cluster import Resources
+from lemore.runtime.ray.execute import run
+
+MOST_LOSSES = 3  # of one trial's worker
+
+
+@dataclass(frozen=True)
+class Space:
+    """Ranges drawn from evenly by their logarithm, and choices."""
+
+    ranges: dict[str, tuple[float, float]]
+    choices: dict[str, Sequence[Any]]
+
+
+def search(
+    function: str,
+    payload: dict[str, Any],
+    space: Space,
+    points: list[dict[str, Any]],
+    trials: int,
+    seed: int,
+    resources: Resources,
+    folder: Path,
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """(point, result) of `trials` points: the given ones first, the others drawn.
+
+    `function` ("module:name") is called with the payload and the point under "point"; it may be
+    called again for the same point, after a loss. RuntimeError if a trial fails.
+    """
+    cluster.connect(resources)
+    from ray import tune
+    from ray.tune.search.basic_variant import BasicVariantGenerator
+
+    drawn: dict[str, Any] = {k: tune.loguniform(*v) for k, v in space.ranges.items()}
+    drawn |= {name: tune.choice(list(values)) for name, values in space.choices.items()}
+    trial = tune.with_parameters(_trial, function=function, payload=payload)
+    tuner = tune.Tuner(
+        tune.with_resources(trial, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        param_space=drawn,
+        tune_config=tune.TuneConfig(
+            num_samples=trials,
+            search_alg=BasicVariantGenerator(points_to_evaluate=points, random_state=seed),
+        ),
+        run_config=tune.RunConfig(
+            name=f"tune-{uuid.uuid4().hex[:8]}",
+            storage_path=str(folder),
+            failure_config=tune.FailureConfig(max_failures=MOST_LOSSES),
+            verbose=0,
+        ),
+    )
+    grid = tuner.fit()
+    if grid.errors:
+        raise RuntimeError(f"{len(grid.errors)} of {trials} trials failed: {grid.errors[0]}")
+    return [(result.config or {}, (result.metrics or {})["result"]) for result in grid]
+
+
+def _trial(point: dict[str, Any], function: str, payload: dict[str, Any]) -> None:
+    from ray import tune
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    tune.report({"result": run(function, payload | {"point": point})})

@@ -1,0 +1,110 @@
+"""Trained networks as models of the MLflow store, each a version of a registered model.
+
+They are kept in the pt2 format (torch.export), which MLflow loads without running any pickle where
+MLFLOW_ALLOW_PICKLE_DESERIALIZATION is "false". weights.pt remains the result; this is a copy.
+"""
+
+import re
+from collections.abc import Mapping
+
+import mlflow
+import numpy as np
+import torch
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.pytorch import log_model as log_torch
+from mlflow.types import Schema, TensorSpec
+from torch import Tensor, nn
+
+from lemore.runtime.checkpoint import tensor_digest
+from lemore.runtime.tracking.mlflow import connect
+from lemore.runtime.tracking.outbox import store_uri
+
+FORMAT = "pt2"
+WEIGHTS = "weights_sha256"
+# what a version says of itself, from the tags of its training
+KEPT = ("stage", "run", "dataset", "model", "backbone", "seed", "key")
+
+
+def log_model(run_id: str, model: nn.Module, example: Tensor) -> None:
+    """Logs a network (eval mode, on the CPU) to its training's run and registers it.
+
+    example: an input B 3 H W; H and W are those that the file takes, B may be any where the
+    signature says -1. A run whose network with these very weights is registered already is left
+    as it is.
+    """
+    client, weights = connect(), tensor_digest(model.state_dict())
+    known = client.search_model_versions(f"run_id = '{run_id}'")
+    if any(version.tags.get(WEIGHTS) == weights for version in known):
+        return
+    tags = _tags(client, run_id)
+    batch = _batch(model, example)
+    mlflow.set_tracking_uri(store_uri())
+    with mlflow.start_run(run_id=run_id):
+        logged = log_torch(
+            model,
+            name="model",
+            signature=_signature(model, batch),
+            input_example=batch.numpy(),
+            pip_requirements=["torch"],
+            serialization_format=FORMAT,
+        )
+    name = registered_name(tags)
+    _create(client, name, tags)
+    version = client.create_model_version(
+        name,
+        logged.model_uri,
+        run_id,
+        tags=tags | {WEIGHTS: weights},
+        description=f"Normalised images as B 3 H W in, logits out. Trained by the run {run_id}.",
+        model_id=logged.model_id,
+    )
+    client.set_registered_model_alias(name, alias(tags), version.version)
+
+
+def registered_name(tags: Mapping[str, str]) -> str:
+    """What the model of a training is registered as: <dataset>-<model or backbone>."""
+    return f"{tags['dataset']}-{tags.get('model') or tags['backbone']}"
+
+
+def alias(tags: Mapping[str, str]) -> str:
+    """Of the newest version of a run's training: <run>-seed<seed>, in letters MLflow takes."""
+    return re.sub(r"[^0-9A-Za-z_-]", "_", f"{tags['run']}-seed{tags['seed']}")
+
+
+def _tags(client: MlflowClient, run_id: str) -> dict[str, str]:
+    tags = client.get_run(run_id).data.tags
+    return {name: tags[f"lemore.{name}"] for name in KEPT if f"lemore.{name}" in tags}
+
+
+def _batch(model: nn.Module, example: Tensor) -> Tensor:
+    """Two images where torch.export then takes any number of them, else one.
+
+    Some networks (PEM, SegNeXt) reshape by the number of images, which fixes it in their program.
+    """
+    two = example[:1].repeat(2, 1, 1, 1)  # a batch of one would always be fixed
+    program = torch.export.export(model, (two,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
+    return two if program.range_constraints else example[:1]
+
+
+def _signature(model: nn.Module, batch: Tensor) -> ModelSignature:
+    """float32 in and out; -1 as the batch's size where it may be any."""
+    with torch.inference_mode():
+        output: Tensor = model(batch)
+    return ModelSignature(_schema(batch), _schema(output))
+
+
+def _schema(tensor: Tensor) -> Schema:
+    size = -1 if len(tensor) > 1 else 1
+    return Schema([TensorSpec(np.dtype(np.float32), (size, *tensor.shape[1:]))])
+
+
+def _create(client: MlflowClient, name: str, tags: Mapping[str, str]) -> None:
+    """Makes the registered model unless it is there; another training may make it meanwhile."""
+    kept = {key: tags[key] for key in ("dataset", "model", "backbone") if key in tags}
+    try:
+        client.create_registered_model(name, kept)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise

@@ -1,0 +1,173 @@
+"""Measures what a step of a training and a test image cost on this machine, with drawn pixels.
+
+Each measurement has a process of its own: its memory is its own, and one that does not fit fails
+alone.
+"""
+
+import multiprocessing
+import resource
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from lemore.config.model import BackboneConfig
+from lemore.config.read import build, plain
+from lemore.config.recipe import Pretrain, Train
+from lemore.data.loader import normalize
+from lemore.models.classifier import build_classifier
+from lemore.models.network import make_model
+from lemore.stages import finetune, pretrain, worker
+from lemore.training import optim
+
+CPU_BATCH = 2  # samples of a step on a CPU, where time and memory grow with the batch
+MINUTES = 10.0  # that one measurement may take
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: a slice as its job gets it, and the (H, W) of a test image."""
+
+    stage: str  # pretrain | finetune
+    config: dict[str, Any]
+    test_size: tuple[int, int] | None
+    device: str
+    threads: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of a whole step and of a test image, bytes at most in use, parameters."""
+
+    step: float
+    image: float
+    memory: int
+    parameters: int
+
+
+def measure(subject: Subject) -> Cost | str:
+    """The cost, or in one line why there is none."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(send, subject))
+    process.start()
+    send.close()
+    try:
+        if not receive.poll(MINUTES * 60):
+            process.kill()
+            return f"no answer within {MINUTES:g} minutes"
+        answer = receive.recv()
+    except EOFError:
+        answer = "the process was killed, perhaps for want of memory"
+    process.join()
+    return Cost(**answer) if isinstance(answer, dict) else answer
+
+
+def _answer(send: Any, subject: Subject) -> None:
+    try:
+        send.send(asdict(_measure(subject)))
+    except (RuntimeError, ValueError) as error:  # out of memory is a RuntimeError
+        send.send(f"{type(error).__name__}: {' '.join(str(error).split())[:150]}")
+
+
+def _measure(subject: Subject) -> Cost:
+    torch.set_num_threads(subject.threads)
+    device = torch.device(subject.device)
+    recipe, model, loss, batch = _parts(subject, device)
+    count = len(batch["image"])
+    base = _memory(device)
+    groups = optim.parameter_groups(
+        model, head_parameters=(), head_lr_mult=1, weight_decay=0.01, decay_norm="reference"
+    )
+    optimizer = optim.adamw(groups, (0.9, 0.999))
+    model.train()
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss(model, batch).backward()
+        optimizer.step()
+
+    seconds = _time(step, subject.seconds, device) * recipe.batch_size / count
+    grown = _memory(device) - base
+    image = _time_of_image(model, subject, device) if subject.test_size else 0.0
+    parameters = sum(p.numel() for p in model.parameters())
+    return Cost(seconds, image, base + grown * _at_once(recipe) // count, parameters)
+
+
+def _parts(subject: Subject, device: torch.device) -> tuple[Any, nn.Module, Any, dict[str, Any]]:
+    """Recipe, model, loss and a batch of one training."""
+    config = plain(subject.config)
+    make = _segmentation if subject.stage == "finetune" else _classification
+    recipe, model, loss = make(config, device)
+    worker.place(model, recipe, device)
+    at_once = _at_once(recipe)
+    count = at_once if device.type == "cuda" else min(CPU_BATCH, at_once)
+    size = (count, *recipe.crop_size) if subject.stage == "finetune" else (count,)
+    label = torch.randint(0, config["num_classes"], size)
+    batch = {
+        "image": torch.randint(0, 256, (count, 3, *recipe.crop_size), dtype=torch.uint8),
+        "label": label.to(torch.uint8) if subject.stage == "finetune" else label,
+        "valid": torch.tensor([recipe.crop_size] * count, dtype=torch.int32),
+    }
+    return recipe, model, loss, batch
+
+
+def _at_once(recipe: Train | Pretrain) -> int:
+    """Images that are in memory together."""
+    return min(recipe.micro_batch or recipe.batch_size, recipe.batch_size)
+
+
+def _segmentation(config: dict[str, Any], device: torch.device) -> tuple[Train, nn.Module, Any]:
+    recipe = build(Train, config["train"], "train")
+    model = make_model(config, recipe)
+    return recipe, model, finetune.Loss(config, recipe, model.decode_head, device, None)
+
+
+def _classification(
+    config: dict[str, Any], device: torch.device
+) -> tuple[Pretrain, nn.Module, Any]:
+    recipe = build(Pretrain, config["recipe"], "recipe")
+    model = build_classifier(
+        build(BackboneConfig, config["backbone"], "backbone"),
+        num_classes=config["num_classes"],
+        input_size=recipe.crop_size,
+        drop_path=recipe.drop_path,
+    )
+    return recipe, model, lambda m, batch: pretrain.classification_loss(m, batch, recipe, device)
+
+
+def _time(step: Any, seconds: float, device: torch.device) -> float:
+    """Seconds of one step, the median of as many as fit, at least two; the first is left out."""
+    step()
+    times: list[float] = []
+    while sum(times) < seconds or len(times) < 2:
+        _wait(device)
+        begin = time.perf_counter()
+        step()
+        _wait(device)
+        times.append(time.perf_counter() - begin)
+    return sorted(times)[len(times) // 2]
+
+
+@torch.inference_mode()
+def _time_of_image(model: nn.Module, subject: Subject, device: torch.device) -> float:
+    assert subject.test_size is not None
+    model.eval()
+    image = torch.zeros((1, 3, *subject.test_size), dtype=torch.uint8, device=device)
+    return _time(lambda: model(normalize(image, None)), subject.seconds / 4, device)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _memory(device: torch.device) -> int:
+    """Bytes at most in use so far, on the GPU or by this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,70 @@
+"""What `lemore evaluate` writes beside its JSON: label maps, panels, counts by image and class."""
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from lemore.data.store import Store
+from lemore.reporting.panel import panel
+from lemore.runtime.files import sha256, write_atomic, write_json
+
+PER_CLASS = "per_class.json"
+
+
+def check_output(path: Path) -> None:
+    """ValueError, before the work, for a --json that could not be written after it.
+
+    Predictions go into the folder of the same name without `.json`.
+    """
+    if path.suffix != ".json" or path.is_dir():
+        raise ValueError(f"--json: {path} should be a file whose name ends in .json")
+    folder = path.with_suffix("")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--json: {folder} is a file, and predictions would go there; remove it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"--json: {path.parent} may not be written")
+
+
+def write_predictions(path: Path, predictions: dict[str, Any]) -> dict[str, str]:
+    """Index PNGs of train ids beside the JSON; returns image name -> file."""
+    files = {}
+    for name, labels in sorted(predictions.items()):
+        file = Path(path.stem) / f"{name}.png"
+        write_atomic(path.parent / file, cv2.imencode(".png", labels)[1].tobytes())
+        files[name] = str(file)
+    return files
+
+
+def write_per_image(path: Path, arrays: dict[str, Any]) -> dict[str, str]:
+    """<name of the JSON>/per_image.npz beside it (no pickle in it); returns file and sha256."""
+    file = Path(path.stem) / "per_image.npz"
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomic(path.parent / file, buffer.getvalue())
+    return {"file": str(file), "sha256": sha256(path.parent / file)}
+
+
+def write_panels(path: Path, store: Store, predictions: dict[str, Any]) -> list[Path]:
+    """<name of the JSON>/panels/<image>.jpg: the image, its ground truth and the prediction."""
+    files = []
+    for name, prediction in sorted(predictions.items()):
+        files.append(path.parent / path.stem / "panels" / f"{name}.jpg")
+        image, label = store.read(store.find(name))
+        write_atomic(files[-1], panel(image, (label, prediction), store.colors()))
+    return files
+
+
+def write_class_table(path: Path, record: dict[str, Any]) -> Path:
+    """<name of the JSON>/per_class.json: results by class, as MLflow reads tables."""
+    pixels = [sum(row) for row in record["confusion"]]
+    columns = ("class", "IoU", "accuracy", "boundary IoU", "labelled pixels")
+    by_class = [record[key] for key in ("classes", "iou", "acc", "boundary_iou")]
+    rows = zip(*by_class, pixels, strict=True)
+    file = path.parent / path.stem / PER_CLASS
+    write_json(file, {"columns": columns, "data": list(rows)})
+    return file

@@ -1,0 +1,55 @@
+"""Names and colours of the classes that a trained model predicts."""
+
+import logging
+from pathlib import Path
+
+from lemore.config import labels
+from lemore.config.dataset import DatasetConfig
+from lemore.config.read import CONFIG, load
+from lemore.runtime.files import read_json
+from lemore.trained.checkpoint import Classes, Trained
+
+log = logging.getLogger(__name__)
+DATA_DIR = Path("resources/datasets")
+
+
+def of(trained: Trained, data_dir: Path = DATA_DIR) -> Classes:
+    """Those in its model folder, else of the prepared dataset, else of its configuration.
+
+    A dataset that is known here by none of these gets numbers, with a warning.
+    """
+    if trained.classes is not None:
+        return trained.classes
+    name, number = trained.settings.dataset, trained.settings.num_classes
+    for classes in (_prepared(data_dir / name), _configured(name)):
+        if classes is not None and len(classes.names) == number:
+            return classes
+    log.warning(
+        "%s: dataset '%s' is neither prepared in %s nor in config/datasets with %d classes; they "
+        "are numbered (--data-dir names another folder)",
+        *(trained.source, name, data_dir, number),
+    )
+    colors = tuple(labels.distinct_color(k) for k in range(number))
+    return Classes(tuple(f"class {k}" for k in range(number)), colors)
+
+
+def _prepared(folder: Path) -> Classes | None:
+    """As the labels were when the dataset was prepared for training."""
+    if not (folder / "digest.json").is_file():
+        return None
+    colors = read_json(folder / "colors.json")
+    return Classes(tuple(read_json(folder / "digest.json")["classes"]), tuple(map(tuple, colors)))
+
+
+def _configured(name: str) -> Classes | None:
+    config = configuration(name)
+    if config is None or config.task != "segmentation":
+        return None
+    table = labels.of(config)
+    return Classes(table.names, table.colors)
+
+
+def configuration(name: str) -> DatasetConfig | None:
+    """config/datasets/<name>.yaml, None if there is none."""
+    path = CONFIG / "datasets" / f"{name}.yaml"
+    return load(DatasetConfig, path) if path.is_file() else None

@@ -1,0 +1,127 @@
+"""Trained models by path or name: what every `--checkpoint` and `lemore.load` takes.
+
+weights.pt of a fine-tuning or an import, the folder it lies in, a shared model folder, a training
+below results/ as <run>/<dataset>/<model>/<seed> or any part of that which is unambiguous, or
+hf://owner/name.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lemore.config.read import build, did_you_mean, read_yaml
+from lemore.config.recipe import Test
+from lemore.evaluation import segmentation
+from lemore.runtime import checkpoint
+from lemore.runtime.files import read_json
+from lemore.trained import folder as _model_folder
+from lemore.trained import hub
+from lemore.trained.checkpoint import Record, Settings, Trained, check_settings, fitting
+
+HELP = (
+    "weights.pt, a shared model folder, hf://owner/name, or a training below results/ as "
+    "<run>/<dataset>/<model>/<seed>, of which what is unambiguous is enough"
+)
+RESULTS, WEIGHTS = Path("results"), "weights.pt"
+
+
+def read(checkpoint_name: str | os.PathLike[str]) -> Trained:
+    """The trained model that a path or name stands for; ValueError if there is none."""
+    path = find(os.fspath(checkpoint_name))
+    return _model_folder.read(path) if path.is_dir() else _read_file(path)
+
+
+def find(name: str) -> Path:
+    """The checkpoint file or model folder of a path or name."""
+    if name.startswith(hub.PREFIX):
+        wanted = [_model_folder.WEIGHTS, _model_folder.CONFIG]
+        return hub.download(name, wanted)
+    path = Path(name)
+    if path.name == _model_folder.WEIGHTS:
+        path = path.parent
+    if path.is_dir():
+        return _in_folder(path)
+    if path.is_file():
+        return path
+    if path.exists():
+        raise ValueError(f"{name}: neither a file nor a folder")
+    return _by_name(name)
+
+
+def _in_folder(folder: Path) -> Path:
+    if (folder / _model_folder.CONFIG).is_file():
+        return folder
+    if (folder / WEIGHTS).is_file():
+        return folder / WEIGHTS
+    raise ValueError(
+        f"{folder}: holds neither {_model_folder.CONFIG} and {_model_folder.WEIGHTS} of a shared "
+        f"model nor {WEIGHTS} of a training"
+    )
+
+
+def _by_name(name: str) -> Path:
+    """weights.pt of the one training whose name has these parts, in this order."""
+    trainings = {
+        "/".join(path.relative_to(RESULTS).parts[i] for i in (0, 2, 3, 4)): path
+        for path in sorted(RESULTS.glob(f"*/finetune/*/*/*/{WEIGHTS}"))
+    }
+    found = [key for key in trainings if _has_parts(key.split("/"), name.split("/"))]
+    if len(found) > 1:
+        raise ValueError(
+            f"'{name}' may be {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}; say which"
+        )
+    if not found:
+        near = did_you_mean(name, trainings) if trainings else f"; nothing is trained in {RESULTS}/"
+        raise ValueError(f"{name}: no such file, folder or training{near}")
+    return trainings[found[0]]
+
+
+def _has_parts(key: list[str], wanted: list[str]) -> bool:
+    left = iter(key)
+    return all(part in left for part in wanted)
+
+
+def _read_file(path: Path) -> Trained:
+    content = checkpoint.load(path)
+    if not isinstance(content, dict) or not {"state_dict", "config"} <= content.keys():
+        raise ValueError(
+            f"{path}: holds no 'state_dict' and 'config'; expected weights.pt of `lemore finetune` "
+            "or `lemore import-weights` (which takes other programs' weights)"
+        )
+    config = content["config"]
+    if isinstance(config, dict) and "backbone_name" in config:
+        raise ValueError(f"{path}: a pretrained backbone, not a segmentation model; fine-tune it")
+    settings = check_settings(config, str(path))
+    state = fitting(content["state_dict"], settings, config, str(path))
+    record = _record(path, content["state_dict"], settings)
+    return Trained(str(path), config, settings, state, record, _test(path, settings), None)
+
+
+def _record(path: Path, state: dict[str, Any], settings: Settings) -> Record:
+    """From run.json beside the weights; ValueError if it speaks of other weights."""
+    digest = checkpoint.tensor_digest(state)
+    run_json = path.parent / "run.json"
+    if not run_json.exists():
+        return Record(0, 0, "", "", digest, "", "")
+    run = read_json(run_json)
+    if digest != run["weights_sha256"]:
+        raise ValueError(f"{path}: these are not the weights that {run_json} records; train again")
+    return Record(
+        seed=run["seed"],
+        iterations=run["iterations"],
+        command=run["command"],
+        git=run["git"],
+        weights_sha256=digest,
+        mlflow_run_id=run["mlflow_run_id"],
+        pretrain_run_id=run["parents"].get("pretrain", ""),
+    )
+
+
+def _test(path: Path, settings: Settings) -> Test:
+    """As the workflow evaluates it, where its results are beside; else plainly, at its scale."""
+    names = f"evaluate/{settings.dataset}/{settings.model_name}.yaml"
+    for folder in path.absolute().parents[4:5]:
+        if (folder / "config" / names).is_file():
+            values = read_yaml(folder / "config" / names)
+            return build(Test, values["test"], str(folder / "config" / names), "test.")
+    return segmentation.whole(settings.train.img_scale)

@@ -1,0 +1,111 @@
+"""A trained model as a folder to share: model.safetensors, config.json, README.md.
+
+config.json says all that is needed to rebuild the model and to read its predictions. Nothing in the
+folder is executed, and no name in it is used as a path.
+"""
+
+import json
+import math
+import struct
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from lemore.config.read import build, plain
+from lemore.config.recipe import Test
+from lemore.runtime import checkpoint
+from lemore.runtime.files import write_atomic, write_json
+from lemore.trained.checkpoint import Classes, Record, Settings, Trained, fitting
+
+FILES = WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+FORMAT = "lemore-1"
+MAX_JSON = 1 << 20  # bytes of config.json, and of the weights' header: some thousands are used
+
+
+@dataclass(frozen=True)
+class Description:
+    """What config.json holds."""
+
+    format: Literal["lemore-1"]
+    config: Settings
+    training: Record
+    test: Test
+    classes: Classes
+
+
+def write(folder: Path, trained: Trained, classes: Classes, card: str) -> None:
+    """Writes the folder's files, the weights first: a folder without config.json is no model."""
+    digest = checkpoint.tensor_digest(trained.state_dict)
+    record = replace(trained.record, weights_sha256=digest)
+    values = Description(FORMAT, trained.settings, record, trained.test, classes)
+    tensors = {name: tensor.contiguous() for name, tensor in trained.state_dict.items()}
+    write_atomic(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
+    write_atomic(folder / CARD, card)
+    write_json(folder / CONFIG, plain(values))
+
+
+def read(folder: Path) -> Trained:
+    """The model in a folder; ValueError names file and key of whatever is not as it must be."""
+    source = str(folder / CONFIG)
+    values = _read_json(folder / CONFIG)
+    description = build(Description, values, source)
+    settings, classes = description.config, description.classes
+    if len(classes.names) != settings.num_classes:
+        raise ValueError(
+            f"{source}: {len(classes.names)} classes, config.num_classes says "
+            f"{settings.num_classes}"
+        )
+    state = fitting(_read_weights(folder / WEIGHTS), settings, values["config"], str(folder))
+    if checkpoint.tensor_digest(state) != description.training.weights_sha256:
+        raise ValueError(f"{folder}: {WEIGHTS} holds other weights than {CONFIG} records")
+    record, test = description.training, description.test
+    return Trained(str(folder), values["config"], settings, state, record, test, classes)
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        with open(path, "rb") as file:
+            length = file.read(8)
+        if len(length) == 8 and struct.unpack("<Q", length)[0] > MAX_JSON:
+            raise ValueError(f"{path}: its header claims {struct.unpack('<Q', length)[0]:,} bytes")
+        return load_file(path)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; the model folder is incomplete") from None
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a whole safetensors file ({error})") from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Strict JSON of bounded size: no NaN, no key twice."""
+    with open(path, "rb") as file:
+        data = file.read(MAX_JSON + 1)
+    if len(data) > MAX_JSON:
+        raise ValueError(f"{path}: larger than {MAX_JSON:,} bytes")
+    try:
+        values = json.loads(
+            data, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once
+        )
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: expected an object")
+    return values
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
+
+
+def _finite(text: str) -> float:
+    return float(text) if math.isfinite(float(text)) else _refuse(text)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a key is given twice")
+    return values

@@ -1,0 +1,234 @@
+"""A trained model ready for use: what `lemore.load` returns and `lemore predict` runs."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from lemore.data.augment.segmentation import fit_size, resize_for_test
+from lemore.evaluation import segmentation
+from lemore.evaluation.inference import label_map
+from lemore.evaluation.tiles import check_progress, tiled_label_map
+from lemore.reporting.prediction import Prediction
+from lemore.trained import classes as _classes
+from lemore.trained import find
+from lemore.trained.checkpoint import Classes, Trained
+from lemore.trained.predict.photos import read_photo, rgb_of
+
+WHOLE_PIXELS = 2048 * 1024  # the largest image that a chosen size sends through in one piece
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How large the network sees an image, and in which pieces.
+
+    size: (long side, short side) that it is fitted into with its aspect kept, `original` for its
+    own size, None as the model was evaluated. tile: (H, W) of overlapping tiles; None: the whole
+    image, but tiles of the training's crop size where a chosen size has more than 2048 x 1024
+    pixels. overlap: (H, W); None: a quarter of the tile.
+    """
+
+    size: Size | Literal["original"] | None = None
+    tile: Size | None = None
+    overlap: Size | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("size", "tile", "overlap"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and min(value) < (0 if name == "overlap" else 1):
+                raise ValueError(f"{name}: {value} is too small")
+        if self.tile:
+            check_progress(self.tile, self.overlap_of(self.tile))
+
+    def overlap_of(self, tile: Size) -> Size:
+        return self.overlap or (tile[0] // 4, tile[1] // 4)
+
+
+class Model(nn.Module):
+    """A trained segmentation model with its classes.
+
+    classes, colors: names and display colours by train id. test: the settings of its evaluation.
+    """
+
+    def __init__(self, trained: Trained, classes: Classes):
+        super().__init__()
+        self.network = trained.network()
+        self.classes, self.colors = classes.names, classes.colors
+        self.test = trained.test
+        self.crop_size = trained.settings.train.crop_size
+        self.name = f"{trained.settings.model_name} on {trained.settings.dataset}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Float B 3 H W, RGB normalised by ImageNet's mean and deviation -> logits B K h w at the
+        model's own stride (PEM: its scores of the classes)."""
+        return self.network(x)
+
+    def predict(
+        self,
+        image: "str | os.PathLike[str] | Image.Image | np.ndarray",
+        *,
+        size: Size | Literal["original"] | None = None,
+        tile: Size | int | None = None,
+    ) -> Prediction:
+        """The classes in one image: a path, a PIL image or H W 3 uint8 RGB, of any size.
+
+        The image is fitted into the size at which the model was evaluated, or into `size`, (long
+        side, short side) in pixels or "original"; `tile` (H, W) sends it through in overlapping
+        parts. The label map has the image's own size. An EXIF orientation is applied first.
+        ValueError says what is wrong with the image.
+        """
+        pixels = as_rgb(image)
+        square = (tile, tile) if isinstance(tile, int) else tile
+        return self.predictions([pixels], Geometry(size, square))[0]
+
+    def check(self, geometry: Geometry) -> None:
+        """ValueError for a geometry that this model does not take."""
+        if self.test.mode == "square" and (geometry.size or geometry.tile):
+            height, width = self.crop_size
+            raise ValueError(
+                f"size, tile: {self.name} is tested in mode square, which brings every image to "
+                f"{height} x {width}; leave them out"
+            )
+        if geometry.overlap and not geometry.tile:
+            check_progress(self.crop_size, geometry.overlap)
+
+    def predictions(
+        self, images: Sequence[np.ndarray], geometry: Geometry, batch_size: int = 1
+    ) -> list[Prediction]:
+        """Of RGB images whose `network_size` is the same; batch_size: of the tiles, if any."""
+        self.check(geometry)
+        maps = self._label_maps(images, geometry, batch_size)
+        return [
+            Prediction(image, labels, self.classes, self.colors)
+            for image, labels in zip(images, maps, strict=True)
+        ]
+
+    def network_size(self, size: Size, geometry: Geometry) -> Size:
+        """(H, W) at which the network sees an image of `size`; ValueError if it vanishes."""
+        if geometry.size == "original":
+            return size
+        fitted = fit_size(size, geometry.size or self.test.img_scale)
+        if min(fitted) < 1:
+            raise ValueError(f"is too long and narrow ({size[0]} x {size[1]} pixels)")
+        return fitted
+
+    def tile(self, size: Size, geometry: Geometry) -> Size | None:
+        """Tile for an image that the network sees at `size`, None for one piece."""
+        tile = geometry.tile
+        if tile is None and geometry.size and size[0] * size[1] > WHOLE_PIXELS:
+            tile = self.crop_size
+        return None if tile is None or (tile[0] >= size[0] and tile[1] >= size[1]) else tile
+
+    @torch.inference_mode()
+    def _label_maps(
+        self, images: Sequence[np.ndarray], geometry: Geometry, batch_size: int
+    ) -> list[np.ndarray]:
+        size = self.network_size(_size(images[0]), geometry)
+        if (tile := self.tile(size, geometry)) is not None:
+            return [self._in_tiles(image, size, tile, geometry, batch_size) for image in images]
+        test = self.test
+        if geometry.size == "original":
+            test = replace(test, img_scale=(max(size), min(size)), align=None)
+        elif geometry.size:
+            test = replace(test, img_scale=geometry.size)
+        if test.mode == "whole" and test.ratios == (1.0,) and not test.flip:
+            return self._whole(images, test)
+        return [
+            segmentation.predict(self.network, image, self._device(), test, self.crop_size)
+            for image in images
+        ]
+
+    def _whole(self, images: Sequence[np.ndarray], test: Any) -> list[np.ndarray]:
+        """One pass of the network for all; then, image by image, what evaluation does."""
+        device = self._device()
+        inputs = [
+            segmentation.network_input(resize_for_test(image, test.img_scale, test.align), device)
+            for image in images
+        ]
+        logits = self.network(torch.cat(inputs))
+        return [
+            label_map(
+                lambda _, own=logits[i : i + 1]: own,
+                inputs[i],
+                _size(image),
+                preset=test.upsample,
+                mode="whole",
+                crop_size=None,
+                stride=None,
+            )
+            for i, image in enumerate(images)
+        ]
+
+    def _in_tiles(
+        self, image: np.ndarray, size: Size, tile: Size, geometry: Geometry, batch_size: int
+    ) -> np.ndarray:
+        resized = cv2.resize(image, size[::-1]) if size != _size(image) else image
+        device = self._device()
+
+        def read(top: int, left: int, height: int, width: int) -> Tensor:
+            part = resized[top : top + height, left : left + width]
+            below, right = height - part.shape[0], width - part.shape[1]
+            if below or right:
+                part = cv2.copyMakeBorder(part, 0, below, 0, right, cv2.BORDER_REPLICATE)
+            return segmentation.network_input(part, device)
+
+        return tiled_label_map(
+            self.network,
+            read,
+            size,
+            _size(image),
+            tile=tile,
+            overlap=geometry.overlap_of(tile),
+            batch_size=batch_size,
+        )
+
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+
+def load(
+    checkpoint: str | os.PathLike[str],
+    *,
+    device: str | torch.device = "cpu",
+    data_dir: str | os.PathLike[str] = _classes.DATA_DIR,
+) -> Model:
+    """A trained model in evaluation mode.
+
+    checkpoint: weights.pt, a shared model folder, a training below results/ as
+    <run>/<dataset>/<model>/<seed> (what is unambiguous is enough), or hf://owner/name. data_dir:
+    where prepared datasets lie, for the names of the classes of a weights.pt. Nothing in the files
+    is executed; ValueError says what is wrong with them.
+    """
+    trained = find.read(checkpoint)
+    return Model(trained, _classes.of(trained, Path(data_dir))).eval().to(device)
+
+
+def as_rgb(image: "str | os.PathLike[str] | Image.Image | np.ndarray") -> np.ndarray:
+    """H W 3 uint8 RGB of a path, a PIL image or an array of this form."""
+    if isinstance(image, (str, os.PathLike)):
+        path = Path(image)
+        try:
+            return read_photo(path)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    if isinstance(image, Image.Image):
+        return rgb_of(image)
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"image is {type(image).__name__}, expected a path, PIL image or array")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ValueError(
+            f"image is {image.dtype} {image.shape}, expected uint8 (H, W, 3), RGB, 0 to 255"
+        )
+    return image
+
+
+def _size(image: np.ndarray) -> Size:
+    return image.shape[0], image.shape[1]

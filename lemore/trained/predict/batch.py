@@ -1,0 +1,163 @@
+"""The work of `lemore predict`: images in batches, videos frame by frame, faults reported."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lemore.reporting.prediction import Kind, Prediction
+from lemore.runtime.progress import progress
+from lemore.trained.model import Geometry, Model
+from lemore.trained.predict.outputs import Shares, VideoOutputs
+from lemore.trained.predict.photos import read_photo
+from lemore.trained.predict.video import VideoReader
+
+PENDING_PIXELS = 1 << 24  # of the images that wait for their batch
+WHOLE_VIDEO = 0.98  # share of the frames claimed by a video's header, which may be an estimate
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and its outputs by kind."""
+
+    path: Path
+    video: bool
+    files: dict[Kind, Path]
+
+
+class Report:
+    """What has become of each input: failures on stderr, with `as_json` all of it on stdout."""
+
+    def __init__(self, as_json: bool):
+        self.as_json, self.done, self.failed = as_json, 0, 0
+
+    def failure(self, file: object, problem: object) -> None:
+        self.failed += 1
+        text = printable(" ".join(f"{file}: {problem}".split()))
+        tqdm.write(f"lemore predict: error: {text}", file=sys.stderr)
+        self._line({"file": str(file), "error": str(problem)})
+
+    def success(self, job: Job, **facts: Any) -> None:
+        self.done += 1
+        files = {kind: str(path) for kind, path in job.files.items()}
+        self._line({"file": str(job.path), **facts, "outputs": files})
+
+    def _line(self, values: dict[str, Any]) -> None:
+        if self.as_json:
+            print(json.dumps(values), flush=True)
+
+
+def printable(text: str) -> str:
+    """Text with what a terminal cannot show, or would obey, as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def in_words(error: ValueError | OSError) -> str:
+    """An error without the path, which the report says first."""
+    return str(error.strerror if isinstance(error, OSError) and error.strerror else error)
+
+
+class Worker:
+    """Predicts and writes; `shares` is None where none are wanted."""
+
+    def __init__(
+        self,
+        model: Model,
+        geometry: Geometry,
+        batch_size: int,
+        shares: Shares | None,
+        report: Report,
+    ):
+        self.model, self.geometry, self.batch_size = model, geometry, batch_size
+        self.shares, self.report = shares, report
+
+    def images(self, jobs: list[Job]) -> None:
+        for batch in self._batches(progress(jobs, "predict", unit="image")):
+            try:
+                predictions = self._predict([image for _, image in batch])
+            except ValueError as error:
+                for job, _ in batch:
+                    self.report.failure(job.path, error)
+                continue
+            for (job, _), prediction in zip(batch, predictions, strict=True):
+                self._finish(job, prediction)
+
+    def _batches(self, jobs: Iterable[Job]) -> Iterator[list[tuple[Job, np.ndarray]]]:
+        """Images in order; neighbours of one size at the network go together."""
+        batch: list[tuple[Job, np.ndarray]] = []
+        before, pixels = (0, 0), 0
+        for job in jobs:
+            try:
+                image = read_photo(job.path)
+                size = self.model.network_size((image.shape[0], image.shape[1]), self.geometry)
+            except (ValueError, OSError) as error:
+                self.report.failure(job.path, f"{in_words(error)}; replace it or leave it out")
+                continue
+            if batch and size != before:
+                yield batch
+                batch, pixels = [], 0
+            batch.append((job, image))
+            before, pixels = size, pixels + image.size // 3
+            if len(batch) == self.batch_size or pixels > PENDING_PIXELS:
+                yield batch
+                batch, pixels = [], 0
+            del image  # a large one should not wait for the next to be read
+        if batch:
+            yield batch
+
+    def _predict(self, images: list[np.ndarray]) -> list[Prediction]:
+        try:
+            return self.model.predictions(images, self.geometry, self.batch_size)
+        except RuntimeError as error:
+            if "allocate" not in str(error):
+                raise
+            raise ValueError(
+                "the memory does not hold it; try a smaller --size, --tile or --batch-size"
+            ) from None
+
+    def _finish(self, job: Job, prediction: Prediction) -> None:
+        for kind, path in job.files.items():
+            prediction.save(path, kind)
+        shares = prediction.shares
+        if self.shares:
+            self.shares.add(str(job.path), None, shares)
+        self.report.success(job, size=list(prediction.label_map.shape), shares=shares)
+
+    def videos(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            try:
+                frames = self._video(job)
+            except ValueError as error:
+                self.report.failure(job.path, f"{error}; replace it or leave it out")
+            else:
+                self.report.success(job, frames=frames)
+
+    def _video(self, job: Job) -> int:
+        """Number of frames; ValueError if it cannot be decoded, or not to its end."""
+        reader = VideoReader(job.path)
+        name = printable(job.path.name)
+        frames = iter(progress(reader, name, reader.claimed or None, "frame"))
+        count, size = 0, None
+        with VideoOutputs(job.files, reader.rate) as outputs:
+            while batch := list(islice(frames, self.batch_size)):
+                size = size or batch[0].shape
+                if any(frame.shape != size for frame in batch):
+                    raise ValueError(f"its frames change their size near frame {count}")
+                for prediction in self._predict(batch):
+                    outputs.write(count, prediction)
+                    if self.shares:
+                        self.shares.add(str(job.path), count, prediction.shares)
+                    count += 1
+        if count == 0:
+            raise ValueError("has no frame that can be decoded")
+        if count < WHOLE_VIDEO * reader.claimed:
+            raise ValueError(
+                f"ends after {count} of {reader.claimed} frames, which are in the outputs"
+            )
+        return count

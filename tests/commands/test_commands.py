@@ -1,0 +1,163 @@
+"""Every command of README and docs is on the list docs/commands.md, which says where it runs.
+
+Those marked `walk` run here, as written and in the list's order, in a copy of the project.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors.torch import save_file
+
+from lemore.runtime.files import read_json, write_json
+from tests import trained_models as trained
+from tests.trained.test_import_weights import full_size
+from tests.trained.test_predict import clip, save
+
+ROOT = Path(__file__).parents[2]
+LIST = ROOT / "docs/commands.md"
+PLACES = ("walk", "plan", "check", "test", "elsewhere")
+
+
+def documented() -> set[str]:
+    """The commands of all bash blocks; lines joined, comments at their end left out."""
+    found = set()
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for block in re.findall(r"^```bash\n(.*?)^```", path.read_text(), re.M | re.S):
+            if block.startswith("#!"):
+                found.add(f"the script in {path.relative_to(ROOT)}")
+                continue
+            lines = re.sub(r"\\\n\s*", "", block).splitlines()
+            found |= {re.sub(r"(^|\s)#\s.*", "", line).strip() for line in lines}
+    return found - {""}
+
+
+def listed() -> list[tuple[str, str, str]]:
+    """Command, place and remark of every row."""
+    rows = re.findall(r"^\| `(.*)` \| (\w+)(?:: (.*))? \|$", LIST.read_text(), re.M)
+    return [(command.replace("\\|", "|"), place, remark) for command, place, remark in rows]
+
+
+def test_the_list_has_every_command_once():
+    commands = [command for command, *_ in listed()]
+    assert len(commands) == len(set(commands))
+    assert set(commands) == documented()
+
+
+@pytest.mark.parametrize("row", listed(), ids=lambda row: row[0][:50])
+def test_the_list_is_true(row):
+    command, place, remark = row
+    assert place in PLACES
+    if place == "check":
+        assert command in (ROOT / ".ci/run").read_text()
+    if place == "test":
+        file, _, name = remark.partition("::")
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text()
+    if place in ("elsewhere", "plan"):
+        needs = ("a GPU", "a cluster", "an account", "the network", "hours", "your", "itself")
+        assert any(need in remark for need in needs)
+
+
+@pytest.mark.slow
+def test_a_walk_through_the_documentation(tmp_path, samples):
+    project = copy_of_the_project(tmp_path / "lemore", samples)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("LEMORE_", "RAY_"))}
+    environment |= {"PYTHONPATH": str(project), "CORES": "2"}
+    environment["PATH"] = f"{project}/.venv/bin:{environment['PATH']}"
+    for command, place, _ in listed():
+        if place == "plan":
+            command += " -n --quiet"
+        elif place != "walk":
+            continue
+        if command == "make reproduce":
+            assert not (project / "results").exists()
+        done = subprocess.run(
+            ["bash", "-ec", served(command)],
+            cwd=project, env=environment, capture_output=True, text=True, timeout=900,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        if command == "make reproduce":
+            as_ade20k(project / "resources/datasets")
+    for made in ("results/scenes/report.html", "results/camvid/report.html", "out/overlay",
+                 "labels.png", "lemore-scenes", "int8.onnx", "segformer_b0.json"):  # fmt: skip
+        assert (project / made).exists(), made
+
+
+def served(command: str) -> str:
+    """A command that serves pages is asked for one and ended."""
+    if not command.startswith("mlflow ui"):
+        return command
+    ask = "curl --fail --silent --retry 60 --retry-connrefused --retry-delay 1"
+    return f"{command} --port 5123 & {ask} http://127.0.0.1:5123/ | grep MLflow; kill %1"
+
+
+def copy_of_the_project(folder: Path, samples: Path) -> Path:
+    """What git knows, with trainings of few iterations, and what the commands' examples name."""
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in files.stdout.splitlines():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    install(folder)
+    shorten(folder / "config/config.yaml", "ade20k_scenes")
+    shorten(folder / "config/camvid.yaml", "camvid")
+    shutil.copy(folder / "config/camvid.yaml", folder / "config/mine.yaml")
+    pages = (folder / "docs/add_model.md").read_text()
+    for kind, path in (
+        ("python", "lemore/models/decode_heads/summed.py"),
+        ("yaml", "config/models/summed_b0.yaml"),
+    ):
+        assert f"`{path}`" in pages
+        block = re.search(rf"```{kind}\n(.*?)```", pages, re.S)
+        assert block is not None
+        (folder / path).write_text(block[1])
+    (folder / "resources/archives").mkdir(parents=True)
+    (folder / "resources/archives/camvid").symlink_to(samples / "camvid")
+    save(folder / "street.jpg", trained.photo(1))
+    save(folder / "photos/sub/a b.jpg", trained.photo(2))
+    clip(folder / "drive.mp4")
+    label = trained.photo(3)[..., 0] // 24
+    save(folder / "DIR/a.png", label)
+    save_file(full_size(150, "segformer_b0_hf"), folder / "model.safetensors")
+    return folder
+
+
+def install(folder: Path) -> None:
+    """`.venv` is the environment that runs the tests."""
+    shown = subprocess.run(
+        "cat requirements.lock pyproject.toml | sha256sum | cut -c1-16",
+        cwd=folder, shell=True, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    (folder / ".venv").mkdir()
+    for path in Path(sys.prefix).iterdir():
+        if not path.name.startswith(".lemore-"):
+            (folder / ".venv" / path.name).symlink_to(path)
+    (folder / f".venv/.lemore-{shown.stdout.strip()}").touch()
+
+
+def shorten(path: Path, dataset: str) -> None:
+    """One training of a few iterations."""
+    config = yaml.safe_load(path.read_text())
+    few = {"iterations": 4, "warmup_iterations": 1, "crop_size": [128, 128], "batch_size": 2}
+    config |= {
+        "trainings": {dataset: ["lemore"]},
+        "profiles": {"lemore": [dataset.removesuffix("_scenes")]},
+        "pretrain": None,
+        "init": {"lemore": "none"},
+        "comparisons": {},
+        "recipe_changes": {"train": few},
+    }
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def as_ade20k(datasets: Path) -> None:
+    """The drawn scenes as ADE20K itself, which is a large download."""
+    shutil.copytree(datasets / "ade20k_scenes", datasets / "ade20k")
+    digest = read_json(datasets / "ade20k/digest.json")
+    write_json(datasets / "ade20k/digest.json", digest | {"dataset": "ade20k"})

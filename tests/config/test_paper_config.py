@@ -1,0 +1,87 @@
+"""config/paper.yaml and config/efficiency.yaml against the published rows and all models."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lemore.config import jobs as slices
+from lemore.config.experiment import Experiment
+from lemore.config.read import read_yaml
+from lemore.reporting.tables import paper
+
+ROOT = Path(__file__).parents[2]
+MODELS = {path.stem for path in (ROOT / "config/models").glob("*.yaml")}
+DATASETS = {path.stem for path in (ROOT / "config/datasets").glob("*.yaml")}
+ROWS = [row for row in paper.load() if row.model in MODELS and row.dataset in DATASETS]
+SEGMENTATION = [row for row in ROWS if row.dataset != "imagenet_1k"]
+
+
+def experiment(name: str) -> Experiment:
+    return Experiment(read_yaml(ROOT / f"config/{name}.yaml"), ROOT)
+
+
+@pytest.fixture(scope="module", params=["paper", "efficiency"])
+def cells(request, tmp_path_factory) -> dict[str, set[tuple[str, str]]]:
+    """model -> (dataset, "HxW") of what is profiled, as the jobs are told."""
+    made = experiment(request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("slices"))
+        jobs = {model: read_yaml(slices.profile(made, model)) for model in made.profiles}
+    return {
+        model: {(cell["dataset"], "x".join(map(str, cell["size"]))) for cell in told["cells"]}
+        for model, told in jobs.items()
+    }
+
+
+def test_every_model_is_profiled(cells):
+    assert set(cells) == MODELS
+
+
+def test_costs_are_counted_where_others_publish_them(cells):
+    sizes = [(row, re.match(r"\d+x\d+", row.input)) for row in ROWS]
+    missing = {
+        (row.model, row.dataset, size[0])
+        for row, size in sizes
+        if size and (row.dataset, size[0]) not in cells[row.model]
+    }
+    assert not missing
+    assert sum(size is not None for _, size in sizes) > 80
+
+
+def test_every_published_model_is_trained_where_it_is_published():
+    pairs = set(experiment("paper").pairs)
+    assert {(row.dataset, row.model) for row in SEGMENTATION} <= pairs
+    ablation = {row.model for row in paper.rows_of("2")}
+    assert len(ablation) == 8 and {("ade20k", model) for model in ablation} <= pairs
+
+
+def test_efficiency_trains_nothing():
+    made = experiment("efficiency")
+    assert not made.pairs and not made.datasets and "efficiency" in made.tables
+
+
+def test_both_say_the_same_of_profiles():
+    first, second = experiment("paper").config, experiment("efficiency").config
+    assert first.profiles == second.profiles
+    assert set(first.latency_backends) == {"eager", "compiled", "onnxruntime", "cuda"}
+
+
+@pytest.mark.parametrize("place", ["cityscapes@1024", "cityscapes@32x2048", "cityscapes@x"])
+def test_a_wrong_size_is_named(place):
+    values = read_yaml(ROOT / "config/efficiency.yaml") | {"profiles": {"lemore": [place]}}
+    with pytest.raises(ValueError, match=rf"profiles\.lemore has '{place}', expected a dataset"):
+        Experiment(values, ROOT)
+
+
+def test_a_model_file_alone_makes_a_profile(tmp_path):
+    (tmp_path / "config").mkdir()
+    for folder in ("datasets", "recipes", "backbones"):
+        (tmp_path / "config" / folder).symlink_to(ROOT / "config" / folder)
+    (tmp_path / "config/models").mkdir()
+    for name in MODELS:
+        (tmp_path / f"config/models/{name}.yaml").symlink_to(ROOT / f"config/models/{name}.yaml")
+    text = (ROOT / "config/models/lemore.yaml").read_text()
+    (tmp_path / "config/models/mine.yaml").write_text(text.replace("LeMoRe", "Mine"))
+    made = Experiment(read_yaml(ROOT / "config/efficiency.yaml"), tmp_path)
+    assert made.profiles["mine"] == ("ade20k",)

@@ -1,0 +1,272 @@
+"""What one edit reruns: a table of edits against `snakemake -n` (design: the code is an input).
+
+No job runs here: the outputs are made by hand and recorded with `snakemake --touch`.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CODE = ("Snakefile", "pyproject.toml", "config", "lemore", "workflow")
+CONFIG = """
+run: matrix
+recipes: config/recipes/scenes
+recipe_changes: {}
+archives_dir: resources/archives
+data_dir: resources/datasets
+seeds: [0, 1]
+pretrain: imagenet_1k_scenes
+init: {}
+trainings:
+  ade20k_scenes: [lemore, topformer_t]
+  cityscapes_scenes: [lemore, topformer_t]
+profiles: {lemore: [ade20k], topformer_t: [ade20k]}
+latency_seconds: 1.0
+paper_tables: true
+comparisons: {ade20k_scenes: {images: [ADE_val_00000001], models: [lemore]}}
+ray: {mode: none, workers: 1, gpus: 0}
+log_model: false
+"""
+REPORTING = {
+    "audit", "significance", "table", "figure", "result_figures", "diagram", "report", "summary",
+    "all",
+}  # fmt: skip
+# an edit that changes what code does, and one that does not
+CHANGE = "\n_CHANGED = 1\n"
+COMMENT = "\n# A comment.\n"
+
+ADE, CITY = "ade20k_scenes", "cityscapes_scenes"
+
+
+class Checkout:
+    """A copy of the project in which everything is up to date."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        for name in CODE:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, folder / name)
+        (folder / "matrix.yaml").write_text(CONFIG)
+        rows = self.snakemake("--summary").split("\n")
+        for row in rows:
+            name = row.split("\t")[0]
+            if name.startswith(("results/", "resources/")):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_text(name)
+        self.snakemake("--touch", "--forceall", "--cores", "1")
+
+    def snakemake(self, *options: str) -> str:
+        command = [Path(sys.executable).with_name("snakemake"), "--configfile", "matrix.yaml"]
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("LEMORE_")}
+        done = subprocess.run(
+            [*map(str, command), *options],
+            cwd=self.folder,
+            env=kept | {"PYTHONPATH": str(self.folder)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def plan(self) -> tuple[set[str], str]:
+        """Jobs of a dry run as "rule value value", reporting left out, and the whole text."""
+        text = self.snakemake("-n")
+        jobs = set()
+        for block in re.split(r"\n(?=(?:local)?rule )", text)[1:]:
+            rule = re.match(r"(?:local)?rule (\w+):", block)
+            wildcards = re.search(r"^    wildcards: (.*)$", block, re.M)
+            values = re.findall(r"=([^,]+)", wildcards[1]) if wildcards else []
+            assert rule is not None
+            jobs.add(" ".join([rule[1], *values]))
+        return jobs, text
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    made = Checkout(tmp_path_factory.mktemp("checkout"))
+    jobs, text = made.plan()
+    assert not jobs and "Nothing to be done" in text, text
+    return made
+
+
+def trained(*pairs: tuple[str, str]) -> set[str]:
+    rules = ("finetune", "evaluate")
+    return {f"{rule} {d} {m} {seed}" for d, m in pairs for rule in rules for seed in (0, 1)}
+
+
+ALL = [(d, m) for d in (ADE, CITY) for m in ("lemore", "topformer_t")]
+LEMORE = [(d, "lemore") for d in (ADE, CITY)]
+EVALUATIONS = {job for job in trained(*ALL) if job.startswith("evaluate")}
+PROFILES = {"profile lemore", "profile topformer_t"}
+PRETRAININGS = {"pretrain lemore", "pretrain topformer_t"}
+
+MATRIX = [
+    ("lemore/models/decode_heads/lemore.py", trained(*LEMORE) | {"profile lemore"}),
+    ("config/models/lemore.yaml", trained(*LEMORE) | {"profile lemore"}),
+    (
+        "lemore/models/backbones/lemore.py",
+        trained(*LEMORE) | {"profile lemore", "pretrain lemore"},
+    ),
+    ("config/backbones/lemore.yaml", trained(*LEMORE) | {"profile lemore", "pretrain lemore"}),
+    (
+        "lemore/data/readers/cityscapes.py",
+        {f"prepare {CITY}"} | trained((CITY, "lemore"), (CITY, "topformer_t")),
+    ),
+    (
+        "config/recipes/scenes/cityscapes_scenes.yaml",
+        trained((CITY, "lemore"), (CITY, "topformer_t")),
+    ),
+    ("override", trained((CITY, "topformer_t"))),
+    ("lemore/data/augment/segmentation.py", PRETRAININGS | trained(*ALL)),
+    ("lemore/training/loop.py", PRETRAININGS | trained(*ALL)),
+    ("lemore/training/losses.py", PRETRAININGS | trained(*ALL)),
+    ("lemore/training/optim.py", PRETRAININGS | trained(*ALL)),
+    ("lemore/evaluation/metrics.py", EVALUATIONS),
+    ("lemore/evaluation/inference.py", EVALUATIONS),
+    ("lemore/evaluation/cells.py", EVALUATIONS),
+    ("lemore/evaluation/boundary.py", EVALUATIONS),
+    ("lemore/evaluation/statistics.py", set()),
+    ("lemore/trained/checkpoint.py", EVALUATIONS),
+    ("lemore/trained/model.py", None),
+    ("lemore/profiling/counts.py", PROFILES),
+    ("lemore/profiling/export.py", PROFILES),
+    ("lemore/reporting/tables/views.py", set()),
+    ("lemore/reporting/paper.csv", set()),
+    ("lemore/reporting/figures/confusion.py", set()),
+    ("lemore/reporting/figures/diagram.py", set()),
+    ("video", set()),
+    ("lemore/reporting/pages/audit.py", set()),
+    ("lemore/reporting/pages/report.js", set()),
+    ("lemore/reporting/pages/viewer.py", set()),
+    ("lemore/runtime/tracking/models.py", None),
+    ("lemore/runtime/tracking/run.py", None),
+    ("lemore/runtime/ray/execute.py", None),
+    ("lemore/cli.py", None),
+    ("lemore/config/read.py", None),
+    ("lemore/data/fetch/fetch.py", None),
+    ("lemore/data/readers/folders.py", None),
+]
+
+# Edits that are called by what they change, not by their file
+FILES = {
+    "override": "config/recipes/scenes/cityscapes_scenes.yaml",
+    "video": "config/datasets/cityscapes_scenes.yaml",
+}
+# Values of a configuration change by themselves, not by a line added at the end of the file.
+YAML_EDITS = {
+    "config/models/lemore.yaml": ("encoder: Ours", "encoder: Theirs"),
+    "config/backbones/lemore.yaml": ("views: tfl", "views: tf"),
+    "config/recipes/scenes/cityscapes_scenes.yaml": (
+        "crop_size: [128, 256]",
+        "crop_size: [128, 192]",
+    ),
+    "video": (
+        "splits: {",
+        "video: {sequence: '[^_]+', block: 10}\nsplits: {",
+    ),
+    "override": (
+        "topformer_t: {train: {decode_head",
+        "topformer_t: {train: {lr: 1.0e-3, decode_head",
+    ),
+}
+
+
+def edit(path: Path, name: str) -> None:
+    text = path.read_text()
+    if name in YAML_EDITS:
+        old, new = YAML_EDITS[name]
+        assert old in text, f"{path} has no '{old}'"
+        path.write_text(text.replace(old, new))
+    elif path.suffix == ".csv":
+        path.write_text(text.replace("\n", " \n", 1))
+    else:
+        path.write_text(text + CHANGE)
+
+
+def case(name: str, expected: set[str] | None):
+    """Of those that rerun reporting alone one is quick."""
+    slow = expected == set() and name != "lemore/reporting/tables/views.py"
+    return pytest.param(name, expected, id=name, marks=pytest.mark.slow if slow else ())
+
+
+@pytest.mark.parametrize(("name", "expected"), [case(*edit) for edit in MATRIX])
+def test_an_edit_reruns_what_follows_from_it(checkout, name, expected):
+    file = FILES.get(name, name)
+    path = checkout.folder / file
+    before = path.read_text()
+    try:
+        edit(path, name)
+        jobs, text = checkout.plan()
+    finally:
+        path.write_text(before)
+    reporting = {job for job in jobs if job.split()[0] in REPORTING}
+    assert jobs - reporting == (expected or set())
+    assert bool(reporting) == (expected is not None)
+    if expected and file.startswith("lemore/"):
+        mark = file.removeprefix("lemore/").removesuffix(".py")
+        assert f"Updated input files: resources/code/{mark}.fingerprint" in text
+    assert not checkout.plan()[0], "taking the edit back must leave nothing to do"
+
+
+def test_titles_reach_the_commands_as_they_are(checkout):
+    title = """John's "Ponds" $1"""
+    path = checkout.folder / f"config/datasets/{ADE}.yaml"
+    before = path.read_text()
+    path.write_text(re.sub("title: .*", f"title: {json.dumps(title)}", before, count=1))
+    try:
+        text = checkout.snakemake("-n", "-p", "--forcerun", "table", "report")
+    finally:
+        path.write_text(before)
+    found = re.findall(r"lemore ((?:table|report) .*)", text)
+    commands = {tuple(words[:2]): words for words in map(shlex.split, found)}
+    assert f"--dataset-title={title}" in commands["table", ADE]
+    assert "--dataset-title=" in commands["table", "ade20k"]
+    assert f"{ADE}={title}" in commands["report", "--run"]
+
+
+def test_a_comment_anywhere_reruns_nothing(checkout):
+    for path in (checkout.folder / "lemore").rglob("*.py"):
+        path.write_text(path.read_text() + COMMENT)
+    for path in (checkout.folder / "config").rglob("*.yaml"):
+        path.write_text(path.read_text() + COMMENT)
+    assert not checkout.plan()[0]
+
+
+def test_touching_everything_reruns_nothing(checkout):
+    for top in ("lemore", "config", "workflow", "results", "resources"):
+        for path in (checkout.folder / top).rglob("*"):
+            if path.is_file():
+                path.touch()
+    assert not checkout.plan()[0]
+
+
+def test_lost_metadata_does_not_make_stale_results_fresh(checkout):
+    path = checkout.folder / "lemore/models/decode_heads/topformer.py"
+    before = path.read_text()
+    shutil.move(checkout.folder / ".snakemake", checkout.folder / "kept")
+    try:
+        path.write_text(before + CHANGE)
+        jobs, _ = checkout.plan()
+    finally:
+        path.write_text(before)
+        shutil.rmtree(checkout.folder / ".snakemake", ignore_errors=True)
+        shutil.move(checkout.folder / "kept", checkout.folder / ".snakemake")
+    assert trained((ADE, "topformer_t"), (CITY, "topformer_t")) <= jobs
+
+
+def test_a_mistake_is_told_before_the_first_job(checkout):
+    text = CONFIG.replace("[lemore, topformer_t]", "[lemore, topfromer_t]", 1)
+    (checkout.folder / "matrix.yaml").write_text(text)
+    try:
+        with pytest.raises(AssertionError, match=r"topfromer_t\.yaml: no such file; did you mean"):
+            checkout.plan()
+    finally:
+        (checkout.folder / "matrix.yaml").write_text(CONFIG)

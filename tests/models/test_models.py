@@ -1,0 +1,410 @@
+"""One contract for every model YAML: what training, evaluation and export rely on.
+
+A new model is tested by being there: no list in this file needs its name.
+"""
+
+import copy
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lemore import models
+from lemore.config.model import BackboneConfig, ModelConfig
+from lemore.config.read import load, plain
+from lemore.config.recipe import Train, load_recipe
+from lemore.evaluation.inference import label_map
+from lemore.evaluation.metrics import Confusion
+from lemore.models.classifier import build_classifier
+from lemore.models.fold import bake, fold
+from lemore.models.layers import DropPath
+from lemore.models.network import make_model
+from lemore.models.segmentor import Segmentor, build_segmentor
+from lemore.profiling import export
+from lemore.runtime import checkpoint
+from lemore.stages.finetune import Loss, head_parameters
+from lemore.trained import find
+from lemore.trained.exported import open_file
+from lemore.training import loop, optim
+
+CONFIG = Path(__file__).parents[2] / "config"
+MODELS = sorted(path.stem for path in (CONFIG / "models").glob("*.yaml"))
+# The slowest, of kinds of which a smaller one is there; `make test-slow` has them all.
+HEAVY = {"metaseg_b", "pem_stdc2", "seaformer_b", "topformer_b", "pspnet_mobilenet_v2"} | {
+    f"deeplabv3plus_{encoder}" for encoder in ("efficientnet_b0", "shufflenet_v2_x1_5")
+}
+SIZE = (128, 96)
+FIVE = (
+    "fuse.conv.weight",
+    "fuse.bn.weight",
+    "fuse.bn.bias",
+    "classifier.weight",
+    "classifier.bias",
+)
+
+
+def configs(name: str) -> tuple[ModelConfig, BackboneConfig]:
+    model = load(ModelConfig, CONFIG / "models" / f"{name}.yaml")
+    return model, load(BackboneConfig, CONFIG / "backbones" / f"{model.backbone}.yaml")
+
+
+def segmentor(name: str, size=SIZE, classes: int = 7, drop_path: float = 0.1) -> Segmentor:
+    model, backbone = configs(name)
+    torch.manual_seed(0)
+    return build_segmentor(
+        model, backbone, num_classes=classes, input_size=size, drop_path=drop_path, overrides={}
+    )
+
+
+def awaken(model: torch.nn.Module) -> torch.nn.Module:
+    """Random values where initialisation leaves zeros, so that no branch is silent."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight.uniform_(0.3, 0.8, generator=generator)
+                module.bias.normal_(0, 0.1, generator=generator)
+                module.running_mean.normal_(0, 0.1, generator=generator)
+                module.running_var.uniform_(0.5, 1.5, generator=generator)
+        for name, parameter in model.named_parameters():
+            if name.endswith(("frontal.weight", "lateral.weight")):
+                parameter.normal_(0, 0.3 / parameter.shape[0] ** 0.5, generator=generator)
+    return model
+
+
+def images(batch: int, size: tuple[int, int]) -> torch.Tensor:
+    return torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(2))
+
+
+def conv_norm(x: torch.Tensor, layer, **options) -> torch.Tensor:
+    """Convolution and batch norm (eval) by formula."""
+    y = F.conv2d(x, layer.conv.weight, **options)
+    bn = layer.bn
+    shape = (1, -1, 1, 1)
+    y = (y - bn.running_mean.view(shape)) / (bn.running_var.view(shape) + 1e-5).sqrt()
+    return y * bn.weight.view(shape) + bn.bias.view(shape)
+
+
+STRIDES = {  # of the logits, by published decode head; the encoder decides where None
+    "deeplabv3plus": 4,
+    "fcn": None,
+    "feedformer": 4,
+    "lemore": 8,
+    "lraspp": 8,
+    "metaseg": 8,
+    "pem": 4,
+    "pspnet": None,
+    "raspp": None,
+    "seaformer": 8,
+    "segformer": 4,
+    "segnext": 8,
+    "semantic_fpn": 4,
+    "topformer": 8,
+    "umixformer": 4,
+}
+ENCODER_STRIDES = {"mobilenet_v2_os8": 8, "mobilenet_v2_os16": 16, "hrnet_w18_small": 4}
+
+
+def stride(name: str, logits: torch.Tensor, size: tuple[int, int]) -> int:
+    """That of the logits of images of `size`; the published one, where the head has one."""
+    found = round(size[0] / logits.shape[2])
+    model, _ = configs(name)
+    if model.decode_head in STRIDES:
+        assert found == (STRIDES[model.decode_head] or ENCODER_STRIDES[model.backbone])
+    return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Maps are small here: more threads only wait for one another."""
+    former = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(former)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_shapes_channels_and_head_parameters(name):
+    model = segmentor(name)
+    config, _ = configs(name)
+    parts = {"backbone", "decode_head"} | ({"auxiliary_head"} if config.auxiliary_head else set())
+    assert {key.split(".")[0] for key in model.state_dict()} == parts
+    maps = model.backbone(images(2, SIZE))
+    assert tuple(m.shape[1] for m in maps) == model.backbone.channels
+    heights = [m.shape[-2] for m in maps]
+    assert heights == sorted(heights, reverse=True)
+    logits = model(images(2, SIZE))
+    step = stride(name, logits, SIZE)
+    assert logits.shape == (2, 7, SIZE[0] // step, SIZE[1] // step)
+
+    fast = head_parameters(model)
+    names = [key for key, _ in model.named_parameters() if not key.startswith("backbone.")]
+    if config.decode_head in ("lemore", "topformer"):
+        assert fast == [f"decode_head.{key}" for key in FIVE]
+    elif hasattr(model.decode_head, "head_parameters"):
+        assert fast and set(fast) <= set(names)
+    else:
+        assert fast == names
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("size", [(480, 640), (375, 500), (64, 64), (1024, 2048)])
+def test_any_image_size_gives_logits_at_native_stride(name, size):
+    with torch.device("meta"):
+        model = segmentor(name).eval()
+        logits = model(torch.empty(1, 3, *size))
+        step = stride(name, model(torch.empty(1, 3, *SIZE)), SIZE)
+    assert logits.shape[2:] == (-(-size[0] // step), -(-size[1] // step))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_parameter_learns(name):
+    model = awaken(segmentor(name)).train()
+    for module in model.modules():
+        if isinstance(module, DropPath):
+            module.rate = 0.0
+    logits, auxiliary = model(images(2, SIZE), for_loss=True)
+    if isinstance(logits, list):  # mask classification: what every layer predicts
+        logits = torch.cat([part.flatten() for output in logits for part in output])
+    total = logits.square().mean()
+    if auxiliary is not None:
+        total = total + auxiliary.square().mean()
+    total.backward()
+    learning = {key: p for key, p in model.named_parameters() if p.requires_grad}
+    for key, parameter in learning.items():
+        assert parameter.grad is not None, key
+        assert torch.isfinite(parameter.grad).all(), key
+    dead = [key for key, p in learning.items() if not p.grad.abs().max() > 0]
+    # A key's bias adds the same to all logits of a query and cancels in the softmax.
+    assert all(key.endswith("attention.key.bn.bias") for key in dead), dead
+    frozen = [key for key, p in model.named_parameters() if not p.requires_grad]
+    assert all(".unused_" in key for key in frozen), frozen
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_building_is_deterministic_and_state_round_trips(name):
+    first, second = segmentor(name), segmentor(name)
+    for key, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[key]), key
+    model = awaken(first).eval()
+    file = io.BytesIO()
+    torch.save(model.state_dict(), file)
+    file.seek(0)
+    second.eval().load_state_dict(torch.load(file, weights_only=True))
+    with torch.inference_mode():
+        assert torch.equal(model(images(1, SIZE)), second(images(1, SIZE)))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_channels_last_and_fold_change_nothing(name):
+    model = awaken(segmentor(name)).eval().double()
+    x = images(2, (112, 80)).double()  # not the training size
+    with torch.inference_mode():
+        expected = model(x)
+        folded = fold(model)(x)
+        normless = fold(fold(model, norms=True), norms=True)(x)
+        copied = copy.deepcopy(model)(x)
+        last = model.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last))
+        single = copy.deepcopy(model).float()
+        plain, quick = single(x.float()), fold(single)(x.float())
+    torch.testing.assert_close(copied, expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(last, expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(folded, expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(normless, expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(quick, plain, rtol=0, atol=1e-5 * plain.std().item())
+
+
+CROP = (128, 128)
+CLASSES = 5
+
+
+def recipe_of(name: str, iterations: int) -> Train:
+    small = {"crop_size": list(CROP), "batch_size": 2, "iterations": iterations}
+    small |= {"warmup_iterations": 1, "checkpoint_every": iterations, "validate_every": 0}
+    folder = CONFIG / "recipes/scenes"
+    return load_recipe(folder, "ade20k_scenes", name, {"train": {**small, "lr": 1e-3}})[0]
+
+
+def squares(index: int) -> dict[str, torch.Tensor]:
+    """A batch as the loader gives it: noise with a bright square of a class, some ignored."""
+    generator = torch.Generator().manual_seed(index)
+    image = torch.randint(0, 120, (2, 3, *CROP), generator=generator, dtype=torch.uint8)
+    label = torch.zeros(2, *CROP, dtype=torch.uint8)
+    for one in range(2):
+        kind = 1 + (2 * index + one) % (CLASSES - 1)
+        image[one, kind % 3, 20:90, 10 * kind : 10 * kind + 60] = 250
+        label[one, 20:90, 10 * kind : 10 * kind + 60] = kind
+    label[:, :3] = 255
+    return {"image": image, "label": label, "valid": torch.tensor([CROP, CROP])}
+
+
+def train(name: str, iterations: int, folder: Path) -> tuple[list[float], Path]:
+    """Trains through the real loop and loss; the losses, and the checkpoint that is left."""
+    model_config, backbone = configs(name)
+    recipe = recipe_of(name, iterations)
+    config = {"run": "test", "model_name": name, "dataset": "squares", "num_classes": CLASSES}
+    config |= plain({"model": model_config, "backbone": backbone, "train": recipe, "init": "none"})
+    torch.manual_seed(0)
+    model = make_model(config, recipe)
+    loss = Loss(config, recipe, model.decode_head, torch.device("cpu"), None)
+    losses: list[float] = []
+
+    def noted(network, batch):
+        value = loss(network, batch)
+        losses.append(value.item())
+        return value
+
+    groups = optim.parameter_groups(
+        model,
+        head_parameters=head_parameters(model),
+        head_lr_mult=1.0,
+        weight_decay=recipe.weight_decay,
+        decay_norm=recipe.decay_norm,
+    )
+    loop.train(
+        loop.Job(
+            name=name,
+            model=model,
+            optimizer=optim.adamw(groups, recipe.betas),
+            learning_rate=optim.schedule(recipe),
+            batches=lambda start: (squares(i % 2) for i in range(start, iterations)),
+            loss=noted,
+            iterations=iterations,
+            seed=0,
+            checkpoints=checkpoint.Checkpoints(folder),
+            checkpoint_every=iterations,
+            record=lambda iteration, metrics: None,
+            stop=lambda: False,
+        )
+    )
+    checkpoint.save(folder / "weights.pt", {"state_dict": model.state_dict(), "config": config})
+    return losses, folder / "weights.pt"
+
+
+def check_trained(name: str, path: Path, exported: Path, write) -> None:
+    """The checkpoint loads, predicts without NaN, and computes the same as an exported file."""
+    model = find.read(path).network()
+    batch = squares(0)
+    x = batch["image"][:1].float() / 60 - 2
+    with torch.inference_mode():
+        logits = model(x)
+        assert torch.isfinite(logits).all()
+    confusion = Confusion(CLASSES, 255)
+    labels = label_map(model, x, CROP, preset="two_step", mode="whole", crop_size=None, stride=None)
+    confusion.update(labels, batch["label"][0].numpy())
+    results = confusion.results()
+    assert 0 <= results["miou"] <= 1 and np.isfinite(results["aacc"])
+    write(export.Deployed(bake(fold(model, norms=True))).eval(), x, exported)
+    file = open_file(exported, 1)
+    with torch.inference_mode():
+        scale = logits.std().item()
+        torch.testing.assert_close(file(x), logits, rtol=0, atol=1e-3 * scale)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in MODELS],
+)
+def test_trains_loads_exports_and_evaluates(name, tmp_path):
+    """torch.export, since it takes a third of the time of ONNX, which begins with it."""
+    losses, path = train(name, 5, tmp_path)
+    assert len(losses) == 5 and np.isfinite(losses).all()
+    check_trained(name, path, tmp_path / "model.pt2", export.to_torch_export)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_learns_and_exports_as_onnx(name, tmp_path):
+    losses, path = train(name, 50, tmp_path)
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:4]), losses
+    check_trained(name, path, tmp_path / "model.onnx", export.to_onnx)
+
+
+@pytest.mark.parametrize("name", sorted({configs(name)[0].backbone for name in MODELS}))
+def test_classifier_pools_the_last_map(name):
+    backbone = load(BackboneConfig, CONFIG / "backbones" / f"{name}.yaml")
+    torch.manual_seed(0)
+    model = build_classifier(backbone, num_classes=5, input_size=SIZE, drop_path=0.0).eval()
+    assert {key.split(".")[0] for key in model.state_dict()} == {"backbone", "head"}
+    with torch.inference_mode():
+        last = model.backbone(images(2, SIZE))[-1]
+        expected = last.flatten(2).mean(2) @ model.head.weight.T + model.head.bias
+        torch.testing.assert_close(model(images(2, SIZE)), expected)
+
+
+def test_models_and_backbones_belong_together():
+    used = {configs(name)[0].backbone for name in MODELS}
+    assert used == {path.stem for path in (CONFIG / "backbones").glob("*.yaml")}
+    labels = [(configs(name)[0].label, configs(name)[0].encoder) for name in MODELS]
+    assert len(set(labels)) == len(labels)
+
+
+def test_overrides_reach_the_head():
+    model, backbone = configs("lemore")
+    with torch.device("meta"):
+        built = build_segmentor(
+            model,
+            backbone,
+            num_classes=19,
+            input_size=(512, 1024),
+            drop_path=0.1,
+            overrides={"fuse": "dense"},
+        )
+    assert built.decode_head.fuse.conv.groups == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"view": "tfl"}, "no argument 'view'; did you mean 'views'"),
+        ({"views": "t"}, "needs the argument 'channel_attention'"),
+        ({"input_size": (1, 1)}, "'input_size' is set by the run"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        models.check_arguments("backbone", "lemore", arguments, "config/backbones/x.yaml")
+    assert "config/backbones/x.yaml" in str(caught.value)
+
+
+def test_wrong_values_and_modules_are_named():
+    with pytest.raises(ValueError, match="did you mean 'topformer'"):
+        models.build_backbone("topforme", input_size=SIZE, drop_path=0.0)
+    with pytest.raises(ValueError, match="views is 'x', expected one of t, tf, tfl"):
+        models.build_backbone(
+            "lemore",
+            input_size=SIZE,
+            drop_path=0.0,
+            views="x",
+            channel_attention=True,
+            nested_attention=True,
+        )
+    with pytest.raises(ValueError, match="key 'init'"):
+        BackboneConfig("lemore", {}, "torchvision")
+
+
+@torch.no_grad()
+def test_topformer_attention_is_unscaled_and_its_gate_hard():
+    torch.manual_seed(0)
+    model = awaken(segmentor("topformer_t")).eval().double()
+    attention = model.backbone.blocks[0].attention
+    x = torch.randn(1, 208, 3, 2, dtype=torch.float64)
+    q, k = (conv_norm(x, part).reshape(4, 16, 6) for part in (attention.query, attention.key))
+    v = conv_norm(x, attention.value).reshape(4, 32, 6)
+    weights = torch.einsum("hdi,hdj->hij", q, k).softmax(-1)
+    mixed = torch.einsum("hij,hdj->hdi", weights, v).reshape(1, 128, 3, 2)
+    torch.testing.assert_close(attention(x), conv_norm(mixed.clamp(0, 6), attention.output))
+
+    injection = model.decode_head.injections[0]
+    local, part = torch.randn(1, 32, 6, 4).double(), 4 * torch.randn(1, 32, 6, 4).double()
+    gate = ((conv_norm(part, injection.gate) + 3) / 6).clamp(0, 1)
+    expected = conv_norm(local, injection.local) * gate + conv_norm(part, injection.embedding)
+    torch.testing.assert_close(injection(local, part), expected)
+
+
+def test_awaken_leaves_no_branch_silent():
+    model = awaken(segmentor("lemore"))
+    assert all(p.abs().max() > 0 for n, p in model.named_parameters() if n.endswith("weight"))

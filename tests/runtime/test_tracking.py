@@ -1,0 +1,193 @@
+"""MLflow runs: continued, superseded, never duplicated, never left RUNNING."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from lemore.commands import summary
+from lemore.runtime.tracking import mlflow
+from lemore.runtime.tracking import run as tracking
+from lemore.runtime.tracking.metrics_file import Spool
+
+
+@pytest.fixture(scope="module", autouse=True)
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("store")
+    old = dict(os.environ)
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlflow.db'}"
+    os.environ["LEMORE_OUTBOX"] = str(folder / "outbox")
+    pause, tracking.SECONDS_BETWEEN_BATCHES = tracking.SECONDS_BETWEEN_BATCHES, 0.05
+    yield folder
+    tracking.SECONDS_BETWEEN_BATCHES = pause
+    os.environ.clear()
+    os.environ.update(old)
+
+
+def stage(experiment, key="k1", **values):
+    return tracking.Stage(
+        experiment=experiment,
+        name="finetune tiny",
+        identity={"stage": "finetune", "model": "tiny", "seed": "0"},
+        key=key,
+        params={"train": {"lr": 0.1}},
+        **values,
+    )
+
+
+def runs(experiment):
+    client = mlflow.connect()
+    found = client.get_experiment_by_name(experiment)
+    return client.search_runs([found.experiment_id])
+
+
+def test_the_same_key_continues_and_another_supersedes():
+    with tracking.track(stage("a")) as first:
+        pass
+    with tracking.track(stage("a")) as again:
+        pass
+    assert first.run_id == again.run_id
+    with tracking.track(stage("a", key="k2")) as other:
+        pass
+    tags = {run.info.run_id: run.data.tags["superseded"] for run in runs("a")}
+    assert tags == {first.run_id: "yes", other.run_id: "no"}
+    assert {run.info.status for run in runs("a")} == {"FINISHED"}
+
+
+def test_metrics_arrive_once_and_in_order_over_a_resume(tmp_path):
+    spool = Spool(tmp_path / "metrics.jsonl")
+    with tracking.track(stage("b"), spool) as run:
+        for step in (10, 20):
+            spool.record(step, {"train/loss": 1.0 / step})
+        spool.record(20, {"val/mIoU": 0.2})
+    spool.rewind(10)  # the checkpoint was older
+    with tracking.track(stage("b"), spool) as run:
+        for step in (20, 30):
+            spool.record(step, {"train/loss": 1.0 / step})
+        spool.record(20, {"val/mIoU": 0.2})
+    client = mlflow.connect()
+    history = client.get_metric_history(run.run_id, "train/loss")
+    assert [(m.step, m.value) for m in history] == [(10, 0.1), (20, 0.05), (30, 1 / 30)]
+    assert len(client.get_metric_history(run.run_id, "val/mIoU")) == 1
+
+
+def measured(experiment, miou):
+    with tracking.track(stage(experiment, measures=True)) as run:
+        run.metrics({"val/mIoU": miou, "val/IoU/a (b)": 0.5})
+        assert run.run_id
+    return run.run_id
+
+
+def test_measured_again_with_other_numbers_is_a_new_run():
+    """So that the youngest run has the numbers of the report."""
+    first, same, other = measured("m", 0.25), measured("m", 0.25), measured("m", 0.125)
+    again = measured("m", 0.25)
+    assert first == same and len({first, other, again}) == 3
+    found = {run.info.run_id: run.data for run in runs("m")}
+    assert {i: data.metrics["val/mIoU"] for i, data in found.items()} == {
+        first: 0.25, other: 0.125, again: 0.25,
+    }  # fmt: skip
+    assert found[first].tags["superseded_by"] == again == found[other].tags["superseded_by"]
+    assert "superseded_by" not in found[again].tags
+    assert {i: data.tags["superseded"] for i, data in found.items()} == {
+        first: "yes", other: "yes", again: "no",
+    }  # fmt: skip
+    assert {run.info.status for run in runs("m")} == {"FINISHED"}
+
+
+def test_a_measurement_that_fails_leaves_the_earlier_numbers_alone():
+    first = measured("n", 0.25)
+    with pytest.raises(RuntimeError), tracking.track(stage("n", measures=True)):
+        raise RuntimeError
+    (only,) = runs("n")
+    assert (only.info.run_id, only.info.status) == (first, "FINISHED")
+    assert only.data.tags["superseded"] == "no" and tracking.deliver_waiting() == (0, 0)
+    assert measured("n", 0.25) == first
+
+
+def test_the_summary_has_the_mean_over_the_seeds():
+    seeds = [{"dataset": "d", "model": "m", "miou": miou} for miou in (0.25, 0.75)]
+    other = {"dataset": "d", "model": "n", "miou": 0.125}
+    assert summary.means([*seeds, other]) == {"d/m/mIoU": 0.5, "d/n/mIoU": 0.125}
+
+
+def test_status_tells_how_a_run_ended():
+    for experiment, error, status in (
+        ("c", RuntimeError, "FAILED"),
+        ("d", KeyboardInterrupt, "KILLED"),
+        ("e", SystemExit, "KILLED"),
+    ):
+        with pytest.raises(error), tracking.track(stage(experiment)):
+            raise error
+        tracking.deliver_waiting()  # of an interrupted one the store may hear later only
+        assert [run.info.status for run in runs(experiment)] == [status]
+
+
+def test_a_run_whose_process_was_killed_does_not_stay_running():
+    code = (
+        "import os\n"
+        "from tests.runtime.test_tracking import stage, tracking\n"
+        "with tracking.track(stage('f')) as run: run.run_id and os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.getcwd()}
+    )
+    assert done.returncode == -9
+    assert [run.info.status for run in runs("f")] == ["RUNNING"]
+    with tracking.track(stage("g")):  # alive: must be left alone
+        assert tracking.deliver_waiting() == (1, 0)
+        assert [run.info.status for run in runs("g")] == ["RUNNING"]
+    assert [run.info.status for run in runs("f")] == ["KILLED"]
+
+
+def test_links_lead_to_the_parents():
+    with tracking.track(stage("h")) as parent:
+        pass
+    child = stage("i", parents={"finetune": parent.run_id}, datasets=(("scenes", "abc", "val"),))
+    with tracking.track(child) as run:
+        pass
+    found = mlflow.connect().get_run(run.run_id)
+    assert found.data.tags["finetune_run_id"] == parent.run_id
+    assert f"/runs/{parent.run_id})" in found.data.tags["mlflow.note.content"]
+    with tracking.track(stage("k", parents={"finetune": "of another store"})) as other:
+        pass
+    assert other.run_id
+    assert found.inputs.dataset_inputs[0].dataset.digest == "abc"
+    assert found.data.params == {"train.lr": "0.1"}
+
+
+@pytest.mark.slow
+def test_many_at_once_on_a_store_that_does_not_exist_yet(tmp_path):
+    code = (
+        "from tests.runtime.test_tracking import stage, tracking\n"
+        "s = stage('x', datasets=(('scenes', 'abc', 'train'),))\n"
+        "with tracking.track(s) as run: print('run', run.run_id)"
+    )
+    env = os.environ | {
+        "PYTHONPATH": os.getcwd(),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'new.db'}",
+    }
+    command = [sys.executable, "-c", code]
+    started = [
+        subprocess.Popen(
+            command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    for process in started:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0 and len(out.split()) == 2, err
+        assert "WARNING" not in err, err
+
+
+def test_a_store_that_is_gone_costs_a_warning_only(monkeypatch, caplog, tmp_path):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    monkeypatch.setenv("LEMORE_OUTBOX", str(tmp_path / "outbox"))
+    with tracking.track(stage("j")) as run:
+        run.metrics({"x": 1.0})
+    assert run.run_id == ""
+    assert "http://127.0.0.1:9 cannot be used now" in caplog.text
+    (left,) = (tmp_path / "outbox").iterdir()
+    assert "secret" not in caplog.text + left.read_text()
+    assert str(left) in caplog.text

@@ -1,0 +1,290 @@
+"""Trained models by path, name and folder: what is loaded is what was trained."""
+
+import json
+import subprocess
+import sys
+import types
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import lemore
+from lemore.cli import main
+from lemore.commands.share import facts
+from lemore.models.key_map import KeyMap, convert
+from lemore.reporting.pages import model_card
+from lemore.runtime import checkpoint
+from lemore.trained import find
+from tests import trained_models as trained
+
+PHOTO = trained.photo(1)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def train(place: Path, name: str) -> Path:
+    """An untrained model where the workflow would put a trained one."""
+    run, dataset, model, seed = name.split("/")
+    folder = place / "results" / run / "finetune" / dataset / model / seed
+    return trained.write(folder / "weights.pt")
+
+
+def share(*options: object, code: int = 0) -> None:
+    assert main(["share", *map(str, options)]) == code
+
+
+def test_lemore_without_torch():
+    code = "import lemore, sys; print('torch' in sys.modules, 'load' in dir(lemore))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "True"], done.stderr
+    with pytest.raises(AttributeError, match="no attribute 'laod'"):
+        _ = lemore.laod
+
+
+# --- names
+
+
+def test_names(place):
+    first, second = train(place, "run/camvid/lemore/0"), train(place, "run/camvid/lemore_t/0")
+    for name in ("run/camvid/lemore/0", "camvid/lemore", "lemore", "run/lemore/0"):
+        assert find.find(name).absolute() == first
+    for name in (second, second.parent, f"{second.parent}/"):
+        assert find.find(str(name)) == second
+    with pytest.raises(ValueError, match=r"may be run/camvid/lemore/0, run/camvid/lemore_t/0; say"):
+        find.find("camvid")
+    third = train(place, "run/camvid/lemore/1")
+    assert find.find("lemore/1").absolute() == third
+    with pytest.raises(ValueError, match=r"no such file, folder or training; did you mean 'run/"):
+        find.find("run/camvid/lemroe/0")
+
+
+def test_nothing_is_trained(place):
+    with pytest.raises(ValueError, match="nothing is trained in results/"):
+        lemore.load("camvid/lemore")
+
+
+def test_weights_that_run_json_does_not_speak_of(place):
+    path = train(place, "run/camvid/lemore/0")
+    record = {"weights_sha256": "0" * 64, "seed": 0}
+    (path.parent / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="not the weights that"):
+        lemore.load(path)
+
+
+# --- the Python API
+
+
+def test_the_module_gives_logits(place):
+    config = trained.settings("topformer_t")
+    model = lemore.load(trained.write(place / "weights.pt", config))
+    assert isinstance(model, torch.nn.Module) and not model.training
+    x = torch.randn(2, 3, 128, 96)
+    with torch.inference_mode():
+        assert model(x).shape == (2, 11, 16, 12)
+        assert torch.equal(model(x), model.network(x))
+
+
+def test_a_path_a_picture_and_an_array_are_one(place):
+    model = lemore.load(trained.write(place / "weights.pt"))
+    Image.fromarray(PHOTO).save("x.png")
+    expected = model.predict(PHOTO)
+    for image in ("x.png", Path("x.png"), Image.open("x.png"), Image.fromarray(PHOTO)):
+        assert (model.predict(image).label_map == expected.label_map).all()
+    assert expected.label_map.dtype == np.uint8 and expected.label_map.shape == PHOTO.shape[:2]
+    gray = model.predict(Image.fromarray(PHOTO).convert("L"))
+    assert (gray.image[..., 0] == gray.image[..., 2]).all()
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (PHOTO[..., 0], r"expected uint8 \(H, W, 3\)"),
+        (PHOTO / 255.0, "image is float64"),
+        (None, "image is NoneType"),
+        ("nowhere.jpg", "nowhere.jpg"),
+    ],
+)
+def test_what_is_no_image(place, image, words):
+    model = lemore.load(trained.write(place / "weights.pt"))
+    with pytest.raises((ValueError, OSError), match=words):
+        model.predict(image)
+
+
+def test_a_prediction_shows_and_saves_itself(place):
+    result = lemore.load(trained.write(place / "weights.pt")).predict(PHOTO)
+    largest = max(result.shares, key=lambda name: result.shares[name])
+    assert repr(result).startswith(f"Prediction(80 x 112: {largest} ")
+    page = result._repr_html_()
+    assert largest in page and page.startswith('<img src="data:image/jpeg;base64,')
+    result.save("ids.png", "index")
+    assert (np.asarray(Image.open("ids.png")) == result.label_map).all()
+    result.save("overlay.png")
+    assert (np.asarray(Image.open("overlay.png")) == np.asarray(result.overlay())).all()
+    with pytest.raises(ValueError, match=r"saved as \.png"):
+        result.save("ids.jpg", "index")
+    with pytest.raises(ValueError, match="expected one of overlay, index, color"):
+        result.save("overlay.png", "overly")
+    with pytest.raises(ValueError, match="no picture's suffix"):
+        result.save("overlay.xyz")
+
+
+# --- model folders
+
+
+def evaluation(path: Path, **changes: object) -> dict:
+    content = checkpoint.load(path)
+    values = {
+        "stage": "evaluate", "dataset": "camvid", "split": "test", "images": 3, "scenes": False,
+        "miou": 0.25, "aacc": 0.5, "macc": 0.3, "iou": [None, *[0.125] * 10],
+        "finetune_run_id": "", "weights_sha256": checkpoint.tensor_digest(content["state_dict"]),
+    }  # fmt: skip
+    return values | changes
+
+
+@pytest.mark.parametrize("name", ["lemore", "fcn_mobilenet_v2"])
+def test_a_shared_model_is_the_model(place, name):
+    """Also of one with an auxiliary head, which is left out."""
+    path = trained.write(place / "weights.pt", trained.settings(name))
+    (place / "e.json").write_text(json.dumps(evaluation(path)))
+    share("--checkpoint", path, "--evaluation", "e.json", "--output", "model")
+    path.rename(place / "elsewhere.pt")
+    ours, theirs = lemore.load("model"), lemore.load("elsewhere.pt")
+    assert (ours.predict(PHOTO).label_map == theirs.predict(PHOTO).label_map).all()
+    assert ours.classes == theirs.classes and ours.classes[3] == "road"
+    assert not [key for key in load_file("model/model.safetensors") if "auxiliary" in key]
+    assert find.read("model/model.safetensors").source == "model"
+    share("--checkpoint", "model", "--output", "again")
+    assert Path("again/config.json").read_bytes() == Path("model/config.json").read_bytes()
+
+
+def test_the_card(place):
+    path = trained.write(place / "weights.pt")
+    values = evaluation(path)
+    (place / "e.json").write_text(json.dumps(values))
+    share("--checkpoint", path, "--evaluation", "e.json", "--output", "model")
+    card = Path("model/README.md").read_text()
+    for part in (
+        "On 3 images of camvid, split `test`",
+        "| 25.00 | 50.00 | 30.00 |",
+        "| 0 | sky | - |\n| 1 | building | 12.50 |",
+        "CC BY-NC 4.0",
+        "fitted into 112 x 80 pixels",
+    ):
+        assert part in card, card
+    share("--checkpoint", path, "--output", "model", code=2)
+    share("--checkpoint", path, "--output", "model", "--overwrite")
+    assert "Not evaluated here" in Path("model/README.md").read_text()
+
+
+def test_a_card_completed_by_hand_is_kept(place, caplog):
+    path = trained.write(place / "weights.pt")
+    share("--checkpoint", path, "--output", "model")
+    card = Path("model/README.md")
+    (place / "e.json").write_text(json.dumps(evaluation(path)))
+    again = ("--checkpoint", path, "--evaluation", "e.json", "--output", "model", "--overwrite")
+    share(*again)
+    assert "| 25.00 |" in card.read_text() and not caplog.text  # nobody had changed it
+    mine = card.read_text().replace("Add the licence of the weights here", "MIT")
+    card.write_text(mine)
+    share(*again)
+    assert card.read_text() == mine
+    assert "README.md: changed by hand and kept" in caplog.text and "--renew-card" in caplog.text
+    share(*again, "--renew-card")
+    assert "Add the licence" in card.read_text()
+
+
+def test_the_card_names_how_it_was_tested(place):
+    path = trained.write(place / "weights.pt")
+    how = {"test_mode": "slide, flip", "test_size": [96, 64]}
+    (place / "e.json").write_text(json.dumps(evaluation(path, **how)))
+    share("--checkpoint", path, "--evaluation", "e.json", "--output", "model")
+    text = Path("model/README.md").read_text()
+    assert "in test mode `slide, flip`, fitted into 96 x 64 pixels for the model:\n\n|" in text
+    assert "fitted into 112 x 80 pixels (long x short side), mode `whole`" in text
+    found = find.read(path)
+    windows = replace(found.test, mode="slide", stride=(32, 48))
+    card = model_card.render(facts(replace(found, test=windows)), ["a"], None)
+    assert "mode `slide` (windows of 64 x 64, one every 32 x 48)" in card
+
+
+def test_the_card_of_a_model_trained_on_scenes(place):
+    config = trained.settings(dataset="cityscapes_scenes", classes=19)
+    share("--checkpoint", trained.write(place / "weights.pt", config), "--output", "model")
+    assert "trained on drawn scenes, not on photographs" in Path("model/README.md").read_text()
+
+
+def test_an_evaluation_of_other_weights_is_refused(place, capsys):
+    path = trained.write(place / "weights.pt")
+    values = evaluation(path, weights_sha256="0")
+    (place / "e.json").write_text(json.dumps(values))
+    share("--checkpoint", path, "--evaluation", "e.json", "--output", "model", code=2)
+    assert "evaluates other weights" in capsys.readouterr().err
+    assert not Path("model").exists()
+
+
+def test_the_classes_of_a_dataset_of_ones_own(place, caplog):
+    """Those of the prepared dataset; they travel with the folder."""
+    config = trained.settings(dataset="ponds", classes=3)
+    path = trained.write(place / "weights.pt", config)
+    data = place / "data/ponds"
+    data.mkdir(parents=True)
+    (data / "digest.json").write_text(json.dumps({"classes": ["water", "reed", "bank"]}))
+    (data / "colors.json").write_text(json.dumps([[0, 0, 200], [0, 160, 40], [120, 80, 30]]))
+    share("--checkpoint", path, "--data-dir", "data", "--output", "model")
+    assert "terms of the data are not known" in Path("model/README.md").read_text()
+    model = lemore.load("model")
+    assert model.classes == ("water", "reed", "bank") and model.colors[2] == (120, 80, 30)
+    assert not caplog.text
+    assert lemore.load(path).classes[0] == "class 0" and "'ponds' is neither" in caplog.text
+
+
+# --- the hub
+
+
+def test_a_model_of_the_hub(place, monkeypatch):
+    share("--checkpoint", trained.write(place / "weights.pt"), "--output", "model")
+    asked = {}
+
+    def snapshot_download(repository, **options):
+        asked.update(options, repository=repository)
+        return str(place / "model")
+
+    fake = types.ModuleType("huggingface_hub")
+    fake.snapshot_download = snapshot_download
+    monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
+    assert lemore.load("hf://someone/lemore-camvid@v1").classes[3] == "road"
+    files = ["model.safetensors", "config.json"]
+    assert asked == {
+        "repository": "someone/lemore-camvid", "revision": "v1", "allow_patterns": files,
+    }  # fmt: skip
+    lemore.load("hf://someone/lemore-camvid")
+    assert asked["revision"] is None
+    for name in ("hf://lemore", "hf://../..", "hf://a/b/c"):
+        with pytest.raises(ValueError, match="expected hf://owner/name"):
+            lemore.load(name)
+
+
+def test_without_the_hubs_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ValueError, match=r"pip install 'lemore\[hub\]'"):
+        lemore.load("hf://someone/lemore")
+
+
+# --- tensors of others
+
+
+def test_counters_that_a_file_leaves_out_are_zero():
+    with torch.device("meta"):
+        target = torch.nn.BatchNorm2d(4).state_dict()
+    state = {name: torch.ones(4) for name in target if name != "num_batches_tracked"}
+    found = convert(state, KeyMap(()), target, "x")
+    assert found["num_batches_tracked"].item() == 0 and not found["num_batches_tracked"].is_meta

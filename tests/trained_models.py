@@ -1,0 +1,72 @@
+"""Checkpoints of untrained networks, for tests that load and predict."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from lemore.config.model import BackboneConfig, ModelConfig
+from lemore.config.read import build, load, plain
+from lemore.config.recipe import Train, load_recipe
+from lemore.models.network import make_model
+from lemore.runtime import checkpoint
+
+ROOT = Path(__file__).parents[1]
+NUM_CLASSES = 11
+
+
+def settings(model: str = "lemore_t", dataset: str = "camvid", classes: int = NUM_CLASSES) -> dict:
+    """What a checkpoint says of itself: CamVid's recipe at a small size."""
+    small = {"img_scale": [112, 80], "crop_size": [64, 64]}
+    recipe, _ = load_recipe(ROOT / "config/recipes/camvid", "camvid", model, {"train": small})
+    config = load(ModelConfig, ROOT / f"config/models/{model}.yaml")
+    backbone = load(BackboneConfig, ROOT / f"config/backbones/{config.backbone}.yaml")
+    values = {
+        "run": "test",
+        "dataset": dataset,
+        "num_classes": classes,
+        "model_name": model,
+        "model": config,
+        "backbone": backbone,
+        "init": "none",
+        "train": recipe,
+    }
+    return plain(values)
+
+
+def content(config: dict | None = None) -> dict:
+    """state_dict and config, with weights under which images give several classes."""
+    config = config or settings()
+    return {"state_dict": random_state(config), "config": config}
+
+
+def random_state(config: dict) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    model = make_model(config, build(Train, config["train"], "test", "train."))
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+                module.weight.uniform_(0.5, 1.5)
+        classifier = model.decode_head.classifier
+        if isinstance(classifier, torch.nn.Conv2d):  # every class gets its part of a photo
+            classifier.weight.normal_(0, 0.5)
+            image = torch.from_numpy(photo(0)).permute(2, 0, 1)[None] / 64 - 2
+            logits = model.eval()(image)
+            classifier.weight /= logits.std((0, 2, 3))[:, None, None, None]
+            classifier.bias.copy_(-logits.mean((0, 2, 3)) / logits.std((0, 2, 3)))
+    return model.state_dict()
+
+
+def write(path: Path, config: dict | None = None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.save(path, content(config))
+    return path
+
+
+def photo(seed: int, size: tuple[int, int] = (80, 112)) -> np.ndarray:
+    """Smooth blobs of colour, H W 3 uint8 RGB."""
+    small = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    return cv2.resize(small, size[::-1], interpolation=cv2.INTER_CUBIC)

@@ -1,0 +1,67 @@
+"""A pretraining's validation: by the first worker only, images read while the model computes."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from torch import nn
+
+from lemore.config.read import read_yaml
+from lemore.config.recipe import load_pretrain
+from lemore.stages import pretrain, worker
+from lemore.training.loop import Trained
+
+CPU = torch.device("cpu")
+
+
+class Split:
+    """12 grey images, as a prepared split; tells when a later one than the first two is read."""
+
+    def __init__(self):
+        self.went_on = threading.Event()
+
+    def __len__(self) -> int:
+        return 12
+
+    def read(self, index: int) -> tuple[np.ndarray, int]:
+        if index > 1:
+            self.went_on.set()
+        return np.full((40, 50, 3), 10 * index, np.uint8), index
+
+
+class Brightness(nn.Module):
+    """Says the class of such an image of the first ten; needs the next to be read."""
+
+    def __init__(self, split: Split):
+        super().__init__()
+        self.split = split
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert self.split.went_on.wait(30), "nothing was read meanwhile"
+        grey = (x[:, 0].mean((1, 2)) * 58.395 + 123.675) / 10  # as it was before `normalize`
+        return -(grey[:, None] - torch.arange(10)).abs()
+
+
+def test_the_next_images_are_read_while_the_model_computes(monkeypatch, one_thread):
+    recipe = load_pretrain(ROOT / "config/recipes/scenes", "imagenet_1k_scenes", "lemore")
+    monkeypatch.setattr(pretrain, "TEST_BATCH", 2)
+    split = Split()
+    found = pretrain.top_k(Brightness(split), split, recipe, CPU)
+    assert found == {"top1": 10 / 12, "top5": 10 / 12}
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_only_the_first_worker_validates_and_tests(tiny, tmp_path, monkeypatch, rank):
+    jobs, tested = [], []
+    real = worker.job
+    monkeypatch.setattr(worker, "job", lambda *args, **kw: jobs.append(kw) or real(*args, **kw))
+    monkeypatch.setattr(worker, "run", lambda job: Trained(0, 0))
+    monkeypatch.setattr(worker, "finish", lambda *args: {"iterations": 4})
+    monkeypatch.setattr(pretrain, "top_k", lambda *args: tested.append(args) or {"top1": 0.5})
+    payload = {"config": read_yaml(tiny.pretrain_slice()), "data": str(tiny.images), "seed": 0}
+    payload |= {"folder": str(tmp_path), "rank": rank, "world_size": 1, "gpus": 0.0}
+    result = pretrain.train(payload)
+    assert (jobs[0]["validate"] is None) == bool(rank) and len(tested) == (0 if rank else 1)
+    assert result.get("top1") == (None if rank else 0.5) and result["iterations"] == 4

@@ -1,0 +1,399 @@
+"""What a recipe may switch on: each against a closed form, and resumable to the bit."""
+
+import shutil
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.amp.grad_scaler import GradScaler
+
+from lemore.config.read import build, read_yaml
+from lemore.config.recipe import Pretrain, Train, load_pretrain, load_recipe
+from lemore.data.loader import normalize
+from lemore.models.network import make_model
+from lemore.runtime.background import BackgroundCheckpoints
+from lemore.runtime.checkpoint import Checkpoints, tensor_digest
+from lemore.runtime.process import Stopped
+from lemore.stages import finetune, worker
+from lemore.trained import find
+from lemore.training import losses, optim
+from lemore.training.average import Average
+from lemore.training.backward import backward, split
+from lemore.training.loop import Job, train
+from lemore.training.rmsprop import RMSpropTF
+from tests import trained_models as trained
+
+RECIPES = Path(__file__).parents[2] / "config/recipes"
+ITERATIONS = 12
+CPU = torch.device("cpu")
+
+
+def network() -> nn.Module:
+    torch.manual_seed(3)
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.2))
+    return nn.Sequential(body, nn.Conv2d(4, 2, 1))
+
+
+def batches(start: int):
+    for i in range(start, ITERATIONS):
+        yield {"x": torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(i))}
+
+
+def loss(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    return model(batch["x"]).float().square().mean()
+
+
+def half_loss(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    with torch.autocast("cpu", torch.float16):
+        output = model(batch["x"])
+    return output.float().square().mean()
+
+
+def job(folder: Path, option: str, stop=lambda: False) -> Job:
+    model = network()
+    groups = optim.parameter_groups(
+        model, head_parameters=(), head_lr_mult=1.0, weight_decay=0.01, decay_norm="reference"
+    )
+    half = option == "fp16"
+    return Job(
+        name="tiny",
+        model=model,
+        optimizer=RMSpropTF(optim.bare(groups))
+        if option == "rmsprop"
+        else optim.adamw(groups, (0.9, 0.999)),
+        learning_rate=lambda i: 0.01 * (1 - i / ITERATIONS),
+        batches=batches,
+        loss=half_loss if half else loss,
+        iterations=ITERATIONS,
+        seed=3,
+        checkpoints=Checkpoints(folder),
+        checkpoint_every=4,
+        record=lambda iteration, metrics: None,
+        stop=stop,
+        micro_batch=2 if option == "micro_batch" else 0,
+        scaler=GradScaler("cpu", init_scale=2.0**20, growth_interval=3, enabled=half),
+        average=Average(model, 0.9) if option == "ema" else None,
+    )
+
+
+@pytest.mark.parametrize("option", ["ema", "fp16", "micro_batch", "rmsprop"])
+def test_resume_is_bit_exact_with(option, tmp_path):
+    """The average and the scale of half precision included."""
+    whole = job(tmp_path / "whole", option)
+    train(whole)
+    for cut in (1, 4, 7, ITERATIONS - 1):  # before, at and after a checkpoint
+        calls = iter(range(100))
+        part = job(tmp_path / str(cut), option, stop=lambda cut=cut, c=calls: next(c) == cut - 1)
+        with pytest.raises(Stopped, match=f"after iteration {cut}"):
+            train(part)
+        again = job(tmp_path / str(cut), option)
+        assert train(again).resumed_at == cut
+        assert tensor_digest(again.model.state_dict()) == tensor_digest(whole.model.state_dict())
+        assert tensor_digest(again.kept.state_dict()) == tensor_digest(whole.kept.state_dict())
+        assert again.scaler.state_dict() == whole.scaler.state_dict()
+    assert (whole.kept is whole.model) == (option != "ema")
+
+
+def test_half_precision_learns_and_lowers_a_scale_that_is_too_high(tmp_path):
+    one = job(tmp_path, "fp16")
+    before = half_loss(one.model, next(batches(0))).item()
+    train(one)
+    assert half_loss(one.model, next(batches(0))).item() < before
+    assert one.scaler.get_scale() != 2.0**20
+
+
+def test_micro_batches_add_up_to_the_gradient_of_the_batch():
+    model = nn.Conv2d(3, 2, 3).double()
+    batch = {"x": torch.randn(5, 3, 8, 8, dtype=torch.float64), "label": torch.arange(5)}
+    assert [len(part["label"]) for part in split(batch, 2)] == [2, 2, 1]
+    whole = [len(part) for part in (split(batch, 0), split(batch, 5), split(batch, 9))]
+    assert whole == [1, 1, 1]
+    found = []
+    for micro_batch in (0, 1, 2, 5):
+        model.zero_grad()
+        value = backward(square, model, batch, micro_batch, GradScaler(enabled=False))
+        assert model.weight.grad is not None
+        found.append((value, model.weight.grad.clone()))
+    for value, gradient in found[1:]:
+        torch.testing.assert_close(value, found[0][0])
+        torch.testing.assert_close(gradient, found[0][1])
+
+
+def square(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    return model(batch["x"]).square().mean()
+
+
+def test_the_average_follows_its_formula():
+    model = nn.BatchNorm1d(1, affine=False)
+    average, expected = Average(model, 0.5), 0.0
+    for i in range(30):
+        assert model.running_mean is not None and model.num_batches_tracked is not None
+        model.running_mean.fill_(float(i))
+        model.num_batches_tracked.fill_(i)
+        average.follow(model, i)
+        decay = min(0.5, (1 + i) / (10 + i))
+        expected = decay * expected + (1 - decay) * i
+        assert float(average.module.running_mean) == pytest.approx(expected, rel=1e-5)
+        assert int(average.module.num_batches_tracked) == i
+
+
+def test_rmsprop_is_tensorflows():
+    """s = 0.9 s + 0.1 g^2 from s = 1, m = 0.9 m + lr g / sqrt(s + 0.001), w = w - m."""
+    weight = nn.Parameter(torch.tensor([2.0, -3.0]))
+    optimizer = RMSpropTF([{"params": [weight], "lr": 0.1, "weight_decay": 0.01}])
+    w, s, m = np.array([2.0, -3.0]), np.ones(2), np.zeros(2)
+    for step in range(5):
+        optimizer.param_groups[0]["lr"] = rate = 0.1 / (step + 1)
+        weight.grad = torch.tensor([0.5, 4.0]) * (step + 1)
+        optimizer.step()
+        g = np.array([0.5, 4.0]) * (step + 1) + 0.01 * w
+        s = 0.9 * s + 0.1 * g**2
+        m = 0.9 * m + rate * g / np.sqrt(s + 1e-3)
+        w = w - m
+        assert weight.detach().numpy() == pytest.approx(w, rel=1e-5)
+
+
+def test_the_lineages_rate_falls_by_steps():
+    """0.064 * 0.973 ^ floor(epochs / 2.4), after a warm-up of 10 epochs of 1251 iterations."""
+    recipe = load_pretrain(RECIPES / "paper", "imagenet_1k", "lemore")
+    rate = optim.schedule(recipe)
+    assert rate(0) == pytest.approx(0.064 / 12510)
+    assert rate(12509) == pytest.approx(0.064)
+    for epoch, steps in ((10, 4), (12, 5), (24, 10), (100, 41), (599, 249)):
+        assert rate(epoch * 1251 + 10) == pytest.approx(0.064 * 0.973**steps)
+    assert recipe.iterations == 600 * 1251 and recipe.batch_size == 1024
+
+
+def test_the_cosine_ends_at_min_lr():
+    recipe = load_pretrain(RECIPES / "scenes", "imagenet_1k_scenes", "lemore")
+    rate = optim.schedule(recipe)
+    assert rate(recipe.warmup_iterations - 1) == recipe.lr
+    middle = (recipe.warmup_iterations + recipe.iterations) // 2
+    assert rate(middle) == pytest.approx((recipe.lr + recipe.min_lr) / 2)
+    assert rate(recipe.iterations) == pytest.approx(recipe.min_lr)
+
+
+def test_a_run_changes_its_pretraining_too():
+    changes = {"pretrain": {"iterations": 7, "ema": 0.5}, "train": {"ema": 0.9}}
+    pretrain = load_pretrain(RECIPES / "scenes", "imagenet_1k_scenes", "lemore", changes)
+    assert (pretrain.iterations, pretrain.ema) == (7, 0.5)
+    recipe, _ = load_recipe(RECIPES / "paper", "ade20k", "lemore", changes)
+    assert (recipe.ema, recipe.iterations) == (0.9, 160_000)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ema": 1.0}, "ema is 1.0, expected 0"),
+        ({"micro_batch": -1}, "micro_batch is -1"),
+        ({"precision": "fp8"}, "precision is 'fp8', expected one of fp32, bf16, fp16"),
+        ({"mixup": 0.2, "micro_batch": 3}, "mixup pairs images"),
+        ({"rand_augment": [9.0]}, "rand_augment is .*, expected a list of 2"),
+        ({"step_decay": [0.9, 0]}, "step_decay is"),
+    ],
+)
+def test_options_without_meaning_are_refused(change, message):
+    recipe = load_pretrain(RECIPES / "paper", "imagenet_1k", "lemore")
+    with pytest.raises(ValueError, match=message):
+        build(Pretrain, {**vars(recipe), **change}, "recipe")
+
+
+NEW = ("precision", "compile", "micro_batch", "ema", "fused_loss")
+
+
+def test_recipes_of_earlier_checkpoints_are_read_with_everything_off():
+    recipe, _ = load_recipe(RECIPES / "paper", "ade20k", "lemore", {})
+    earlier = {key: value for key, value in vars(recipe).items() if key not in NEW}
+    off = build(Train, earlier, "checkpoint")
+    assert [getattr(off, key) for key in NEW] == ["fp32", False, 0, 0.0, False]
+
+
+def test_an_earlier_checkpoint_predicts_alike(tmp_path):
+    config = trained.settings()
+    weights = trained.write(tmp_path / "new.pt", config)
+    for key in NEW:
+        del config["train"][key]
+    earlier = trained.write(tmp_path / "earlier.pt", config)
+    image = torch.from_numpy(trained.photo(1)).permute(2, 0, 1)[None] / 64 - 2
+    with torch.inference_mode():
+        found = [find.read(path).network()(image) for path in (weights, earlier)]
+    assert torch.equal(*found)
+
+
+# --- precision
+
+
+@pytest.mark.parametrize("model", ["lemore", "topformer_t"])
+def test_half_precision_is_that_of_a_plain_loop(model):
+    """autocast of the network, the loss on logits in fp32; and near what fp32 gives."""
+    config = trained.settings(model)
+    recipe = build(Train, config["train"], "test", "train.")
+    state, batch = trained.random_state(config), crops()
+
+    def gradient(loss) -> torch.Tensor:
+        network_ = make_model(config, replace(recipe, dropout=0.0, drop_path=0.0)).train()
+        network_.load_state_dict(state)
+        loss(network_).backward()
+        gradients = [p.grad for p in network_.parameters()]
+        assert {g.dtype for g in gradients} == {torch.float32}
+        return torch.cat([g.flatten() for g in gradients])
+
+    def ours(precision: str):
+        chosen = replace(recipe, precision=precision, channels_last=False)
+        return lambda net: finetune.Loss(config, chosen, net.decode_head, CPU, None)(net, batch)
+
+    def plain(network_: nn.Module) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = network_(normalize(batch["image"], None))
+        full = nn.functional.interpolate(logits.float(), (64, 64), mode="bilinear")
+        return nn.functional.cross_entropy(full, batch["label"].long(), ignore_index=255)
+
+    found = gradient(ours("bf16"))
+    assert float(torch.cosine_similarity(found, gradient(plain), dim=0)) > 0.999
+    assert 0.95 < float(torch.cosine_similarity(found, gradient(ours("fp32")), dim=0)) < 0.9999
+
+
+@pytest.mark.parametrize("kernel", [(3, 1), (1, 3), (3, 3)])
+@pytest.mark.parametrize("dilation", [2, 4])
+def test_the_gradient_of_dilated_convolutions_is_right_in_half_precision(kernel, dilation):
+    """Against fp32; before, memory is filled with NaN and given back."""
+    padding = tuple(dilation * (side // 2) for side in kernel)
+    torch.manual_seed(0)
+    conv = nn.Conv2d(16, 16, kernel, 1, padding, dilation, groups=16, bias=False)
+    recipe, _ = load_recipe(RECIPES / "paper", "ade20k", "lemore", {})
+    x = torch.randn(4, 16, 32, 32).contiguous(memory_format=torch.channels_last)
+    (expected,) = torch.autograd.grad(conv(x).square().sum(), conv.weight)
+    worker.place(conv, replace(recipe, precision="bf16"), CPU)
+    for _ in range(3):
+        filled = [torch.full((2**i,), torch.nan) for i in range(4, 19)]
+        del filled
+        with torch.autocast("cpu", torch.bfloat16):
+            output = conv(x.bfloat16())
+        assert output.dtype == torch.bfloat16
+        (found,) = torch.autograd.grad(output.float().square().sum(), conv.weight)
+        assert float((found - expected).norm() / expected.norm()) < 0.01
+
+
+def crops() -> dict[str, torch.Tensor]:
+    """A batch as the loader gives it."""
+    images = np.stack([trained.photo(seed, (64, 64)) for seed in range(8)]).transpose(0, 3, 1, 2)
+    return {
+        "image": torch.from_numpy(images.copy()),
+        "label": torch.from_numpy(images[:, 0] // 64),
+        "valid": torch.tensor([(64, 64)] * 8, dtype=torch.int32),
+    }
+
+
+# --- fused loss
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("classes", "logits", "label"),
+    [
+        (150, (8, 6), (64, 48)),
+        (2, (5, 7), (40, 56)),  # rows by 8, columns by 8
+        (3, (7, 5), (21, 17)),  # an odd factor, and columns by none
+        (4, (1, 1), (64, 64)),
+        (5, (16, 16), (16, 16)),
+    ],
+)
+@pytest.mark.parametrize("values", [1, 2**21])
+def test_the_fused_loss_is_the_plain_one(monkeypatch, weighted, classes, logits, label, values):
+    """Value and gradient in float64, in bands of one row and in a single one."""
+    monkeypatch.setattr(losses, "BAND_VALUES", values)
+    torch.manual_seed(classes)
+    plain = 10 * torch.randn(2, classes, *logits, dtype=torch.float64)
+    plain, fused = plain.clone().requires_grad_(), plain.clone().requires_grad_()
+    target = torch.randint(0, classes, (2, *label), dtype=torch.uint8)
+    target[1, :3] = 255
+    weight = torch.rand(classes, dtype=torch.float64) if weighted else None
+    full = nn.functional.interpolate(plain, label, mode="bilinear", align_corners=False)
+    expected = nn.functional.cross_entropy(
+        full, target.long(), weight, ignore_index=255, reduction="sum"
+    )
+    (expected / target.numel()).backward()
+    value = losses.segmentation_loss(fused, target, "all_pixels", weight, fused=True)
+    (3 * value).backward()
+    torch.testing.assert_close(value, expected / target.numel(), rtol=1e-12, atol=0)
+    assert plain.grad is not None and fused.grad is not None
+    torch.testing.assert_close(fused.grad, 3 * plain.grad, rtol=1e-9, atol=1e-13)
+
+
+def test_the_fused_loss_of_certain_and_of_ignored_pixels():
+    logits = torch.zeros(1, 3, 2, 2)
+    logits[:, 0] = 1e4  # exp would overflow; the wrong class costs the difference
+    label = torch.full((1, 16, 16), 1, dtype=torch.uint8)
+    assert float(losses.segmentation_loss(logits, label, "valid_pixels", fused=True)) == 1e4
+    label[:] = 255
+    assert float(losses.segmentation_loss(logits, label, "valid_pixels", fused=True)) == 0.0
+
+
+def test_sizes_that_do_not_divide_take_the_plain_loss():
+    logits, label = torch.randn(1, 4, 7, 7), torch.randint(0, 4, (1, 50, 50), dtype=torch.uint8)
+    both = [losses.segmentation_loss(logits, label, "all_pixels", fused=f) for f in (True, False)]
+    assert torch.equal(*both)
+
+
+# --- checkpoints in the background
+
+
+def test_a_checkpoint_holds_the_state_of_its_time(tmp_path, monkeypatch):
+    go, write = threading.Event(), Checkpoints.save
+    monkeypatch.setattr(Checkpoints, "save", lambda self, *args: go.wait(10) and write(self, *args))
+    weight = torch.zeros(3)
+    with BackgroundCheckpoints(Checkpoints(tmp_path)) as checkpoints:
+        checkpoints.save(5, {"model": {"w": weight}, "nested": [{"w": weight}]})
+        assert checkpoints.paths() == []
+        weight += 1  # the training has gone on
+        go.set()
+    state = Checkpoints(tmp_path).load_newest()
+    assert state is not None and state["iteration"] == 5
+    assert state["model"]["w"].tolist() == state["nested"][0]["w"].tolist() == [0, 0, 0]
+
+
+def test_a_write_that_fails_stops_the_training(tmp_path, monkeypatch):
+    def full(self, iteration, content):
+        raise OSError(28, "No space left on device", str(self.folder))
+
+    monkeypatch.setattr(Checkpoints, "save", full)
+    steps = []
+    tiny = job(tmp_path, "none")
+    recorded = replace(tiny, record=lambda iteration, metrics: steps.append(iteration))
+    with pytest.raises(OSError, match="No space left"):
+        train(recorded)
+    assert steps == []  # the second checkpoint, at iteration 8, meets the failure of the first
+
+
+# --- compile
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
+def test_a_compiled_network_trains_alike():
+    plain, model = network(), network()
+    for dropout in (plain[0][2], model[0][2]):
+        dropout.p = 0.0  # drawn otherwise when compiled
+    compiled = torch.compile(model)
+    for x in (torch.randn(4, 3, 8, 8), torch.randn(4, 3, 8, 8)):
+        for network_, called in ((plain, plain), (model, compiled)):
+            network_.zero_grad()
+            called(x).square().mean().backward()
+        for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
+            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_a_compiled_training_runs_from_start_to_end(tiny, tmp_path, monkeypatch):
+    """The loop and all around it; without the C++ compiler, which the test above needs."""
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda m: real(m, backend="eager"))
+    monkeypatch.setattr(worker.shutil, "which", lambda name: name)
+    path = tiny.finetune_slice("lemore_t", iterations=1, compile=True, loader_workers=0, threads=1)
+    place = {"config": read_yaml(path), "data": str(tiny.data), "folder": str(tmp_path)}
+    place |= {"seed": 0, "rank": 0, "world_size": 1, "gpus": 0.0, "model_run_id": ""}
+    record = finetune.train(place | {"init": "none", "init_sha256": ""})
+    assert record["iterations"] == 1 and (tmp_path / "weights.pt").exists()
