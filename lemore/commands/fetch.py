@@ -14,10 +14,7 @@ Examples:
 import argparse
 from pathlib import Path
 
-from lemore.config.dataset import DatasetConfig
-from lemore.config.read import load
-from lemore.data.fetch.fetch import fetch
-from lemore.runtime.files import write_json
+from lemore.stages.fetch import fetch_dataset
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,10 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    config = load(DatasetConfig, args.dataset_config)
-    name = args.dataset_config.stem
-    record = fetch(name, config, args.archives_dir, args.mirror, args.output)
-    write_json(args.output, record)
+    record = fetch_dataset(args.dataset_config, args.archives_dir, args.mirror, args.output)
     for entry in record["archives"]:
         print(f"{entry['path']}: {entry['bytes']} bytes, sha256 {entry['sha256']}")
     if "folder" in record:

@@ -6,17 +6,11 @@ folder as a whole. Interrupted, it goes on where it was.
 """
 
 import argparse
-import logging
 from pathlib import Path
 
-from lemore.config.code import code_version
-from lemore.config.dataset import DatasetConfig
-from lemore.config.read import load, positive
-from lemore.data.prepare.explain import explain
-from lemore.data.prepare.prepare import opened, prepare
+from lemore.config.read import positive
 from lemore.runtime.machine import cores
-
-log = logging.getLogger(__name__)
+from lemore.stages.prepare import prepare_dataset
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,28 +23,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-partial", action="store_true", help="accept other image counts than expected"
     )
-
     parser.add_argument("--dry-run", action="store_true", help="only say what was found")
 
 
 def run(args: argparse.Namespace) -> int:
-    config = load(DatasetConfig, args.dataset_config)
-    name = args.dataset_config.stem
-    faults = 0
-    for fault, line in explain(config, opened(name, args.fetched)[0]):
-        faults += fault
-        log.log(logging.WARNING if fault else logging.INFO, "%s", line)
-    if args.dry_run:
-        return 1 if faults else 0
-    digest = prepare(
-        name,
-        config,
+    return prepare_dataset(
+        args.dataset_config,
         args.fetched,
         args.output,
-        code=code_version("prepare", [f"lemore.data.readers.{config.reader}"]),
         workers=args.workers,
         allow_partial=args.allow_partial,
+        dry_run=args.dry_run,
     )
-    counts = ", ".join(f"{split} {part['count']}" for split, part in digest["splits"].items())
-    print(f"{args.output}: {digest['dataset']}, {digest['num_classes']} classes, {counts}")
-    return 0

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from lemore import cli
-from lemore.commands import score
 from lemore.config import labels
+from lemore.stages import score
 
 KEYS = {"miou", "aacc", "macc", "fwiou", "iou", "acc", "confusion"}
 

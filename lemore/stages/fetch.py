@@ -1,0 +1,18 @@
+"""The fetch stage: a dataset's archives, found or downloaded, and the JSON that names them."""
+
+from pathlib import Path
+from typing import Any
+
+from lemore.config.dataset import DatasetConfig
+from lemore.config.read import load
+from lemore.data.fetch.fetch import fetch
+from lemore.runtime.files import write_json
+
+
+def fetch_dataset(
+    config: Path, archives_dir: Path, mirrors: list[str], output: Path
+) -> dict[str, Any]:
+    """Fetches the dataset of a configuration file; writes what was found to `output`."""
+    record = fetch(config.stem, load(DatasetConfig, config), archives_dir, mirrors, output)
+    write_json(output, record)
+    return record
