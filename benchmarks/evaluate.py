@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     trained = find.read(args.checkpoint)
-    model, recipe = trained.network(), trained.settings.train
+    model, recipe = trained.network(), trained.job.train
     part = _Part(Store(args.data, args.split), args.images)
     record = {"images_per_s": _rates(model, recipe, part, args.rounds)}
     torch.set_num_threads(1)

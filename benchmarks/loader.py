@@ -29,8 +29,7 @@ from lemore.data.loader import TrainBatches
 from lemore.data.prepare.samples import find_reader
 from lemore.data.store import Store
 from lemore.runtime.files import write_json
-from lemore.stages import finetune
-from lemore.stages import pretrain as _pretrain
+from lemore.stages.workers import finetune, pretrain
 
 MEMORY_BATCH = 64  # largest batch for the figure of memory
 BLOCK = 20  # samples measured at a time, each way in turn
@@ -77,8 +76,8 @@ def _recipe(args: argparse.Namespace, store: Store) -> tuple[Train | Pretrain, A
     """The dataset's recipe and its transform."""
     name = args.dataset or store.dataset
     if store.task == "classification":
-        pretrain = load_pretrain(args.recipes, name, "lemore")
-        return pretrain, _pretrain.make_transform(pretrain)
+        recipe = load_pretrain(args.recipes, name, "lemore")
+        return recipe, pretrain.make_transform(recipe)
     train, _ = load_recipe(args.recipes, name, "lemore", {})
     return train, finetune.make_transform(train)
 

@@ -22,17 +22,16 @@ from torch.optim import AdamW
 
 from lemore.cli import run_command
 from lemore.config.dataset import DatasetConfig
-from lemore.config.model import BackboneConfig, ModelConfig
+from lemore.config.jobs import FinetuneJob, make_finetune_job
 from lemore.config.read import load, positive
 from lemore.config.recipe import Train, load_recipe
 from lemore.data.loader import normalize
-from lemore.models.network import make_model
-from lemore.models.segmentor import Segmentor
+from lemore.models.segmentor import Segmentor, make_model
 from lemore.runtime.checkpoint import Checkpoints
 from lemore.runtime.files import write_json
 from lemore.runtime.machine import processor
 from lemore.runtime.progress import progress
-from lemore.stages import finetune, worker
+from lemore.stages.workers import finetune, shared
 from lemore.training import loop, optim
 from lemore.training.average import Average
 from lemore.training.step import FiniteSteps
@@ -85,12 +84,9 @@ def ways(
     model: str, recipe: Train, classes: int, size: int, device: torch.device, compiled: bool
 ) -> dict[str, Step]:
     """Steps by name: the plain loop's, ours with the options on, and with one of them changed."""
-    path = Path("config")
-    config = load(ModelConfig, path / f"models/{model}.yaml")
-    backbone = load(BackboneConfig, path / f"backbones/{config.backbone}.yaml")
-    values = {"model": vars(config), "backbone": vars(backbone), "num_classes": classes}
     batch = make_batch(size, recipe.crop_size, classes)
     recipe = replace(recipe, channels_last=True, fused_loss=True, precision="fp32", ema=0.0)
+    job = make_finetune_job("by hand", "noise", classes, model, recipe)
     changed: dict[str, dict[str, Any]] = {
         OURS: {},
         "without channels_last": {"channels_last": False},
@@ -102,10 +98,12 @@ def ways(
         changed["with precision: fp16"] = {"precision": "fp16"}
     if compiled:
         changed["with compile"] = {"compile": True}
-    steps = {PLAIN: plain_step(make_model(values, recipe), recipe, batch, device)}
+    steps = {PLAIN: plain_step(make_model(job), recipe, batch, device)}
     for name, change in changed.items():
-        steps[name] = our_step(values, replace(recipe, **change), batch, device, fused=True)
-    steps["without fused optimiser"] = our_step(values, recipe, batch, device, fused=False)
+        steps[name] = our_step(
+            replace(job, train=replace(recipe, **change)), batch, device, fused=True
+        )
+    steps["without fused optimiser"] = our_step(job, batch, device, fused=False)
     return steps
 
 
@@ -142,16 +140,16 @@ def plain_step(
 
 
 def our_step(
-    values: dict[str, Any],
-    recipe: Train,
+    job: FinetuneJob,
     batch: dict[str, Tensor],
     device: torch.device,
     *,
     fused: bool,
 ) -> Step:
     """The step of the training loop; `fused` chooses the optimiser's kernel."""
-    model = make_model(values, recipe)
-    worker.place(model, recipe, device)
+    recipe = job.train
+    model = make_model(job)
+    shared.place(model, recipe, device)
     groups = optim.parameter_groups(
         model,
         head_parameters=finetune.head_parameters(model),
@@ -161,13 +159,13 @@ def our_step(
     )
     adamw = optim.adamw(groups, recipe.betas)
     unfused = AdamW(optim.bare(groups), betas=recipe.betas)
-    job = loop.Job(
+    training = loop.Job(
         name="",
         model=model,
         optimizer=adamw if fused else unfused,
         learning_rate=lambda iteration: recipe.lr,
         batches=lambda start: [batch],
-        loss=finetune.Loss(values, recipe, model.decode_head, device, None),
+        loss=finetune.Loss(job, model.decode_head, device, None),
         iterations=1,
         seed=0,
         checkpoints=Checkpoints(Path()),
@@ -178,11 +176,11 @@ def our_step(
         average=Average(model, recipe.ema) if recipe.ema else None,
     )
     called: Any = torch.compile(model) if recipe.compile else model
-    finite = FiniteSteps(called, job.optimizer, 1)
+    finite = FiniteSteps(called, training.optimizer, 1)
 
     def step() -> Tensor:
-        loss = loop.step(job, called.train(), batch, 0, recipe.lr, finite)
-        finite.read(job.samples)
+        loss = loop.step(training, called.train(), batch, 0, recipe.lr, finite)
+        finite.read(training.samples)
         return loss
 
     return step

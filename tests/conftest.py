@@ -1,16 +1,18 @@
-"""A tiny prepared dataset and the slices of a tiny training, for tests that run real jobs."""
+"""A tiny prepared dataset and tiny jobs, for tests that run real stages."""
 
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from lemore.config.model import BackboneConfig, ModelConfig
+from lemore.config.jobs import EvaluateJob, PretrainJob, make_finetune_job
+from lemore.config.model import BackboneConfig
 from lemore.config.read import dump, load
 from lemore.config.recipe import load_pretrain, load_recipe
 from lemore.data.packing import PIXELS, pack_label
@@ -82,53 +84,36 @@ class Tiny:
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 
-    def finetune_slice(self, model: str = "lemore", init: str = "none", **train: object) -> Path:
+    def finetune_job(self, model: str = "lemore", init: str = "none", **train: object) -> Path:
         small = {"img_scale": [112, 80], "crop_size": [64, 64], "batch_size": 4, "iterations": 40}
         small |= {"warmup_iterations": 2, "checkpoint_every": 4, "validate_every": 40, **train}
         recipe, _ = load_recipe(
             ROOT / "config/recipes/scenes", "ade20k_scenes", model, {"train": small}
         )
-        config = load(ModelConfig, ROOT / f"config/models/{model}.yaml")
-        values = {
-            "run": "test",
-            "dataset": "tiny",
-            "num_classes": NUM_CLASSES,
-            "model_name": model,
-            "model": config,
-            "backbone": load(BackboneConfig, ROOT / f"config/backbones/{config.backbone}.yaml"),
-            "init": init,
-            "train": recipe,
-        }
-        return self._slice(f"finetune_{model}_{init}", values)
+        job = make_finetune_job("test", "tiny", NUM_CLASSES, model, recipe, init)
+        return self._write(f"finetune_{model}_{init}", job)
 
-    def pretrain_slice(self, backbone: str = "lemore") -> Path:
+    def pretrain_job(self, backbone: str = "lemore") -> Path:
         recipe = load_pretrain(ROOT / "config/recipes/scenes", "imagenet_1k_scenes", backbone)
-        small = {**vars(recipe), "crop_size": (64, 64), "iterations": 4, "batch_size": 4}
-        values = {
-            "run": "test",
-            "dataset": "tiny_images",
-            "stands_for": None,
-            "scenes": False,
-            "num_classes": NUM_CLASSES,
-            "backbone_name": backbone,
-            "backbone": load(BackboneConfig, ROOT / f"config/backbones/{backbone}.yaml"),
-            "recipe": small,
-        }
-        return self._slice(f"pretrain_{backbone}", values)
+        job = PretrainJob(
+            run="test",
+            dataset="tiny_images",
+            stands_for=None,
+            scenes=False,
+            num_classes=NUM_CLASSES,
+            backbone_name=backbone,
+            backbone=load(BackboneConfig, ROOT / f"config/backbones/{backbone}.yaml"),
+            recipe=replace(recipe, crop_size=(64, 64), iterations=4, batch_size=4),
+        )
+        return self._write(f"pretrain_{backbone}", job)
 
-    def evaluate_slice(self, *images: str) -> Path:
+    def evaluate_job(self, *images: str) -> Path:
         """Evaluation settings that name the classes; predictions of `images` are kept."""
         _, test = load_recipe(ROOT / "config/recipes/scenes", "ade20k_scenes", "lemore", {})
-        values = {
-            "run": "test",
-            "dataset": "tiny",
-            "stands_for": None,
-            "scenes": False,
-            "classes": [f"class {k}" for k in range(NUM_CLASSES)],
-            "images": list(images),
-            "test": test,
-        }
-        return self._slice("evaluate", values)
+        classes = tuple(f"class {k}" for k in range(NUM_CLASSES))
+        return self._write(
+            "evaluate", EvaluateJob("test", "tiny", None, False, classes, images, test)
+        )
 
     def evaluate_command(self, trained: Path, config: Path) -> list[object]:
         """Evaluates the training in folder `trained` into evaluate.json beside its weights."""
@@ -136,9 +121,9 @@ class Tiny:
         command += ["--dataset", "tiny", "--data-dir", self.folder / "data", "--config", config]
         return [*command, "--json", trained / "evaluate.json"]
 
-    def _slice(self, name: str, values: dict) -> Path:
+    def _write(self, name: str, job: object) -> Path:
         path = self.folder / f"{name}.yaml"
-        path.write_text(dump(values))
+        path.write_text(dump(job))
         return path
 
     def finetune(self, config: Path, name: str, *options: object, **kwargs) -> Path:

@@ -252,7 +252,7 @@ def main() -> int:
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     tiny = Tiny(folder)
-    config = tiny.finetune_slice(
+    config = tiny.finetune_job(
         iterations=ITERATIONS, checkpoint_every=7, validate_every=0, threads=1, loader_workers=0
     )
     truths = [undisturbed(tiny, config, seed) for seed in range(3)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lemore.config import code as sources
+from lemore.config import code
 
 ROOT = Path(__file__).parents[1]
 # Each room may import the rooms on later lines, but for those beside it.
@@ -59,7 +59,7 @@ def test_every_module_is_in_a_room():
 def test_rooms_import_downwards(name):
     for module in modules():
         if room(module) == name:
-            wrong = [m for m in sources.imports(module) if not may_import(module, m)]
+            wrong = [m for m in code.read_module(module).imports if not may_import(module, m)]
             assert not wrong, f"{module} imports {sorted(wrong)}"
 
 
@@ -77,7 +77,7 @@ def test_heavy_packages_stay_where_they_belong():
 
 
 def test_no_circles():
-    graph = {m: sources.imports(m) - {"lemore"} - {m} for m in modules()}
+    graph = {m: code.read_module(m).imports - {"lemore"} - {m} for m in modules()}
     done: set[str] = set()
 
     def visit(module: str, path: tuple[str, ...]) -> None:
@@ -107,8 +107,9 @@ def test_the_snakefile_needs_no_heavy_import():
     assert found.stdout.strip() == "[]", found.stdout + found.stderr
 
 
-def test_plumbing_names_real_modules():
-    assert all(sources.path_of(module) for module in sources.PLUMBING)
+def test_what_is_left_out_exists():
+    for name in (*code.NEVER, *code.EXCEPTIONS, *(m for s in code.FOR_STAGES.values() for m in s)):
+        assert code.path_of(name), f"{name} does not exist"
 
 
 def test_a_fingerprint_sees_code_and_not_words(tmp_path):
@@ -116,7 +117,7 @@ def test_a_fingerprint_sees_code_and_not_words(tmp_path):
 
     def mark(text: str) -> str:
         path.write_text(text)
-        return sources.read_file(path, hash(text)).fingerprint
+        return code.read_file(path, hash(text)).fingerprint
 
     plain = mark("def f(x):\n    return x + 1\n")
     assert mark('"""New."""\n# why\ndef f(x):\n    """Adds."""\n    return x + 1  # one\n') == plain
@@ -124,21 +125,48 @@ def test_a_fingerprint_sees_code_and_not_words(tmp_path):
     assert mark("def f(x):\n    return x + 2\n") != plain
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ('log.info("a %s", g(x))', 'log.warning("b %s", g(x))', False),  # another method
+        ('log.info("a %s", g(x))', 'log.info("b %s", g(x))', True),
+        ('log.info("a %s", g(x))', 'log.info("a %s", h(x))', False),
+        ('log.info(f"a {x}")', 'log.info(f"of {x} b")', True),
+        ('raise ValueError("a")', 'raise ValueError("b")', True),
+        ('raise ValueError(f"a {g(x)}")', 'raise ValueError(f"b {g(x)}")', True),
+        ('raise ValueError(f"a {g(x)}")', 'raise ValueError(f"a {h(x)}")', False),
+        ('raise ValueError("a")', 'raise OSError("a")', False),
+        ('print("a")', 'print("b")', False),
+        ('x = "a"', 'x = "b"', False),
+    ],
+)
+def test_words_of_logs_and_errors_do_not_count_but_their_code_does(tmp_path, before, after, same):
+    marks = []
+    for number, text in enumerate((before, after)):
+        path = tmp_path / f"{number}.py"
+        path.write_text(f"def f(x):\n    {text}\n")
+        marks.append(code.read_file(path, 0).fingerprint)
+    assert (marks[0] == marks[1]) == same
+
+
+def test_what_ray_is_told_by_name_counts():
+    assert "lemore.stages.workers.finetune" in code.declare_code("finetune")
+
+
 def test_a_model_does_not_drag_the_others_along():
-    code = sources.declared("finetune", ["lemore.models.backbones.lemore"])
-    assert "lemore.models.backbones.lemore" in code
-    others = [m for m in code if m.startswith(("lemore.models.backbones.", "lemore.models.decode"))]
+    found = code.declare_code("finetune", ["lemore.models.backbones.lemore"])
+    assert "lemore.models.backbones.lemore" in found
+    others = [m for m in found if m.startswith(("lemore.models.backbones.", "lemore.models.decode"))]
     assert set(others) <= {"lemore.models.backbones.lemore", "lemore.models.decode_heads"}
-    assert not [m for m in code if m.startswith(("lemore.reporting", "lemore.evaluation"))]
+    assert not [m for m in found if m.startswith(("lemore.reporting", "lemore.evaluation"))]
 
 
-def test_modules_may_be_imported_meanwhile(monkeypatch):
+def test_modules_may_be_imported_meanwhile():
     """As tracking's thread does, while a stage notes what it has loaded."""
-    modules = {"lemore.config.read": None, "lemore.runtime.files": None}
 
-    def left_out(name: str, task: str) -> bool:
-        modules[f"imported.beside.{name}"] = None
-        return False
+    class Growing(dict):
+        def __iter__(self):
+            self["lemore.data.store"] = None
+            return super().__iter__()
 
-    monkeypatch.setattr(sources, "_left_out", left_out)
-    assert sources.loaded("finetune", modules) == ["lemore.config.read", "lemore.runtime.files"]
+    assert code.list_loaded("finetune", Growing()) == ["lemore.data.store"]

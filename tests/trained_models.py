@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import torch
 
-from lemore.config.model import BackboneConfig, ModelConfig
-from lemore.config.read import build, load, plain
-from lemore.config.recipe import Train, load_recipe
-from lemore.models.network import make_model
+from lemore.config.jobs import FinetuneJob, make_finetune_job
+from lemore.config.read import build, plain
+from lemore.config.recipe import load_recipe
+from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint
 
 ROOT = Path(__file__).parents[1]
@@ -20,19 +20,7 @@ def settings(model: str = "lemore_t", dataset: str = "camvid", classes: int = NU
     """What a checkpoint says of itself: CamVid's recipe at a small size."""
     small = {"img_scale": [112, 80], "crop_size": [64, 64]}
     recipe, _ = load_recipe(ROOT / "config/recipes/camvid", "camvid", model, {"train": small})
-    config = load(ModelConfig, ROOT / f"config/models/{model}.yaml")
-    backbone = load(BackboneConfig, ROOT / f"config/backbones/{config.backbone}.yaml")
-    values = {
-        "run": "test",
-        "dataset": dataset,
-        "num_classes": classes,
-        "model_name": model,
-        "model": config,
-        "backbone": backbone,
-        "init": "none",
-        "train": recipe,
-    }
-    return plain(values)
+    return plain(make_finetune_job("test", dataset, classes, model, recipe))
 
 
 def content(config: dict | None = None) -> dict:
@@ -43,7 +31,7 @@ def content(config: dict | None = None) -> dict:
 
 def random_state(config: dict) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
-    model = make_model(config, build(Train, config["train"], "test", "train."))
+    model = make_model(build(FinetuneJob, config, "test"))
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):

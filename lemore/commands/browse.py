@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from lemore.config.read import build, positive, read_yaml
-from lemore.config.recipe import Pretrain, Train
+from lemore.config.jobs import FinetuneJob, PretrainJob, read_job
+from lemore.config.read import positive
 from lemore.data.loader import TrainBatches
 from lemore.data.store import Store
 from lemore.reporting.figures import contact_sheet
 from lemore.reporting.figures.comparison import Example
 from lemore.reporting.figures.style import save
 from lemore.runtime.files import read_json
-from lemore.stages import finetune, pretrain
+from lemore.stages.workers import finetune, pretrain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,13 +62,10 @@ def _samples(store: Store, number: int) -> list[tuple[str, np.ndarray, np.ndarra
 
 def _crops(store: Store, args: argparse.Namespace) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """(draw number, image, label) of the first crops of a training, as its loader gives them."""
-    config = read_yaml(args.config)
     if store.task == "classification":
-        recipe = build(Pretrain, config.get("recipe", {}), str(args.config), "recipe.")
-        transform = pretrain.make_transform(recipe)
+        transform = pretrain.make_transform(read_job(PretrainJob, args.config).recipe)
     else:
-        train = build(Train, config.get("train", {}), str(args.config), "train.")
-        transform = finetune.make_transform(train)
+        transform = finetune.make_transform(read_job(FinetuneJob, args.config).train)
     batches = TrainBatches(
         store, transform, seed=args.seed, batch_size=args.number, start=0, stop=1
     )

@@ -17,8 +17,7 @@ from typing import Any
 
 from lemore.config.read import positive
 from lemore.runtime.files import write_atomic
-from lemore.runtime.progress import progress
-from lemore.stages import counts as _counts
+from lemore.stages.count import count_models
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,35 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    names = args.models or sorted(path.stem for path in Path("config/models").glob("*.yaml"))
-    if not names:
-        raise ValueError("config/models: no model here; run this in a clone of the project")
-    rows = [row(name, args) for name in progress(names, "count", unit="model")]
-    rows.sort(key=lambda one: one["gmacs"])
-    print(aligned(rows))
+    rows = count_models(args.models, args.num_classes, (args.size[0], args.size[1]))
+    print(format_table(rows))
     if args.csv is not None:
-        write_atomic(args.csv, as_csv(rows).encode())
+        write_atomic(args.csv, format_csv(rows))
     return 0
 
 
-def row(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    config, cell = _counts.by_name(name, args.num_classes, tuple(args.size))
-    counts = _counts.count_cell(config, cell)
-    with_aux = counts["params_with_aux"]
-    return {
-        "model": name,
-        "label": config["model"]["label"],
-        "encoder": config["model"]["encoder"],
-        "params_m": counts["params"] / 1e6,
-        "params_m_with_aux": "" if with_aux is None else with_aux / 1e6,
-        "gmacs": counts["macs"] / 1e9,
-        "gmacs_fvcore": counts["fvcore_total"] / 1e9,
-    }
-
-
-def aligned(rows: list[dict[str, Any]]) -> str:
+def format_table(rows: list[dict[str, Any]]) -> str:
     """Columns for the eye: names to the left, numbers to the right with three decimals."""
-    table = [list(rows[0]), *([_shown(value) for value in row.values()] for row in rows)]
+    table = [list(rows[0]), *([_format_value(value) for value in row.values()] for row in rows)]
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     names = 3  # columns of text
     return "\n".join(
@@ -69,7 +49,7 @@ def aligned(rows: list[dict[str, Any]]) -> str:
     )
 
 
-def as_csv(rows: list[dict[str, Any]]) -> str:
+def format_csv(rows: list[dict[str, Any]]) -> str:
     file = io.StringIO()
     writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -77,5 +57,5 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
     return file.getvalue()
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -16,14 +16,13 @@ import torch
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
+from lemore.config.jobs import DiagramJob, read_job
 from lemore.config.model import BackboneConfig
-from lemore.config.read import build
 from lemore.models import build_backbone
 from lemore.models.layers import DropPath
 from lemore.reporting.figures import diagram
 from lemore.reporting.figures.diagram import Node
 from lemore.reporting.figures.style import save
-from lemore.stages import training
 
 log = logging.getLogger(__name__)
 PART = "feed_forward"
@@ -38,14 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    config = training.load_slice(args.config, "backbone")
-    backbone = build(BackboneConfig, config["backbone"], str(args.config), "backbone.")
-    nodes, params = feed_forward(backbone, (config["size"][0], config["size"][1]))
-    height, width = config["size"]
-    caption = (
-        f"{config['label']} at {height}x{width}: channels x height x width, {params} parameters"
-    )
-    title = f"Feed-forward network: {config['label']}"
+    job = read_job(DiagramJob, args.config)
+    nodes, params = feed_forward(job.backbone, job.size)
+    height, width = job.size
+    caption = f"{job.label} at {height}x{width}: channels x height x width, {params} parameters"
+    title = f"Feed-forward network: {job.label}"
     save(diagram.draw(nodes, caption), args.output, title, diagram.description(nodes, caption))
     log.info("diagram in %s.{png,pdf}", args.output)
     return 0

@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     )
     record = describe(args, source) | _exported.compare(exported, images)
     if store is not None:
-        record |= _exported.evaluate(exported, store, source.trained.settings.train.img_scale)
+        record |= _exported.evaluate(exported, store, source.trained.job.train.img_scale)
     record |= _exported.measure(exported, args.threads, args.seconds)
     print("\n".join(lines(record)))
     if args.json is not None:
@@ -139,7 +139,7 @@ class Source:
 def load_source(args: argparse.Namespace) -> Source:
     """Matrices that belong to a size are carried to that of the file's images on load."""
     trained = find.read(args.checkpoint)
-    size = (args.size[0], args.size[1]) if args.size else trained.settings.train.crop_size
+    size = (args.size[0], args.size[1]) if args.size else trained.job.train.crop_size
     model, at_size = (trained.unfolded(made).eval().requires_grad_(False) for made in (None, size))
     deployed = export.Deployed(
         bake(fold(at_size, norms=True)),
@@ -152,7 +152,7 @@ def load_source(args: argparse.Namespace) -> Source:
 
 def warn_of_size(size: tuple[int, int], trained: Trained) -> None:
     """Of a size (H, W) that the network saw neither in training nor in evaluation."""
-    crop, (long, short) = trained.settings.train.crop_size, trained.test.img_scale
+    crop, (long, short) = trained.job.train.crop_size, trained.test.img_scale
     fitted = min(long / max(size), short / min(size)) == 1  # fills the box one way
     if size == crop or (trained.test.mode == "whole" and fitted):
         return
@@ -165,10 +165,10 @@ def warn_of_size(size: tuple[int, int], trained: Trained) -> None:
 
 
 def check_classes(args: argparse.Namespace, source: Source, store: Store | None) -> None:
-    if store is not None and store.num_classes != source.trained.settings.num_classes:
+    if store is not None and store.num_classes != source.trained.job.num_classes:
         raise ValueError(
             f"--evaluate: {args.evaluate} has {store.num_classes} classes, {args.checkpoint} "
-            f"predicts {source.trained.settings.num_classes}"
+            f"predicts {source.trained.job.num_classes}"
         )
 
 
@@ -202,8 +202,8 @@ def metadata(args: argparse.Namespace, source: Source) -> dict[str, Any]:
     """What a program has to know of the file."""
     return {
         "lemore": __version__,
-        "model": source.trained.settings.model_name,
-        "dataset": source.trained.settings.dataset,
+        "model": source.trained.job.model_name,
+        "dataset": source.trained.job.dataset,
         "classes": list(source.classes),
         "size": list(source.size),
         "mean": list(MEAN),

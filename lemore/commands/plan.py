@@ -1,8 +1,8 @@
 """Say what a run will need before it starts: jobs, hours, memory and disk.
 
 What is already done is left out. Hours and memory come from a few steps of every model on this
-machine, at its crop size and with drawn pixels; loading of the data is not in them (see `lemore
-bench loader`).
+machine, at its crop size and with drawn pixels; loading of the data is not in them (see `python
+benchmarks/loader.py`).
 
 Examples:
   lemore plan --configfile config/paper.yaml --calibrate 5
@@ -10,32 +10,9 @@ Examples:
 """
 
 import argparse
-import json
-import re
-import subprocess
-import sys
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from functools import reduce
 from pathlib import Path
-from typing import Any
 
-from lemore.config import jobs as slices
-from lemore.config.experiment import Experiment
-from lemore.config.read import read_yaml
-from lemore.config.recipe import merge
-from lemore.runtime.machine import cores, processor
-from lemore.runtime.progress import progress
-
-DEFAULT = Path("config/config.yaml")
-GIB = 2**30
-STATES = 4  # in a checkpoint: weights, the optimiser's two moments, the weights' average
-KEPT = 2  # checkpoints of a training
-REPORTING = {
-    "audit", "significance", "table", "figure", "result_figures", "diagram", "report", "summary",
-    "all",
-}  # fmt: skip
+from lemore.stages.plan import DEFAULT, plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,195 +31,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    experiment = Experiment(configuration(args.configfile))
-    left = jobs_left(args.configfile)
-    needs = [need for job in left for need in training(experiment, job)]
-    device = args.device or ("cuda" if experiment.config.ray.gpus else "cpu")
-    if args.calibrate:
-        calibrate(experiment, needs, device, args.calibrate)
-    print("\n".join(report(experiment, left, needs, device, args.calibrate)))
-    if args.json:
-        values = {"device": device, "jobs": left, "trainings": [asdict(need) for need in needs]}
-        args.json.write_text(json.dumps(values, indent=1) + "\n")
+    print(plan(args.configfile, args.calibrate, args.device, args.json))
     return 0
-
-
-def configuration(paths: list[Path]) -> dict[str, Any]:
-    """As the Snakefile reads it: one laid on the other, and all on the default if none names a
-    run."""
-    values: dict[str, Any] = reduce(merge, map(read_yaml, paths), {})
-    return values if "run" in values else merge(read_yaml(DEFAULT), values)
-
-
-def jobs_left(configfiles: list[Path]) -> list[dict[str, Any]]:
-    """What Snakemake would run now, each as {"rule", wildcards...}."""
-    command = [str(Path(sys.executable).with_name("snakemake")), "-n", "--nocolor"]
-    done = subprocess.run(
-        [*command, "--configfile", *map(str, configfiles)], capture_output=True, text=True
-    )
-    text = done.stdout + done.stderr
-    if done.returncode:
-        raise ValueError(f"snakemake -n failed: {text.strip()[-1000:]}")
-    return list(_jobs(text))
-
-
-def _jobs(text: str) -> Iterator[dict[str, Any]]:
-    for block in re.split(r"\n(?=(?:local)?rule )", text)[1:]:
-        head = re.match(r"(?:local)?rule (\w+):", block)
-        assert head is not None
-        found = re.search(r"^    wildcards: (.*)$", block, re.M)
-        wildcards = dict(re.findall(r"(\w+)=([^,]+)", found[1])) if found else {}
-        yield {"rule": head[1], **wildcards}
-
-
-@dataclass
-class Need:
-    """One training: what it is, and what it costs once that is measured (`problem`: why not)."""
-
-    stage: str
-    dataset: str
-    name: str  # model or backbone
-    seed: str
-    iterations: int
-    threads: int
-    images: int  # of the test split, evaluated afterwards
-    step: float = 0.0
-    image: float = 0.0
-    memory: int = 0
-    parameters: int = 0
-    problem: str = ""
-
-    @property
-    def hours(self) -> float:
-        return (self.iterations * self.step + self.images * self.image) / 3600
-
-
-def training(experiment: Experiment, job: dict[str, Any]) -> Iterator[Need]:
-    config = experiment.config
-    if job["rule"] == "finetune":
-        train, test = experiment.recipe(job["dataset"], job["model"])
-        images = experiment.dataset(job["dataset"]).splits.get(test.split) or 0
-        numbers = (train.iterations, train.threads, images)
-        yield Need("finetune", job["dataset"], job["model"], job["seed"], *numbers)
-    if job["rule"] == "pretrain":
-        dataset, recipe = config.pretrain or "", experiment.pretrain_recipe(job["backbone"])
-        images = experiment.dataset(dataset).splits.get(recipe.split) or 0
-        numbers = (recipe.iterations, recipe.threads, images)
-        yield Need("pretrain", dataset, job["backbone"], "0", *numbers)
-
-
-def calibrate(experiment: Experiment, needs: list[Need], device: str, seconds: float) -> None:
-    """Fills in what trainings cost; those that differ by their seed only are measured once."""
-    from lemore.stages import costs as _plan_costs
-
-    costs: dict[tuple[str, str, str], Any] = {}
-    distinct = {(need.stage, need.dataset, need.name): need for need in needs}
-    for key, need in progress(list(distinct.items()), "calibrate", unit="model"):
-        size = None
-        if need.stage == "finetune":
-            config = read_yaml(slices.finetune(experiment, need.dataset, need.name))
-            _, test = experiment.recipe(need.dataset, need.name)
-            short = min(test.img_scale)
-            size = (short, min(max(test.img_scale), short * 4 // 3))
-        else:
-            config = read_yaml(slices.pretrain(experiment, need.name))
-        threads = min(need.threads, cores())
-        subject = _plan_costs.Subject(need.stage, config, size, device, threads, seconds)
-        costs[key] = _plan_costs.measure(subject)
-    for need in needs:
-        cost = costs[need.stage, need.dataset, need.name]
-        if isinstance(cost, str):
-            need.problem = cost
-        else:
-            need.step, need.image = cost.step, cost.image
-            need.memory, need.parameters = cost.memory, cost.parameters
-
-
-# --- what is printed
-
-
-def report(
-    experiment: Experiment,
-    left: list[dict[str, Any]],
-    needs: list[Need],
-    device: str,
-    calibrated: float,
-) -> Iterator[str]:
-    counts = Counter(job["rule"] for job in left if job["rule"] not in REPORTING)
-    jobs = ", ".join(f"{count} {rule}" for rule, count in counts.items()) or "nothing"
-    others = sum(job["rule"] in REPORTING for job in left)
-    yield f"run {experiment.config.run}: {jobs} to do, and {others} jobs of reporting"
-    if needs and calibrated:
-        yield from _hours(needs, device)
-        yield from _sharing(experiment, needs)
-    yield from _disk(experiment, left, needs)
-
-
-def _hours(needs: list[Need], device: str) -> Iterator[str]:
-    unit = "GPU" if device == "cuda" else "CPU"
-    where = "this GPU" if device == "cuda" else f"{processor()}, batches of 2 scaled up"
-    yield f"measured on {where}; the data's loading is not in it:"
-    yield f"  {'':<44}{'iterations':>10}{'s/step':>9}{'hours':>9}{'GiB':>7}{'params M':>10}"
-    rows: dict[tuple[str, str, str], list[Need]] = {}
-    for need in needs:
-        rows.setdefault((need.stage, need.dataset, need.name), []).append(need)
-    for (stage, dataset, name), same in rows.items():
-        need, times = same[0], f" x{len(same)}" * (len(same) > 1)
-        title = f"{stage} {name} on {dataset}{times}"
-        if need.problem:
-            yield f"  {title:<44}{need.iterations:>10}  {need.problem}"
-            continue
-        hours, memory = sum(n.hours for n in same), need.memory / GIB
-        yield (
-            f"  {title:<44}{need.iterations:>10}{need.step:>9.3f}{hours:>9.2f}{memory:>7.1f}"
-            f"{need.parameters / 1e6:>10.2f}"
-        )
-    for stage in ("pretrain", "finetune"):
-        hours = sum(need.hours for need in needs if need.stage == stage)
-        if hours:
-            yield f"  {stage}: {hours:.1f} {unit} hours"
-    yield f"  together {sum(need.hours for need in needs):.1f} {unit} hours (evaluations included)"
-
-
-def _sharing(experiment: Experiment, needs: list[Need]) -> Iterator[str]:
-    """What it would save if backbones of one module shared one pretraining."""
-    groups: dict[str, list[Need]] = {}
-    for need in needs:
-        if need.stage == "pretrain":
-            groups.setdefault(experiment.backbone(need.name).module, []).append(need)
-    for module, same in groups.items():
-        if len(same) > 1 and (saved := sum(n.hours for n in same[1:])) > 0.05:
-            yield (
-                f"  {len(same)} backbones of '{module}' are pretrained apart; `init: {{<name>: "
-                f"none}}` for all but {same[0].name} would save {saved:.1f} of these hours"
-            )
-
-
-def _disk(experiment: Experiment, left: list[dict[str, Any]], needs: list[Need]) -> Iterator[str]:
-    weights = sum(4 * need.parameters for need in needs)
-    largest = max((need.parameters for need in needs), default=0)
-    if largest:
-        each = 4 * STATES * KEPT * largest
-        yield (
-            f"disk: {weights / GIB:.2f} GiB of weights, and at most {each / GIB:.2f} GiB of "
-            "checkpoints for each training while it runs"
-        )
-    for job in left:
-        if job["rule"] == "prepare":
-            yield f"disk: {job['dataset']}: {_data(experiment, job['dataset'])}"
-
-
-def _data(experiment: Experiment, dataset: str) -> str:
-    """Prepared data take at most three times their archives."""
-    config = experiment.dataset(dataset)
-    folder = Path(experiment.config.archives_dir) / (config.archives_folder or dataset)
-    sizes = {archive.file: archive.bytes for archive in config.archives}
-    there = {name: folder / name for name in sizes if (folder / name).is_file()}
-    sizes |= {name: path.stat().st_size for name, path in there.items()}
-    unknown = [name for name, size in sizes.items() if not size]
-    if len(unknown) == len(sizes):
-        return "unknown before it is fetched; prepared, up to three times its archives"
-    known = sum(size or 0 for size in sizes.values()) / GIB
-    least = f"at least {known:.2f}" if unknown else f"{known:.2f}"
-    note = f" ({', '.join(unknown)}: not known before the download)" if unknown else ""
-    return f"{least} GiB of archives{note}, up to three times as much prepared"

@@ -11,27 +11,13 @@ Examples:
 """
 
 import argparse
-import hashlib
-import json
-import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-import torch
-
+from lemore.commands._options import pick_options
 from lemore.config.read import positive
-from lemore.models.fold import bake, fold
-from lemore.profiling import backends
-from lemore.profiling.latency import measure
-from lemore.runtime.files import write_json
-from lemore.runtime.machine import processor
-from lemore.runtime.process import leave_with_owner
-from lemore.runtime.progress import progress
-from lemore.runtime.tracking import run as tracking
-from lemore.stages import counts as _counts
-from lemore.stages import training
-
-log = logging.getLogger(__name__)
+from lemore.config.run import Backend
+from lemore.stages.profile import ProfileOptions, profile
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads", type=positive, default=1, help="CPU threads of the measurement"
     )
     parser.add_argument(
-        "--backends", nargs="+", choices=backends.BACKENDS, default=["eager"], help="what runs it"
+        "--backends", nargs="+", choices=get_args(Backend), default=["eager"], help="what runs it"
     )
     parser.add_argument(
         "--upsample", action="store_true", help="time it with the logits resized to the input too"
@@ -54,124 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    leave_with_owner()
-    config = load_config(args)
-    left_out = leave_out(config) if args.config is not None else {}
-    # Measured before the tracking thread starts: its import of MLflow would share the cores.
-    cells = [
-        profile_cell(config, cell, args.threads)
-        for cell in progress(config["cells"], f"profile {config['model_name']}", unit="cell")
-    ]
-    with tracking.track(_tracking_stage(config)) as run:
-        record = describe(config) | {"cells": cells, "backends_left_out": left_out}
-        run.metrics({k: v for cell in cells for k, v in cell_metrics(cell).items()})
-        record |= {"mlflow_run_id": run.run_id, "modules": training.loaded_modules("profile")}
-        if args.json is not None:
-            write_json(args.json, record)
-            run.artifact(args.json)
-    for cell in cells:
-        print("\n".join([*tree(cell, args.depth), *lines(config["model"]["label"], cell)]))
+    record = profile(pick_options(ProfileOptions, args))
+    for cell in record["cells"]:
+        print("\n".join([*format_tree(cell, args.depth), *format_cell(record["label"], cell)]))
     return 0
 
 
-def leave_out(config: dict[str, Any]) -> dict[str, str]:
-    """Takes the backends that cannot run here out of a workflow's slice; returns the reasons."""
-    reasons = {b: reason for b in config["latency_backends"] if (reason := backends.missing(b))}
-    for backend, reason in reasons.items():
-        log.warning("latency: backend %s is left out: %s", backend, reason)
-    kept = [b for b in config["latency_backends"] if b not in reasons]
-    config["latency_backends"] = kept
-    return reasons
-
-
-def load_config(args: argparse.Namespace) -> dict[str, Any]:
-    """The profile slice, or one cell made from the command line."""
-    if args.config is not None:
-        return training.load_slice(args.config, "cells")
-    if args.model is None:
-        raise ValueError("--model: name a file of config/models, or give --config")
-    config, cell = _counts.by_name(args.model, args.num_classes, tuple(args.size))
-    return config | {
-        "latency_seconds": args.seconds,
-        "latency_backends": args.backends,
-        "latency_upsample": args.upsample,
-        "cells": [cell],
-    }
-
-
-def profile_cell(config: dict[str, Any], cell: dict[str, Any], threads: int) -> dict[str, Any]:
-    """Counts on the meta device, then latencies of the folded model at the same size.
-
-    `latency` is the one that is eager and at native stride, None if that was not asked for.
-    """
-    latencies = measure_all(config, cell, threads)
-    plain = [one for one in latencies if one["backend"] == "eager" and not one["upsample"]]
-    return _counts.count_cell(config, cell) | {
-        "latency": plain[0] if plain else None,
-        "latencies": latencies,
-    }
-
-
-def measure_all(config: dict[str, Any], cell: dict[str, Any], threads: int) -> list[dict[str, Any]]:
-    """Every backend in turn, with the logits at native stride and, if asked, resized."""
-    model = bake(fold(_counts.make_model(config, cell), norms=True))
-    maps = cell["task"] == "segmentation"
-    ends = (False, True) if config["latency_upsample"] and maps else (False,)
-    return [
-        vars(latency)
-        for backend in config["latency_backends"]
-        for latency in measure(
-            model,
-            (cell["size"][0], cell["size"][1]),
-            backend=backend,
-            threads=threads,
-            seconds=config["latency_seconds"],
-            ends=ends,
-        )
-    ]
-
-
-def describe(config: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "stage": "profile",
-        "run": config["run"],
-        "model": config["model_name"],
-        "label": config["model"]["label"],
-        "encoder": config["model"]["encoder"],
-        "backbone": config["model"]["backbone"],
-        "device": processor(),
-        "torch": str(torch.__version__),
-        "command": training.command(),
-        "code": training.git_version(),
-    }
-
-
-def _tracking_stage(config: dict[str, Any]) -> tracking.Stage:
-    key = json.dumps(config, sort_keys=True) + processor()
-    return tracking.Stage(
-        experiment=f"{config['run']}/profiles",
-        name=f"profile {config['model_name']}",
-        identity={"stage": "profile", "run": config["run"], "model": config["model_name"]},
-        key=hashlib.sha256(key.encode()).hexdigest(),
-        params={k: v for k, v in config.items() if k != "cells"},
-        code=training.git_version(),
-        measures=True,
-    )
-
-
-def cell_metrics(cell: dict[str, Any]) -> dict[str, float]:
-    names = {"params": cell["params"], "MACs": cell["macs"], "fvcore_total": cell["fvcore_total"]}
-    if cell["latency"] is not None:
-        names["latency_ms_p50"] = cell["latency"]["p50_ms"]
-        names["latency_ms_p95"] = cell["latency"]["p95_ms"]
-    for one in cell["latencies"]:
-        end = "upsampled" if one["upsample"] else "native"
-        names[f"{one['backend']}_{end}_ms_p50"] = one["p50_ms"]
-    height, width = cell["size"]
-    return {f"{cell['dataset']}/{height}x{width}/{name}": value for name, value in names.items()}
-
-
-def tree(cell: dict[str, Any], depth: int) -> list[str]:
+def format_tree(cell: dict[str, Any], depth: int) -> list[str]:
     """Parameters, MACs and their share of the modules down to `depth`; [] for 0."""
     if depth < 1:
         return []
@@ -186,16 +61,16 @@ def tree(cell: dict[str, Any], depth: int) -> list[str]:
     return rows
 
 
-def lines(label: str, cell: dict[str, Any]) -> list[str]:
+def format_cell(label: str, cell: dict[str, Any]) -> list[str]:
     height, width = cell["size"]
     counts = (
         f"{label} at {height}x{width}, {cell['num_classes']} classes: {cell['params']} parameters, "
         f"{cell['macs'] / 1e9:.4f} GMACs (fvcore-style {cell['fvcore_total'] / 1e9:.4f})"
     )
-    return [counts, *map(latency_line, cell["latencies"])]
+    return [counts, *map(format_latency, cell["latencies"])]
 
 
-def latency_line(one: dict[str, Any]) -> str:
+def format_latency(one: dict[str, Any]) -> str:
     peak = "" if one["peak_memory_mb"] is None else f", {one['peak_memory_mb']:.0f} MiB at peak"
     end = "input size" if one["upsample"] else "native stride"
     return (

@@ -84,7 +84,7 @@ def read_evaluation(path: Path, trained: Trained) -> dict[str, Any]:
 
 def facts(trained: Trained) -> dict[str, Any]:
     """What the card says of the model and its training."""
-    settings, record = trained.settings, trained.record
+    settings, record = trained.job, trained.record
     dataset = _classes.configuration(settings.dataset)
     return {
         "name": settings.model_name,

@@ -13,8 +13,8 @@ from statistics import mean
 from typing import Any
 
 from lemore.runtime.files import read_json, sha256, write_json
+from lemore.runtime.provenance import find_commit
 from lemore.runtime.tracking import run as tracking
-from lemore.stages import training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         key=hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest(),
         params={},
         note="Tables and figures of the whole run; the evaluations are linked by their run ids.",
-        code=training.git_version(),
+        code=find_commit(),
         measures=True,
     )
     with tracking.track(stage) as run:

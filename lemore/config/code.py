@@ -1,12 +1,13 @@
-"""What a stage's code is: the modules its task reaches by imports, and their fingerprints.
+"""Which code decides a stage's result, and the fingerprints by which Snakemake sees it change.
 
-Snakemake does not see changes in an imported package, so each rule takes the fingerprints of its
-code as input files. A fingerprint is the hash of the syntax tree without docstrings and comments:
-editing a comment reruns nothing, and nor does a fresh checkout.
+Snakemake does not see changes in an imported package, so each rule takes the fingerprints of the
+modules that its stage reaches as input files. A fingerprint is the hash of a module's syntax tree
+without what changes no result: comments, docstrings, and the words of log lines and errors.
 """
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -15,52 +16,26 @@ from pathlib import Path
 from lemore.runtime.files import write_atomic
 
 PACKAGE = Path(__file__).parents[1]
+# A new number makes every result count as made by other code; the file's name is the reason that
+# Snakemake shows. 2: modules lie by rooms.
+LAYOUT = 2
 
-# Code that decides where and how a job runs, not what it computes; a change here reruns nothing.
-PLUMBING = {
-    "lemore": "version number",
-    "lemore.cli": "finds the task",
-    "lemore.config.read": "reads YAML; the values themselves are inputs",
-    "lemore.data.fetch.download": "how archives arrive; their hashes are inputs",
-    "lemore.data.fetch.fetch": "how archives arrive; their hashes are inputs",
-    "lemore.config.labels": "reads label tables; the tables themselves are inputs",
-    "lemore.config.dataset": "schema of a configuration; the values themselves are inputs",
-    "lemore.config.experiment": "expands the configuration; the values themselves are inputs",
-    "lemore.runtime.files": "writes files whole",
-    "lemore.runtime.lock": "one writer at a time",
-    "lemore.runtime.machine": "what the machine is",
+# These rooms decide where and how a job runs and what it is told, not what it computes from that.
+NEVER = ("lemore.cli", "lemore.commands", "lemore.runtime", "lemore.config", "lemore.data.fetch")
+# What else does not count, in rooms that do.
+EXCEPTIONS = {
+    "lemore.models.import_maps": "names of others' tensors; every one of them is checked",
     "lemore.models.key_map": "names of others' tensors; every one of them is checked",
     "lemore.models.torchvision_weights": "names of others' tensors; every one of them is checked",
-    "lemore.config.model": "schema of a configuration; the values themselves are inputs",
-    "lemore.config.profiling": "schema of a configuration; the values themselves are inputs",
-    "lemore.runtime.progress": "progress lines",
-    "lemore.config.reported": "which figures there are; the values themselves are inputs",
-    "lemore.config.run": "schema of a configuration; the values themselves are inputs",
-    "lemore.config.jobs": "expands the configuration; the values themselves are inputs",
-    "lemore.config.code": "this file",
-    "lemore.runtime.ray.hold": "holds the Ray cluster",
-    "lemore.stages.training": "paths, locks, keys and tracking of a stage",
-    "lemore.runtime.background": "how state is stored",
-    "lemore.runtime.checkpoint": "how state is stored",
-    "lemore.runtime.ray": "where a training runs",
-    "lemore.runtime.ray.cluster": "where a training runs",
-    "lemore.runtime.ray.execute": "where a training runs",
-    "lemore.runtime.ray.memory": "words for a lack of memory",
-    "lemore.runtime.ray.tune": "where a search runs",
-    "lemore.runtime.tracking.mlflow": "metrics in MLflow",
-    "lemore.runtime.tracking.outbox": "metrics in MLflow",
-    "lemore.runtime.process": "life and death of processes",
-    "lemore.config.recipe": "schema of a configuration; the values themselves are inputs",
-    "lemore.runtime.tracking.models": "trained networks in MLflow",
-    "lemore.runtime.tracking.metrics_file": "metrics on disk",
-    "lemore.runtime.tracking.run": "metrics in MLflow",
-    "lemore.runtime.watchdog": "ends what hangs",
+    "lemore.stages.training": "lock, key, tracking and publishing around a training",
 }
-# Validation while training shows progress; no table reads it, and it changes no weight.
-TRAINING_TASKS = ("pretrain", "finetune")
-VALIDATION = ("lemore.evaluation", "lemore.evaluation.segmentation")
-# Pictures that an evaluation puts into MLflow; no number comes from them.
-PICTURES = "lemore.reporting"
+# What does not count for some stages only.
+FOR_STAGES = {
+    "pretrain": {"lemore.evaluation": "validation shows progress and changes no weight"},
+    "finetune": {"lemore.evaluation": "validation shows progress and changes no weight"},
+    "evaluate": {"lemore.reporting": "pictures for MLflow; no number comes from them"},
+}
+BY_NAME = re.compile(r"(lemore(?:\.\w+)+):\w+")  # "module:function", as Ray is told
 
 
 def path_of(module: str) -> Path | None:
@@ -80,7 +55,7 @@ class Reading:
     fingerprint: str
 
 
-def read(module: str) -> Reading:
+def read_module(module: str) -> Reading:
     path = path_of(module)
     assert path is not None, f"no module {module}"
     return read_file(path, path.stat().st_mtime_ns)
@@ -88,25 +63,58 @@ def read(module: str) -> Reading:
 
 @cache
 def read_file(path: Path, _changed: int) -> Reading:
-    """Reads a file once for each of its times of change; docstrings do not count."""
+    """Reads a file, once for each of its times of change."""
     tree = ast.parse(path.read_text(), str(path))
+    found = _find_imports(tree)
+    own = {name for name in found if name.split(".")[0] == "lemore" and path_of(name)}
+    imports = own | {parent for name in own for parent in _parents(name)}
+    text = ast.dump(_Wordless().visit(tree))
+    return Reading(frozenset(imports), hashlib.sha256(text.encode()).hexdigest())
+
+
+def _find_imports(tree: ast.Module) -> set[str]:
+    """Modules that a file imports anywhere, or names as "module:function"."""
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            named = BY_NAME.fullmatch(node.value)
+            found |= {named[1]} if named else set()
+    return found
+
+
+class _Wordless(ast.NodeTransformer):
+    """Removes docstrings, and string constants inside `log.*()` and `raise` but nothing else of
+    them: a call inside counts."""
+
+    def __init__(self) -> None:
+        self.in_words = False
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             documented = ast.get_docstring(node, clean=False) is not None
             node.body = node.body[1:] if documented else node.body
-    own = {name for name in found if name.split(".")[0] == "lemore" and path_of(name)}
-    imports = own | {parent for name in own for parent in _parents(name)}
-    return Reading(frozenset(imports), hashlib.sha256(ast.dump(tree).encode()).hexdigest())
+        before = self.in_words
+        self.in_words = before or isinstance(node, ast.Raise) or _is_log_call(node)
+        if self.in_words and isinstance(node, ast.JoinedStr):
+            node.values = [part for part in node.values if isinstance(part, ast.FormattedValue)]
+        if self.in_words and isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = ""
+        self.generic_visit(node)
+        self.in_words = before
+        return node
 
 
-def imports(module: str) -> frozenset[str]:
-    """lemore modules that `module` imports anywhere in its file, packages on the way included."""
-    return read(module).imports
+def _is_log_call(node: ast.AST) -> bool:
+    function = node.func if isinstance(node, ast.Call) else None
+    return (
+        isinstance(function, ast.Attribute)
+        and isinstance(function.value, ast.Name)
+        and function.value.id == "log"
+    )
 
 
 def _parents(module: str) -> list[str]:
@@ -114,13 +122,13 @@ def _parents(module: str) -> list[str]:
     return [".".join(parts[:i]) for i in range(1, len(parts))]
 
 
-def declared(task: str, named: Iterable[str] = ()) -> list[str]:
-    """Modules whose code is an input of a job.
+def declare_code(stage: str, named: Iterable[str] = ()) -> list[str]:
+    """Modules whose code is an input of a stage's job.
 
-    `task` is a file of lemore/commands; `named` are modules that the job finds by name (a backbone,
+    `stage` is a file of lemore/stages; `named` are modules that the job finds by name (a backbone,
     a decode head, a dataset reader), which a walk of the imports cannot see.
     """
-    roots = [f"lemore.commands.{task}", *named]
+    roots = [f"lemore.stages.{stage}", *named]
     missing = [name for name in roots if path_of(name) is None]
     if missing:
         raise ValueError(f"there is no module {missing[0]}")
@@ -128,51 +136,42 @@ def declared(task: str, named: Iterable[str] = ()) -> list[str]:
     waiting = [*roots, *(parent for root in roots for parent in _parents(root))]
     while waiting:
         module = waiting.pop()
-        if module in seen or _left_out(module, task):
-            continue
-        seen.add(module)
-        waiting += imports(module)
+        if module not in seen and counts(module, stage):
+            seen.add(module)
+            waiting += read_module(module).imports
     return sorted(seen)
 
 
-def _left_out(module: str, task: str) -> bool:
-    validation = task in TRAINING_TASKS and module.startswith(VALIDATION)
-    pictures = task == "evaluate" and module.startswith(PICTURES)
-    return module in PLUMBING or validation or pictures
+def counts(module: str, stage: str) -> bool:
+    """Whether a module's code is an input of a stage's jobs."""
+    left_out = (*NEVER, *EXCEPTIONS, *FOR_STAGES.get(stage, ()))
+    inside = any(module == name or module.startswith(f"{name}.") for name in left_out)
+    return module != "lemore" and not inside
 
 
-def loaded(task: str, modules: Iterable[str]) -> list[str]:
-    """Of the names in sys.modules, those that count as a job's code; the test's other side."""
+def list_loaded(stage: str, modules: Iterable[str]) -> list[str]:
+    """Of the names in sys.modules, those that count: what a test compares with `declare_code`."""
     modules = tuple(modules)  # at once: another thread may be importing
     own = (name for name in modules if name.split(".")[0] == "lemore")
-    return sorted(name for name in own if not _left_out(name, task))
+    return sorted(name for name in own if counts(name, stage))
 
 
-def fingerprint(module: str) -> str:
-    """SHA-256 of a module's syntax tree without docstrings."""
-    return read(module).fingerprint
-
-
-def code_version(task: str, named: Iterable[str] = ()) -> str:
+def code_version(stage: str, named: Iterable[str] = ()) -> str:
     """One hash over the code of a job."""
-    lines = [f"{module} {fingerprint(module)}" for module in declared(task, named)]
+    lines = [f"{m} {read_module(m).fingerprint}" for m in declare_code(stage, named)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def fingerprint_files(task: str, named: Iterable[str], folder: Path) -> list[str]:
+def write_fingerprints(stage: str, named: Iterable[str], folder: Path) -> list[str]:
     """Writes the fingerprints of a job's modules below `folder`, touching only what changed.
 
     Returns their paths, for use as a rule's input.
     """
-    paths = []
-    for module in declared(task, named):
-        path = folder / f"{module.removeprefix('lemore.').replace('.', '/')}.fingerprint"
-        write_if_changed(path, fingerprint(module) + "\n")
-        paths.append(str(path))
-    return paths
-
-
-def write_if_changed(path: Path, text: str) -> None:
-    """Leaves a file with this text alone, so that its time of change tells something."""
-    if not path.exists() or path.read_text() != text:
-        write_atomic(path, text, durable=False)
+    texts = {folder / f"layout_{LAYOUT}": f"results of another layout are made anew: {LAYOUT}\n"}
+    for module in declare_code(stage, named):
+        name = module.removeprefix("lemore.").replace(".", "/")
+        texts[folder / f"{name}.fingerprint"] = read_module(module).fingerprint + "\n"
+    for path, text in texts.items():
+        if not path.exists() or path.read_text() != text:  # its time of change tells something
+            write_atomic(path, text, durable=False)
+    return list(map(str, texts))

@@ -1,7 +1,7 @@
 """A run's configuration, checked and expanded: which jobs there are, and what their code is.
 
-Torch-free: the Snakefile builds it at every start. `lemore.config.jobs` writes what each job is
-told.
+Torch-free: the Snakefile builds it at every start. `lemore.config.job_files` writes what each job
+is told.
 """
 
 import os
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from lemore.config import labels
-from lemore.config.code import fingerprint_files
+from lemore.config.code import write_fingerprints
 from lemore.config.dataset import DatasetConfig
+from lemore.config.jobs import Cell
 from lemore.config.model import BackboneConfig, ModelConfig
 from lemore.config.read import build, check_gpus, did_you_mean, load
 from lemore.config.recipe import Pretrain, Test, Train, load_pretrain, load_recipe, override_names
@@ -137,7 +138,7 @@ class Experiment:
         chosen = self.config.comparisons.get(dataset)
         return list(chosen.images) if chosen else []
 
-    def profile_cell(self, model: str, place: str) -> dict[str, Any]:
+    def profile_cell(self, model: str, place: str) -> Cell:
         """A model at a dataset's class count and size, which the paper's recipe says if it can.
 
         place: a dataset, or "<dataset>@<H>x<W>" for another size.
@@ -153,13 +154,7 @@ class Experiment:
         else:
             train, _ = load_recipe(folder, name, model, {})
             size, head = train.crop_size, train.decode_head
-        return {
-            "dataset": dataset,
-            "task": config.task,
-            "num_classes": config.num_classes,
-            "size": other_size or size,
-            "decode_head": head,
-        }
+        return Cell(dataset, config.task, config.num_classes, other_size or size, head)
 
     def _load(self, cls: type, kind: str, name: str) -> Any:
         if (kind, name) not in self._files:
@@ -169,7 +164,7 @@ class Experiment:
     # what each job's code is
 
     def code(
-        self, task: str, *, dataset: str = "", model: str = "", backbone: str = ""
+        self, stage: str, *, dataset: str = "", model: str = "", backbone: str = ""
     ) -> list[str]:
         """Fingerprint files of a job's code, for use as input."""
         named = []
@@ -181,10 +176,10 @@ class Experiment:
             named += [f"lemore.models.decode_heads.{head}" for head in config.decode_heads]
         if backbone:
             named.append(f"lemore.models.backbones.{self.backbone(backbone).module}")
-        if (task, *named) not in self._code:
-            files = fingerprint_files(task, named, Path("resources/code"))
-            self._code[task, *named] = files
-        return self._code[task, *named]
+        if (stage, *named) not in self._code:
+            files = write_fingerprints(stage, named, Path("resources/code"))
+            self._code[stage, *named] = files
+        return self._code[stage, *named]
 
     # what must hold before the first job
 

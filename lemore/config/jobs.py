@@ -1,99 +1,183 @@
-"""What each job of a run is told: a resolved slice of its configuration in one small YAML file.
+"""What each stage is told: one frozen dataclass per stage, the same wherever a job runs.
 
-An edit to the configuration thus reruns exactly the jobs whose slices it changes. Every function
-writes its file, unless it is there with the same content, and returns the path. Torch-free.
+The Snakefile writes a job as a small YAML file, its command reads it once, and stage, worker and
+checkpoint carry the object. An edit to the configuration thus reruns exactly the jobs that it
+changes. Sizes are (H, W) in pixels.
 """
 
+import dataclasses
+import hashlib
+import json
+from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
-from lemore.config.code import write_if_changed
-from lemore.config.experiment import Experiment
-from lemore.config.read import dump
+from lemore.config.model import BackboneConfig, ModelConfig
+from lemore.config.read import CONFIG, build, dump, load, plain, read_yaml
+from lemore.config.recipe import Pretrain, Test, Train
+from lemore.config.run import Backend
+from lemore.runtime.files import write_atomic
 
-
-def finetune(experiment: Experiment, dataset: str, model: str) -> str:
-    train, _ = experiment.recipe(dataset, model)
-    config = experiment.model(model)
-    values = {
-        "run": experiment.config.run,
-        "dataset": dataset,
-        "num_classes": experiment.dataset(dataset).num_classes,
-        "model_name": model,
-        "model": config,
-        "backbone": experiment.backbone(config.backbone),
-        "init": experiment.init(config.backbone),
-        "train": train,
-    }
-    return _write(experiment, f"finetune/{dataset}/{model}", values)
+J = TypeVar("J")
+MAX_CLASSES = 255  # train ids 0..254; 255 is ignored
+MAX_SIDE = 8192  # pixels of a crop or a test image
+MAX_PIXELS = 1 << 24  # of a test image in one piece
+MAX_ARGUMENT = 2048  # channels, blocks: no model here has more
+MAX_NAME = 100  # characters
 
 
-def pretrain(experiment: Experiment, backbone: str) -> str:
-    dataset = experiment.config.pretrain
-    assert dataset is not None
-    values = _place(experiment, dataset) | {
-        "num_classes": experiment.dataset(dataset).num_classes,
-        "backbone_name": backbone,
-        "backbone": experiment.backbone(backbone),
-        "recipe": experiment.pretrain_recipe(backbone),
-    }
-    return _write(experiment, f"pretrain/{backbone}", values)
+@dataclass(frozen=True)
+class PretrainJob:
+    """`lemore pretrain`: a backbone as a classifier. stands_for: the dataset that is drawn."""
+
+    run: str
+    dataset: str
+    stands_for: str | None
+    scenes: bool
+    num_classes: int
+    backbone_name: str
+    backbone: BackboneConfig
+    recipe: Pretrain
 
 
-def evaluate(experiment: Experiment, dataset: str, model: str) -> str:
-    _, test = experiment.recipe(dataset, model)
-    values = _place(experiment, dataset) | {
-        "classes": experiment.classes(dataset),
-        "images": experiment.images(dataset),
-        "test": test,
-    }
-    return _write(experiment, f"evaluate/{dataset}/{model}", values)
+@dataclass(frozen=True)
+class FinetuneJob:
+    """`lemore finetune`: a model on a dataset. Every checkpoint holds it under "config".
+
+    Checkpoints come from strangers too, so names and numbers are bounded here.
+    """
+
+    run: str
+    dataset: str
+    num_classes: int
+    model_name: str
+    model: ModelConfig
+    backbone: BackboneConfig
+    init: str
+    train: Train
+
+    def __post_init__(self) -> None:
+        for key in ("dataset", "model_name"):  # parts of paths
+            check_name(key, getattr(self, key))
+        if not 2 <= self.num_classes <= MAX_CLASSES:
+            raise ValueError(f"num_classes is {self.num_classes}, expected 2 to {MAX_CLASSES}")
+        check_size("train.crop_size", self.train.crop_size)
+        check_size("train.img_scale", self.train.img_scale)
+        check_numbers(self.model.arguments)
+        check_numbers(self.backbone.arguments)
+        check_numbers(self.train.decode_head)
 
 
-def profile(experiment: Experiment, model: str) -> str:
-    config = experiment.model(model)
-    values = {
-        "run": experiment.config.run,
-        "model_name": model,
-        "model": config,
-        "backbone": experiment.backbone(config.backbone),
-        "latency_seconds": experiment.config.latency_seconds,
-        "latency_backends": experiment.config.latency_backends,
-        "latency_upsample": experiment.config.latency_upsample,
-        "cells": [experiment.profile_cell(model, place) for place in experiment.profiles[model]],
-    }
-    return _write(experiment, f"profile/{model}", values)
+@dataclass(frozen=True)
+class EvaluateJob:
+    """`lemore evaluate`. classes: their names, () if unknown; images: those that are kept."""
+
+    run: str
+    dataset: str
+    stands_for: str | None
+    scenes: bool
+    classes: tuple[str, ...]
+    images: tuple[str, ...]
+    test: Test
 
 
-def diagram(experiment: Experiment, model: str) -> str:
-    """A model's backbone at the size of the paper's Table 1."""
-    config = experiment.model(model)
-    backbone = experiment.backbone(config.backbone)
-    values = {"label": config.label, "backbone": backbone, "size": (512, 512)}
-    return _write(experiment, "diagram", values)
+@dataclass(frozen=True)
+class Cell:
+    """A model at a dataset's class count and a size: one cell of a profile."""
+
+    dataset: str
+    task: Literal["segmentation", "classification"]
+    num_classes: int
+    size: tuple[int, int]
+    decode_head: dict[str, Any]
 
 
-def prepare(experiment: Experiment, dataset: str) -> str:
-    """What a dataset is made from, the same for all runs. `video` makes nothing of it, so a change
-    prepares nothing again, and retrains nothing."""
-    path = Path("resources/config") / f"{dataset}.yaml"
-    values = {k: v for k, v in vars(experiment.dataset(dataset)).items() if k != "video"}
-    write_if_changed(path, dump(values))
-    return str(path)
+@dataclass(frozen=True)
+class ProfileJob:
+    """`lemore profile`: counts and latencies of a model in each cell."""
+
+    run: str
+    model_name: str
+    model: ModelConfig
+    backbone: BackboneConfig
+    latency_seconds: float
+    latency_backends: tuple[Backend, ...]
+    latency_upsample: bool
+    cells: tuple[Cell, ...]
 
 
-def _place(experiment: Experiment, dataset: str) -> dict[str, Any]:
-    """The run and the dataset of a job, and what the dataset is drawn in place of."""
-    config = experiment.dataset(dataset)
-    return {
-        "run": experiment.config.run,
-        "dataset": dataset,
-        "stands_for": config.stands_for,
-        "scenes": config.scenes is not None,
-    }
+@dataclass(frozen=True)
+class DiagramJob:
+    """`lemore diagram`: the backbone whose feed-forward network is drawn."""
+
+    label: str
+    backbone: BackboneConfig
+    size: tuple[int, int]
 
 
-def _write(experiment: Experiment, name: str, values: dict[str, Any]) -> str:
-    path = experiment.results / "config" / f"{name}.yaml"
-    write_if_changed(path, dump(values))
-    return str(path)
+def make_finetune_job(
+    run: str, dataset: str, num_classes: int, model_name: str, train: Train, init: str = "none"
+) -> FinetuneJob:
+    """A fine-tuning outside a run: the model of config/models by one recipe."""
+    model = load(ModelConfig, CONFIG / "models" / f"{model_name}.yaml")
+    backbone = load(BackboneConfig, CONFIG / "backbones" / f"{model.backbone}.yaml")
+    return FinetuneJob(run, dataset, num_classes, model_name, model, backbone, init, train)
+
+
+def read_job(cls: type[J], path: Path) -> J:
+    """The job in a YAML file; ValueError names file and key, or says that it is another stage's."""
+    values = read_yaml(path)
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    missing = [f.name for f in fields if f.name not in values and f.default is MISSING]
+    if missing:
+        raise ValueError(
+            f"{path}: no '{missing[0]}' in it; expected results/<run>/config/... of this "
+            "command's stage"
+        )
+    return build(cls, values, str(path))
+
+
+def write_job(path: Path, job: Any) -> None:
+    """Writes a job with all its values, unless the file says the same already.
+
+    A key that is newer than the file counts as written with its default, so that a new option
+    reruns nothing, while a default that is changed differs from what the file says.
+    """
+    if path.exists():
+        try:
+            if load(type(job), path) == job:
+                return
+        except ValueError:  # a key that is gone, or a file that was damaged
+            pass
+    write_atomic(path, dump(job), durable=False)
+
+
+def key_of(*parts: Any) -> str:
+    """SHA-256 over values of any kind that YAML has, dataclasses included."""
+    text = json.dumps([plain(part) for part in parts], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_name(key: str, name: str) -> None:
+    """ValueError unless a name can be shown and is a single part of a path."""
+    printable = name.isprintable() and not set("/\\") & set(name) and not name.startswith(".")
+    if not printable or not 0 < len(name) <= MAX_NAME:
+        raise ValueError(f"{key} is {name[:MAX_NAME]!r}, expected a plain name")
+
+
+def check_size(key: str, size: tuple[int, int]) -> None:
+    """ValueError unless a size can be held in memory."""
+    if not 1 <= min(size) <= max(size) <= MAX_SIDE or size[0] * size[1] > MAX_PIXELS:
+        raise ValueError(
+            f"{key} is {size}, expected sides of 1 to {MAX_SIDE} and at most {MAX_PIXELS:,} pixels"
+        )
+
+
+def check_numbers(value: Any) -> None:
+    """ValueError for arguments larger than any model here has, before anything is built."""
+    items = list(value.values()) if isinstance(value, dict) else value
+    if isinstance(items, (list, tuple)):
+        for item in items:
+            check_numbers(item)
+    elif isinstance(value, (int, float)) and not 0 <= value <= MAX_ARGUMENT:
+        raise ValueError(f"arguments hold {value}, expected 0 to {MAX_ARGUMENT}")

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lemore.config.profiling import Backend
+# eager, compiled (torch.compile) and onnxruntime on the CPU; cuda: eager on the first GPU
+Backend = Literal["eager", "compiled", "onnxruntime", "cuda"]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lemore.config.jobs import FinetuneJob
 from lemore.config.model import AuxiliaryHead, BackboneConfig, ModelConfig
 from lemore.models import build_backbone, build_decode_head, check_arguments
 
@@ -36,6 +37,18 @@ class Segmentor(nn.Module):
         if self.auxiliary_head is None:
             return outputs(features), None
         return outputs(features), self.auxiliary_head((features[self.auxiliary_feature],))
+
+
+def make_model(job: FinetuneJob, input_size: tuple[int, int] | None = None) -> Segmentor:
+    """The model of a fine-tuning with fresh weights, for its training crops or another (H, W)."""
+    return build_segmentor(
+        job.model,
+        job.backbone,
+        num_classes=job.num_classes,
+        input_size=input_size or job.train.crop_size,
+        drop_path=job.train.drop_path,
+        overrides={"dropout": job.train.dropout, **job.train.decode_head},
+    )
 
 
 def build_segmentor(

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lemore.config.profiling import Backend
+from lemore.config.run import Backend
 from lemore.profiling import export
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)

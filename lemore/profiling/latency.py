@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lemore.config.profiling import Backend
+from lemore.config.run import Backend
 from lemore.profiling import backends, memory
 
 WARMUP_SHARE = 0.2  # of the seconds allowed

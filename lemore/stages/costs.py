@@ -13,13 +13,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from lemore.config.model import BackboneConfig
-from lemore.config.read import build, plain
+from lemore.config.jobs import FinetuneJob, PretrainJob
 from lemore.config.recipe import Pretrain, Train
 from lemore.data.loader import normalize
 from lemore.models.classifier import build_classifier
-from lemore.models.network import make_model
-from lemore.stages import finetune, pretrain, worker
+from lemore.models.segmentor import make_model
+from lemore.stages.workers import finetune, pretrain, shared
 from lemore.training import optim
 
 CPU_BATCH = 2  # samples of a step on a CPU, where time and memory grow with the batch
@@ -28,10 +27,9 @@ MINUTES = 10.0  # that one measurement may take
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: a slice as its job gets it, and the (H, W) of a test image."""
+    """What is measured: a training's job, and the (H, W) of a test image."""
 
-    stage: str  # pretrain | finetune
-    config: dict[str, Any]
+    job: FinetuneJob | PretrainJob
     test_size: tuple[int, int] | None
     device: str
     threads: int
@@ -100,17 +98,18 @@ def _measure(subject: Subject) -> Cost:
 
 def _parts(subject: Subject, device: torch.device) -> tuple[Any, nn.Module, Any, dict[str, Any]]:
     """Recipe, model, loss and a batch of one training."""
-    config = plain(subject.config)
-    make = _segmentation if subject.stage == "finetune" else _classification
-    recipe, model, loss = make(config, device)
-    worker.place(model, recipe, device)
+    job = subject.job
+    segments = isinstance(job, FinetuneJob)
+    made = _make_segmentor(job, device) if segments else _make_classifier(job, device)
+    recipe, model, loss = made
+    shared.place(model, recipe, device)
     at_once = _at_once(recipe)
     count = at_once if device.type == "cuda" else min(CPU_BATCH, at_once)
-    size = (count, *recipe.crop_size) if subject.stage == "finetune" else (count,)
-    label = torch.randint(0, config["num_classes"], size)
+    size = (count, *recipe.crop_size) if segments else (count,)
+    label = torch.randint(0, job.num_classes, size)
     batch = {
         "image": torch.randint(0, 256, (count, 3, *recipe.crop_size), dtype=torch.uint8),
-        "label": label.to(torch.uint8) if subject.stage == "finetune" else label,
+        "label": label.to(torch.uint8) if segments else label,
         "valid": torch.tensor([recipe.crop_size] * count, dtype=torch.int32),
     }
     return recipe, model, loss, batch
@@ -121,19 +120,16 @@ def _at_once(recipe: Train | Pretrain) -> int:
     return min(recipe.micro_batch or recipe.batch_size, recipe.batch_size)
 
 
-def _segmentation(config: dict[str, Any], device: torch.device) -> tuple[Train, nn.Module, Any]:
-    recipe = build(Train, config["train"], "train")
-    model = make_model(config, recipe)
-    return recipe, model, finetune.Loss(config, recipe, model.decode_head, device, None)
+def _make_segmentor(job: FinetuneJob, device: torch.device) -> tuple[Train, nn.Module, Any]:
+    model = make_model(job)
+    return job.train, model, finetune.Loss(job, model.decode_head, device, None)
 
 
-def _classification(
-    config: dict[str, Any], device: torch.device
-) -> tuple[Pretrain, nn.Module, Any]:
-    recipe = build(Pretrain, config["recipe"], "recipe")
+def _make_classifier(job: PretrainJob, device: torch.device) -> tuple[Pretrain, nn.Module, Any]:
+    recipe = job.recipe
     model = build_classifier(
-        build(BackboneConfig, config["backbone"], "backbone"),
-        num_classes=config["num_classes"],
+        job.backbone,
+        num_classes=job.num_classes,
         input_size=recipe.crop_size,
         drop_path=recipe.drop_path,
     )

@@ -4,78 +4,20 @@ Files of others are read with this too, so every value is checked: names are pla
 bounds, and the tensors are exactly those that the configuration calls for.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lemore.config.model import BackboneConfig, ModelConfig
+from lemore.config.jobs import MAX_NAME, FinetuneJob, check_size
 from lemore.config.read import build
-from lemore.config.recipe import Test, Train
+from lemore.config.recipe import Test
 from lemore.models.fold import fold
 from lemore.models.key_map import KeyMap, convert
-from lemore.models.network import make_model
-from lemore.models.segmentor import Segmentor
+from lemore.models.segmentor import Segmentor, make_model
 
 AUXILIARY = "auxiliary_head."
-MAX_CLASSES = 255  # train ids 0..254; 255 is ignored
-MAX_SIDE = 8192  # pixels of a crop or a test image
-MAX_PIXELS = 1 << 24  # of a test image in one piece
-MAX_ARGUMENT = 2048  # channels, blocks: no model here has more
-MAX_NAME = 100  # characters
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a fine-tuning was told, as its checkpoint holds it."""
-
-    run: str
-    dataset: str
-    num_classes: int
-    model_name: str
-    model: ModelConfig
-    backbone: BackboneConfig
-    init: str
-    train: Train
-
-    def __post_init__(self) -> None:
-        for key in ("dataset", "model_name"):  # which are parts of paths
-            _check_name(key, getattr(self, key))
-        if not 2 <= self.num_classes <= MAX_CLASSES:
-            raise ValueError(f"num_classes is {self.num_classes}, expected 2 to {MAX_CLASSES}")
-        _check_size("train.crop_size", self.train.crop_size)
-        _check_size("train.img_scale", self.train.img_scale)
-        for arguments in (
-            self.model.arguments,
-            self.backbone.arguments,
-            self.train.decode_head,
-        ):
-            _check_numbers(arguments)
-
-
-def _check_name(key: str, name: str) -> None:
-    """A name that can be shown, and is one folder or file where it is part of a path."""
-    plain = name.isprintable() and not set("/\\") & set(name) and not name.startswith(".")
-    if not plain or not 0 < len(name) <= MAX_NAME:
-        raise ValueError(f"{key} is {name[:MAX_NAME]!r}, expected a plain name")
-
-
-def _check_size(key: str, size: tuple[int, int]) -> None:
-    if not 1 <= min(size) <= max(size) <= MAX_SIDE or size[0] * size[1] > MAX_PIXELS:
-        raise ValueError(
-            f"{key} is {size}, expected sides of 1 to {MAX_SIDE} and at most {MAX_PIXELS:,} pixels"
-        )
-
-
-def _check_numbers(value: Any) -> None:
-    """Sizes that no model has are refused before anything is built with them."""
-    items = list(value.values()) if isinstance(value, dict) else value
-    if isinstance(items, (list, tuple)):
-        for item in items:
-            _check_numbers(item)
-    elif isinstance(value, (int, float)) and not 0 <= value <= MAX_ARGUMENT:
-        raise ValueError(f"arguments hold {value}, expected 0 to {MAX_ARGUMENT}")
 
 
 @dataclass(frozen=True)
@@ -113,14 +55,13 @@ class Classes:
 class Trained:
     """A trained model as found on disk.
 
-    source: where, for messages. config: the mapping that `settings` was built from. state_dict:
-    the tensors that inference needs. test: how it is evaluated. classes: those that travel with
-    the weights, None where none do.
+    source: where, for messages. job: what the fine-tuning was told. state_dict: the tensors that
+    inference needs. test: how it is evaluated. classes: those that travel with the weights, None
+    where none do.
     """
 
     source: str
-    config: dict[str, Any]
-    settings: Settings
+    job: FinetuneJob
     state_dict: dict[str, Tensor]
     record: Record
     test: Test
@@ -129,10 +70,15 @@ class Trained:
     def __post_init__(self) -> None:
         align = self.test.align or 1
         try:
-            _check_size("test.img_scale", self.test.img_scale)
-            _check_size("test.align", (align, align))
+            check_size("test.img_scale", self.test.img_scale)
+            check_size("test.align", (align, align))
         except ValueError as error:
             raise ValueError(f"{self.source}: {error}") from None
+        if self.classes is not None and len(self.classes.names) != self.job.num_classes:
+            raise ValueError(
+                f"{self.source}: {len(self.classes.names)} classes, config.num_classes says "
+                f"{self.job.num_classes}"
+            )
 
     def network(self) -> Segmentor:
         """The network in evaluation mode, folded for inference."""
@@ -143,24 +89,21 @@ class Trained:
 
         size: (H, W) that it is built for, and its mixing matrices carried to; None: the training's.
         """
-        train = self.settings.train
-        network = make_model(self.config, replace(train, crop_size=size or train.crop_size))
+        network = make_model(self.job, size)
         network.auxiliary_head = None
         network.load_state_dict(self.state_dict)
         return network
 
 
-def check_settings(config: Any, source: str) -> Settings:
-    """The settings in a checkpoint's `config`; ValueError naming source and key."""
+def check_job(config: Any, source: str) -> FinetuneJob:
+    """The job in a checkpoint's `config`; ValueError naming source and key."""
     if not isinstance(config, dict):
         raise ValueError(f"{source}: 'config' is no mapping")
-    return build(Settings, config, source, "config.")
+    return build(FinetuneJob, config, source, "config.")
 
 
-def fitting(
-    state: Any, settings: Settings, config: dict[str, Any], source: str
-) -> dict[str, Tensor]:
-    """The tensors of `state` that inference needs: exactly those of the configured network.
+def select_tensors(state: Any, job: FinetuneJob, source: str) -> dict[str, Tensor]:
+    """The tensors of `state` that inference needs: exactly those of the job's network.
 
     ValueError lists what is unknown, missing, misshapen or not finite. The network is first built
     without memory, so that a file cannot ask for more than it holds.
@@ -171,18 +114,18 @@ def fitting(
         if not isinstance(name, str) or not _is_plain(tensor):
             raise ValueError(f"{source}: {name!r} is no plain tensor")
     kept = {name: tensor for name, tensor in state.items() if not name.startswith(AUXILIARY)}
-    tensors = convert(kept, KeyMap(()), _outline(settings, config, source), source)
+    tensors = convert(kept, KeyMap(()), _outline(job, source), source)
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"{source}: {name} holds NaN or infinity; the training diverged")
     return tensors
 
 
-def _outline(settings: Settings, config: dict[str, Any], source: str) -> dict[str, Tensor]:
+def _outline(job: FinetuneJob, source: str) -> dict[str, Tensor]:
     """Names and shapes of the network's tensors, which take no memory."""
     try:
         with torch.device("meta"):
-            network = make_model(config, settings.train)
+            network = make_model(job)
     except Exception as error:  # modules raise several kinds for arguments that do not fit
         raise ValueError(f"{source}: 'config' describes no model ({error})") from None
     network.auxiliary_head = None

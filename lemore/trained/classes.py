@@ -14,13 +14,13 @@ DATA_DIR = Path("resources/datasets")
 
 
 def of(trained: Trained, data_dir: Path = DATA_DIR) -> Classes:
-    """Those in its model folder, else of the prepared dataset, else of its configuration.
+    """Those that travel with the weights, else of the prepared dataset, else of its configuration.
 
     A dataset that is known here by none of these gets numbers, with a warning.
     """
     if trained.classes is not None:
         return trained.classes
-    name, number = trained.settings.dataset, trained.settings.num_classes
+    name, number = trained.job.dataset, trained.job.num_classes
     for classes in (_prepared(data_dir / name), _configured(name)):
         if classes is not None and len(classes.names) == number:
             return classes

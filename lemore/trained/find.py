@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from lemore.config.jobs import FinetuneJob
 from lemore.config.read import build, did_you_mean, read_yaml
 from lemore.config.recipe import Test
 from lemore.evaluation import segmentation
@@ -16,7 +17,7 @@ from lemore.runtime import checkpoint
 from lemore.runtime.files import read_json
 from lemore.trained import folder as _model_folder
 from lemore.trained import hub
-from lemore.trained.checkpoint import Record, Settings, Trained, check_settings, fitting
+from lemore.trained.checkpoint import Classes, Record, Trained, check_job, select_tensors
 
 HELP = (
     "weights.pt, a shared model folder, hf://owner/name, or a training below results/ as "
@@ -91,13 +92,16 @@ def _read_file(path: Path) -> Trained:
     config = content["config"]
     if isinstance(config, dict) and "backbone_name" in config:
         raise ValueError(f"{path}: a pretrained backbone, not a segmentation model; fine-tune it")
-    settings = check_settings(config, str(path))
-    state = fitting(content["state_dict"], settings, config, str(path))
-    record = _record(path, content["state_dict"], settings)
-    return Trained(str(path), config, settings, state, record, _test(path, settings), None)
+    job = check_job(config, str(path))
+    state = select_tensors(content["state_dict"], job, str(path))
+    classes = None
+    if content.get("classes") is not None:  # older files have none
+        classes = build(Classes, content["classes"], str(path), "classes.")
+    record = _record(path, content["state_dict"])
+    return Trained(str(path), job, state, record, _test(path, job), classes)
 
 
-def _record(path: Path, state: dict[str, Any], settings: Settings) -> Record:
+def _record(path: Path, state: dict[str, Any]) -> Record:
     """From run.json beside the weights; ValueError if it speaks of other weights."""
     digest = checkpoint.tensor_digest(state)
     run_json = path.parent / "run.json"
@@ -117,11 +121,11 @@ def _record(path: Path, state: dict[str, Any], settings: Settings) -> Record:
     )
 
 
-def _test(path: Path, settings: Settings) -> Test:
+def _test(path: Path, job: FinetuneJob) -> Test:
     """As the workflow evaluates it, where its results are beside; else plainly, at its scale."""
-    names = f"evaluate/{settings.dataset}/{settings.model_name}.yaml"
+    names = f"evaluate/{job.dataset}/{job.model_name}.yaml"
     for folder in path.absolute().parents[4:5]:
         if (folder / "config" / names).is_file():
             values = read_yaml(folder / "config" / names)
             return build(Test, values["test"], str(folder / "config" / names), "test.")
-    return segmentation.whole(settings.train.img_scale)
+    return segmentation.whole(job.train.img_scale)

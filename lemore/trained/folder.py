@@ -15,11 +15,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from lemore.config.jobs import FinetuneJob
 from lemore.config.read import build, plain
 from lemore.config.recipe import Test
 from lemore.runtime import checkpoint
 from lemore.runtime.files import write_atomic, write_json
-from lemore.trained.checkpoint import Classes, Record, Settings, Trained, fitting
+from lemore.trained.checkpoint import Classes, Record, Trained, select_tensors
 
 FILES = WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 FORMAT = "lemore-1"
@@ -31,7 +32,7 @@ class Description:
     """What config.json holds."""
 
     format: Literal["lemore-1"]
-    config: Settings
+    config: FinetuneJob
     training: Record
     test: Test
     classes: Classes
@@ -41,7 +42,7 @@ def write(folder: Path, trained: Trained, classes: Classes, card: str) -> None:
     """Writes the folder's files, the weights first: a folder without config.json is no model."""
     digest = checkpoint.tensor_digest(trained.state_dict)
     record = replace(trained.record, weights_sha256=digest)
-    values = Description(FORMAT, trained.settings, record, trained.test, classes)
+    values = Description(FORMAT, trained.job, record, trained.test, classes)
     tensors = {name: tensor.contiguous() for name, tensor in trained.state_dict.items()}
     write_atomic(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
     write_atomic(folder / CARD, card)
@@ -53,17 +54,11 @@ def read(folder: Path) -> Trained:
     source = str(folder / CONFIG)
     values = _read_json(folder / CONFIG)
     description = build(Description, values, source)
-    settings, classes = description.config, description.classes
-    if len(classes.names) != settings.num_classes:
-        raise ValueError(
-            f"{source}: {len(classes.names)} classes, config.num_classes says "
-            f"{settings.num_classes}"
-        )
-    state = fitting(_read_weights(folder / WEIGHTS), settings, values["config"], str(folder))
+    state = select_tensors(_read_weights(folder / WEIGHTS), description.config, str(folder))
     if checkpoint.tensor_digest(state) != description.training.weights_sha256:
         raise ValueError(f"{folder}: {WEIGHTS} holds other weights than {CONFIG} records")
     record, test = description.training, description.test
-    return Trained(str(folder), values["config"], settings, state, record, test, classes)
+    return Trained(str(folder), description.config, state, record, test, description.classes)
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

@@ -63,8 +63,8 @@ class Model(nn.Module):
         self.network = trained.network()
         self.classes, self.colors = classes.names, classes.colors
         self.test = trained.test
-        self.crop_size = trained.settings.train.crop_size
-        self.name = f"{trained.settings.model_name} on {trained.settings.dataset}"
+        self.crop_size = trained.job.train.crop_size
+        self.name = f"{trained.job.model_name} on {trained.job.dataset}"
 
     def forward(self, x: Tensor) -> Tensor:
         """Float B 3 H W, RGB normalised by ImageNet's mean and deviation -> logits B K h w at the

@@ -66,7 +66,7 @@ def test_mistakes_are_named(change, words):
 
 @pytest.mark.parametrize("stage", ["pretrain", "finetune", "search"])
 def test_commands_refuse_shares_that_cannot_work(stage, tiny, tmp_path, capsys):
-    config = tiny.pretrain_slice() if stage == "pretrain" else tiny.finetune_slice()
+    config = tiny.pretrain_job() if stage == "pretrain" else tiny.finetune_job()
     command = [stage, "--config", config, "--data", tiny.data, "--output", tmp_path / "out"]
     if stage != "search":
         command += ["--checkpoints", tmp_path / "checkpoints"]

@@ -21,8 +21,7 @@ from lemore.evaluation.metrics import Confusion
 from lemore.models.classifier import build_classifier
 from lemore.models.fold import bake, fold
 from lemore.models.layers import DropPath
-from lemore.models.network import make_model
-from lemore.models.segmentor import Segmentor, build_segmentor
+from lemore.models.segmentor import Segmentor, build_segmentor, make_model
 from lemore.profiling import export
 from lemore.runtime import checkpoint
 from lemore.stages.finetune import Loss, head_parameters

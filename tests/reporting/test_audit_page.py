@@ -107,7 +107,7 @@ def test_a_folder_without_audit_is_refused(tmp_path, capsys):
 
 
 def test_the_crops_shown_are_those_of_training(tiny, monkeypatch):
-    config, shown = tiny.finetune_slice(), []
+    config, shown = tiny.finetune_job(), []
     monkeypatch.setattr(
         "lemore.reporting.figures.contact_sheet.draw",
         lambda examples, *rest: shown.extend(examples) or browse_draw(examples, *rest),

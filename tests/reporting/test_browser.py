@@ -50,10 +50,10 @@ def results(tiny) -> dict[str, list[str]]:
     folders = [tiny.folder / "out" / model for model in MODELS]
     small = {"iterations": 8, "warmup_iterations": 1, "validate_every": 8}
     commands = [
-        [*tiny.finetune_command(tiny.finetune_slice(model, **small), folder)]
+        [*tiny.finetune_command(tiny.finetune_job(model, **small), folder)]
         for model, folder in zip(MODELS, folders, strict=True)
     ]
-    settings = tiny.evaluate_slice(*IMAGES)
+    settings = tiny.evaluate_job(*IMAGES)
     commands += [tiny.evaluate_command(folder, settings) for folder in folders]
     profile = tiny.folder / "profile.json"
     size = ["--num-classes", 4, "--size", 64, 64, "--seconds", 0.2]

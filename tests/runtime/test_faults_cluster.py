@@ -102,7 +102,7 @@ def nodes(tmp_path) -> Iterator[Nodes]:
 
 
 def slice_of(tiny: Tiny, **changes: object) -> Path:
-    return tiny.finetune_slice(checkpoint_every=5, validate_every=0, threads=1, **changes)
+    return tiny.finetune_job(checkpoint_every=5, validate_every=0, threads=1, **changes)
 
 
 class Training:

@@ -35,7 +35,7 @@ class Case:
     def __init__(self, folder: Path):
         self.tiny = Tiny(folder)
         self.folder = folder
-        self.config = self.tiny.finetune_slice(
+        self.config = self.tiny.finetune_job(
             iterations=ITERATIONS, checkpoint_every=100, validate_every=0, loader_workers=0
         )
 

@@ -373,7 +373,7 @@ def history(client) -> list[int]:
 def test_a_training_with_a_server_that_comes_and_goes(tmp_path):
     """It begins without a server, and cannot end before the server is gone again."""
     tiny, server = Tiny(tmp_path), Server(tmp_path)
-    config = tiny.finetune_slice(iterations=40, validate_every=0, checkpoint_every=20)
+    config = tiny.finetune_job(iterations=40, validate_every=0, checkpoint_every=20)
     command = [*map(str, tiny.finetune_command(config, tmp_path / "out/served"))]
     env = {"MLFLOW_TRACKING_URI": server.address}
     training = start(lemore, tmp_path, command, "held_late", **env)

@@ -17,7 +17,7 @@ import lemore
 from lemore.config.read import build
 from lemore.config.recipe import Train
 from lemore.data.store import Store
-from lemore.models.network import make_model
+from lemore.models.segmentor import make_model
 from lemore.reporting.overlay import overlay
 from lemore.runtime.files import read_json
 from lemore.runtime.tracking import models
@@ -43,7 +43,7 @@ NO_PICKLE = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_DISABLE_TEL
 
 @pytest.fixture(scope="module")
 def trained(tiny):
-    config = tiny.finetune_slice("lemore_t", iterations=4, warmup_iterations=1, validate_every=4)
+    config = tiny.finetune_job("lemore_t", iterations=4, warmup_iterations=1, validate_every=4)
     return tiny.finetune(config, "registered", "--log-model")
 
 
@@ -106,7 +106,7 @@ def test_a_training_repeated_adds_no_version(tiny, trained, client):
 
 
 def test_without_the_option_nothing_is_registered(tiny, client):
-    config = tiny.finetune_slice("topformer_t", iterations=4, warmup_iterations=1)
+    config = tiny.finetune_job("topformer_t", iterations=4, warmup_iterations=1)
     tiny.finetune(config, "unregistered")
     assert [model.name for model in client.search_registered_models()] == ["tiny-lemore_t"]
 
@@ -138,7 +138,7 @@ def test_a_network_that_takes_one_image_says_so(tmp_path, monkeypatch):
 def test_an_evaluation_keeps_a_table_by_class_and_panels(tiny, trained, client):
     import mlflow
 
-    tiny.lemore(*tiny.evaluate_command(trained, tiny.evaluate_slice("val_1")))
+    tiny.lemore(*tiny.evaluate_command(trained, tiny.evaluate_job("val_1")))
     record = read_json(trained / "evaluate.json")
     mlflow.set_tracking_uri(f"sqlite:///{tiny.folder / 'mlflow.db'}")  # load_table goes by it
     run = record["mlflow_run_id"]

@@ -79,7 +79,7 @@ def test_what_is_held_out_is_not_trained_on(tiny):
 
 
 def test_trials_of_other_code_data_or_weights_are_not_taken(tiny, tmp_path, monkeypatch):
-    path = tiny.finetune_slice()
+    path = tiny.finetune_job()
     args = argparse.Namespace(config=path, data=tiny.data, test_split="val")
     config = yaml.safe_load(path.read_text())
     keys = [search._state_key(args, config, {}), search._state_key(args, config, {"init": "x"})]
@@ -94,7 +94,7 @@ def test_trials_of_other_code_data_or_weights_are_not_taken(tiny, tmp_path, monk
 def arguments(tiny, output: Path) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     search.add_arguments(parser)
-    command = ["--config", tiny.finetune_slice(), "--data", tiny.data, "--output", output]
+    command = ["--config", tiny.finetune_job(), "--data", tiny.data, "--output", output]
     return parser.parse_args([*map(str, command), "--test-split", "val"])
 
 
@@ -138,7 +138,7 @@ def test_no_trial_is_asked_for_twice_at_once(tiny, tmp_path, monkeypatch, best):
 @pytest.mark.slow
 def test_a_search_is_killed_and_goes_on(tiny):
     output = tiny.folder / "search/tiny/lemore.json"
-    config = tiny.finetune_slice(iterations=32, checkpoint_every=8, threads=1, loader_workers=0)
+    config = tiny.finetune_job(iterations=32, checkpoint_every=8, threads=1, loader_workers=0)
     command = ["search", "--config", config, "--data", tiny.data, "--output", output]
     command += ["--trials", "3", "--share", "0.5", "--test-split", "val"]
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("LEMORE_", "RAY_"))}

@@ -23,7 +23,7 @@ LEMORE = ("lemore.models.backbones.lemore", "lemore.models.decode_heads.lemore")
 @pytest.fixture(scope="module")
 def plain(tiny):
     """A fine-tuning in this process, undisturbed."""
-    return tiny.finetune(tiny.finetune_slice(), "plain")
+    return tiny.finetune(tiny.finetune_job(), "plain")
 
 
 def weights(folder: Path) -> str:
@@ -32,7 +32,7 @@ def weights(folder: Path) -> str:
 
 @pytest.mark.slow
 def test_a_training_under_ray_is_bit_equal_to_one_without(tiny, plain):
-    under_ray = tiny.finetune(tiny.finetune_slice(), "ray", "--ray", "local")
+    under_ray = tiny.finetune(tiny.finetune_job(), "ray", "--ray", "local")
     assert weights(under_ray) == weights(plain)
 
 
@@ -115,13 +115,13 @@ def test_benchmarks_of_evaluation(tiny, plain, monkeypatch):
 def test_a_pretraining_has_loaded_what_it_declares_and_hands_its_backbone_on(tiny):
     output = tiny.folder / "out/pretrain"
     tiny.lemore(
-        *("pretrain", "--config", tiny.pretrain_slice(), "--data", tiny.images),
+        *("pretrain", "--config", tiny.pretrain_job(), "--data", tiny.images),
         *("--output", output, "--checkpoints", tiny.folder / "out/pretrain_checkpoints"),
     )
     record = read_json(output / "run.json")
     assert record["modules"] == code.declared("pretrain", LEMORE[:1])
     assert 0 <= record["top1"] <= record["top5"] <= 1
-    config = tiny.finetune_slice(init="pretrain")
+    config = tiny.finetune_job(init="pretrain")
     tuned = tiny.finetune(config, "tuned", "--pretrained", output / "run.json")
     assert read_json(tuned / "run.json")["parents"] == {"pretrain": record["mlflow_run_id"]}
     (output / "weights.pt").write_bytes((tuned / "weights.pt").read_bytes())
@@ -140,7 +140,7 @@ def test_a_profile_has_loaded_what_it_declares(tiny):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("ray", ["none", pytest.param("local", marks=pytest.mark.slow)])
 def test_a_killed_training_goes_on_bit_equal(tiny, plain, number, ray):
-    config, output = tiny.finetune_slice(), tiny.folder / f"out/killed_{number}_{ray}"
+    config, output = tiny.finetune_job(), tiny.folder / f"out/killed_{number}_{ray}"
     command = [*tiny.finetune_command(config, output), "--ray", ray]
     process = subprocess.Popen(
         [sys.executable, "-m", "lemore.cli", *map(str, command)],
@@ -184,10 +184,10 @@ def wait_until_free(tiny, command: list[object]) -> None:
 
 
 def test_changed_settings_never_continue_old_checkpoints(tiny):
-    config, output = tiny.finetune_slice(), tiny.folder / "out/changed"
+    config, output = tiny.finetune_job(), tiny.folder / "out/changed"
     first = tiny.finetune(config, "changed")
     key = read_json(first / "run.json")["key"]
-    second = tiny.finetune(tiny.finetune_slice(lr=1e-3), "changed")
+    second = tiny.finetune(tiny.finetune_job(lr=1e-3), "changed")
     record = read_json(second / "run.json")
     assert record["key"] != key and record["resumed_at"] == 0
     assert weights(output) == record["weights_sha256"]
@@ -203,7 +203,7 @@ def test_wrong_input_is_one_line_and_exit_2(tiny, plain):
 def test_a_dead_ray_address_is_told_at_once(tiny):
     start = time.monotonic()
     done = tiny.lemore(
-        *tiny.finetune_command(tiny.finetune_slice(), tiny.folder / "out/dead"),
+        *tiny.finetune_command(tiny.finetune_job(), tiny.folder / "out/dead"),
         *("--ray", "local"),
         check=False,
         RAY_ADDRESS="127.0.0.1:9",
@@ -214,6 +214,6 @@ def test_a_dead_ray_address_is_told_at_once(tiny):
 
 @pytest.mark.slow
 def test_two_workers_share_one_global_batch(tiny):
-    done = tiny.finetune(tiny.finetune_slice(), "two", "--ray", "local", "--workers", "2")
+    done = tiny.finetune(tiny.finetune_job(), "two", "--ray", "local", "--workers", "2")
     record = read_json(done / "run.json")
     assert record["iterations"] == 40 and not (done.parent / "two_checkpoints/ray").exists()

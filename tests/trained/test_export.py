@@ -101,7 +101,7 @@ def test_onnx_computes_what_pytorch_does_at_the_size_of_the_file(fixed):
 
 def test_a_size_that_the_model_never_saw_is_warned_of(folder, caplog):
     model = find.read(folder / "weights.pt")
-    assert (model.settings.train.crop_size, model.test.img_scale) == ((128, 128), (480, 360))
+    assert (model.job.train.crop_size, model.test.img_scale) == ((128, 128), (480, 360))
     for size in ((128, 128), (360, 480)):
         warn_of_size(size, model)
     assert not caplog.text

@@ -26,7 +26,7 @@ from lemore.config.recipe import Train
 from lemore.evaluation import segmentation
 from lemore.models import build_backbone, torchvision_weights
 from lemore.models.key_map import KeyMap, convert, find
-from lemore.models.network import make_model
+from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint
 from lemore.trained import find as _checkpoint
 from tests.models.test_models import CONFIG, segmentor
@@ -227,7 +227,7 @@ def test_a_photograph_gets_the_original_implementation_s_labels(samples, tmp_pat
     file = weights_file(tmp_path, {"state_dict": full_size(150, "topformer_t")})
     assert run_import(file, tmp_path / "out.pt", model="topformer_t") == 0
     trained = _checkpoint.read(tmp_path / "out.pt")
-    model, recipe = trained.network(), trained.settings.train
+    model, recipe = trained.network(), trained.job.train
     photo = samples / "ade20k_samples/ADEChallengeData2016/images/validation/ADE_val_00000002.jpg"
     image = cv2.cvtColor(cv2.imread(str(photo)), cv2.COLOR_BGR2RGB)
     test = dataclasses.replace(segmentation.whole(recipe.img_scale), align=32)

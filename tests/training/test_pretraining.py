@@ -60,7 +60,7 @@ def test_only_the_first_worker_validates_and_tests(tiny, tmp_path, monkeypatch, 
     monkeypatch.setattr(worker, "run", lambda job: Trained(0, 0))
     monkeypatch.setattr(worker, "finish", lambda *args: {"iterations": 4})
     monkeypatch.setattr(pretrain, "top_k", lambda *args: tested.append(args) or {"top1": 0.5})
-    payload = {"config": read_yaml(tiny.pretrain_slice()), "data": str(tiny.images), "seed": 0}
+    payload = {"config": read_yaml(tiny.pretrain_job()), "data": str(tiny.images), "seed": 0}
     payload |= {"folder": str(tmp_path), "rank": rank, "world_size": 1, "gpus": 0.0}
     result = pretrain.train(payload)
     assert (jobs[0]["validate"] is None) == bool(rank) and len(tested) == (0 if rank else 1)

@@ -14,7 +14,7 @@ from torch.amp.grad_scaler import GradScaler
 from lemore.config.read import build, read_yaml
 from lemore.config.recipe import Pretrain, Train, load_pretrain, load_recipe
 from lemore.data.loader import normalize
-from lemore.models.network import make_model
+from lemore.models.segmentor import make_model
 from lemore.runtime.background import BackgroundCheckpoints
 from lemore.runtime.checkpoint import Checkpoints, tensor_digest
 from lemore.runtime.process import Stopped
@@ -392,7 +392,7 @@ def test_a_compiled_training_runs_from_start_to_end(tiny, tmp_path, monkeypatch)
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda m: real(m, backend="eager"))
     monkeypatch.setattr(worker.shutil, "which", lambda name: name)
-    path = tiny.finetune_slice("lemore_t", iterations=1, compile=True, loader_workers=0, threads=1)
+    path = tiny.finetune_job("lemore_t", iterations=1, compile=True, loader_workers=0, threads=1)
     place = {"config": read_yaml(path), "data": str(tiny.data), "folder": str(tmp_path)}
     place |= {"seed": 0, "rank": 0, "world_size": 1, "gpus": 0.0, "model_run_id": ""}
     record = finetune.train(place | {"init": "none", "init_sha256": ""})

@@ -6,9 +6,17 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from lemore.config import jobs, reported
+from lemore.config import reported
 from lemore.config.read import check_gpus
 from lemore.config.experiment import Experiment
+from lemore.config.job_files import (
+    write_diagram_job,
+    write_evaluate_job,
+    write_finetune_job,
+    write_prepare_job,
+    write_pretrain_job,
+    write_profile_job,
+)
 from lemore.runtime.machine import cores
 from lemore.runtime.process import lead_pipeline
 

@@ -1,6 +1,6 @@
 rule scenes:
     input:
-        config=lambda wildcards: jobs.prepare(experiment, wildcards.dataset),
+        config=lambda wildcards: write_prepare_job(experiment, wildcards.dataset),
         code=lambda wildcards: experiment.code("scenes"),
     output:
         "resources/scenes/{dataset}/digest.json",
@@ -17,7 +17,7 @@ rule scenes:
 
 rule fetch:
     input:
-        config=lambda wildcards: jobs.prepare(experiment, wildcards.dataset),
+        config=lambda wildcards: write_prepare_job(experiment, wildcards.dataset),
         archives=archives_source,
     output:
         "resources/fetched/{dataset}.json",
@@ -38,7 +38,7 @@ rule fetch:
 
 rule prepare:
     input:
-        config=lambda wildcards: jobs.prepare(experiment, wildcards.dataset),
+        config=lambda wildcards: write_prepare_job(experiment, wildcards.dataset),
         fetched="resources/fetched/{dataset}.json",
         labels=lambda wildcards: experiment.label_table(wildcards.dataset),
         code=lambda wildcards: experiment.code("prepare", dataset=wildcards.dataset),

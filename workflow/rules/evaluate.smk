@@ -1,6 +1,6 @@
 rule evaluate:
     input:
-        config=lambda wildcards: jobs.evaluate(
+        config=lambda wildcards: write_evaluate_job(
             experiment, wildcards.dataset, wildcards.model
         ),
         data=f"{DATA}/{{dataset}}/digest.json",
@@ -27,7 +27,7 @@ rule evaluate:
 # Alone on the machine, since it measures time.
 rule profile:
     input:
-        config=lambda wildcards: jobs.profile(experiment, wildcards.model),
+        config=lambda wildcards: write_profile_job(experiment, wildcards.model),
         code=lambda wildcards: experiment.code("profile", model=wildcards.model),
     output:
         f"{RESULTS}/profile/{{model}}.json",

@@ -112,7 +112,7 @@ rule result_figures:
 # LeMoRe's feed-forward network, from the network itself.
 rule diagram:
     input:
-        config=lambda wildcards: jobs.diagram(experiment, DIAGRAMMED),
+        config=lambda wildcards: write_diagram_job(experiment, DIAGRAMMED),
         code=lambda wildcards: experiment.code(
             "diagram", backbone=experiment.model(DIAGRAMMED).backbone
         ),

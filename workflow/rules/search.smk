@@ -7,7 +7,7 @@ rule search:
 
 rule search_recipe:
     input:
-        config=lambda wildcards: jobs.finetune(
+        config=lambda wildcards: write_finetune_job(
             experiment, wildcards.dataset, wildcards.model
         ),
         data=f"{DATA}/{{dataset}}/digest.json",

@@ -1,6 +1,6 @@
 rule pretrain:
     input:
-        config=lambda wildcards: jobs.pretrain(experiment, wildcards.backbone),
+        config=lambda wildcards: write_pretrain_job(experiment, wildcards.backbone),
         data=f"{DATA}/{experiment.config.pretrain}/digest.json",
         code=lambda wildcards: experiment.code("pretrain", backbone=wildcards.backbone),
     output:
@@ -30,7 +30,7 @@ rule pretrain:
 
 rule finetune:
     input:
-        config=lambda wildcards: jobs.finetune(
+        config=lambda wildcards: write_finetune_job(
             experiment, wildcards.dataset, wildcards.model
         ),
         data=f"{DATA}/{{dataset}}/digest.json",

@@ -11,7 +11,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from lemore.runtime.machine import Process
 from lemore.runtime.process import Stopped, StopSignals
 from lemore.runtime.ray import cluster, memory
 from lemore.runtime.ray.cluster import Resources
+from lemore.runtime.worker import Worker
 
 log = logging.getLogger(__name__)
 MOST_LOSSES = 3  # of workers, one after the other without a new checkpoint between
@@ -34,12 +35,12 @@ class WorkerLost(Exception):
 
 @dataclass(frozen=True)
 class Work:
-    """`function` ("module:name") to be called with `payload`; `folder` is the training's, on a
-    file system that all nodes share. A file `stop` in it makes the training save and leave."""
+    """`function` ("module:name") is called with the job and the worker. A file `stop` in the
+    worker's folder makes the training save and leave."""
 
     function: str
-    payload: dict[str, Any]
-    folder: Path
+    job: Any
+    worker: Worker
 
 
 def execute(work: Work, resources: Resources, stop: StopSignals) -> dict[str, Any]:
@@ -50,23 +51,23 @@ def execute(work: Work, resources: Resources, stop: StopSignals) -> dict[str, An
     if resources.ray == "none":
         if resources.workers > 1:
             raise ValueError("ray: none runs one worker; set ray.workers to 1 or ray.mode to local")
-        return run(work.function, work.payload)
+        return run(work.function, work.job, work.worker)
     cluster.connect(resources)
     stop.install()
-    write_atomic(work.folder / "driver", str(Process.own()))
+    write_atomic(work.worker.folder / "driver", str(Process.own()))
     attempt = _torch_trainer if resources.workers > 1 else _task
     losses = 0
     while True:
-        before, kills = _newest(work.folder), memory.kernel_kills()
+        before, kills = _newest(work.worker.folder), memory.kernel_kills()
         try:
             return attempt(work, resources, stop)
         except WorkerLost as lost:
-            told = _told(lost.args[0], work.folder, memory.kernel_kills() > kills)
+            told = _told(lost.args[0], work.worker.folder, memory.kernel_kills() > kills)
             if stop():
                 raise Stopped(
                     f"stopped, and its worker was lost before it saved ({told})"
                 ) from None
-            losses = losses + 1 if _newest(work.folder) == before else 1
+            losses = losses + 1 if _newest(work.worker.folder) == before else 1
             if losses >= MOST_LOSSES:
                 raise OSError(
                     f"{told}; {losses} times without a new checkpoint, giving up"
@@ -78,7 +79,7 @@ def _newest(folder: Path) -> str:
     return max((path.name for path in folder.glob("iteration_*.json")), default="")
 
 
-def resolve(function: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def resolve(function: str) -> Callable[..., dict[str, Any]]:
     module, _, name = function.partition(":")
     return getattr(importlib.import_module(module), name)
 
@@ -87,14 +88,14 @@ def _call(work: Work) -> dict[str, Any]:
     """Body of a worker. What is left of a lost attempt must be gone before it begins."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     _check_shared(work)
-    with locked(work.folder / f"worker{work.payload['rank']}", DYING_SECONDS):
-        return run(work.function, work.payload)
+    with locked(work.worker.folder / f"worker{work.worker.rank}", DYING_SECONDS):
+        return run(work.function, work.job, work.worker)
 
 
-def run(function: str, payload: dict[str, Any]) -> dict[str, Any]:
-    """What `function` ("module:name") makes of the payload; OSError if memory does not suffice."""
+def run(function: str, *arguments: Any) -> dict[str, Any]:
+    """Calls `function` ("module:name"); OSError if memory does not suffice."""
     try:
-        return resolve(function)(payload)
+        return resolve(function)(*arguments)
     except (RuntimeError, MemoryError) as error:
         if not memory.short(error):
             raise
@@ -104,7 +105,7 @@ def run(function: str, payload: dict[str, Any]) -> dict[str, Any]:
 def _check_shared(work: Work) -> None:
     """ValueError if this node does not see the folders of the one that submitted the training."""
     own = Process.own()
-    for path in (work.folder / "driver", Path(work.payload["data"]) / "digest.json"):
+    for path in (work.worker.folder / "driver", work.worker.data / "digest.json"):
         if not path.exists():
             raise ValueError(
                 f"node {own.host} does not see {path}; results and data_dir must lie on a file "
@@ -120,7 +121,7 @@ def _task(work: Work, resources: Resources, stop: StopSignals) -> dict[str, Any]
     reference = remote.remote(work)
     while not ray.wait([reference], timeout=0.5)[0]:
         if stop():
-            (work.folder / "stop").touch()
+            (work.worker.folder / "stop").touch()
     try:
         return ray.get(reference)
     except RayTaskError as error:
@@ -154,8 +155,8 @@ def _torch_trainer(work: Work, resources: Resources, stop: StopSignals) -> dict[
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    storage = work.folder / "ray"
-    result = work.folder / "result.json"
+    storage = work.worker.folder / "ray"
+    result = work.worker.folder / "result.json"
     bundle = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
     trainer = TorchTrainer(
         _worker_loop,
@@ -176,7 +177,7 @@ def _torch_trainer(work: Work, resources: Resources, stop: StopSignals) -> dict[
     fitted = _in_thread(trainer.fit)
     while not wait([fitted], timeout=0.5).done:
         if stop():
-            (work.folder / "stop").touch()
+            (work.worker.folder / "stop").touch()
     shutil.rmtree(storage, ignore_errors=True)
     try:
         fitted.result()
@@ -228,8 +229,8 @@ def _worker_loop(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     work: Work = config["work"]
-    payload = work.payload | {"rank": rank, "world_size": world}
-    result = _call(Work(work.function, payload, work.folder))
+    worker = replace(work.worker, rank=rank, world_size=world)
+    result = _call(replace(work, worker=worker))
     if rank == 0:
         write_json(config["result"], result)
     ray.train.report({"iterations": result["iterations"]})

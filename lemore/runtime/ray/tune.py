@@ -10,6 +10,7 @@ from typing import Any
 from lemore.runtime.ray import cluster
 from lemore.runtime.ray.cluster import Resources
 from lemore.runtime.ray.execute import run
+from lemore.runtime.worker import Worker
 
 MOST_LOSSES = 3  # of one trial's worker
 
@@ -22,9 +23,10 @@ class Space:
     choices: dict[str, Sequence[Any]]
 
 
-def search(
+def try_points(
     function: str,
-    payload: dict[str, Any],
+    job: Any,
+    worker: Worker,
     space: Space,
     points: list[dict[str, Any]],
     trials: int,
@@ -34,8 +36,8 @@ def search(
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """(point, result) of `trials` points: the given ones first, the others drawn.
 
-    `function` ("module:name") is called with the payload and the point under "point"; it may be
-    called again for the same point, after a loss. RuntimeError if a trial fails.
+    `function` ("module:name") is called with the job, the worker and the point; it may be called
+    again for the same point, after a loss. RuntimeError if a trial fails.
     """
     cluster.connect(resources)
     from ray import tune
@@ -43,7 +45,7 @@ def search(
 
     drawn: dict[str, Any] = {k: tune.loguniform(*v) for k, v in space.ranges.items()}
     drawn |= {name: tune.choice(list(values)) for name, values in space.choices.items()}
-    trial = tune.with_parameters(_trial, function=function, payload=payload)
+    trial = tune.with_parameters(_trial, function=function, job=job, worker=worker)
     tuner = tune.Tuner(
         tune.with_resources(trial, {"cpu": resources.cpus, "gpu": resources.gpus}),
         param_space=drawn,
@@ -64,8 +66,8 @@ def search(
     return [(result.config or {}, (result.metrics or {})["result"]) for result in grid]
 
 
-def _trial(point: dict[str, Any], function: str, payload: dict[str, Any]) -> None:
+def _trial(point: dict[str, Any], function: str, job: Any, worker: Worker) -> None:
     from ray import tune
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    tune.report({"result": run(function, payload | {"point": point})})
+    tune.report({"result": run(function, job, worker, point)})

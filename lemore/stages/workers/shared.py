@@ -1,24 +1,26 @@
-"""What the bodies of pretrain and finetune share where the training runs."""
+"""What pretraining and fine-tuning share where they run: device, batches, loop, weights.pt."""
 
 import copy
 import logging
 import shutil
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
-from lemore.config import code
+from lemore.config.code import list_loaded
+from lemore.config.jobs import FinetuneJob, PretrainJob
+from lemore.config.read import plain
 from lemore.config.recipe import Options, Pretrain, Train
 from lemore.data.loader import TrainBatches, Transform, deaths_told
 from lemore.data.part import Part
 from lemore.data.store import Store
 from lemore.runtime import checkpoint
 from lemore.runtime.tracking.metrics_file import Spool
+from lemore.runtime.worker import Worker
 from lemore.training import loop, optim, sync_batch_norm
 from lemore.training.average import Average
 from lemore.training.precision import spare_dilated
@@ -26,14 +28,14 @@ from lemore.training.precision import spare_dilated
 log = logging.getLogger(__name__)
 
 
-def set_up(payload: dict[str, Any], threads: int) -> torch.device:
-    """Threads, seed and device of this worker."""
+def set_up(worker: Worker, threads: int) -> torch.device:
+    """Sets this process's threads and seed; returns its device."""
     torch.set_num_threads(threads)
-    torch.manual_seed(payload["seed"])
-    if payload["gpus"] and not torch.cuda.is_available():
+    torch.manual_seed(worker.seed)
+    if worker.gpus and not torch.cuda.is_available():
         raise ValueError("a GPU is asked for (ray.gpus), but torch sees none on this machine")
     torch.backends.cudnn.benchmark = True
-    return torch.device("cuda" if payload["gpus"] else "cpu")
+    return torch.device("cuda" if worker.gpus else "cpu")
 
 
 def memory_format(channels_last: bool) -> torch.memory_format:
@@ -57,10 +59,10 @@ def autocast(recipe: Options, device: torch.device) -> torch.autocast:
 class Batches:
     """The training batches from an iteration on, this rank's share of the global batch."""
 
-    def __init__(self, payload: dict[str, Any], recipe: Train | Pretrain, transform: Transform):
-        self.payload, self.recipe, self.transform = payload, recipe, transform
-        store = Store(Path(payload["data"]), "train")
-        self.store = Part(store, held_out=False) if payload.get("held_out") else store
+    def __init__(self, worker: Worker, recipe: Train | Pretrain, transform: Transform):
+        self.worker, self.recipe, self.transform = worker, recipe, transform
+        store = Store(worker.data, "train")
+        self.store = Part(store, held_out=False) if worker.held_out else store
 
     def names(self, iteration: int) -> list[str]:
         """The images of an iteration's global batch."""
@@ -70,19 +72,19 @@ class Batches:
         return TrainBatches(
             self.store,
             self.transform,
-            seed=self.payload["seed"],
+            seed=self.worker.seed,
             batch_size=self.recipe.batch_size,
             start=start,
             stop=self.recipe.iterations,
-            rank=self.payload["rank"],
-            world_size=self.payload["world_size"],
+            rank=self.worker.rank,
+            world_size=self.worker.world_size,
             workers=self.recipe.loader_workers,
-            pin_memory=bool(self.payload["gpus"]),
+            pin_memory=self.worker.gpus > 0,
         )
 
 
-def job(
-    payload: dict[str, Any],
+def make_loop(
+    worker: Worker,
     recipe: Train | Pretrain,
     *,
     name: str,
@@ -92,20 +94,18 @@ def job(
     loss: Callable[[nn.Module, dict[str, Tensor]], Tensor],
     validate: Callable[[nn.Module], dict[str, float]] | None,
 ) -> loop.Job:
-    """The loop's job of a payload, with metrics on disk and the model wrapped for its workers."""
-    folder = Path(payload["folder"])
+    """The training loop of a worker, with metrics on disk and the model wrapped for its workers."""
     device = next(model.parameters()).device
-    checkpoints = checkpoint.Checkpoints(folder, about=_about(payload, recipe))
-    spool = Spool(folder / "metrics.jsonl")
-    rank = payload["rank"]
-    if rank == 0:
+    checkpoints = checkpoint.Checkpoints(worker.folder, about=_about(worker, recipe))
+    spool = Spool(worker.folder / "metrics.jsonl")
+    if worker.rank == 0:
         checkpoints.remove_remains()
         newest = checkpoints.load_newest()
         spool.rewind(newest["iteration"] if newest else 0)
     return loop.Job(
         name=name,
         model=model,
-        wrapped=_wrapped(model, payload, recipe),
+        wrapped=_wrap(model, worker, recipe),
         micro_batch=recipe.micro_batch,
         scaler=GradScaler(device.type, enabled=recipe.precision == "fp16"),
         average=Average(model, recipe.ema) if recipe.ema else None,
@@ -114,45 +114,43 @@ def job(
         batches=batches,
         loss=loss,
         iterations=recipe.iterations,
-        seed=payload["seed"],
+        seed=worker.seed,
         checkpoints=checkpoints,
         checkpoint_every=recipe.checkpoint_every,
-        record=spool.record if rank == 0 else lambda iteration, metrics: None,
-        stop=_should_stop(payload),
+        record=spool.record if worker.rank == 0 else lambda iteration, metrics: None,
+        stop=_make_stop(worker),
         validate=validate,
         validate_every=recipe.validate_every,
-        rank=rank,
+        rank=worker.rank,
         samples=batches.names,
     )
 
 
-def _about(payload: dict[str, Any], recipe: Train | Pretrain) -> dict[str, Any]:
+def _about(worker: Worker, recipe: Train | Pretrain) -> dict[str, Any]:
     """What a checkpoint says of the training that wrote it."""
     return {
         "torch": str(torch.__version__),
-        "workers": payload["world_size"],
+        "workers": worker.world_size,
         checkpoint.GLOBAL_BATCH: recipe.batch_size,
     }
 
 
-def _should_stop(payload: dict[str, Any]) -> Callable[[], bool]:
+def _make_stop(worker: Worker) -> Callable[[], bool]:
     """A training learns that it is to stop by a file, or in-process by the driver's signal.
 
     Of several workers the first decides, since all must end with the same step: the others get no
     answer from it then and are ended with it.
     """
-    if payload["rank"]:
+    if worker.rank:
         return lambda: False
-    signalled = payload.get("stop") or (lambda: 0)
-    stop_file = Path(payload["folder"]) / "stop"
+    signalled = worker.stop or (lambda: 0)
+    stop_file = worker.folder / "stop"
     return lambda: bool(signalled()) or stop_file.exists()
 
 
-def _wrapped(
-    model: nn.Module, payload: dict[str, Any], recipe: Train | Pretrain
-) -> nn.Module | None:
+def _wrap(model: nn.Module, worker: Worker, recipe: Train | Pretrain) -> nn.Module | None:
     """The model as training calls it (gradients averaged, compiled), None if as it is."""
-    workers = payload["world_size"]
+    workers = worker.world_size
     share = recipe.batch_size // workers
     seen = workers * min(share, recipe.micro_batch or share)
     if seen < recipe.batch_size:
@@ -161,10 +159,10 @@ def _wrapped(
     if workers > 1:
         log.info("BatchNorm is synchronised over %d workers", workers)
         on_cpu, on_gpu = sync_batch_norm.convert, nn.SyncBatchNorm.convert_sync_batchnorm
-        wrapped = (on_gpu if payload["gpus"] else on_cpu)(model)
+        wrapped = (on_gpu if worker.gpus else on_cpu)(model)
         wrapped = nn.parallel.DistributedDataParallel(wrapped, forward_sync_buffers=False)
     if recipe.compile:
-        if not payload["gpus"] and not shutil.which("g++"):
+        if not worker.gpus and not shutil.which("g++"):
             raise ValueError("compile: true needs a C++ compiler on the CPU; install g++")
         wrapped = torch.compile(wrapped)
     return wrapped if wrapped is not model else None
@@ -176,29 +174,35 @@ def run(job: loop.Job) -> loop.Trained:
 
 
 def finish(
-    payload: dict[str, Any], task: str, model: nn.Module, trained: loop.Trained, iterations: int
+    job: FinetuneJob | PretrainJob, worker: Worker, model: nn.Module, trained: loop.Trained
 ) -> dict[str, Any]:
-    """Writes weights.pt (rank 0) and returns what run.json records of the training."""
+    """Writes weights.pt (rank 0) and returns what run.json records of the training.
+
+    weights.pt holds the tensors, the job and, of a segmentation model, the names and colours
+    (R, G, B) of the classes, so that predictions are named wherever the file goes.
+    """
+    finetuned = isinstance(job, FinetuneJob)
+    recipe = job.train if finetuned else job.recipe
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    if payload["rank"] == 0:
-        content = {"state_dict": state, "config": payload["config"]}
-        checkpoint.save(Path(payload["folder"]) / "weights.pt", content)
-        if payload["model_run_id"]:
-            _log_model(payload, model)
+    if worker.rank == 0:
+        content = {"state_dict": state, "config": plain(job)}
+        if finetuned:
+            store = Store(worker.data, "train")
+            content["classes"] = {"names": list(store.classes), "colors": store.colors()}
+        checkpoint.save(worker.folder / "weights.pt", content)
+        if worker.model_run_id:
+            _log_model(worker.model_run_id, model, recipe.crop_size)
     return {
         "weights_sha256": checkpoint.tensor_digest(state),
-        "iterations": iterations,
+        "iterations": recipe.iterations,
         **trained._asdict(),
-        "modules": code.loaded(task, sys.modules),
+        "modules": list_loaded("finetune" if finetuned else "pretrain", sys.modules),
         "device": str(next(model.parameters()).device),
         "torch": str(torch.__version__),
     }
 
 
-def _log_model(payload: dict[str, Any], model: nn.Module) -> None:
+def _log_model(run_id: str, model: nn.Module, crop_size: tuple[int, int]) -> None:
     from lemore.runtime.tracking.run import log_model
 
-    recipe = payload["config"].get("train") or payload["config"]["recipe"]
-    height, width = recipe["crop_size"]
-    copied = copy.deepcopy(model).cpu().eval()
-    log_model(payload["model_run_id"], copied, torch.zeros(1, 3, height, width))
+    log_model(run_id, copy.deepcopy(model).cpu().eval(), torch.zeros(1, 3, *crop_size))

@@ -1,0 +1,27 @@
+"""What commands share: the options of trainings, and options as a stage wants them."""
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+from typing import TypeVar
+
+from lemore.config.read import positive
+
+T = TypeVar("T")
+
+
+def pick_options(cls: type[T], args: argparse.Namespace) -> T:
+    """Dataclass `cls` of a stage, filled with the parsed options of the same names."""
+    return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})  # type: ignore[arg-type]
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, required=True, help="resolved configuration (YAML)")
+    parser.add_argument("--data", type=Path, required=True, help="prepared dataset (folder)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, required=True, help="folder of run.json, weights.pt")
+    parser.add_argument("--checkpoints", type=Path, required=True, help="folder kept across reruns")
+    parser.add_argument("--ray", choices=("local", "none"), default="none", help="where to run")
+    parser.add_argument("--workers", type=positive, default=1, help="data-parallel workers")
+    parser.add_argument("--gpus", type=float, default=0.0, help="GPUs of each worker")
+    parser.add_argument("--log-model", action="store_true", help="put the model into MLflow too")

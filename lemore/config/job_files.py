@@ -1,0 +1,106 @@
+"""Writes what each job of a run is told, as YAML below results/<run>/config. Torch-free.
+
+Every function returns the file's path, for use as a rule's input.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lemore.config.experiment import Experiment
+from lemore.config.jobs import (
+    DiagramJob,
+    EvaluateJob,
+    FinetuneJob,
+    PretrainJob,
+    ProfileJob,
+    write_job,
+)
+
+
+def write_finetune_job(experiment: Experiment, dataset: str, model: str) -> str:
+    train, _ = experiment.recipe(dataset, model)
+    config = experiment.model(model)
+    job = FinetuneJob(
+        run=experiment.config.run,
+        dataset=dataset,
+        num_classes=experiment.dataset(dataset).num_classes,
+        model_name=model,
+        model=config,
+        backbone=experiment.backbone(config.backbone),
+        init=experiment.init(config.backbone),
+        train=train,
+    )
+    return _write(experiment, f"finetune/{dataset}/{model}", job)
+
+
+def write_pretrain_job(experiment: Experiment, backbone: str) -> str:
+    dataset = experiment.config.pretrain
+    assert dataset is not None
+    job = PretrainJob(
+        **_describe_data(experiment, dataset),
+        num_classes=experiment.dataset(dataset).num_classes,
+        backbone_name=backbone,
+        backbone=experiment.backbone(backbone),
+        recipe=experiment.pretrain_recipe(backbone),
+    )
+    return _write(experiment, f"pretrain/{backbone}", job)
+
+
+def write_evaluate_job(experiment: Experiment, dataset: str, model: str) -> str:
+    _, test = experiment.recipe(dataset, model)
+    job = EvaluateJob(
+        **_describe_data(experiment, dataset),
+        classes=tuple(experiment.classes(dataset)),
+        images=tuple(experiment.images(dataset)),
+        test=test,
+    )
+    return _write(experiment, f"evaluate/{dataset}/{model}", job)
+
+
+def write_profile_job(experiment: Experiment, model: str) -> str:
+    config = experiment.model(model)
+    job = ProfileJob(
+        run=experiment.config.run,
+        model_name=model,
+        model=config,
+        backbone=experiment.backbone(config.backbone),
+        latency_seconds=experiment.config.latency_seconds,
+        latency_backends=experiment.config.latency_backends,
+        latency_upsample=experiment.config.latency_upsample,
+        cells=tuple(experiment.profile_cell(model, place) for place in experiment.profiles[model]),
+    )
+    return _write(experiment, f"profile/{model}", job)
+
+
+def write_diagram_job(experiment: Experiment, model: str) -> str:
+    """A model's backbone at the size of the paper's Table 1."""
+    config = experiment.model(model)
+    job = DiagramJob(config.label, experiment.backbone(config.backbone), (512, 512))
+    return _write(experiment, "diagram", job)
+
+
+def write_prepare_job(experiment: Experiment, dataset: str) -> str:
+    """What a dataset is made from, the same for all runs.
+
+    `video` is left out: it decides nothing that is prepared.
+    """
+    path = Path("resources/config") / f"{dataset}.yaml"
+    write_job(path, replace(experiment.dataset(dataset), video=None))
+    return str(path)
+
+
+def _describe_data(experiment: Experiment, dataset: str) -> dict[str, Any]:
+    config = experiment.dataset(dataset)
+    return {
+        "run": experiment.config.run,
+        "dataset": dataset,
+        "stands_for": config.stands_for,
+        "scenes": config.scenes is not None,
+    }
+
+
+def _write(experiment: Experiment, name: str, job: Any) -> str:
+    path = experiment.results / "config" / f"{name}.yaml"
+    write_job(path, job)
+    return str(path)

@@ -1,0 +1,22 @@
+"""What a result says of how it came about: the commit and the command."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+
+def find_commit() -> str:
+    """Commit of the checkout, with -dirty if it was edited; "" outside a checkout."""
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    return found.stdout.strip()
+
+
+def quote_command() -> str:
+    """The command line of this job, to be copied from a result."""
+    return shlex.join(["lemore", *sys.argv[1:]])

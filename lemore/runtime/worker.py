@@ -1,0 +1,30 @@
+"""What one process of a training is told beside its job."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One process of a training.
+
+    data: folder of the prepared dataset. folder: the training's state, on a file system that all
+    its workers share. gpus: of this worker, 0 for the CPU. init, init_sha256: the initial weights
+    as `none`, `file:<path>` or `torchvision:<name>`, and the digest of their tensors ("": any).
+    held_out: whether a tenth of the training images is kept for judging. model_run_id: the MLflow
+    run that gets the trained network, "" for none. stop: where it runs in the job's own process,
+    the signal that asks it to stop, 0 for none.
+    """
+
+    data: Path
+    folder: Path
+    seed: int
+    gpus: float = 0.0
+    rank: int = 0
+    world_size: int = 1
+    init: str = "none"
+    init_sha256: str = ""
+    held_out: bool = False
+    model_run_id: str = ""
+    stop: Callable[[], int] | None = None

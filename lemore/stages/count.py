@@ -1,0 +1,87 @@
+"""Counts parameters and MACs of models at one size, without memory for their weights."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from lemore.config.jobs import Cell, ProfileJob
+from lemore.config.model import BackboneConfig, ModelConfig
+from lemore.config.read import CONFIG, load
+from lemore.models.classifier import build_classifier
+from lemore.models.segmentor import build_segmentor
+from lemore.profiling.counts import count
+from lemore.runtime.progress import progress
+
+
+def count_models(names: list[str], num_classes: int, size: tuple[int, int]) -> list[dict[str, Any]]:
+    """One row for each file of config/models that is named ([]: all), the smallest MACs first."""
+    names = names or sorted(path.stem for path in (CONFIG / "models").glob("*.yaml"))
+    rows = []
+    for name in progress(names, "count", unit="model"):
+        job = make_job(name, num_classes, size)
+        counts = count_cell(job, job.cells[0])
+        with_aux = counts["params_with_aux"]
+        rows.append(
+            {
+                "model": name,
+                "label": job.model.label,
+                "encoder": job.model.encoder,
+                "params_m": counts["params"] / 1e6,
+                "params_m_with_aux": "" if with_aux is None else with_aux / 1e6,
+                "gmacs": counts["macs"] / 1e9,
+                "gmacs_fvcore": counts["fvcore_total"] / 1e9,
+            }
+        )
+    return sorted(rows, key=lambda row: row["gmacs"])
+
+
+def make_job(name: str, num_classes: int, size: tuple[int, int]) -> ProfileJob:
+    """A profile by hand: one cell of a file in config/models."""
+    model = load(ModelConfig, CONFIG / "models" / f"{name}.yaml")
+    return ProfileJob(
+        run="by hand",
+        model_name=name,
+        model=model,
+        backbone=load(BackboneConfig, CONFIG / "backbones" / f"{model.backbone}.yaml"),
+        latency_seconds=0.0,
+        latency_backends=(),
+        latency_upsample=False,
+        cells=(Cell("by hand", "segmentation", num_classes, size, {}),),
+    )
+
+
+def make_cell_model(job: ProfileJob, cell: Cell, *, auxiliary: bool = False) -> nn.Module:
+    """The model of a cell, on torch's current default device."""
+    if cell.task == "classification":
+        return build_classifier(
+            job.backbone, num_classes=cell.num_classes, input_size=cell.size, drop_path=0.0
+        )
+    return build_segmentor(
+        job.model,
+        job.backbone,
+        num_classes=cell.num_classes,
+        input_size=cell.size,
+        drop_path=0.0,
+        overrides=cell.decode_head,
+        auxiliary=auxiliary,
+    )
+
+
+def count_cell(job: ProfileJob, cell: Cell) -> dict[str, Any]:
+    """What a cell of a profile says of the network itself, on the meta device."""
+    with torch.device("meta"):
+        counts = count(make_cell_model(job, cell), cell.size)
+        trained = make_cell_model(job, cell, auxiliary=True)
+    params_with_aux = sum(p.numel() for p in trained.parameters())
+    return {
+        "dataset": cell.dataset,
+        "num_classes": cell.num_classes,
+        "size": list(cell.size),
+        "params": counts.params,
+        "params_with_aux": params_with_aux if params_with_aux != counts.params else None,
+        "macs": counts.macs,
+        "fvcore_total": counts.fvcore_total,
+        "modules": counts.modules,
+        "uncounted": counts.uncounted,
+    }

@@ -1,0 +1,229 @@
+"""Evaluates a fine-tuned checkpoint on a prepared split, at the labels' original size."""
+
+import json
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lemore.config.code import list_loaded
+from lemore.config.jobs import EvaluateJob, key_of, read_job
+from lemore.config.read import build, parse_yaml, plain
+from lemore.config.recipe import Test
+from lemore.data.store import Store
+from lemore.evaluation import segmentation
+from lemore.runtime.files import read_json, write_json
+from lemore.runtime.process import leave_with_owner
+from lemore.runtime.provenance import find_commit, quote_command
+from lemore.runtime.tracking import run as tracking
+from lemore.runtime.tracking.outbox import parent
+from lemore.stages import evaluation_files
+from lemore.trained import find
+from lemore.trained.checkpoint import Trained
+
+TABLES = "mlflow.loggedArtifacts"  # by this tag MLflow finds the tables of a run
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Options of the command. config: the job's YAML, None when evaluated by hand. test: changes to
+    the test settings, each KEY=VALUE with the value in YAML. json: file of the results."""
+
+    checkpoint: str
+    dataset: str
+    data_dir: Path
+    config: Path | None
+    test: list[str]
+    gpu: bool
+    threads: int
+    json: Path
+
+
+def evaluate(options: EvaluateOptions) -> dict[str, Any]:
+    """Writes the results (JSON, last), with the predictions of the job's images beside them.
+
+    Returns the results. ValueError for classes, images or settings that do not fit the data.
+    """
+    leave_with_owner()
+    evaluation_files.check_output(options.json)
+    torch.set_num_threads(options.threads)
+    device = segmentation.device_of(options.gpu)
+    trained = find.read(options.checkpoint)
+    job = load_job(options, trained)
+    store = Store(options.data_dir / options.dataset, job.test.split)
+    check_classes(trained, store, options)
+    classes = job.classes or tuple(store.classes)
+    with tracking.track(_describe_run(options, job, classes, trained)) as run:
+        keep = set(job.images)
+        evaluation = segmentation.evaluate(
+            trained.network().to(device),
+            store,
+            device,
+            job.test,
+            keep,
+            trained.job.train.crop_size,
+            title=f"evaluate {trained.job.model_name} on {options.dataset}",
+        )
+        missing = keep - set(evaluation.predictions)
+        if missing:
+            first = ", ".join(store.name(i) for i in range(min(3, len(store))))
+            raise ValueError(
+                f"comparisons: {options.dataset} has no image named {sorted(missing)} in split "
+                f"{job.test.split}; the first ones are {first}"
+            )
+        if evaluation.results["miou"] is None:
+            raise ValueError(f"{options.dataset}: split {job.test.split} has no pixel that counts")
+        path, predictions = options.json, evaluation.predictions
+        record = {
+            **describe(options, job, classes, trained),
+            **evaluation.results,
+            "images": len(store),
+            "predictions": evaluation_files.write_predictions(path, predictions),
+            "per_image": evaluation_files.write_per_image(path, evaluation.per_image),
+            "num_classes": store.num_classes,
+        }
+        run.metrics(list_metrics(record))
+        record |= {"mlflow_run_id": run.run_id}
+        write_json(path, record)
+        panels = evaluation_files.write_panels(path, store, predictions)
+        add_artifacts(run, record, path, panels)
+    return record
+
+
+def load_job(options: EvaluateOptions, trained: Trained) -> EvaluateJob:
+    """The job of a workflow, or the checkpoint's own settings when it is evaluated by hand, with
+    the changes of --test."""
+    if options.config is not None:
+        job = read_job(EvaluateJob, options.config)
+    else:
+        own = options.dataset == trained.job.dataset
+        job = EvaluateJob(
+            run="by hand",
+            dataset=options.dataset,
+            stands_for=None,
+            scenes=options.dataset.endswith("_scenes"),
+            classes=(),
+            images=(),
+            test=trained.test if own else segmentation.whole(trained.job.train.img_scale),
+        )
+    changes = parse_changes(options.test)
+    if not changes:
+        return job
+    return replace(job, test=build(Test, plain(job.test) | changes, "--test", "test."))
+
+
+def parse_changes(pairs: list[str]) -> dict[str, Any]:
+    """Values by key; ValueError for what is no KEY=VALUE or is given twice."""
+    changes: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or key in changes:
+            fault = "is given twice" if equals else "is not KEY=VALUE"
+            raise ValueError(f"--test: '{pair}' {fault}")
+        changes[key] = parse_yaml(value, f"--test: {key}")
+    return changes
+
+
+def check_classes(trained: Trained, store: Store, options: EvaluateOptions) -> None:
+    if trained.job.num_classes != store.num_classes:
+        raise ValueError(
+            f"{options.checkpoint} predicts {trained.job.num_classes} classes, dataset "
+            f"{options.dataset} has {store.num_classes}; evaluate on the dataset it was trained on"
+        )
+
+
+def describe(
+    options: EvaluateOptions, job: EvaluateJob, classes: tuple[str, ...], trained: Trained
+) -> dict[str, Any]:
+    recipe, record = trained.job.train, trained.record
+    return {
+        "stage": "evaluate",
+        "run": job.run,
+        "dataset": options.dataset,
+        "stands_for": job.stands_for,
+        "scenes": job.scenes,
+        "model": trained.job.model_name,
+        "label": trained.job.model.label,
+        "encoder": trained.job.model.encoder,
+        "seed": record.seed,
+        "split": job.test.split,
+        "classes": list(classes),
+        "train_crop": list(recipe.crop_size),
+        "test_mode": describe_mode(job.test),
+        "test_size": list(job.test.img_scale),
+        "iterations": recipe.iterations,
+        "recipe": recipe.source,
+        "init": trained.job.init.partition(":")[0],
+        "device": "cuda" if options.gpu else "cpu",
+        "finetune_run_id": record.mlflow_run_id,
+        "pretrain_run_id": record.pretrain_run_id,
+        "weights_sha256": record.weights_sha256,
+        "command": quote_command(),
+        "code": find_commit(),
+        "modules": list_loaded("evaluate", sys.modules),
+    }
+
+
+def describe_mode(test: Test) -> str:
+    """In words that set it apart in tables: "whole", "whole, ratios 0.5 1, flip"."""
+    single = test.ratios == (1.0,)
+    ratios = [] if single else [f"ratios {' '.join(f'{ratio:g}' for ratio in test.ratios)}"]
+    return ", ".join([test.mode, *ratios, *(["flip"] if test.flip else [])])
+
+
+def _describe_run(
+    options: EvaluateOptions, job: EvaluateJob, classes: tuple[str, ...], trained: Trained
+) -> tracking.Stage:
+    record, dataset = trained.record, options.dataset
+    data = read_json(options.data_dir / dataset / "digest.json")
+    return tracking.Stage(
+        experiment=f"{job.run}/{dataset}",
+        name=f"evaluate {trained.job.model_name} on {dataset}, seed {record.seed}",
+        identity={
+            "stage": "evaluate",
+            "run": job.run,
+            "dataset": dataset,
+            "model": trained.job.model_name,
+            "seed": str(record.seed),
+            "test_mode": describe_mode(job.test),
+            "test_size": "x".join(map(str, job.test.img_scale)),
+        },
+        key=key_of(job, classes, record.weights_sha256, data["sha256"], dataset),
+        params={"test": plain(job.test), "images": len(job.images)},
+        parents={
+            "pretrain": record.pretrain_run_id,
+            "finetune": parent(vars(record)),
+        },
+        datasets=((dataset, data["sha256"], job.test.split),),
+        code=find_commit(),
+        measures=True,
+    )
+
+
+def list_metrics(record: dict[str, Any]) -> dict[str, float]:
+    """Totals and per-class IoU, by the names that they have in MLflow."""
+    split = record["split"]
+    values = {"mIoU": "miou", "aAcc": "aacc", "mAcc": "macc", "fwIoU": "fwiou"}
+    values |= {"mBoundaryIoU": "mean_boundary_iou"}
+    found = {f"{split}/{name}": record[key] for name, key in values.items()}
+    by_class = zip(record["classes"], record["iou"], strict=False)
+    found |= {f"{split}/IoU/{name}": iou for name, iou in by_class}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def add_artifacts(
+    run: tracking.Handle, record: dict[str, Any], path: Path, panels: list[Path]
+) -> None:
+    """The JSON, the table of classes and the kept label maps into MLflow, the latter also as
+    panels beside the image and its ground truth."""
+    run.artifact(path)
+    run.artifact(path.parent / record["per_image"]["file"])
+    for file in record["predictions"].values():
+        run.artifact(path.parent / file, "predictions")
+    for file in panels:
+        run.artifact(file, "panels")
+    if record["classes"]:
+        run.artifact(evaluation_files.write_class_table(path, record))
+        run.tag(TABLES, json.dumps([{"path": evaluation_files.PER_CLASS, "type": "table"}]))

@@ -1,0 +1,172 @@
+"""A fine-tuning itself, called where it runs."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lemore.config.jobs import FinetuneJob
+from lemore.config.recipe import Train
+from lemore.data.augment import photometric_batch
+from lemore.data.augment.segmentation import TrainTransform
+from lemore.data.loader import normalize
+from lemore.data.store import Store
+from lemore.models import torchvision_weights
+from lemore.models.key_map import convert
+from lemore.models.segmentor import Segmentor, make_model
+from lemore.runtime import checkpoint
+from lemore.runtime.worker import Worker
+from lemore.stages.workers import shared
+from lemore.training import losses, optim
+
+log = logging.getLogger(__name__)
+BACKBONE = "backbone."
+
+
+def train(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
+    """Trains from the newest checkpoint and leaves weights.pt in the worker's folder (rank 0).
+
+    Returns what run.json records of the training.
+    """
+    recipe = job.train
+    device = shared.set_up(worker, recipe.threads)
+    model = make_model(job)
+    load_initial(model, job.backbone.module, worker.init, worker.init_sha256)
+    shared.place(model, recipe, device)
+    class_weight = make_class_weight(recipe, worker.data, device)
+    groups = optim.parameter_groups(
+        model,
+        head_parameters=head_parameters(model),
+        head_lr_mult=recipe.head_lr_mult,
+        weight_decay=recipe.weight_decay,
+        decay_norm=recipe.decay_norm,
+    )
+    log.info("%s", optim.describe(groups))
+    loop = shared.make_loop(
+        worker,
+        recipe,
+        name=f"{job.model_name} on {job.dataset}",
+        model=model,
+        optimizer=optim.adamw(groups, recipe.betas),
+        batches=shared.Batches(worker, recipe, make_transform(recipe)),
+        loss=Loss(job, model.decode_head, device, class_weight),
+        validate=make_validation(job, worker, device),
+    )
+    trained = shared.run(loop)
+    return shared.finish(job, worker, loop.kept, trained)
+
+
+def head_parameters(model: Segmentor) -> list[str]:
+    """Tensors that learn `head_lr_mult` times faster: the head's own list, else all of it."""
+    own = getattr(model.decode_head, "head_parameters", None)
+    if own is not None:
+        return [f"decode_head.{name}" for name in own]
+    heads = ("decode_head.", "auxiliary_head.")
+    return [name for name, _ in model.named_parameters() if name.startswith(heads)]
+
+
+def load_initial(model: Segmentor, module: str, init: str, digest: str) -> None:
+    """Loads the backbone's weights: `none`, `file:<weights.pt>` or `torchvision:<weights>`.
+
+    ValueError if a `digest` is given and the file holds other weights, or a tensor does not fit.
+    """
+    kind, _, name = init.partition(":")
+    if kind == "none":
+        return
+    if kind == "torchvision":
+        state, key_map = torchvision_weights.download(name), torchvision_weights.key_map(module)
+        backbone = convert(state, key_map, model.backbone.state_dict(), name)
+    else:
+        backbone = read_backbone(Path(name), digest)
+    model.backbone.load_state_dict(backbone)  # a model may adapt tensors to its size
+    log.info("backbone loaded from %s", name)
+
+
+def read_backbone(path: Path, digest: str) -> dict[str, Tensor]:
+    """The backbone in one of our checkpoints; ValueError if its tensors have another digest."""
+    state = checkpoint.load(path)["state_dict"]
+    if digest and checkpoint.tensor_digest(state) != digest:
+        raise ValueError(f"{path}: not the weights that run.json beside it records; pretrain again")
+    backbone = {k.removeprefix(BACKBONE): v for k, v in state.items() if k.startswith(BACKBONE)}
+    if not backbone:
+        raise ValueError(
+            f"{path}: holds no tensor named {BACKBONE}*, is it a backbone's checkpoint?"
+        )
+    return backbone
+
+
+def make_transform(recipe: Train) -> TrainTransform:
+    return TrainTransform(
+        img_scale=recipe.img_scale,
+        scale_range=recipe.scale_range,
+        crop_size=recipe.crop_size,
+        cat_max_ratio=recipe.cat_max_ratio,
+        flip_probability=recipe.flip_probability,
+        photometric_distortion=recipe.photometric_distortion,
+    )
+
+
+def make_class_weight(recipe: Train, data: Path, device: torch.device) -> Tensor | None:
+    """K weights on the device, None where all classes count the same."""
+    if recipe.class_weight == "none":
+        return None
+    return losses.class_weight(Store(data, "train").class_frequencies).to(device)
+
+
+class Loss:
+    """A batch as the loader gives it -> the scalar that training minimises."""
+
+    def __init__(
+        self,
+        job: FinetuneJob,
+        decode_head: nn.Module,
+        device: torch.device,
+        class_weight: Tensor | None,
+    ) -> None:
+        self.recipe, self.device, self.class_weight = job.train, device, class_weight
+        self.of_head = getattr(decode_head, "loss", self.cross_entropy)
+        auxiliary = job.model.auxiliary_head
+        self.auxiliary_weight = auxiliary.weight if auxiliary else 0.0
+
+    def __call__(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        label = batch["label"].to(self.device, non_blocking=True)
+        images = self.images(batch)
+        with shared.autocast(self.recipe, self.device):
+            outputs, auxiliary = model(images, for_loss=True)
+        loss = self.of_head(outputs, label)
+        if auxiliary is None:
+            return loss
+        return loss + self.auxiliary_weight * self.cross_entropy(auxiliary, label)
+
+    def images(self, batch: dict[str, Tensor]) -> Tensor:
+        """B 3 H W, normalised, on the device."""
+        images = batch["image"].to(self.device, non_blocking=True)
+        if "distortion" in batch:
+            images = photometric_batch.distort(images, batch["distortion"])
+        images = normalize(images, batch["valid"].to(self.device, non_blocking=True))
+        return images.contiguous(memory_format=shared.memory_format(self.recipe.channels_last))
+
+    def cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:
+        average, fused = self.recipe.loss_average, self.recipe.fused_loss
+        return losses.segmentation_loss(logits.float(), label, average, self.class_weight, fused)
+
+
+def make_validation(
+    job: FinetuneJob, worker: Worker, device: torch.device
+) -> Callable[[nn.Module], dict[str, float]] | None:
+    """Measures mIoU on the split `val`, for the curves only; None if that is not wanted."""
+    if not job.train.validate_every or worker.rank:
+        return None
+
+    def validate(model: nn.Module) -> dict[str, float]:
+        from lemore.evaluation import segmentation
+
+        data, test = Store(worker.data, "val"), segmentation.whole(job.train.img_scale)
+        title = f"validate {job.model_name} on {job.dataset}"
+        results = segmentation.evaluate(model, data, device, test, (), title=title).results
+        return {"val/mIoU": results["miou"], "val/aAcc": results["aacc"]}
+
+    return validate

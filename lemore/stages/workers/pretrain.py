@@ -1,0 +1,126 @@
+"""A pretraining itself, called where it runs."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lemore.config.jobs import PretrainJob
+from lemore.config.recipe import Pretrain
+from lemore.data.augment.classification import ClassificationTransform, central_crop, mix, partners
+from lemore.data.loader import normalize
+from lemore.data.store import Store
+from lemore.evaluation.pipeline import overlapped
+from lemore.models.classifier import build_classifier
+from lemore.runtime.worker import Worker
+from lemore.stages.workers import shared
+from lemore.training import losses, optim
+from lemore.training.rmsprop import RMSpropTF
+
+TEST_BATCH = 50
+TOP = (1, 5)
+
+
+def train(job: PretrainJob, worker: Worker) -> dict[str, Any]:
+    """Trains from the newest checkpoint, leaves weights.pt in the worker's folder and tests it
+    (rank 0). Returns what run.json records of the training."""
+    recipe = job.recipe
+    device = shared.set_up(worker, recipe.threads)
+    model = build_classifier(
+        job.backbone,
+        num_classes=job.num_classes,
+        input_size=recipe.crop_size,
+        drop_path=recipe.drop_path,
+        dropout=recipe.dropout,
+    )
+    shared.place(model, recipe, device)
+    groups = optim.parameter_groups(
+        model,
+        head_parameters=(),
+        head_lr_mult=1.0,
+        weight_decay=recipe.weight_decay,
+        decay_norm=False,
+    )
+    held_out = Store(worker.data, recipe.split)
+
+    def validate(network: nn.Module) -> dict[str, float]:
+        return {f"val/{k}": v for k, v in top_k(network, held_out, recipe, device).items()}
+
+    loop = shared.make_loop(
+        worker,
+        recipe,
+        name=f"{job.backbone_name} on {job.dataset}",
+        model=model,
+        optimizer=make_optimizer(recipe, groups),
+        batches=shared.Batches(worker, recipe, make_transform(recipe)),
+        loss=lambda network, batch: classification_loss(network, batch, recipe, device),
+        validate=None if worker.rank else validate,
+    )
+    trained = shared.run(loop)
+    result = shared.finish(job, worker, loop.kept, trained)
+    if worker.rank:
+        return result
+    details = {"stands_for": job.stands_for, "scenes": job.scenes}
+    details["input_size"] = list(recipe.crop_size)
+    return result | details | top_k(loop.kept, held_out, recipe, device) | {"images": len(held_out)}
+
+
+def make_optimizer(recipe: Pretrain, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    if recipe.optimizer == "rmsprop":
+        return RMSpropTF(optim.bare(groups))
+    return optim.adamw(groups, recipe.betas)
+
+
+def make_transform(recipe: Pretrain) -> ClassificationTransform:
+    return ClassificationTransform(
+        crop_size=recipe.crop_size,
+        scale_range=recipe.scale_range,
+        ratio_range=recipe.ratio_range,
+        flip_probability=recipe.flip_probability,
+        rand_augment=recipe.rand_augment,
+        random_erasing=recipe.random_erasing,
+        mixup=recipe.mixup,
+    )
+
+
+def classification_loss(
+    model: nn.Module, batch: dict[str, Tensor], recipe: Pretrain, device: torch.device
+) -> Tensor:
+    """A batch as the loader gives it -> the scalar that training minimises."""
+    images = normalize(batch["image"].to(device, non_blocking=True), None)
+    label, mixture = batch["label"].to(device, non_blocking=True), None
+    if "share" in batch:
+        images, share = mix(images, batch["share"].to(device, non_blocking=True))
+        mixture = partners(label), share
+    images = images.contiguous(memory_format=shared.memory_format(recipe.channels_last))
+    with shared.autocast(recipe, device):
+        logits = model(images)
+    return losses.classification_loss(logits.float(), label, recipe.label_smoothing, mixture)
+
+
+@torch.inference_mode()
+def top_k(
+    model: nn.Module, store: Store, recipe: Pretrain, device: torch.device
+) -> dict[str, float]:
+    """{"top1", "top5"}, fractions over the split: resize the shorter side, crop the centre.
+
+    As many threads as torch is set to read ahead of the model.
+    """
+    model.eval()
+
+    def read(start: int) -> tuple[Tensor, Tensor]:  # B 3 H W uint8, B
+        samples = [store.read(i) for i in range(start, min(start + TEST_BATCH, len(store)))]
+        crops = [central_crop(image, recipe.crop_size, recipe.test_share) for image, _ in samples]
+        images = torch.from_numpy(np.stack(crops).transpose(0, 3, 1, 2).copy())
+        return images, torch.tensor([label for _, label in samples])
+
+    def forward(batch: tuple[Tensor, Tensor]) -> list[int]:
+        images, label = (part.to(device) for part in batch)
+        logits = model(normalize(images, None))
+        return [int(losses.accuracy(logits, label, k)) for k in TOP]
+
+    starts = range(0, len(store), TEST_BATCH)
+    counts = overlapped(read, forward, list, starts, torch.get_num_threads())
+    hits = [sum(column) for column in zip(*counts, strict=True)]
+    return {f"top{k}": count / len(store) for k, count in zip(TOP, hits, strict=True)}

@@ -1,0 +1,69 @@
+"""One trial of a search, called where it runs."""
+
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lemore.config.jobs import FinetuneJob, key_of
+from lemore.data.part import Part
+from lemore.data.store import Store
+from lemore.evaluation import segmentation
+from lemore.models.segmentor import make_model
+from lemore.runtime import checkpoint
+from lemore.runtime.files import read_json, write_json
+from lemore.runtime.lock import locked
+from lemore.runtime.worker import Worker
+from lemore.stages.workers import finetune
+
+DYING_SECONDS = 60.0  # that a killed search's process may hold its trial
+
+
+def run_trial(job: FinetuneJob, worker: Worker, point: dict[str, Any]) -> dict[str, Any]:
+    """{"miou": fraction or None if it diverged, "seconds"} of a point: settings of the recipe, and
+    the seed.
+
+    A trial that was interrupted goes on, and one that has its result is not run again. Held if
+    another process, perhaps of a search that was killed, is at this very trial and does not end.
+    """
+    settings = {name: value for name, value in point.items() if name != "seed"}
+    job = replace(job, train=replace(job.train, **settings))
+    folder = worker.folder / key_of(job.train, point["seed"])[:16]
+    worker = replace(worker, folder=folder, seed=point["seed"])
+    with locked(folder, DYING_SECONDS):
+        if not (folder / "result.json").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            result = _train_and_judge(job, worker)
+            _empty(folder)
+            write_json(folder / "result.json", result)
+        return read_json(folder / "result.json")
+
+
+def _train_and_judge(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
+    begin = time.monotonic()
+    result: dict[str, Any] = {"miou": None}
+    try:
+        finetune.train(job, worker)
+        result["miou"] = _measure_miou(job, worker)
+    except FloatingPointError as error:
+        result["diverged"] = str(error)
+    return result | {"seconds": round(time.monotonic() - begin, 1)}
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _measure_miou(job: FinetuneJob, worker: Worker) -> float | None:
+    model = make_model(job)
+    model.load_state_dict(checkpoint.load(worker.folder / "weights.pt")["state_dict"])
+    device = torch.device("cuda" if worker.gpus else "cpu")
+    images: Any = Store(worker.data, "val")
+    if worker.held_out:
+        images = Part(Store(worker.data, "train"), held_out=True)
+    test = segmentation.whole(job.train.img_scale)
+    return segmentation.evaluate(model.to(device), images, device, test, ()).results["miou"]
