@@ -28,11 +28,12 @@ import lemore.commands.finetune
 import lemore.data.loader as lemore_loader
 import lemore.evaluation.segmentation as lemore_segmentation
 import lemore.runtime.tracking.mlflow
-import lemore.stages.finetune
+import lemore.stages.workers.finetune
 from lemore.cli import main
 from lemore.runtime import checkpoint, files
 from lemore.runtime.checkpoint import Checkpoints, tensor_digest
 from lemore.runtime.tracking.metrics_file import Spool
+from lemore.runtime.worker import Worker
 from lemore.training import losses, optim
 from lemore.training.loop import Job, train
 
@@ -142,18 +143,16 @@ def hang(folder: Path, seconds: float, limit: float, pause: float = 0.0) -> None
     train(Job(**vars(job(folder)) | {"loss": hanging_loss}))
 
 
-def rank_sleeps(payload: dict[str, Any]) -> None:
+def rank_sleeps(_: Any, worker: Worker) -> None:
     """The second of several workers falls asleep; the others wait for it."""
 
     def sleeping_loss(network: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        if payload["rank"] == 1:
+        if worker.rank == 1:
             time.sleep(600)
         torch.distributed.all_reduce(torch.zeros(1))
         return network(batch["x"]).square().mean()
 
-    train(
-        Job(**vars(job(Path(payload["data"]))) | {"loss": sleeping_loss, "rank": payload["rank"]})
-    )
+    train(Job(**vars(job(worker.data)) | {"loss": sleeping_loss, "rank": worker.rank}))
 
 
 class Cutting:

@@ -156,7 +156,8 @@ def test_what_ray_is_told_by_name_counts():
 def test_a_model_does_not_drag_the_others_along():
     found = code.declare_code("finetune", ["lemore.models.backbones.lemore"])
     assert "lemore.models.backbones.lemore" in found
-    others = [m for m in found if m.startswith(("lemore.models.backbones.", "lemore.models.decode"))]
+    choices = ("lemore.models.backbones.", "lemore.models.decode")
+    others = [m for m in found if m.startswith(choices)]
     assert set(others) <= {"lemore.models.backbones.lemore", "lemore.models.decode_heads"}
     assert not [m for m in found if m.startswith(("lemore.reporting", "lemore.evaluation"))]
 

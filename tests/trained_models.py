@@ -16,11 +16,18 @@ ROOT = Path(__file__).parents[1]
 NUM_CLASSES = 11
 
 
-def settings(model: str = "lemore_t", dataset: str = "camvid", classes: int = NUM_CLASSES) -> dict:
-    """What a checkpoint says of itself: CamVid's recipe at a small size."""
+def make_job(
+    model: str = "lemore_t", dataset: str = "camvid", classes: int = NUM_CLASSES
+) -> FinetuneJob:
+    """CamVid's recipe at a small size."""
     small = {"img_scale": [112, 80], "crop_size": [64, 64]}
     recipe, _ = load_recipe(ROOT / "config/recipes/camvid", "camvid", model, {"train": small})
-    return plain(make_finetune_job("test", dataset, classes, model, recipe))
+    return make_finetune_job("test", dataset, classes, model, recipe)
+
+
+def settings(model: str = "lemore_t", dataset: str = "camvid", classes: int = NUM_CLASSES) -> dict:
+    """What a checkpoint says of itself."""
+    return plain(make_job(model, dataset, classes))
 
 
 def content(config: dict | None = None) -> dict:

@@ -70,7 +70,7 @@ def _run_trials(options: SearchOptions, job: FinetuneJob, folder: Path) -> dict[
     shorter = replace(job, train=shorten(job.train, options.share))
     worker = Worker(
         data=options.data.absolute(),
-        folder=folder / _make_state_key(options, job, inputs),
+        folder=folder / make_state_key(options, job, inputs),
         seed=options.seed,
         gpus=options.gpus,
         init=init,
@@ -102,11 +102,11 @@ def _run_trials(options: SearchOptions, job: FinetuneJob, folder: Path) -> dict[
         "command": quote_command(),
         "code": find_commit(),
         "trials": [point | result for point, result in tried],
-        **_judge(own, best, [*tried, *again]),
+        **judge(own, best, [*tried, *again]),
     }
 
 
-def _make_state_key(options: SearchOptions, job: FinetuneJob, inputs: dict[str, str]) -> str:
+def make_state_key(options: SearchOptions, job: FinetuneJob, inputs: dict[str, str]) -> str:
     """Hash of what trials depend on beside their point; a search goes on from no others' trials."""
     code = code_version("search", list_named_modules(job))
     data = read_json(options.data / "digest.json")["sha256"]
@@ -130,7 +130,7 @@ def shorten(recipe: Train, share: float) -> Train:
     )
 
 
-def _judge(
+def judge(
     own: dict[str, Any], best: dict[str, Any], results: list[tuple[dict[str, Any], dict[str, Any]]]
 ) -> dict[str, Any]:
     """Means over the same seeds of the recipe and of the best point, and what follows."""

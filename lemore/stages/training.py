@@ -90,7 +90,7 @@ def run_training(training: Training, placement: Placement) -> int:
     check_gpus(placement.gpus, placement.workers, "command line", "--gpus")
     dataset = read_json(placement.data / "digest.json")
     code = code_version(training.stage, training.named_modules)
-    key = _make_key(code, training, placement, dataset["sha256"])
+    key = make_key(code, training, placement, dataset["sha256"])
     folder = (placement.checkpoints / key[:16]).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     stop = StopSignals()
@@ -130,7 +130,7 @@ def run_training(training: Training, placement: Placement) -> int:
     return 0
 
 
-def _make_key(code: str, training: Training, placement: Placement, dataset: str) -> str:
+def make_key(code: str, training: Training, placement: Placement, dataset: str) -> str:
     """Hash of all that decides the weights. Checkpoints of another key are never continued.
 
     The job counts as its file says it, so that a key of the configuration that is newer than the

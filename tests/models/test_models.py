@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from lemore import models
+from lemore.config.jobs import FinetuneJob
 from lemore.config.model import BackboneConfig, ModelConfig
 from lemore.config.read import load, plain
 from lemore.config.recipe import Train, load_recipe
@@ -244,11 +245,10 @@ def train(name: str, iterations: int, folder: Path) -> tuple[list[float], Path]:
     """Trains through the real loop and loss; the losses, and the checkpoint that is left."""
     model_config, backbone = configs(name)
     recipe = recipe_of(name, iterations)
-    config = {"run": "test", "model_name": name, "dataset": "squares", "num_classes": CLASSES}
-    config |= plain({"model": model_config, "backbone": backbone, "train": recipe, "init": "none"})
+    job = FinetuneJob("test", "squares", CLASSES, name, model_config, backbone, "none", recipe)
     torch.manual_seed(0)
-    model = make_model(config, recipe)
-    loss = Loss(config, recipe, model.decode_head, torch.device("cpu"), None)
+    model = make_model(job)
+    loss = Loss(job, model.decode_head, torch.device("cpu"), None)
     losses: list[float] = []
 
     def noted(network, batch):
@@ -279,7 +279,7 @@ def train(name: str, iterations: int, folder: Path) -> tuple[list[float], Path]:
             stop=lambda: False,
         )
     )
-    checkpoint.save(folder / "weights.pt", {"state_dict": model.state_dict(), "config": config})
+    checkpoint.save(folder / "weights.pt", {"state_dict": model.state_dict(), "config": plain(job)})
     return losses, folder / "weights.pt"
 
 

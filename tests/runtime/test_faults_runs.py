@@ -18,13 +18,14 @@ import pytest
 from conftest import Tiny, tiny_digest
 from fault_training import GO, lemore, start
 
+from lemore.config.jobs import FinetuneJob, read_job
 from lemore.data.packing import FILE, pack_label
 from lemore.data.store import PackWriter
 from lemore.runtime.files import read_json
 from lemore.runtime.lock import Held, locked
 from lemore.runtime.machine import Process
 from lemore.runtime.tracking import mlflow
-from lemore.stages import training as _stage
+from lemore.stages.training import Placement, Training, make_key, make_worker, publish
 
 ITERATIONS = 8
 
@@ -232,7 +233,7 @@ def test_results_may_lie_on_another_file_system(tmp_path, monkeypatch):
     output.mkdir(parents=True)
     (output / ".weights.pt.1.tmp").write_text("half")
     for _ in range(2):
-        _stage.publish(work, output, {"seed": 0})
+        publish(work, output, {"seed": 0})
     found = {path.name for path in output.iterdir()}
     assert found == {"weights.pt", "metrics.jsonl", "run.json"}
     assert (output / "weights.pt").read_text() == "weights.pt"
@@ -297,7 +298,7 @@ def test_a_lock_that_was_just_removed_is_not_taken_for_one(tmp_path):
 def test_the_number_of_workers_is_part_of_the_key_where_trainings_repeat_to_the_bit(
     case, plain, gpus, differs
 ):
-    keys = {_stage._key("code", training(case, workers, gpus), "data") for workers in (1, 2)}
+    keys = {make_key("code", *make_training(case, workers, gpus), "data") for workers in (1, 2)}
     assert len(keys) == 1 + differs
 
 
@@ -318,15 +319,11 @@ def test_what_a_changed_training_replaces_is_removed_and_nothing_else(tmp_path):
     assert not first.exists() and list(other.glob("iteration_*.pt"))
 
 
-def training(case: Case, workers: int, gpus: float) -> _stage.Training:
-    import argparse
-
-    args = argparse.Namespace(seed=0, config=case.config, workers=workers, gpus=gpus)
-    return _stage.Training(
-        *("finetune", "", args, {}, (), "", {}, "", 1, {}),
-        inputs={},
-        payload={},
-    )
+def make_training(case: Case, workers: int, gpus: float) -> tuple[Training, Placement]:
+    folder, job = case.config.parent, read_job(FinetuneJob, case.config)
+    placement = Placement(case.config, folder, folder, folder, 0, "none", workers, gpus, False)
+    worker = make_worker(placement)
+    return Training("finetune", job, "", (), {}, 1, worker, {}, {}), placement
 
 
 def test_a_batch_that_does_not_divide_is_refused(case):

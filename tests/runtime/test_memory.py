@@ -9,6 +9,7 @@ from ray.exceptions import ActorDiedError, OutOfMemoryError
 from lemore.runtime.ray import execute, memory
 from lemore.runtime.ray.cluster import Resources
 from lemore.runtime.ray.execute import Work, WorkerLost
+from lemore.runtime.worker import Worker
 
 LOW = OutOfMemoryError("1 worker(s) were killed due to the node running low on memory. Memory on")
 REMEDY = "ran out of memory: set micro_batch"
@@ -74,12 +75,14 @@ def test_what_ray_says_of_the_one_counts_more_than_what_the_others_saw():
 def test_an_allocation_that_fails_is_told_and_ends_the_training(
     monkeypatch, tmp_path, error, short
 ):
-    def train(payload):
+    def train(job, worker):
         raise error
 
     monkeypatch.setattr(execute, "resolve", lambda function: train)
     with pytest.raises(OSError if short else RuntimeError) as ended:
-        execute.execute(Work("", {}, tmp_path), Resources("none", 1, 1, 0), Stop())
+        execute.execute(
+            Work("", None, Worker(tmp_path, tmp_path, 0)), Resources("none", 1, 1, 0), Stop()
+        )
     assert (REMEDY in str(ended.value)) == short
 
 

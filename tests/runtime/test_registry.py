@@ -14,14 +14,12 @@ import torch
 from PIL import Image
 
 import lemore
-from lemore.config.read import build
-from lemore.config.recipe import Train
 from lemore.data.store import Store
 from lemore.models.segmentor import make_model
 from lemore.reporting.overlay import overlay
 from lemore.runtime.files import read_json
 from lemore.runtime.tracking import models
-from tests.trained_models import settings
+from tests.trained_models import make_job
 
 LOAD = """
 import json, sys
@@ -124,8 +122,7 @@ def test_a_network_that_takes_one_image_says_so(tmp_path, monkeypatch):
     run = client.create_run(
         experiment, tags={f"lemore.{k}": v for k, v in tags.items()}
     ).info.run_id
-    config = settings("segnext_t")
-    network = make_model(config, build(Train, config["train"], "test", "train.")).eval()
+    network = make_model(make_job("segnext_t")).eval()
     image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     models.log_model(run, network, image)
     model = load_model("models:/camvid-segnext_t@a_b-seed0")

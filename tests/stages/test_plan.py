@@ -1,15 +1,16 @@
 """The planner: what is left to do, and numbers that are known from elsewhere."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lemore.cli import main
-from lemore.commands import plan
-from lemore.config import jobs
 from lemore.config.experiment import Experiment
-from lemore.stages import costs
+from lemore.config.job_files import write_finetune_job
+from lemore.config.jobs import FinetuneJob, read_job
+from lemore.stages import costs, plan
 from tests.config.test_rerun_matrix import Checkout
 
 
@@ -52,12 +53,11 @@ def test_hours_are_those_of_all_steps_and_images():
 def test_it_counts_the_papers_parameters(tmp_path, monkeypatch):
     """1,599,862: LeMoRe at ADE20K's size (the paper prints 1.60 M)."""
     root = Path(__file__).parents[2]
-    values = plan.configuration([root / "config/paper.yaml"])
+    values = plan.merge_configuration([root / "config/paper.yaml"])
     experiment = Experiment(values, root)
     monkeypatch.chdir(tmp_path)
-    config = plan.read_yaml(jobs.finetune(experiment, "ade20k", "lemore"))
-    subject = costs.Subject("finetune", config, (512, 683), "cpu", 1, 0.1)
-    cost = costs.measure(subject)
+    job = read_job(FinetuneJob, Path(write_finetune_job(experiment, "ade20k", "lemore")))
+    cost = costs.measure(costs.Subject(job, (512, 683), "cpu", 1, 0.1))
     assert isinstance(cost, costs.Cost), cost
     assert cost.parameters == 1_599_862
     assert cost.step > cost.image > 0
@@ -68,9 +68,9 @@ def test_it_counts_the_papers_parameters(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_what_cannot_be_measured_says_why(tmp_path, monkeypatch):
     root = Path(__file__).parents[2]
-    experiment = Experiment(plan.configuration([root / "config/paper.yaml"]), root)
+    experiment = Experiment(plan.merge_configuration([root / "config/paper.yaml"]), root)
     monkeypatch.chdir(tmp_path)
-    config = plan.read_yaml(jobs.finetune(experiment, "ade20k", "lemore"))
-    config["train"]["crop_size"] = [100_000, 100_000]
-    cost = costs.measure(costs.Subject("finetune", config, None, "cpu", 1, 0.1))
+    job = read_job(FinetuneJob, Path(write_finetune_job(experiment, "ade20k", "lemore")))
+    job = replace(job, train=replace(job.train, crop_size=(4096, 4096), batch_size=1024))
+    cost = costs.measure(costs.Subject(job, None, "cpu", 1, 0.1))
     assert isinstance(cost, str) and cost

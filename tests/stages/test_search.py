@@ -1,26 +1,27 @@
 """The search: what it trains on, what it recommends, and that a killed one goes on."""
 
-import argparse
 import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT
 
-from lemore.commands import search
-from lemore.config.read import build
-from lemore.config.recipe import Train
+from lemore.config.jobs import FinetuneJob, read_job
 from lemore.data.part import Part
 from lemore.data.store import Store
 from lemore.runtime.files import read_json, write_json
 from lemore.runtime.lock import Held, locked
-from lemore.stages import trial as _search
+from lemore.runtime.worker import Worker
+from lemore.stages import search
+from lemore.stages.workers import trial
+from tests.trained_models import make_job
 
 OWN = {"lr": 1e-3, "schedule": "mmcv0", "poly_power": 1.0}
 BEST = {"lr": 4e-3, "schedule": "mmseg1", "poly_power": 1.0}
@@ -45,28 +46,23 @@ def results(own: list, best: list) -> list:
     ],
 )
 def test_only_what_seeds_do_not_explain_is_recommended(own, best, recommended):
-    verdict = search._verdict(OWN, BEST | {"seed": 0}, results(own, best))
+    verdict = search.judge(OWN, BEST | {"seed": 0}, results(own, best))
     assert verdict["recommended"] == (BEST if recommended else None)
     means = [sum(v or 0 for v in values) / 3 for values in (own, best)]
     assert f"{100 * means[0]:.2f} % mIoU with the recipe" in verdict["text"]
 
 
 def test_the_recipe_itself_may_be_the_best():
-    verdict = search._verdict(OWN, OWN | {"seed": 0}, results([0.3, 0.3, 0.3], []))
+    verdict = search.judge(OWN, OWN | {"seed": 0}, results([0.3, 0.3, 0.3], []))
     assert verdict["recommended"] is None and "the recipe was the best" in verdict["text"]
 
 
 def test_a_shorter_recipe_keeps_its_shape():
-    train = {"iterations": 1000, "warmup_iterations": 100, "checkpoint_every": 500, "lr": 1.0}
-    short = search._shortened(train, 0.25)
-    assert short == {
-        "iterations": 250,
-        "warmup_iterations": 25,
-        "checkpoint_every": 125,
-        "validate_every": 0,
-        "lr": 1.0,
-    }
-    assert _search.changed({"train": train}, BEST | {"seed": 3})["train"]["lr"] == 4e-3
+    train = replace(make_job().train, iterations=1000, warmup_iterations=100, checkpoint_every=500)
+    short = search.shorten(train, 0.25)
+    assert short == replace(
+        train, iterations=250, warmup_iterations=25, checkpoint_every=125, validate_every=0
+    )
 
 
 def test_what_is_held_out_is_not_trained_on(tiny):
@@ -79,40 +75,45 @@ def test_what_is_held_out_is_not_trained_on(tiny):
 
 
 def test_trials_of_other_code_data_or_weights_are_not_taken(tiny, tmp_path, monkeypatch):
-    path = tiny.finetune_job()
-    args = argparse.Namespace(config=path, data=tiny.data, test_split="val")
-    config = yaml.safe_load(path.read_text())
-    keys = [search._state_key(args, config, {}), search._state_key(args, config, {"init": "x"})]
-    args.data = tmp_path
+    options = make_options(tiny, tmp_path / "x.json")
+    job = read_job(FinetuneJob, options.config)
+    keys = [search.make_state_key(options, job, inputs) for inputs in ({}, {"init": "x"})]
+    options = replace(options, data=tmp_path)
     write_json(tmp_path / "digest.json", read_json(tiny.data / "digest.json") | {"sha256": "1"})
-    keys.append(search._state_key(args, config, {}))
-    monkeypatch.setattr(search.sources, "code_version", lambda task, named: f"{task} {named}")
-    keys.append(search._state_key(args, config, {}))
+    keys.append(search.make_state_key(options, job, {}))
+    monkeypatch.setattr(search, "code_version", lambda stage, named: f"{stage} {named}")
+    keys.append(search.make_state_key(options, job, {}))
     assert len(set(keys)) == 4
 
 
-def arguments(tiny, output: Path) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    search.add_arguments(parser)
-    command = ["--config", tiny.finetune_job(), "--data", tiny.data, "--output", output]
-    return parser.parse_args([*map(str, command), "--test-split", "val"])
+def make_options(tiny, output: Path) -> search.SearchOptions:
+    return search.SearchOptions(
+        config=tiny.finetune_job(),
+        data=tiny.data,
+        pretrained=None,
+        test_split="val",
+        trials=12,
+        share=0.25,
+        seed=0,
+        gpus=0.0,
+        output=output,
+    )
 
 
 def test_the_second_of_two_searches_is_refused(tiny, tmp_path):
     with locked(tmp_path / "x.trials", 0), pytest.raises(Held, match=r"x\.trials: process"):
-        search.run(arguments(tiny, tmp_path / "x.json"))
+        search.search(make_options(tiny, tmp_path / "x.json"))
 
 
 def test_a_trial_at_which_a_killed_search_still_is_is_not_run_over_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(_search, "DYING_SECONDS", 0.0)
-    monkeypatch.setattr(_search._finetune, "train", lambda payload: None)
-    monkeypatch.setattr(_search, "_miou", lambda payload, weights: 0.5)
-    payload = {"config": {"train": {}}, "point": OWN | {"seed": 0}, "folder": str(tmp_path)}
-    assert _search.trial(payload)["miou"] == 0.5
+    monkeypatch.setattr(trial, "DYING_SECONDS", 0.0)
+    monkeypatch.setattr(trial, "train_and_judge", lambda job, worker: {"miou": 0.5})
+    worker, point = Worker(data=tmp_path, folder=tmp_path, seed=0), OWN | {"seed": 0}
+    assert trial.run_trial(make_job(), worker, point)["miou"] == 0.5
     (folder,) = tmp_path.iterdir()
     (folder / "result.json").unlink()
     with locked(folder, 0), pytest.raises(Held):
-        _search.trial(payload)
+        trial.run_trial(make_job(), worker, point)
     assert not list(folder.iterdir())
 
 
@@ -120,16 +121,13 @@ def test_a_trial_at_which_a_killed_search_still_is_is_not_run_over_it(tmp_path, 
 def test_no_trial_is_asked_for_twice_at_once(tiny, tmp_path, monkeypatch, best):
     asked = []
 
-    def tried(function, payload, space, points, *rest):
+    def tried(function, job, worker, space, points, *rest):
         asked.append(points)
         found = points[0] if best is OWN else BEST | {"seed": 0}
         return [(found, {"miou": 0.9, "seconds": 1.0}), (points[0], {"miou": 0.1, "seconds": 1.0})]
 
-    monkeypatch.setattr(search, "search", tried)
-    args = arguments(tiny, tmp_path / "x.json")
-    config = yaml.safe_load(args.config.read_text())
-    recipe = build(Train, config["train"], "test", "train.")
-    search._searched(args, config, recipe, tmp_path)
+    monkeypatch.setattr(search, "try_points", tried)
+    search.search(make_options(tiny, tmp_path / "x.json"))
     for points in asked:
         assert len({repr(sorted(point.items())) for point in points}) == len(points)
     assert len(asked[1]) == (2 if best is OWN else 4)

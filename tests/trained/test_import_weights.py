@@ -20,9 +20,9 @@ import torchvision
 from safetensors.torch import save_file
 
 from lemore.cli import main
+from lemore.config.jobs import FinetuneJob
 from lemore.config.model import BackboneConfig
 from lemore.config.read import build, load
-from lemore.config.recipe import Train
 from lemore.evaluation import segmentation
 from lemore.models import build_backbone, torchvision_weights
 from lemore.models.key_map import KeyMap, convert, find
@@ -209,8 +209,7 @@ def test_import_writes_a_checkpoint_that_rebuilds_the_model(tmp_path, kind, caps
     assert run_import(file, tmp_path / "out.pt") == 0
     assert "segformer_b0 on ade20k" in capsys.readouterr().out
     content = checkpoint.load(tmp_path / "out.pt")
-    recipe = build(Train, content["config"]["train"], "out.pt", "train.")
-    model = make_model(content["config"], recipe).eval()
+    model = make_model(build(FinetuneJob, content["config"], "out.pt")).eval()
     model.load_state_dict(content["state_dict"])
     assert torch.equal(model.backbone.stages[0].norm.weight, state["backbone.norm1.weight"])
 

@@ -8,9 +8,10 @@ import torch
 from conftest import ROOT
 from torch import nn
 
-from lemore.config.read import read_yaml
+from lemore.config.jobs import PretrainJob, read_job
 from lemore.config.recipe import load_pretrain
-from lemore.stages import pretrain, worker
+from lemore.runtime.worker import Worker
+from lemore.stages.workers import pretrain, shared
 from lemore.training.loop import Trained
 
 CPU = torch.device("cpu")
@@ -55,13 +56,13 @@ def test_the_next_images_are_read_while_the_model_computes(monkeypatch, one_thre
 @pytest.mark.parametrize("rank", [0, 1])
 def test_only_the_first_worker_validates_and_tests(tiny, tmp_path, monkeypatch, rank):
     jobs, tested = [], []
-    real = worker.job
-    monkeypatch.setattr(worker, "job", lambda *args, **kw: jobs.append(kw) or real(*args, **kw))
-    monkeypatch.setattr(worker, "run", lambda job: Trained(0, 0))
-    monkeypatch.setattr(worker, "finish", lambda *args: {"iterations": 4})
+    real = shared.make_loop
+    monkeypatch.setattr(shared, "make_loop", lambda *a, **kw: jobs.append(kw) or real(*a, **kw))
+    monkeypatch.setattr(shared, "run", lambda loop: Trained(0, 0))
+    monkeypatch.setattr(shared, "finish", lambda *args: {"iterations": 4})
     monkeypatch.setattr(pretrain, "top_k", lambda *args: tested.append(args) or {"top1": 0.5})
-    payload = {"config": read_yaml(tiny.pretrain_job()), "data": str(tiny.images), "seed": 0}
-    payload |= {"folder": str(tmp_path), "rank": rank, "world_size": 1, "gpus": 0.0}
-    result = pretrain.train(payload)
+    job = read_job(PretrainJob, tiny.pretrain_job())
+    worker = Worker(data=tiny.images, folder=tmp_path, seed=0, rank=rank)
+    result = pretrain.train(job, worker)
     assert (jobs[0]["validate"] is None) == bool(rank) and len(tested) == (0 if rank else 1)
     assert result.get("top1") == (None if rank else 0.5) and result["iterations"] == 4

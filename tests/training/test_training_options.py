@@ -11,14 +11,16 @@ import torch
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
 
-from lemore.config.read import build, read_yaml
+from lemore.config.jobs import FinetuneJob, read_job
+from lemore.config.read import build
 from lemore.config.recipe import Pretrain, Train, load_pretrain, load_recipe
 from lemore.data.loader import normalize
 from lemore.models.segmentor import make_model
 from lemore.runtime.background import BackgroundCheckpoints
 from lemore.runtime.checkpoint import Checkpoints, tensor_digest
 from lemore.runtime.process import Stopped
-from lemore.stages import finetune, worker
+from lemore.runtime.worker import Worker
+from lemore.stages.workers import finetune, shared
 from lemore.trained import find
 from lemore.training import losses, optim
 from lemore.training.average import Average
@@ -230,12 +232,14 @@ def test_an_earlier_checkpoint_predicts_alike(tmp_path):
 @pytest.mark.parametrize("model", ["lemore", "topformer_t"])
 def test_half_precision_is_that_of_a_plain_loop(model):
     """autocast of the network, the loss on logits in fp32; and near what fp32 gives."""
-    config = trained.settings(model)
-    recipe = build(Train, config["train"], "test", "train.")
-    state, batch = trained.random_state(config), crops()
+    job = trained.make_job(model)
+    recipe = job.train
+    state, batch = trained.random_state(trained.settings(model)), crops()
 
     def gradient(loss) -> torch.Tensor:
-        network_ = make_model(config, replace(recipe, dropout=0.0, drop_path=0.0)).train()
+        network_ = make_model(
+            replace(job, train=replace(recipe, dropout=0.0, drop_path=0.0))
+        ).train()
         network_.load_state_dict(state)
         loss(network_).backward()
         gradients = [p.grad for p in network_.parameters()]
@@ -244,7 +248,9 @@ def test_half_precision_is_that_of_a_plain_loop(model):
 
     def ours(precision: str):
         chosen = replace(recipe, precision=precision, channels_last=False)
-        return lambda net: finetune.Loss(config, chosen, net.decode_head, CPU, None)(net, batch)
+        return lambda net: finetune.Loss(replace(job, train=chosen), net.decode_head, CPU, None)(
+            net, batch
+        )
 
     def plain(network_: nn.Module) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16):
@@ -267,7 +273,7 @@ def test_the_gradient_of_dilated_convolutions_is_right_in_half_precision(kernel,
     recipe, _ = load_recipe(RECIPES / "paper", "ade20k", "lemore", {})
     x = torch.randn(4, 16, 32, 32).contiguous(memory_format=torch.channels_last)
     (expected,) = torch.autograd.grad(conv(x).square().sum(), conv.weight)
-    worker.place(conv, replace(recipe, precision="bf16"), CPU)
+    shared.place(conv, replace(recipe, precision="bf16"), CPU)
     for _ in range(3):
         filled = [torch.full((2**i,), torch.nan) for i in range(4, 19)]
         del filled
@@ -391,9 +397,8 @@ def test_a_compiled_training_runs_from_start_to_end(tiny, tmp_path, monkeypatch)
     """The loop and all around it; without the C++ compiler, which the test above needs."""
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda m: real(m, backend="eager"))
-    monkeypatch.setattr(worker.shutil, "which", lambda name: name)
+    monkeypatch.setattr(shared.shutil, "which", lambda name: name)
     path = tiny.finetune_job("lemore_t", iterations=1, compile=True, loader_workers=0, threads=1)
-    place = {"config": read_yaml(path), "data": str(tiny.data), "folder": str(tmp_path)}
-    place |= {"seed": 0, "rank": 0, "world_size": 1, "gpus": 0.0, "model_run_id": ""}
-    record = finetune.train(place | {"init": "none", "init_sha256": ""})
+    job = read_job(FinetuneJob, path)
+    record = finetune.train(job, Worker(data=tiny.data, folder=tmp_path, seed=0))
     assert record["iterations"] == 1 and (tmp_path / "weights.pt").exists()

@@ -36,13 +36,13 @@ def run_trial(job: FinetuneJob, worker: Worker, point: dict[str, Any]) -> dict[s
     with locked(folder, DYING_SECONDS):
         if not (folder / "result.json").exists():
             folder.mkdir(parents=True, exist_ok=True)
-            result = _train_and_judge(job, worker)
+            result = train_and_judge(job, worker)
             _empty(folder)
             write_json(folder / "result.json", result)
         return read_json(folder / "result.json")
 
 
-def _train_and_judge(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
+def train_and_judge(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
     begin = time.monotonic()
     result: dict[str, Any] = {"miou": None}
     try:
