@@ -26,15 +26,15 @@ from lemore.runtime.process import leave_with_owner
 from lemore.runtime.tracking import run as tracking
 from lemore.runtime.tracking.outbox import parent
 from lemore.stages import evaluation_files, training
-from lemore.trained import find
 from lemore.trained.checkpoint import Trained
+from lemore.trained.find import HELP, read_trained
 
 log = logging.getLogger(__name__)
 TABLES = "mlflow.loggedArtifacts"  # by this tag MLflow finds the tables of a run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", required=True, help=find.HELP)
+    parser.add_argument("--checkpoint", required=True, help=HELP)
     parser.add_argument("--dataset", required=True, help="name of a prepared dataset")
     parser.add_argument(
         "--data-dir", type=Path, default=Path("resources/datasets"), help="prepared datasets"
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     evaluation_files.check_output(args.json)
     torch.set_num_threads(args.threads)
     device = segmentation.device_of(args.gpu)
-    trained = find.read(args.checkpoint)
+    trained = read_trained(args.checkpoint)
     settings = load_settings(args, trained)
     changes = parse_changes(args.test)
     settings["test"] |= changes

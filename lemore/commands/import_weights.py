@@ -20,19 +20,8 @@ Example:
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor
-
-from lemore.config.dataset import DatasetConfig
-from lemore.config.model import BackboneConfig, ModelConfig
-from lemore.config.read import CONFIG, load, plain
-from lemore.config.recipe import load_recipe
-from lemore.models.key_map import convert, find
-from lemore.models.network import make_model
-from lemore.runtime import checkpoint
-from lemore.trained import published
+from lemore.trained.published import import_weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,43 +41,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    config = describe(args)
-    recipe, _ = load_recipe(CONFIG / "recipes/paper", args.dataset, args.model, {})
-    with torch.device("meta"):
-        target = make_model(config, recipe).state_dict()
-    key_map = find(config["model"]["decode_head"], args.layout)
-    source = (
-        f"{args.file} as {args.model} with the {config['num_classes']} classes of {args.dataset}"
-    )
-    state = convert(published.read(args.file), key_map, without_auxiliary(target), source)
-    checkpoint.save(args.output, {"state_dict": state, "config": config})
-    count = sum(tensor.numel() for tensor in state.values())
-    print(
-        f"{args.output}: {len(state)} tensors, {count} numbers, as {args.model} on {args.dataset}"
-    )
+    import_weights(args.file, args.layout, args.model, args.dataset, args.output)
     return 0
-
-
-def describe(args: argparse.Namespace) -> dict[str, Any]:
-    """What a checkpoint says of itself, by the paper's recipe for the dataset."""
-    model = load(ModelConfig, CONFIG / "models" / f"{args.model}.yaml")
-    dataset = load(DatasetConfig, CONFIG / "datasets" / f"{args.dataset}.yaml")
-    if dataset.task != "segmentation":
-        raise ValueError(f"--dataset: {args.dataset} is not one of segmentation")
-    recipe, _ = load_recipe(CONFIG / "recipes/paper", args.dataset, args.model, {})
-    return plain(
-        {
-            "run": "imported",
-            "dataset": args.dataset,
-            "num_classes": dataset.num_classes,
-            "model_name": args.model,
-            "model": model,
-            "backbone": load(BackboneConfig, CONFIG / "backbones" / f"{model.backbone}.yaml"),
-            "init": f"file:{args.file.name}",
-            "train": recipe,
-        }
-    )
-
-
-def without_auxiliary(target: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {k: v for k, v in target.items() if not k.startswith("auxiliary_head.")}
