@@ -23,11 +23,11 @@ from lemore.evaluation.boundary import BoundaryIoU
 from lemore.evaluation.metrics import Confusion
 from lemore.runtime.files import write_json
 from lemore.runtime.machine import cores
-from lemore.trained import find
+from lemore.trained.find import HELP, read_trained
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", required=True, help=find.HELP)
+    parser.add_argument("--checkpoint", required=True, help=HELP)
     parser.add_argument("--data", type=Path, required=True, help="folder of a prepared dataset")
     parser.add_argument("--split", default="val")
     parser.add_argument("--images", type=positive, default=60, help="of each of the rounds")
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
-    trained = find.read(args.checkpoint)
+    trained = read_trained(args.checkpoint)
     model, recipe = trained.network(), trained.job.train
     part = _Part(Store(args.data, args.split), args.images)
     record = {"images_per_s": _rates(model, recipe, part, args.rounds)}

@@ -24,7 +24,7 @@ from lemore.evaluation import cells, segmentation
 from lemore.evaluation.upsample import View, Window, by_classes, label_views, resize
 from lemore.models.segmentor import build_segmentor
 from lemore.runtime.files import write_json
-from lemore.trained import find
+from lemore.trained.find import HELP, read_trained
 
 Size = tuple[int, int]
 
@@ -33,7 +33,7 @@ NUMBERS = (1, 2, 3, 4, 8)  # of candidates, up to which cells are counted togeth
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", help=f"{find.HELP}; needs --data")
+    parser.add_argument("--checkpoint", help=f"{HELP}; needs --data")
     parser.add_argument("--data", type=Path, help="folder of a prepared dataset")
     parser.add_argument("--split", default="val")
     parser.add_argument("--images", type=positive, default=10, help="how many of the split")
@@ -73,7 +73,7 @@ def _sources(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Itera
     if args.checkpoint is not None:
         if args.data is None:
             raise ValueError("--checkpoint needs --data, whose images the model sees")
-        model = find.read(args.checkpoint).network()
+        model = read_trained(args.checkpoint).network()
         yield f"trained on {Store(args.data, args.split).dataset}", lambda: _of_model(args, model)
     for classes in args.classes:
         model = _untrained(args.model, classes)

@@ -74,6 +74,7 @@ def run_command(prog: str, module: ModuleType, argv: list[str]) -> int:
     parser.add_argument("--debug", action="store_true", help="log more; stack traces of errors")
     module.add_arguments(parser)
     args = parser.parse_args(argv)
+    vars(args).pop("debug")  # the rest are the command's own
     try:
         return module.run(args)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Make a page of what prepare found in a dataset: counts, faults, classes, samples.
+"""Makes a page of what prepare found in a dataset: counts, faults, classes, samples.
 
 Example:
   lemore audit --data resources/datasets/camvid --output camvid.html
@@ -7,8 +7,7 @@ Example:
 import argparse
 from pathlib import Path
 
-from lemore.reporting.pages.audit import render
-from lemore.runtime.files import read_json, write_atomic
+from lemore.stages.audit import write_audit_page
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,9 +16,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    audit = read_json(args.data / "audit.json")
-    sheets = [args.data / "thumbnails" / f"{split}.jpg" for split in audit["splits"]]
-    colors = read_json(args.data / "colors.json")
-    write_atomic(args.output, render(audit, colors, [path for path in sheets if path.exists()]))
+    write_audit_page(args.data, args.output)
     print(args.output)
     return 0

@@ -1,32 +1,15 @@
-"""Draw the design of a backbone's feed-forward network (the supplement's Fig. 1) from the network.
+"""Draws the design of a backbone's feed-forward network (the supplement's Fig. 1).
 
-The module is built at the given size and traced: what the drawing shows is what the code computes.
+The module is built at the given size and traced: the drawing shows what the code computes.
 
 Example:
-  lemore diagram --config results/scenes/config/diagram/lemore.yaml --output feed_forward
+  lemore diagram --config results/scenes/config/diagram.yaml --output feed_forward
 """
 
 import argparse
-import logging
-import operator
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
-
-from lemore.config.jobs import DiagramJob, read_job
-from lemore.config.model import BackboneConfig
-from lemore.models import build_backbone
-from lemore.models.layers import DropPath
-from lemore.reporting.figures import diagram
-from lemore.reporting.figures.diagram import Node
-from lemore.reporting.figures.style import save
-
-log = logging.getLogger(__name__)
-PART = "feed_forward"
-NOTHING = (nn.Identity, nn.Dropout, DropPath)  # what computes nothing at inference
+from lemore.stages.diagram import draw_diagram
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,103 +20,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    job = read_job(DiagramJob, args.config)
-    nodes, params = feed_forward(job.backbone, job.size)
-    height, width = job.size
-    caption = f"{job.label} at {height}x{width}: channels x height x width, {params} parameters"
-    title = f"Feed-forward network: {job.label}"
-    save(diagram.draw(nodes, caption), args.output, title, diagram.description(nodes, caption))
-    log.info("diagram in %s.{png,pdf}", args.output)
+    draw_diagram(args.config, args.output)
     return 0
-
-
-def feed_forward(config: BackboneConfig, size: tuple[int, int]) -> tuple[list[Node], int]:
-    """The first feed-forward sub-layer of a backbone, shortcut included, and its parameters.
-
-    ValueError if the backbone has none.
-    """
-    with torch.device("meta"):
-        backbone = build_backbone(config.module, input_size=size, drop_path=0.0, **config.arguments)
-        image = torch.zeros(1, 3, *size)
-    names = [name for name, _ in backbone.named_modules() if name.split(".")[-1] == PART]
-    if not names:
-        raise ValueError(f"backbone {config.module} has no module called {PART}: nothing to draw")
-    block = backbone.eval().get_submodule(names[0].rpartition(".")[0])
-    nodes = traced(block, _input_of(backbone, block, image))
-    params = sum(p.numel() for p in block.get_submodule(PART).parameters())
-    return nodes, params
-
-
-def _input_of(model: nn.Module, module: nn.Module, image: torch.Tensor) -> torch.Tensor:
-    """What the module gets when the model sees the image."""
-    seen: list[torch.Tensor] = []
-    hook = module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    with torch.no_grad():
-        model(image)
-    hook.remove()
-    return seen[0]
-
-
-class _Tracer(fx.Tracer):
-    """Looks into everything but torch's own layers and what stands beside the feed-forward part."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        inside = module_qualified_name.split(".")[0] == PART
-        return not inside or super().is_leaf_module(m, module_qualified_name)
-
-
-def traced(block: nn.Module, x: torch.Tensor) -> list[Node]:
-    """The operations of `block` from the input of its feed-forward part to its end, in order."""
-    module = fx.GraphModule(block, _Tracer().trace(block))
-    ShapeProp(module).propagate(x)
-    operations = list(module.graph.nodes)
-    first = next(n for n in operations if str(n.target).split(".")[0] == PART)
-    start = first.all_input_nodes[0]
-    place, nodes = {start: 0}, [Node("input", "$X'_f$", (), _shape(start))]
-    for operation in operations[operations.index(start) + 1 :]:
-        sources = tuple(place[n] for n in operation.all_input_nodes if n in place)
-        if isinstance(_layer(module, operation), NOTHING):
-            place[operation] = sources[0]
-        elif sources:
-            place[operation] = len(nodes)
-            kind, text = _described(module, operation)
-            nodes.append(Node(kind, text, sources, _shape(operation)))
-    return nodes
-
-
-def _layer(module: nn.Module, operation: fx.Node) -> nn.Module | None:
-    return module.get_submodule(str(operation.target)) if operation.op == "call_module" else None
-
-
-def _shape(operation: fx.Node) -> tuple[int, ...]:
-    meta: Any = operation.meta.get("tensor_meta")
-    return tuple(meta.shape[1:]) if meta is not None else ()
-
-
-def _described(module: nn.Module, operation: fx.Node) -> tuple[str, str]:
-    """Kind and text of an operation's box."""
-    if operation.op == "output":
-        return "output", "$X''_f$"
-    layer = _layer(module, operation)
-    if layer is None:
-        name = getattr(operation.target, "__name__", str(operation.target))
-        is_sum = operation.target in (operator.add, operator.iadd, torch.add)
-        return ("add", "+") if is_sum else ("other", name)
-    if isinstance(layer, nn.Conv2d):
-        return "convolution", _convolution(layer)
-    if isinstance(layer, nn.BatchNorm2d):
-        return "norm", "BN"
-    activation = type(layer).__module__ == "torch.nn.modules.activation"
-    return "activation" if activation else "other", type(layer).__name__
-
-
-def _convolution(layer: nn.Conv2d) -> str:
-    height, width = layer.kernel_size
-    depthwise = layer.groups == layer.in_channels > 1
-    groups = "" if layer.groups == 1 else f", {layer.groups} groups"
-    kind = "DW conv" if depthwise else f"conv{groups}"
-    dilated = f", dilation {layer.dilation[0]}" if max(layer.dilation) > 1 else ""
-    stride = f", stride {layer.stride[0]}" if max(layer.stride) > 1 else ""
-    bias = ", bias" if layer.bias is not None else ""
-    channels = f"{layer.in_channels} → {layer.out_channels}"
-    return f"{height}x{width} {kind}{stride}{dilated}{bias}\n{channels}"

@@ -14,11 +14,11 @@ from lemore.commands._options import pick_options
 from lemore.config.read import positive
 from lemore.runtime.machine import cores
 from lemore.stages.evaluate import EvaluateOptions, evaluate
-from lemore.trained import find
+from lemore.trained.find import HELP
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", required=True, help=find.HELP)
+    parser.add_argument("--checkpoint", required=True, help=HELP)
     parser.add_argument("--dataset", required=True, help="name of a prepared dataset")
     parser.add_argument(
         "--data-dir", type=Path, default=Path("resources/datasets"), help="prepared datasets"

@@ -21,18 +21,7 @@ Example:
 import argparse
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from lemore.config import labels
-from lemore.config.dataset import DatasetConfig
-from lemore.config.jobs import make_finetune_job
-from lemore.config.read import CONFIG, load, plain
-from lemore.config.recipe import load_recipe
-from lemore.models.key_map import convert, find
-from lemore.models.segmentor import make_model
-from lemore.runtime import checkpoint
-from lemore.trained import published
+from lemore.trained.published import import_weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,29 +41,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    dataset = load(DatasetConfig, CONFIG / "datasets" / f"{args.dataset}.yaml")
-    if dataset.task != "segmentation":
-        raise ValueError(f"--dataset: {args.dataset} is not one of segmentation")
-    recipe, _ = load_recipe(CONFIG / "recipes/paper", args.dataset, args.model, {})
-    source = f"file:{args.file.name}"
-    job = make_finetune_job(
-        "imported", args.dataset, dataset.num_classes, args.model, recipe, source
-    )
-    with torch.device("meta"):
-        target = make_model(job).state_dict()
-    key_map = find(job.model.decode_head, args.layout)
-    source = f"{args.file} as {args.model} with the {job.num_classes} classes of {args.dataset}"
-    state = convert(published.read(args.file), key_map, without_auxiliary(target), source)
-    table = labels.of(dataset)
-    classes = {"names": list(table.names), "colors": plain(table.colors)}
-    content = {"state_dict": state, "config": plain(job), "classes": classes}
-    checkpoint.save(args.output, content)
-    count = sum(tensor.numel() for tensor in state.values())
-    print(
-        f"{args.output}: {len(state)} tensors, {count} numbers, as {args.model} on {args.dataset}"
-    )
+    import_weights(args.file, args.layout, args.model, args.dataset, args.output)
     return 0
-
-
-def without_auxiliary(target: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {k: v for k, v in target.items() if not k.startswith("auxiliary_head.")}

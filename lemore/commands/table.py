@@ -5,17 +5,8 @@ Example:
 """
 
 import argparse
-import logging
 
-from lemore.reporting.tables import significance
-from lemore.reporting.tables.latex import latex
-from lemore.reporting.tables.printed import lay_out
-from lemore.reporting.tables.results import labels, read
-from lemore.reporting.tables.views import build
-from lemore.reporting.tables.writers import csv_text, markdown
-from lemore.runtime.files import write_atomic
-
-log = logging.getLogger(__name__)
+from lemore.stages.table import write_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,14 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    evaluations = read(args.evaluations, "evaluate")
-    profiles = read(args.profiles, "profile")
-    pretrainings, pairs = read(args.pretrainings, "pretrain"), significance.read(args.significance)
-    rows = build(args.name, evaluations, profiles, pretrainings, pairs)
-    names = labels([*profiles, *evaluations])
-    printed = lay_out(args.name, args.dataset_title, rows, names, args.run)
-    written = {"csv": csv_text(rows), "md": markdown(printed), "tex": latex(printed)}
-    for suffix, text in written.items():
-        write_atomic(f"{args.output}.{suffix}", text)
-    log.info("table %s: %d rows in %s.{csv,md,tex}", args.name, len(rows), args.output)
+    write_table(
+        args.name,
+        args.output,
+        run=args.run,
+        dataset_title=args.dataset_title,
+        evaluations=args.evaluations,
+        profiles=args.profiles,
+        pretrainings=args.pretrainings,
+        significance_tables=args.significance,
+    )
     return 0

@@ -20,8 +20,8 @@ from lemore.runtime.provenance import find_commit, quote_command
 from lemore.runtime.tracking import run as tracking
 from lemore.runtime.tracking.outbox import parent
 from lemore.stages import evaluation_files
-from lemore.trained import find
 from lemore.trained.checkpoint import Trained
+from lemore.trained.find import read_trained
 
 TABLES = "mlflow.loggedArtifacts"  # by this tag MLflow finds the tables of a run
 
@@ -50,7 +50,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     evaluation_files.check_output(options.json)
     torch.set_num_threads(options.threads)
     device = segmentation.device_of(options.gpu)
-    trained = find.read(options.checkpoint)
+    trained = read_trained(options.checkpoint)
     job = load_job(options, trained)
     store = Store(options.data_dir / options.dataset, job.test.split)
     check_classes(trained, store, options)

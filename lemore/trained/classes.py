@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 DATA_DIR = Path("resources/datasets")
 
 
-def of(trained: Trained, data_dir: Path = DATA_DIR) -> Classes:
+def find_classes(trained: Trained, data_dir: Path = DATA_DIR) -> Classes:
     """Those that travel with the weights, else of the prepared dataset, else of its configuration.
 
     A dataset that is known here by none of these gets numbers, with a warning.
@@ -42,14 +42,14 @@ def _prepared(folder: Path) -> Classes | None:
 
 
 def _configured(name: str) -> Classes | None:
-    config = configuration(name)
+    config = find_dataset(name)
     if config is None or config.task != "segmentation":
         return None
     table = labels.of(config)
     return Classes(table.names, table.colors)
 
 
-def configuration(name: str) -> DatasetConfig | None:
+def find_dataset(name: str) -> DatasetConfig | None:
     """config/datasets/<name>.yaml, None if there is none."""
     path = CONFIG / "datasets" / f"{name}.yaml"
     return load(DatasetConfig, path) if path.is_file() else None

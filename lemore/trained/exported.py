@@ -1,39 +1,113 @@
-"""An exported file beside the network that it was made from: outputs, mIoU, latency."""
+"""A trained model as a file for other programs, written and compared with the network itself."""
 
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lemore.data.loader import normalize
+from lemore import __version__
+from lemore.data.loader import MEAN, STD, normalize
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
 from lemore.evaluation.inference import resize
+from lemore.models.fold import bake, fold
 from lemore.profiling import backends, export, latency
+from lemore.trained.checkpoint import Classes, Trained
+from lemore.trained.predict.photos import SUFFIXES, read_photo
 
 Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Exported:
-    """A file and where it comes from.
+class Interface:
+    """The inputs and outputs of an exported file.
 
-    model: the network as it was trained; deployed: what the file is to compute, for images of
-    `size` (H, W); file: the file, as a network; unquantized: the float file that an INT8 one was
-    made from; raw: they take RGB 0..255; labels: they give train ids.
+    size: (H, W) of the images. dynamic_batch: it takes any number of them at once. raw: they are
+    RGB 0..255, else normalised. labels: it gives train ids B H W, else logits at native stride.
     """
 
+    size: Size
+    dynamic_batch: bool
+    raw: bool
+    labels: bool
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported file and the networks to compare it with.
+
+    model: the network as it was trained. deployed: the network that the file computes. file: the
+    file, as a network. unquantized: the float file that an INT8 one was made from, else None.
+    """
+
+    interface: Interface
     model: nn.Module
     deployed: nn.Module
     file: nn.Module
     unquantized: nn.Module | None
-    size: Size
-    raw: bool
-    labels: bool
+
+
+def build_networks(trained: Trained, interface: Interface) -> tuple[nn.Module, nn.Module]:
+    """The network as it was trained, and the one that the file is to compute.
+
+    Matrices of the second that belong to a size are carried to that of the file's images.
+    """
+    model, at_size = (
+        trained.unfolded(size).eval().requires_grad_(False) for size in (None, interface.size)
+    )
+    deployed = export.Deployed(
+        bake(fold(at_size, norms=True)),
+        normalization=(MEAN, STD) if interface.raw else None,
+        resize_to=interface.size if interface.labels else None,
+        labels=interface.labels,
+    )
+    return model, deployed.eval()
+
+
+def describe_file(trained: Trained, classes: Classes, interface: Interface) -> dict[str, Any]:
+    """The metadata of the file, which a program needs to use it."""
+    return {
+        "lemore": __version__,
+        "model": trained.job.model_name,
+        "dataset": trained.job.dataset,
+        "classes": list(classes.names),
+        "size": list(interface.size),
+        "mean": list(MEAN),
+        "std": list(STD),
+        "input": "RGB 0..255" if interface.raw else "(RGB 0..255 - mean) / std",
+        "output": "train ids" if interface.labels else "logits at native stride",
+    }
+
+
+def write_file(
+    path: Path,
+    deployed: nn.Module,
+    images: list[Tensor],
+    interface: Interface,
+    metadata: dict[str, Any],
+    int8: bool,
+    threads: int,
+) -> nn.Module | None:
+    """Writes .onnx (INT8: calibrated on `images`, uint8 1 3 H W) or .pt2, by the path's suffix.
+
+    Returns the float file that an INT8 one was made from, as a network in memory, else None.
+    """
+    inputs = [make_input(image, interface.raw) for image in images]
+    write = export.to_onnx if path.suffix == ".onnx" else export.to_torch_export
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "float.onnx" if int8 else path
+        write(deployed, inputs[0], plain, dynamic_batch=interface.dynamic_batch, metadata=metadata)
+        if not int8:
+            return None
+        export.quantize(plain, path, [one.numpy() for one in inputs])
+        return open_file(plain, threads)
 
 
 def open_file(path: Path, threads: int) -> nn.Module:
@@ -42,22 +116,23 @@ def open_file(path: Path, threads: int) -> nn.Module:
     return export.ProgramNetwork(path)
 
 
-def feed(image: Tensor, raw: bool) -> Tensor:
-    """What a file takes of an image uint8 1 3 H W."""
+def make_input(image: Tensor, raw: bool) -> Tensor:
+    """The input of a file for an image uint8 1 3 H W."""
     return image.float() if raw else normalize(image, None)
 
 
 @torch.inference_mode()
-def compare(exported: Exported, images: list[Tensor]) -> dict[str, Any]:
+def compare_outputs(exported: Exported, images: list[Tensor]) -> dict[str, Any]:
     """Largest difference of the logits (None if the file has none) and share of equal labels."""
+    interface = exported.interface
     differences, equal = [], []
     for image in images:
         expected = exported.model(normalize(image, None))
-        found = exported.file(feed(image, exported.raw))
-        if not exported.labels:
+        found = exported.file(make_input(image, interface.raw))
+        if not interface.labels:
             differences.append((found - expected).abs().max().item())
-            found = resize(found, exported.size).argmax(1)
-        wanted = resize(expected, exported.size).argmax(1)
+            found = resize(found, interface.size).argmax(1)
+        wanted = resize(expected, interface.size).argmax(1)
         equal.append((found == wanted).float().mean().item())
     return {
         "images": len(images),
@@ -66,21 +141,20 @@ def compare(exported: Exported, images: list[Tensor]) -> dict[str, Any]:
     }
 
 
-def evaluate(exported: Exported, store: Store, img_scale: tuple[int, int]) -> dict[str, Any]:
+def evaluate_both(exported: Exported, store: Store, img_scale: Size) -> dict[str, Any]:
     """mIoU of PyTorch and of the file, all images of `store` resized to the file's size."""
     test = replace(segmentation.whole(img_scale), split=store.split, mode="square")
-    cpu = torch.device("cpu")
-    both = (("miou", exported.model), ("miou_file", exported.file))
+    size, cpu = exported.interface.size, torch.device("cpu")
     return {
-        name: segmentation.evaluate(one, store, cpu, test, (), exported.size).results["miou"]
-        for name, one in both
+        name: segmentation.evaluate(network, store, cpu, test, (), size).results["miou"]
+        for name, network in (("miou", exported.model), ("miou_file", exported.file))
     }
 
 
 @torch.inference_mode()
-def measure(exported: Exported, threads: int, seconds: float) -> dict[str, Any]:
+def measure_latency(exported: Exported, threads: int, seconds: float) -> dict[str, Any]:
     """p50 in milliseconds of one image: PyTorch (eager), the file, for INT8 the float file too."""
-    image = torch.randn(1, 3, *exported.size)
+    image = torch.randn(1, 3, *exported.interface.size)
     runs = {
         "pytorch_ms": backends.prepare("eager", exported.deployed, image, (False,), threads)[False],
         "file_ms": partial(exported.file, image),
@@ -89,3 +163,52 @@ def measure(exported: Exported, threads: int, seconds: float) -> dict[str, Any]:
         runs["float_file_ms"] = partial(exported.unquantized, image)
     times = {name: latency.repeat(run, seconds).p50 * 1e3 for name, run in runs.items()}
     return times | {"threads": threads}
+
+
+def make_random_images(size: Size, count: int) -> list[Tensor]:
+    """uint8 1 3 H W, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (1, 3, *size)
+    return [
+        torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8) for _ in range(count)
+    ]
+
+
+def read_images(paths: list[Path], size: Size, count: int) -> list[Tensor]:
+    """At most `count` images, evenly spread over those of `paths`, as uint8 1 3 H W of `size`.
+
+    paths: image files, folders of them, or one prepared dataset, whose training split is read.
+    ValueError names the file that is no image.
+    """
+    images = []
+    for image in _read_spread(paths, count):
+        resized = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+        images.append(torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))[None])
+    return images
+
+
+def _read_spread(paths: list[Path], count: int) -> Iterator[np.ndarray]:
+    """H W 3, uint8 RGB."""
+    if len(paths) == 1 and (paths[0] / "digest.json").exists():
+        store = Store(paths[0], "train")
+        yield from (store.image(index) for index in _spread(len(store), count))
+        return
+    files = [file for path in paths for file in _list_images(path)]
+    for index in _spread(len(files), count):
+        try:
+            yield read_photo(files[index])
+        except ValueError as error:
+            raise ValueError(f"{files[index]}: {error}") from None
+
+
+def _list_images(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    if not found:
+        raise ValueError(f"--calibration: {path} holds no image and is no prepared dataset")
+    return found
+
+
+def _spread(total: int, count: int) -> list[int]:
+    return np.linspace(0, total - 1, min(total, count)).round().astype(int).tolist()

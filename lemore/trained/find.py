@@ -1,8 +1,8 @@
-"""Trained models by path or name: what every `--checkpoint` and `lemore.load` takes.
+"""Finds trained models by path or name, for every `--checkpoint` and `lemore.load`.
 
-weights.pt of a fine-tuning or an import, the folder it lies in, a shared model folder, a training
-below results/ as <run>/<dataset>/<model>/<seed> or any part of that which is unambiguous, or
-hf://owner/name.
+A name is weights.pt of a fine-tuning or an import, the folder it lies in, a shared model folder,
+hf://owner/name, or a training below results/ as <run>/<dataset>/<model>/<seed>, of which any part
+that is unambiguous is enough.
 """
 
 import os
@@ -15,8 +15,7 @@ from lemore.config.recipe import Test
 from lemore.evaluation import segmentation
 from lemore.runtime import checkpoint
 from lemore.runtime.files import read_json
-from lemore.trained import folder as _model_folder
-from lemore.trained import hub
+from lemore.trained import folder as shared
 from lemore.trained.checkpoint import Classes, Record, Trained, check_job, select_tensors
 
 HELP = (
@@ -26,41 +25,34 @@ HELP = (
 RESULTS, WEIGHTS = Path("results"), "weights.pt"
 
 
-def read(checkpoint_name: str | os.PathLike[str]) -> Trained:
+def read_trained(name: str | os.PathLike[str]) -> Trained:
     """The trained model that a path or name stands for; ValueError if there is none."""
-    path = find(os.fspath(checkpoint_name))
-    return _model_folder.read(path) if path.is_dir() else _read_file(path)
+    path = find_checkpoint(os.fspath(name))
+    return shared.read_folder(path) if path.is_dir() else _read_file(path)
 
 
-def find(name: str) -> Path:
+def find_checkpoint(name: str) -> Path:
     """The checkpoint file or model folder of a path or name."""
-    if name.startswith(hub.PREFIX):
-        wanted = [_model_folder.WEIGHTS, _model_folder.CONFIG]
-        return hub.download(name, wanted)
+    if name.startswith(shared.HUB):
+        return shared.download_folder(name)
     path = Path(name)
-    if path.name == _model_folder.WEIGHTS:
+    if path.name == shared.WEIGHTS:
         path = path.parent
-    if path.is_dir():
-        return _in_folder(path)
-    if path.is_file():
+    if path.is_file() or (path / shared.CONFIG).is_file():
         return path
+    if (path / WEIGHTS).is_file():
+        return path / WEIGHTS
+    if path.is_dir():
+        raise ValueError(
+            f"{path}: holds neither {shared.CONFIG} and {shared.WEIGHTS} of a shared model nor "
+            f"{WEIGHTS} of a training"
+        )
     if path.exists():
         raise ValueError(f"{name}: neither a file nor a folder")
-    return _by_name(name)
+    return _find_training(name)
 
 
-def _in_folder(folder: Path) -> Path:
-    if (folder / _model_folder.CONFIG).is_file():
-        return folder
-    if (folder / WEIGHTS).is_file():
-        return folder / WEIGHTS
-    raise ValueError(
-        f"{folder}: holds neither {_model_folder.CONFIG} and {_model_folder.WEIGHTS} of a shared "
-        f"model nor {WEIGHTS} of a training"
-    )
-
-
-def _by_name(name: str) -> Path:
+def _find_training(name: str) -> Path:
     """weights.pt of the one training whose name has these parts, in this order."""
     trainings = {
         "/".join(path.relative_to(RESULTS).parts[i] for i in (0, 2, 3, 4)): path
@@ -97,12 +89,12 @@ def _read_file(path: Path) -> Trained:
     classes = None
     if content.get("classes") is not None:  # older files have none
         classes = build(Classes, content["classes"], str(path), "classes.")
-    record = _record(path, content["state_dict"])
-    return Trained(str(path), job, state, record, _test(path, job), classes)
+    record = _read_record(path, content["state_dict"])
+    return Trained(str(path), job, state, record, _read_test(path, job), classes)
 
 
-def _record(path: Path, state: dict[str, Any]) -> Record:
-    """From run.json beside the weights; ValueError if it speaks of other weights."""
+def _read_record(path: Path, state: dict[str, Any]) -> Record:
+    """The record in run.json beside the weights; ValueError if it is of other weights."""
     digest = checkpoint.tensor_digest(state)
     run_json = path.parent / "run.json"
     if not run_json.exists():
@@ -121,8 +113,8 @@ def _record(path: Path, state: dict[str, Any]) -> Record:
     )
 
 
-def _test(path: Path, job: FinetuneJob) -> Test:
-    """As the workflow evaluates it, where its results are beside; else plainly, at its scale."""
+def _read_test(path: Path, job: FinetuneJob) -> Test:
+    """The test settings of the workflow that the file lies in, else whole images at its scale."""
     names = f"evaluate/{job.dataset}/{job.model_name}.yaml"
     for folder in path.absolute().parents[4:5]:
         if (folder / "config" / names).is_file():

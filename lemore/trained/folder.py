@@ -6,6 +6,7 @@ folder is executed, and no name in it is used as a path.
 
 import json
 import math
+import re
 import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,11 +26,13 @@ from lemore.trained.checkpoint import Classes, Record, Trained, select_tensors
 FILES = WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 FORMAT = "lemore-1"
 MAX_JSON = 1 << 20  # bytes of config.json, and of the weights' header: some thousands are used
+HUB = "hf://"
+HUB_NAME = re.compile(r"(?P<repository>\w[\w.-]*/\w[\w.-]*?)(@(?P<revision>\w[\w.-]*))?")
 
 
 @dataclass(frozen=True)
 class Description:
-    """What config.json holds."""
+    """The content of config.json."""
 
     format: Literal["lemore-1"]
     config: FinetuneJob
@@ -38,7 +41,7 @@ class Description:
     classes: Classes
 
 
-def write(folder: Path, trained: Trained, classes: Classes, card: str) -> None:
+def write_folder(folder: Path, trained: Trained, classes: Classes, card: str) -> None:
     """Writes the folder's files, the weights first: a folder without config.json is no model."""
     digest = checkpoint.tensor_digest(trained.state_dict)
     record = replace(trained.record, weights_sha256=digest)
@@ -49,7 +52,7 @@ def write(folder: Path, trained: Trained, classes: Classes, card: str) -> None:
     write_json(folder / CONFIG, plain(values))
 
 
-def read(folder: Path) -> Trained:
+def read_folder(folder: Path) -> Trained:
     """The model in a folder; ValueError names file and key of whatever is not as it must be."""
     source = str(folder / CONFIG)
     values = _read_json(folder / CONFIG)
@@ -59,6 +62,26 @@ def read(folder: Path) -> Trained:
         raise ValueError(f"{folder}: {WEIGHTS} holds other weights than {CONFIG} records")
     record, test = description.training, description.test
     return Trained(str(folder), description.config, state, record, test, description.classes)
+
+
+def download_folder(name: str) -> Path:
+    """The model folder `hf://owner/name[@revision]` of the Hugging Face hub, without its card.
+
+    ValueError if the optional package huggingface_hub is missing.
+    """
+    match = HUB_NAME.fullmatch(name.removeprefix(HUB))
+    if match is None:
+        raise ValueError(f"{name}: expected {HUB}owner/name or {HUB}owner/name@revision")
+    try:
+        from huggingface_hub import snapshot_download  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise ValueError(
+            f"{name}: needs the package huggingface_hub; pip install 'lemore[hub]', or download "
+            "the model folder and give its path"
+        ) from None
+    repository, revision = match["repository"], match["revision"]
+    files = [WEIGHTS, CONFIG]
+    return Path(snapshot_download(repository, revision=revision, allow_patterns=files))
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
@@ -82,7 +105,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: larger than {MAX_JSON:,} bytes")
     try:
         values = json.loads(
-            data, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once
+            data, parse_constant=_refuse, parse_float=_read_finite, object_pairs_hook=_read_once
         )
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({error})") from None
@@ -95,11 +118,11 @@ def _refuse(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number")
 
 
-def _finite(text: str) -> float:
+def _read_finite(text: str) -> float:
     return float(text) if math.isfinite(float(text)) else _refuse(text)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _read_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
         raise ValueError("a key is given twice")

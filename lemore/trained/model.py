@@ -17,9 +17,9 @@ from lemore.evaluation import segmentation
 from lemore.evaluation.inference import label_map
 from lemore.evaluation.tiles import check_progress, tiled_label_map
 from lemore.reporting.prediction import Prediction
-from lemore.trained import classes as _classes
-from lemore.trained import find
 from lemore.trained.checkpoint import Classes, Trained
+from lemore.trained.classes import DATA_DIR, find_classes
+from lemore.trained.find import read_trained
 from lemore.trained.predict.photos import read_photo, rgb_of
 
 WHOLE_PIXELS = 2048 * 1024  # the largest image that a chosen size sends through in one piece
@@ -198,7 +198,7 @@ def load(
     checkpoint: str | os.PathLike[str],
     *,
     device: str | torch.device = "cpu",
-    data_dir: str | os.PathLike[str] = _classes.DATA_DIR,
+    data_dir: str | os.PathLike[str] = DATA_DIR,
 ) -> Model:
     """A trained model in evaluation mode.
 
@@ -207,8 +207,8 @@ def load(
     where prepared datasets lie, for the names of the classes of a weights.pt. Nothing in the files
     is executed; ValueError says what is wrong with them.
     """
-    trained = find.read(checkpoint)
-    return Model(trained, _classes.of(trained, Path(data_dir))).eval().to(device)
+    trained = read_trained(checkpoint)
+    return Model(trained, find_classes(trained, Path(data_dir))).eval().to(device)
 
 
 def as_rgb(image: "str | os.PathLike[str] | Image.Image | np.ndarray") -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Tensors of a file that someone else published; nothing in it is executed."""
+"""Weights that someone else published, as a checkpoint; nothing in their file is executed."""
 
 import logging
 from pathlib import Path
@@ -10,13 +10,47 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+from lemore.config import labels
+from lemore.config.dataset import DatasetConfig
+from lemore.config.jobs import make_finetune_job
+from lemore.config.read import CONFIG, load, plain
+from lemore.config.recipe import load_recipe
+from lemore.models.key_map import convert, find
+from lemore.models.segmentor import make_model
+from lemore.runtime import checkpoint
 from lemore.runtime.checkpoint import reason, refuse_compressed
 
 log = logging.getLogger(__name__)
 WRAPPERS = ("state_dict", "model", "state_dict_ema")  # where files keep the tensors
 
 
-def read(path: Path) -> dict[str, Tensor]:
+def import_weights(file: Path, layout: str, model: str, dataset: str, output: Path) -> None:
+    """Writes the tensors of `file` as a checkpoint of `model` for the classes of `dataset`.
+
+    layout: the library whose names the tensors have. ValueError lists tensors that are unknown,
+    missing or of another shape.
+    """
+    data = load(DatasetConfig, CONFIG / "datasets" / f"{dataset}.yaml")
+    if data.task != "segmentation":
+        raise ValueError(f"--dataset: {dataset} is not one of segmentation")
+    recipe, _ = load_recipe(CONFIG / "recipes/paper", dataset, model, {})
+    init = f"file:{file.name}"
+    job = make_finetune_job("imported", dataset, data.num_classes, model, recipe, init)
+    with torch.device("meta"):
+        network = make_model(job)
+    network.auxiliary_head = None  # it helps training only
+    key_map = find(job.model.decode_head, layout)
+    source = f"{file} as {model} with the {job.num_classes} classes of {dataset}"
+    state = convert(read_published(file), key_map, network.state_dict(), source)
+    table = labels.of(data)
+    classes = {"names": table.names, "colors": table.colors}
+    content = {"state_dict": state, "config": plain(job), "classes": plain(classes)}
+    checkpoint.save(output, content)
+    count = sum(tensor.numel() for tensor in state.values())
+    print(f"{output}: {len(state)} tensors, {count} numbers, as {model} on {dataset}")
+
+
+def read_published(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by name; ValueError if there are none, or something else among them."""
     if path.is_dir():
         raise ValueError(f"{path}: is a folder; name the file of weights in it")

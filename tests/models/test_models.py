@@ -26,8 +26,8 @@ from lemore.models.segmentor import Segmentor, build_segmentor, make_model
 from lemore.profiling import export
 from lemore.runtime import checkpoint
 from lemore.stages.finetune import Loss, head_parameters
-from lemore.trained import find
 from lemore.trained.exported import open_file
+from lemore.trained.find import read_trained
 from lemore.training import loop, optim
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -285,7 +285,7 @@ def train(name: str, iterations: int, folder: Path) -> tuple[list[float], Path]:
 
 def check_trained(name: str, path: Path, exported: Path, write) -> None:
     """The checkpoint loads, predicts without NaN, and computes the same as an exported file."""
-    model = find.read(path).network()
+    model = read_trained(path).network()
     batch = squares(0)
     x = batch["image"][:1].float() / 60 - 2
     with torch.inference_mode():

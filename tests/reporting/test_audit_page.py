@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from lemore.cli import main
-from lemore.commands import browse
 from lemore.config.read import build, read_yaml
 from lemore.config.recipe import Train
 from lemore.data.loader import TrainBatches
 from lemore.data.store import Store
+from lemore.reporting.figures import contact_sheet
 from lemore.runtime.files import write_json
 from lemore.stages.finetune import make_transform
 
@@ -128,7 +128,7 @@ def test_the_crops_shown_are_those_of_training(tiny, monkeypatch):
         np.testing.assert_array_equal(example.label, label.numpy())
 
 
-browse_draw = browse.contact_sheet.draw
+browse_draw = contact_sheet.draw
 
 
 @pytest.mark.parametrize(("folder", "options"), [("data", []), ("images", ["--split", "val"])])

@@ -10,13 +10,13 @@ from PIL import Image
 from torch import nn
 
 from lemore.cli import main
-from lemore.commands import diagram as diagram_task
-from lemore.commands import figure as figure_task
 from lemore.config.model import BackboneConfig
 from lemore.models.layers import ConvFeedForward
 from lemore.reporting.figures import ablation, classes, comparison, confusion, cost, curves, diagram
 from lemore.reporting.figures.region import differing_region
 from lemore.reporting.tables import views
+from lemore.stages import diagram as diagram_stage
+from lemore.stages import figure as figure_stage
 from tests.made_up import CLASSES, evaluation, profile, write_results
 
 
@@ -119,7 +119,7 @@ class FakeStore:
 
 
 def test_comparison_command(tmp_path, monkeypatch):
-    monkeypatch.setattr(figure_task, "Store", FakeStore)
+    monkeypatch.setattr(figure_stage, "Store", FakeStore)
     Image.fromarray(np.zeros((24, 32), np.uint8)).save(tmp_path / "0.png")
     kept = {"a.jpg": "0.png", "b.jpg": "0.png"}
     runs = [evaluation(m, 0.3, predictions=kept) for m in ("segformer_b0", "lemore")]
@@ -302,7 +302,7 @@ LEMORE = {"views": "tfl", "channel_attention": True, "nested_attention": True}
 
 def test_the_diagram_is_the_networks_own(monkeypatch):
     config = BackboneConfig("lemore", LEMORE, "none")
-    nodes, params = diagram_task.feed_forward(config, (512, 512))
+    nodes, params = diagram_stage.trace_feed_forward(config, (512, 512))
     assert [node.text for node in nodes] == [
         "$X'_f$", "1x1 conv\n208 → 416", "BN", "3x3 DW conv, bias\n416 → 416", "ReLU6",
         "1x1 conv\n416 → 208", "BN", "+", "$X''_f$",
@@ -322,7 +322,7 @@ def test_the_diagram_is_the_networks_own(monkeypatch):
         self.depthwise = nn.Conv2d(3 * channels, 3 * channels, 5, padding=2, groups=4)
 
     monkeypatch.setattr(ConvFeedForward, "__init__", changed)
-    nodes, _ = diagram_task.feed_forward(config, (256, 512))
+    nodes, _ = diagram_stage.trace_feed_forward(config, (256, 512))
     assert [node.text for node in nodes][1:5] == [
         "1x1 conv\n208 → 624", "BN", "5x5 conv, 4 groups, bias\n624 → 624", "GELU",
     ]  # fmt: skip
@@ -331,7 +331,7 @@ def test_the_diagram_is_the_networks_own(monkeypatch):
 
 def test_a_backbone_without_such_a_part_is_told():
     with pytest.raises(ValueError, match="no module called feed_forward"):
-        diagram_task.feed_forward(BackboneConfig("stdc", {"variant": 1}, "none"), (128, 128))
+        diagram_stage.trace_feed_forward(BackboneConfig("stdc", {"variant": 1}, "none"), (128, 128))
 
 
 def test_results_command_draws_what_there_is(tmp_path):

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from lemore.commands import summary
 from lemore.runtime.tracking import mlflow
 from lemore.runtime.tracking import run as tracking
 from lemore.runtime.tracking.metrics_file import Spool
+from lemore.stages.summary import average_miou
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -109,7 +109,7 @@ def test_a_measurement_that_fails_leaves_the_earlier_numbers_alone():
 def test_the_summary_has_the_mean_over_the_seeds():
     seeds = [{"dataset": "d", "model": "m", "miou": miou} for miou in (0.25, 0.75)]
     other = {"dataset": "d", "model": "n", "miou": 0.125}
-    assert summary.means([*seeds, other]) == {"d/m/mIoU": 0.5, "d/n/mIoU": 0.125}
+    assert average_miou([*seeds, other]) == {"d/m/mIoU": 0.5, "d/n/mIoU": 0.125}
 
 
 def test_status_tells_how_a_run_ended():

@@ -17,13 +17,13 @@ from PIL import Image
 
 import lemore
 from lemore.cli import main
-from lemore.commands.export import lines, warn_of_size
 from lemore.config.read import plain
 from lemore.config.recipe import load_recipe
 from lemore.data.loader import MEAN, STD
 from lemore.profiling import export
 from lemore.runtime import checkpoint
-from lemore.trained import find
+from lemore.stages.export import format_record, warn_of_size
+from lemore.trained.find import read_trained
 from tests.models.test_models import awaken, configs, segmentor
 
 ROOT = Path(__file__).parents[2]
@@ -90,7 +90,7 @@ def example(file: Path, photo: Path) -> np.ndarray:
 
 def test_onnx_computes_what_pytorch_does_at_the_size_of_the_file(fixed):
     record = json.loads(fixed.with_suffix(".json").read_text())
-    text = "\n".join(lines(record))
+    text = "\n".join(format_record(record))
     assert "96x160" in text and f"{100 * record['equal_labels']:.4f} %" in text
     assert "as a float file" not in text  # it is one
     assert record["largest_difference"] < 1e-4 and record["bytes"] == fixed.stat().st_size
@@ -100,7 +100,7 @@ def test_onnx_computes_what_pytorch_does_at_the_size_of_the_file(fixed):
 
 
 def test_a_size_that_the_model_never_saw_is_warned_of(folder, caplog):
-    model = find.read(folder / "weights.pt")
+    model = read_trained(folder / "weights.pt")
     assert (model.job.train.crop_size, model.test.img_scale) == ((128, 128), (480, 360))
     for size in ((128, 128), (360, 480)):
         warn_of_size(size, model)
@@ -180,7 +180,7 @@ def test_int8_stays_near_and_is_smaller(folder, fixed):
     photos = ("--calibration", folder / "photos")
     assert run_export(folder, "int8.onnx", "--int8", *photos, "--json", folder / "int8.json") == 0
     record = json.loads((folder / "int8.json").read_text())
-    assert f"as a float file {record['float_file_ms']:.1f} ms" in lines(record)[-1]
+    assert f"as a float file {record['float_file_ms']:.1f} ms" in format_record(record)[-1]
     kinds = {node.op_type for node in onnx.load(folder / "int8.onnx").graph.node}
     assert "QuantizeLinear" in kinds
     assert (folder / "int8.onnx").stat().st_size < 0.5 * fixed.stat().st_size

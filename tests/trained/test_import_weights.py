@@ -28,7 +28,7 @@ from lemore.models import build_backbone, torchvision_weights
 from lemore.models.key_map import KeyMap, convert, find
 from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint
-from lemore.trained import find as _checkpoint
+from lemore.trained.find import read_trained
 from tests.models.test_models import CONFIG, segmentor
 
 PARITY = Path(__file__).parent / "parity"
@@ -225,7 +225,7 @@ TOPFORMER_PIXELS = {
 def test_a_photograph_gets_the_original_implementation_s_labels(samples, tmp_path):
     file = weights_file(tmp_path, {"state_dict": full_size(150, "topformer_t")})
     assert run_import(file, tmp_path / "out.pt", model="topformer_t") == 0
-    trained = _checkpoint.read(tmp_path / "out.pt")
+    trained = read_trained(tmp_path / "out.pt")
     model, recipe = trained.network(), trained.job.train
     photo = samples / "ade20k_samples/ADEChallengeData2016/images/validation/ADE_val_00000002.jpg"
     image = cv2.cvtColor(cv2.imread(str(photo)), cv2.COLOR_BGR2RGB)
@@ -289,7 +289,7 @@ def test_what_is_no_file_of_weights_is_named(tmp_path, capsys):
 def test_published_weights_are_no_checkpoint_of_ours(tmp_path):
     file = weights_file(tmp_path, {"state_dict": {"a": torch.zeros(2)}, "meta": {}})
     with pytest.raises(ValueError, match="`lemore import-weights`"):
-        _checkpoint.read(file)
+        read_trained(file)
     with pytest.raises(ValueError) as caught:
         checkpoint.load(weights_file(tmp_path, {"state_dict": Evil()}))
     assert "Unsupported global" in str(caught.value) and "weights_only" not in str(caught.value)

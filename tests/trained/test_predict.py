@@ -24,10 +24,9 @@ from lemore.commands import evaluate
 from lemore.config.read import dump
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
-from lemore.trained import find as _checkpoint
-from lemore.trained import model as _predictor
-from lemore.trained.model import Geometry
-from lemore.trained.predict.inputs import find, output_names
+from lemore.trained.find import read_trained
+from lemore.trained.model import Geometry, Model, as_rgb, load
+from lemore.trained.predict.inputs import find_inputs, name_outputs
 from lemore.trained.predict.video import VideoReader, VideoWriter
 from tests import trained_models as trained
 
@@ -41,7 +40,7 @@ def weights(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(weights):
-    return _predictor.load(weights)
+    return load(weights)
 
 
 def save(path: Path, pixels: np.ndarray) -> Path:
@@ -95,18 +94,18 @@ def test_the_maps_are_those_of_evaluation(tiny):
     assert len(found) > 1
     assert "1,class 1,10,0,0" in (tiny.folder / "out/classes.csv").read_text()
     by_hand = argparse.Namespace(config=None, dataset="tiny")
-    assert evaluate.load_settings(by_hand, _checkpoint.read(weights))["test"] == test
+    assert evaluate.load_settings(by_hand, read_trained(weights))["test"] == test
 
 
 @pytest.mark.parametrize("name", ["lemore", "segformer_b0", "pem_stdc1"])
 def test_the_plain_maps_are_those_of_evaluation(tiny, tmp_path, name):
     """As a checkpoint without results beside it is evaluated: whole, at its recipe's scale."""
     config = trained.settings(name, dataset="tiny", classes=4)
-    loaded = _checkpoint.read(trained.write(tmp_path / "weights.pt", config))
+    loaded = read_trained(trained.write(tmp_path / "weights.pt", config))
     store, cpu = Store(tiny.data, "val"), torch.device("cpu")
     names = [store.name(i) for i in range(len(store))]
     theirs = segmentation.evaluate(loaded.network(), store, cpu, loaded.test, names).predictions
-    model = _predictor.load(tmp_path / "weights.pt")
+    model = load(tmp_path / "weights.pt")
     for i, image_name in enumerate(names):
         assert (model.predict(np.array(store.image(i))).label_map == theirs[image_name]).all()
 
@@ -123,13 +122,13 @@ def test_neighbours_of_one_size_go_together(weights, tmp_path, monkeypatch):
     sizes = [(80, 112), (80, 112), (112, 80), (80, 112), (160, 224)]
     paths = [save(tmp_path / f"{i}.png", trained.photo(i, s)) for i, s in enumerate(sizes)]
     batches = []
-    original = _predictor.Model.predictions
+    original = Model.predictions
 
     def noted(self, images, *rest):
         batches.append(len(images))
         return original(self, images, *rest)
 
-    monkeypatch.setattr(_predictor.Model, "predictions", noted)
+    monkeypatch.setattr(Model, "predictions", noted)
     predict(weights, tmp_path / "out", *paths, "--batch-size", 3)
     assert batches == [2, 1, 2]  # the last two are fitted into the same size
     assert len(files(tmp_path / "out/overlay")) == 5
@@ -185,7 +184,7 @@ def test_tiles_that_make_no_progress_are_refused_first(weights, tmp_path, capsys
 
 
 def test_a_model_tested_in_squares_takes_no_other_size(weights, tmp_path, capsys):
-    model = _predictor.load(weights)
+    model = load(weights)
     model.test = replace(model.test, mode="square")
     image = trained.photo(1, (100, 190))
     expected = segmentation.predict(
@@ -205,9 +204,9 @@ def test_names(tmp_path):
         for path in paths:
             save(tmp_path / path, trained.photo(0, (4, 4)))
         given = [str(tmp_path / name) for name in arguments or paths]
-        found, problems = find(given, tmp_path / "out")
+        found, problems = find_inputs(given, tmp_path / "out")
         assert not problems
-        return output_names(found)
+        return name_outputs(found)
 
     assert names("a/x.jpg") == ["x"]
     assert names("a/x.jpg", "b/y.jpg") == ["x", "y"]
@@ -225,11 +224,13 @@ def test_folders_and_patterns(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "loop").symlink_to(tmp_path)
-    found, problems = find([str(tmp_path)], tmp_path / "out")
+    found, problems = find_inputs([str(tmp_path)], tmp_path / "out")
     assert [item.path.name for item in found] == ["b.JPG", "a.png"] and not problems
-    found, _ = find([f"{tmp_path}/**/*.png", f"{tmp_path}/b.JPG"], tmp_path / "out")
+    found, _ = find_inputs([f"{tmp_path}/**/*.png", f"{tmp_path}/b.JPG"], tmp_path / "out")
     assert [item.path.name for item in found] == ["a.png", "b.JPG"]
-    _, problems = find([f"{tmp_path}/*.gif", f"{tmp_path}/none", "x" * 5000], tmp_path / "out")
+    _, problems = find_inputs(
+        [f"{tmp_path}/*.gif", f"{tmp_path}/none", "x" * 5000], tmp_path / "out"
+    )
     assert [text for _, text in problems] == [
         "no file matches", "no such file or folder", "File name too long",
     ]  # fmt: skip
@@ -282,20 +283,20 @@ def test_alpha_is_dropped_and_16_bits_become_8(tmp_path):
     for suffix in ("png", "tiff", "webp"):
         image = Image.fromarray(np.concatenate([color, alpha], axis=2))
         image.save(tmp_path / f"x.{suffix}", lossless=True, exact=True)
-        assert (_predictor.as_rgb(tmp_path / f"x.{suffix}") == color).all(), suffix
-        assert (_predictor.as_rgb(Image.open(tmp_path / f"x.{suffix}")) == color).all(), suffix
+        assert (as_rgb(tmp_path / f"x.{suffix}") == color).all(), suffix
+        assert (as_rgb(Image.open(tmp_path / f"x.{suffix}")) == color).all(), suffix
     gray = np.linspace(0, 65535, 20 * 30).astype(np.uint16).reshape(20, 30)
     expected = np.repeat((gray >> 8).astype(np.uint8)[..., None], 3, axis=2)
     for suffix in ("png", "tiff"):
         Image.fromarray(gray).save(tmp_path / f"g.{suffix}")
-        assert (_predictor.as_rgb(tmp_path / f"g.{suffix}") == expected).all(), suffix
-        assert (_predictor.as_rgb(Image.open(tmp_path / f"g.{suffix}")) == expected).all(), suffix
+        assert (as_rgb(tmp_path / f"g.{suffix}") == expected).all(), suffix
+        assert (as_rgb(Image.open(tmp_path / f"g.{suffix}")) == expected).all(), suffix
     with pytest.raises(ValueError, match="mode F, expected 8 or 16 bits"):
-        _predictor.as_rgb(Image.fromarray(gray.astype(np.float32)))
+        as_rgb(Image.fromarray(gray.astype(np.float32)))
     cut = (tmp_path / "x.tiff").read_bytes()
     (tmp_path / "cut.tiff").write_bytes(cut[:200] + cut[-300:])
     with pytest.raises(ValueError, match=r"cut\.tiff: "):
-        _predictor.as_rgb(tmp_path / "cut.tiff")
+        as_rgb(tmp_path / "cut.tiff")
 
 
 # --- outputs
@@ -359,7 +360,7 @@ def test_inputs_are_never_overwritten(weights, tmp_path, capsys):
 
 def test_the_classes_of_an_unknown_dataset_are_numbered(tmp_path, caplog):
     config = trained.settings(dataset="ponds", classes=3)
-    model = _predictor.load(trained.write(tmp_path / "weights.pt", config), data_dir=tmp_path)
+    model = load(trained.write(tmp_path / "weights.pt", config), data_dir=tmp_path)
     assert model.classes == ("class 0", "class 1", "class 2")
     assert "'ponds' is neither prepared" in caplog.text
 

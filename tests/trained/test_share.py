@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 
 import lemore
 from lemore.cli import main
-from lemore.commands.share import facts
 from lemore.models.key_map import KeyMap, convert
 from lemore.reporting.pages import model_card
 from lemore.runtime import checkpoint
-from lemore.trained import find
+from lemore.stages.share import describe_model
+from lemore.trained.find import find_checkpoint, read_trained
 from tests import trained_models as trained
 
 PHOTO = trained.photo(1)
@@ -56,15 +56,15 @@ def test_lemore_without_torch():
 def test_names(place):
     first, second = train(place, "run/camvid/lemore/0"), train(place, "run/camvid/lemore_t/0")
     for name in ("run/camvid/lemore/0", "camvid/lemore", "lemore", "run/lemore/0"):
-        assert find.find(name).absolute() == first
+        assert find_checkpoint(name).absolute() == first
     for name in (second, second.parent, f"{second.parent}/"):
-        assert find.find(str(name)) == second
+        assert find_checkpoint(str(name)) == second
     with pytest.raises(ValueError, match=r"may be run/camvid/lemore/0, run/camvid/lemore_t/0; say"):
-        find.find("camvid")
+        find_checkpoint("camvid")
     third = train(place, "run/camvid/lemore/1")
-    assert find.find("lemore/1").absolute() == third
+    assert find_checkpoint("lemore/1").absolute() == third
     with pytest.raises(ValueError, match=r"no such file, folder or training; did you mean 'run/"):
-        find.find("run/camvid/lemroe/0")
+        find_checkpoint("run/camvid/lemroe/0")
 
 
 def test_nothing_is_trained(place):
@@ -161,7 +161,7 @@ def test_a_shared_model_is_the_model(place, name):
     assert (ours.predict(PHOTO).label_map == theirs.predict(PHOTO).label_map).all()
     assert ours.classes == theirs.classes and ours.classes[3] == "road"
     assert not [key for key in load_file("model/model.safetensors") if "auxiliary" in key]
-    assert find.read("model/model.safetensors").source == "model"
+    assert read_trained("model/model.safetensors").source == "model"
     share("--checkpoint", "model", "--output", "again")
     assert Path("again/config.json").read_bytes() == Path("model/config.json").read_bytes()
 
@@ -210,9 +210,9 @@ def test_the_card_names_how_it_was_tested(place):
     text = Path("model/README.md").read_text()
     assert "in test mode `slide, flip`, fitted into 96 x 64 pixels for the model:\n\n|" in text
     assert "fitted into 112 x 80 pixels (long x short side), mode `whole`" in text
-    found = find.read(path)
+    found = read_trained(path)
     windows = replace(found.test, mode="slide", stride=(32, 48))
-    card = model_card.render(facts(replace(found, test=windows)), ["a"], None)
+    card = model_card.render(describe_model(replace(found, test=windows)), ["a"], None)
     assert "mode `slide` (windows of 64 x 64, one every 32 x 48)" in card
 
 

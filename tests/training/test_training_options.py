@@ -21,7 +21,7 @@ from lemore.runtime.checkpoint import Checkpoints, tensor_digest
 from lemore.runtime.process import Stopped
 from lemore.runtime.worker import Worker
 from lemore.stages.workers import finetune, shared
-from lemore.trained import find
+from lemore.trained.find import read_trained
 from lemore.training import losses, optim
 from lemore.training.average import Average
 from lemore.training.backward import backward, split
@@ -222,7 +222,7 @@ def test_an_earlier_checkpoint_predicts_alike(tmp_path):
     earlier = trained.write(tmp_path / "earlier.pt", config)
     image = torch.from_numpy(trained.photo(1)).permute(2, 0, 1)[None] / 64 - 2
     with torch.inference_mode():
-        found = [find.read(path).network()(image) for path in (weights, earlier)]
+        found = [read_trained(path).network()(image) for path in (weights, earlier)]
     assert torch.equal(*found)
 
 

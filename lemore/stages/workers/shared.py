@@ -188,7 +188,7 @@ def finish(
         content = {"state_dict": state, "config": plain(job)}
         if finetuned:
             store = Store(worker.data, "train")
-            content["classes"] = {"names": list(store.classes), "colors": store.colors()}
+            content["classes"] = {"names": list(store.classes), "colors": plain(store.colors())}
         checkpoint.save(worker.folder / "weights.pt", content)
         if worker.model_run_id:
             _log_model(worker.model_run_id, model, recipe.crop_size)

@@ -23,7 +23,7 @@ WHOLE_VIDEO = 0.98  # share of the frames claimed by a video's header, which may
 
 
 @dataclass(frozen=True)
-class Job:
+class FileTask:
     """One input and its outputs by kind."""
 
     path: Path
@@ -31,39 +31,39 @@ class Job:
     files: dict[Kind, Path]
 
 
-class Report:
+class Reporter:
     """What has become of each input: failures on stderr, with `as_json` all of it on stdout."""
 
     def __init__(self, as_json: bool):
         self.as_json, self.done, self.failed = as_json, 0, 0
 
-    def failure(self, file: object, problem: object) -> None:
+    def report_failure(self, file: object, problem: object) -> None:
         self.failed += 1
-        text = printable(" ".join(f"{file}: {problem}".split()))
+        text = escape_unprintable(" ".join(f"{file}: {problem}".split()))
         tqdm.write(f"lemore predict: error: {text}", file=sys.stderr)
         self._line({"file": str(file), "error": str(problem)})
 
-    def success(self, job: Job, **facts: Any) -> None:
+    def report_success(self, task: FileTask, **facts: Any) -> None:
         self.done += 1
-        files = {kind: str(path) for kind, path in job.files.items()}
-        self._line({"file": str(job.path), **facts, "outputs": files})
+        files = {kind: str(path) for kind, path in task.files.items()}
+        self._line({"file": str(task.path), **facts, "outputs": files})
 
     def _line(self, values: dict[str, Any]) -> None:
         if self.as_json:
             print(json.dumps(values), flush=True)
 
 
-def printable(text: str) -> str:
+def escape_unprintable(text: str) -> str:
     """Text with what a terminal cannot show, or would obey, as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def in_words(error: ValueError | OSError) -> str:
+def describe_error(error: ValueError | OSError) -> str:
     """An error without the path, which the report says first."""
     return str(error.strerror if isinstance(error, OSError) and error.strerror else error)
 
 
-class Worker:
+class Predictor:
     """Predicts and writes; `shares` is None where none are wanted."""
 
     def __init__(
@@ -72,37 +72,41 @@ class Worker:
         geometry: Geometry,
         batch_size: int,
         shares: Shares | None,
-        report: Report,
+        reporter: Reporter,
     ):
         self.model, self.geometry, self.batch_size = model, geometry, batch_size
-        self.shares, self.report = shares, report
+        self.shares, self.reporter = shares, reporter
 
-    def images(self, jobs: list[Job]) -> None:
-        for batch in self._batches(progress(jobs, "predict", unit="image")):
+    def predict_images(self, tasks: list[FileTask]) -> None:
+        for batch in self._make_batches(progress(tasks, "predict", unit="image")):
             try:
                 predictions = self._predict([image for _, image in batch])
             except ValueError as error:
-                for job, _ in batch:
-                    self.report.failure(job.path, error)
+                for task, _ in batch:
+                    self.reporter.report_failure(task.path, error)
                 continue
-            for (job, _), prediction in zip(batch, predictions, strict=True):
-                self._finish(job, prediction)
+            for (task, _), prediction in zip(batch, predictions, strict=True):
+                self._finish(task, prediction)
 
-    def _batches(self, jobs: Iterable[Job]) -> Iterator[list[tuple[Job, np.ndarray]]]:
+    def _make_batches(
+        self, tasks: Iterable[FileTask]
+    ) -> Iterator[list[tuple[FileTask, np.ndarray]]]:
         """Images in order; neighbours of one size at the network go together."""
-        batch: list[tuple[Job, np.ndarray]] = []
+        batch: list[tuple[FileTask, np.ndarray]] = []
         before, pixels = (0, 0), 0
-        for job in jobs:
+        for task in tasks:
             try:
-                image = read_photo(job.path)
+                image = read_photo(task.path)
                 size = self.model.network_size((image.shape[0], image.shape[1]), self.geometry)
             except (ValueError, OSError) as error:
-                self.report.failure(job.path, f"{in_words(error)}; replace it or leave it out")
+                self.reporter.report_failure(
+                    task.path, f"{describe_error(error)}; replace it or leave it out"
+                )
                 continue
             if batch and size != before:
                 yield batch
                 batch, pixels = [], 0
-            batch.append((job, image))
+            batch.append((task, image))
             before, pixels = size, pixels + image.size // 3
             if len(batch) == self.batch_size or pixels > PENDING_PIXELS:
                 yield batch
@@ -121,30 +125,30 @@ class Worker:
                 "the memory does not hold it; try a smaller --size, --tile or --batch-size"
             ) from None
 
-    def _finish(self, job: Job, prediction: Prediction) -> None:
-        for kind, path in job.files.items():
+    def _finish(self, task: FileTask, prediction: Prediction) -> None:
+        for kind, path in task.files.items():
             prediction.save(path, kind)
         shares = prediction.shares
         if self.shares:
-            self.shares.add(str(job.path), None, shares)
-        self.report.success(job, size=list(prediction.label_map.shape), shares=shares)
+            self.shares.add(str(task.path), None, shares)
+        self.reporter.report_success(task, size=list(prediction.label_map.shape), shares=shares)
 
-    def videos(self, jobs: list[Job]) -> None:
-        for job in jobs:
+    def predict_videos(self, tasks: list[FileTask]) -> None:
+        for task in tasks:
             try:
-                frames = self._video(job)
+                frames = self._predict_video(task)
             except ValueError as error:
-                self.report.failure(job.path, f"{error}; replace it or leave it out")
+                self.reporter.report_failure(task.path, f"{error}; replace it or leave it out")
             else:
-                self.report.success(job, frames=frames)
+                self.reporter.report_success(task, frames=frames)
 
-    def _video(self, job: Job) -> int:
+    def _predict_video(self, task: FileTask) -> int:
         """Number of frames; ValueError if it cannot be decoded, or not to its end."""
-        reader = VideoReader(job.path)
-        name = printable(job.path.name)
+        reader = VideoReader(task.path)
+        name = escape_unprintable(task.path.name)
         frames = iter(progress(reader, name, reader.claimed or None, "frame"))
         count, size = 0, None
-        with VideoOutputs(job.files, reader.rate) as outputs:
+        with VideoOutputs(task.files, reader.rate) as outputs:
             while batch := list(islice(frames, self.batch_size)):
                 size = size or batch[0].shape
                 if any(frame.shape != size for frame in batch):
@@ -152,7 +156,7 @@ class Worker:
                 for prediction in self._predict(batch):
                     outputs.write(count, prediction)
                     if self.shares:
-                        self.shares.add(str(job.path), count, prediction.shares)
+                        self.shares.add(str(task.path), count, prediction.shares)
                     count += 1
         if count == 0:
             raise ValueError("has no frame that can be decoded")

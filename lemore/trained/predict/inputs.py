@@ -12,7 +12,7 @@ SUFFIXES = (*photos.SUFFIXES, *video.SUFFIXES)
 
 
 @dataclass(frozen=True)
-class Found:
+class InputFile:
     """A file, and the folder that its argument named: for a file, the one it lies in.
 
     chosen: by its own name, not with a folder or pattern.
@@ -23,14 +23,16 @@ class Found:
     chosen: bool = False
 
 
-def find(arguments: Iterable[str], output: Path) -> tuple[list[Found], list[tuple[str, str]]]:
+def find_inputs(
+    arguments: Iterable[str], output: Path
+) -> tuple[list[InputFile], list[tuple[str, str]]]:
     """(files, (argument, problem) of what names none), each file once, in the order given.
 
     An argument is a file, a folder (its images and videos, and those in its subfolders, sorted) or
     a pattern with `*`, `?`, `[...]` and `**`. What lies in the `output` folder is passed over in
     folders and patterns: it was made from the others. Hidden files in folders are, too.
     """
-    files: dict[Path, Found] = {}
+    files: dict[Path, InputFile] = {}
     problems = []
     for argument in arguments:
         try:
@@ -51,17 +53,17 @@ def split_list(data: bytes) -> list[str]:
     return [os.fsdecode(part) for part in parts if part.strip()]
 
 
-def _named(argument: str) -> Iterator[Found]:
+def _named(argument: str) -> Iterator[InputFile]:
     path = Path(argument)
     if path.is_dir():
         yield from _in_folder(path)
     elif path.exists():
-        yield Found(path, path.parent, chosen=True)
+        yield InputFile(path, path.parent, chosen=True)
     elif glob.has_magic(argument):
         yield from _matching(path)
 
 
-def _lies_in(item: Found, output: Path) -> bool:
+def _lies_in(item: InputFile, output: Path) -> bool:
     return not item.chosen and _absolute(item.path).is_relative_to(_absolute(output))
 
 
@@ -70,7 +72,7 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))
 
 
-def _matching(pattern: Path) -> Iterator[Found]:
+def _matching(pattern: Path) -> Iterator[InputFile]:
     """Files of a pattern; its base is the folder before the first wildcard. `**` follows no links,
     so there is an end; hidden files are left out."""
     fixed = next(i for i, part in enumerate(pattern.parts) if glob.has_magic(part))
@@ -78,16 +80,16 @@ def _matching(pattern: Path) -> Iterator[Found]:
     for path in sorted(base.glob(str(Path(*pattern.parts[fixed:])))):
         hidden = any(part.startswith(".") for part in path.relative_to(base).parts)
         if path.is_file() and not hidden:
-            yield Found(path, base)
+            yield InputFile(path, base)
 
 
-def _in_folder(folder: Path) -> Iterator[Found]:
+def _in_folder(folder: Path) -> Iterator[InputFile]:
     # Links to folders are not followed, so there is an end.
     for place, folders, files in os.walk(folder, onerror=_raise):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield Found(Path(place, name), folder)
+                yield InputFile(Path(place, name), folder)
 
 
 def _raise(error: OSError) -> None:
@@ -100,7 +102,7 @@ def _nothing(argument: str) -> str:
     return "no file matches" if glob.has_magic(argument) else "no such file or folder"
 
 
-def output_names(found: list[Found]) -> list[str]:
+def name_outputs(found: list[InputFile]) -> list[str]:
     """A different name for each file's outputs, as a relative path without suffix.
 
     The file's place in the folder that was given; where two would be the same, with the suffixes
@@ -109,7 +111,7 @@ def output_names(found: list[Found]) -> list[str]:
     if not found:
         return []
     common = Path(os.path.commonpath([_absolute(item.base) for item in found]))
-    ways: tuple[Callable[[Found], Path], ...] = (
+    ways: tuple[Callable[[InputFile], Path], ...] = (
         lambda item: item.path.relative_to(item.base).with_suffix(""),
         lambda item: item.path.relative_to(item.base),
         lambda item: _absolute(item.path).relative_to(common).with_suffix(""),

@@ -24,14 +24,14 @@ LEGEND = "classes.csv"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Where outputs go. shares: csv, json or None."""
+class OutputPlan:
+    """The places of the outputs. shares: csv, json or None."""
 
     folder: Path
     kinds: tuple[Kind, ...]
     shares: str | None
 
-    def files(self, name: str, video: bool) -> dict[Kind, Path]:
+    def name_files(self, name: str, video: bool) -> dict[Kind, Path]:
         """File by kind; for the index maps of a video, the folder of its frames."""
         suffixes = VIDEO_SUFFIXES if video else SUFFIXES
         return {kind: self.folder / kind / f"{name}{suffixes[kind]}" for kind in self.kinds}
@@ -65,7 +65,7 @@ class Plan:
             )
 
 
-def legend(classes: Sequence[str], colors: Sequence[tuple[int, int, int]]) -> str:
+def write_legend(classes: Sequence[str], colors: Sequence[tuple[int, int, int]]) -> str:
     """What the values and colours in the outputs mean, as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -1,0 +1,157 @@
+"""Turns a checkpoint into a file that runs without this project, and compares it with PyTorch."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from lemore.data.store import Store
+from lemore.profiling import export
+from lemore.runtime.files import write_json
+from lemore.trained import exported
+from lemore.trained.checkpoint import Trained
+from lemore.trained.classes import find_classes
+from lemore.trained.exported import Exported, Interface
+from lemore.trained.find import read_trained
+
+log = logging.getLogger(__name__)
+SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}
+RANDOM_IMAGES = 4
+EQUAL_LABELS = 0.999  # a file of float32 with fewer is not the network
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """The options of `lemore export`, whose help describes them."""
+
+    checkpoint: str
+    format: Literal["onnx", "torch_export"]
+    output: Path
+    size: list[int] | None
+    dynamic_batch: bool
+    with_normalization: bool
+    with_argmax: bool
+    int8: bool
+    calibration: list[Path] | None
+    images: int
+    evaluate: str | None
+    split: str
+    data_dir: Path
+    threads: int
+    seconds: float
+    json: Path | None
+
+
+def export_model(options: ExportOptions) -> int:
+    """Writes the file and prints what was found; returns 1 if a float file is not the network."""
+    check_options(options)
+    torch.set_num_threads(options.threads)
+    trained = read_trained(options.checkpoint)
+    height, width = options.size or trained.job.train.crop_size
+    interface = Interface(
+        (height, width), options.dynamic_batch, options.with_normalization, options.with_argmax
+    )
+    warn_of_size(interface.size, trained)
+    store = open_store(options, trained) if options.evaluate else None
+    if options.calibration:
+        images = exported.read_images(options.calibration, interface.size, options.images)
+    else:
+        images = exported.make_random_images(interface.size, RANDOM_IMAGES)
+    network, deployed = exported.build_networks(trained, interface)
+    classes = find_classes(trained, options.data_dir)
+    about = exported.describe_file(trained, classes, interface)
+    unquantized = exported.write_file(
+        options.output, deployed, images, interface, about, options.int8, options.threads
+    )
+    file = exported.open_file(options.output, options.threads)
+    made = Exported(interface, network, deployed, file, unquantized)
+    record = about | {
+        "file": str(options.output),
+        "format": options.format + (" int8" if options.int8 else ""),
+        "bytes": options.output.stat().st_size,
+        "dynamic_batch": options.dynamic_batch,
+        "compared_on": "given" if options.calibration else "random",
+        "evaluated_on": f"{options.evaluate} {options.split}" if options.evaluate else None,
+    }
+    record |= exported.compare_outputs(made, images)
+    if store is not None:
+        record |= exported.evaluate_both(made, store, trained.job.train.img_scale)
+    record |= exported.measure_latency(made, options.threads, options.seconds)
+    print("\n".join(format_record(record)))
+    if options.json is not None:
+        write_json(options.json, record)
+    return 0 if options.int8 or record["equal_labels"] >= EQUAL_LABELS else 1
+
+
+def check_options(options: ExportOptions) -> None:
+    """ValueError for options that exclude one another."""
+    suffix = SUFFIXES[options.format]
+    if options.output.suffix != suffix:
+        raise ValueError(f"--output: {options.output} should end in {suffix} for {options.format}")
+    if options.format == "onnx":
+        export.require()
+    if options.int8 and options.format != "onnx":
+        raise ValueError("--int8: only onnx can be quantised; use --format onnx")
+    if options.int8 and not options.calibration:
+        raise ValueError("--int8: give --calibration images, folders or a prepared dataset")
+    if options.evaluate and (options.with_argmax or options.with_normalization):
+        raise ValueError("--evaluate: leave out --with-argmax and --with-normalization for it")
+    if options.size and min(options.size) < 64:
+        height, width = options.size
+        raise ValueError(f"--size: {height} x {width}, expected at least 64 x 64")
+
+
+def warn_of_size(size: tuple[int, int], trained: Trained) -> None:
+    """Warns of a size (H, W) that the network saw neither in training nor in evaluation."""
+    crop, (long, short) = trained.job.train.crop_size, trained.test.img_scale
+    fitted = min(long / max(size), short / min(size)) == 1  # fills the box one way
+    if size == crop or (trained.test.mode == "whole" and fitted):
+        return
+    tested = f"images fitted into {long} x {short}" if trained.test.mode == "whole" else "the same"
+    log.warning(
+        "--size: %d x %d, but the model was trained on %d x %d and is tested on %s; its accuracy "
+        "may fall, --evaluate tells",
+        *(*size, *crop, tested),
+    )
+
+
+def open_store(options: ExportOptions, trained: Trained) -> Store:
+    """The dataset of --evaluate; ValueError if the model has other classes."""
+    assert options.evaluate is not None
+    store = Store(options.data_dir / options.evaluate, options.split)
+    if store.num_classes != trained.job.num_classes:
+        raise ValueError(
+            f"--evaluate: {options.evaluate} has {store.num_classes} classes, "
+            f"{options.checkpoint} predicts {trained.job.num_classes}"
+        )
+    return store
+
+
+def format_record(record: dict[str, Any]) -> list[str]:
+    """The lines that a person reads of what was found."""
+    height, width = record["size"]
+    difference = record["largest_difference"]
+    off = "" if difference is None else f"logits differ by at most {difference:.2e}, "
+    lines = [
+        f"{record['file']}: {record['model']} ({record['dataset']}) as {record['format']},"
+        f" {height}x{width}, {record['bytes'] / 1e6:.2f} MB",
+        f"  against PyTorch on {record['images']} {record['compared_on']} images: {off}"
+        f"{100 * record['equal_labels']:.4f} % of the labels are equal",
+    ]
+    if record["evaluated_on"]:
+        before, after = 100 * record["miou"], 100 * record["miou_file"]
+        lines.append(
+            f"  mIoU on {record['evaluated_on']}, all images at that size: {before:.2f} % in"
+            f" PyTorch, {after:.2f} % in the file ({after - before:+.2f})"
+        )
+    lines.append(
+        f"  {record['threads']} thread(s): the file {record['file_ms']:.1f} ms an image, "
+        + ", ".join(
+            f"{name} {record[key]:.1f} ms ({record[key] / record['file_ms']:.2f} times as long)"
+            for key, name in (("pytorch_ms", "PyTorch"), ("float_file_ms", "as a float file"))
+            if key in record
+        )
+    )
+    return lines

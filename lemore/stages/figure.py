@@ -1,0 +1,99 @@
+"""The figures of a run as PNG and PDF, each with its description for those who cannot see it."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from lemore.config.read import did_you_mean
+from lemore.data.store import Store
+from lemore.reporting.figures import ablation, classes, comparison, confusion, cost, curves
+from lemore.reporting.figures.style import save
+from lemore.reporting.tables.results import labels, names, one_configuration, read
+from lemore.reporting.tables.writers import read_csv
+from lemore.runtime.files import read_json
+from lemore.runtime.tracking.metrics_file import Spool
+from lemore.stages.examples import examples, first_seeds
+
+log = logging.getLogger(__name__)
+
+
+def draw_cost(table: str, evaluations: Sequence[str], prefix: str) -> None:
+    """Draws mIoU against parameters, MACs and latency from a table of `lemore table`.
+
+    evaluations: result files, from which the models' printed names come.
+    """
+    rows, named = read_csv(table), labels(read(evaluations, "evaluate"))
+    title = f"Accuracy and cost: {Path(table).stem}"
+    save(cost.draw(rows, named), prefix, title, cost.description(rows, named))
+    log.info("figure %s.{png,pdf}", prefix)
+
+
+def draw_ablation(table: str, prefix: str) -> None:
+    """Draws what each of LeMoRe's parts adds, from a table of `lemore table`."""
+    rows = read_csv(table)
+    title = f"Ablation: {Path(table).stem}"
+    save(ablation.draw(rows), prefix, title, ablation.description(rows))
+    log.info("figure %s.{png,pdf}", prefix)
+
+
+def draw_results(evaluations: Sequence[str], trainings: Sequence[str], folder: str) -> None:
+    """Draws IoU by class, the confusion and, where there are trainings, their curves.
+
+    evaluations: result files of one dataset. trainings: their run.json files.
+    """
+    results = read(evaluations, "evaluate")
+    dataset = results[0]["dataset"]
+    for name, title, module in (
+        ("classes", "IoU by class", classes),
+        ("confusion", "Confusion", confusion),
+    ):
+        words = module.description(results)
+        save(module.draw(results), f"{folder}/{name}_{dataset}", f"{title}: {dataset}", words)
+    recorded = [_read_training(path, names(results)) for path in trainings]
+    if recorded:
+        scenes = any(result["scenes"] for result in results)
+        words = curves.description(recorded, dataset, scenes)
+        figure = curves.draw(recorded, scenes)
+        save(figure, f"{folder}/curves_{dataset}", f"Training curves: {dataset}", words)
+    log.info("figures of %s in %s", dataset, folder)
+
+
+def _read_training(path: str, named: dict[str, str]) -> curves.Training:
+    """What a training recorded, from the file beside its run.json."""
+    record = read_json(path)
+    rows = Spool(Path(path).with_name("metrics.jsonl")).rows()
+    if not rows:
+        raise ValueError(f"{path}: no metrics.jsonl beside it; train again")
+    model: str = record["model"]
+    return curves.Training(named.get(model, model), record["seed"], rows)
+
+
+def draw_comparison(
+    evaluations: Sequence[str],
+    models: Sequence[str],
+    data: str,
+    split: str,
+    images: Sequence[str],
+    prefix: str,
+) -> None:
+    """Draws chosen images of a prepared dataset, their labels and the models' predictions.
+
+    Of each model, the evaluation with the smallest seed is shown.
+    """
+    results = read(evaluations, "evaluate")
+    one_configuration(results)
+    by_model = {result["model"]: result for result in first_seeds(results).values()}
+    for model in models:
+        if model not in by_model:
+            raise ValueError(
+                f"no evaluation of model '{model}' was given{did_you_mean(model, by_model)}"
+            )
+    chosen = [by_model[model] for model in models]
+    store = Store(data, split)
+    shown = examples(store, images, chosen)
+    printed = [names(results)[model] for model in models]
+    scenes = any(result["scenes"] for result in chosen)
+    figure = comparison.draw(shown, printed, store.classes, store.colors(), scenes)
+    title = f"Predictions: {chosen[0]['dataset']}"
+    save(figure, prefix, title, comparison.description(shown, printed, scenes))
+    log.info("figure %s.{png,pdf}", prefix)

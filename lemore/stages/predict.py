@@ -1,0 +1,116 @@
+"""Predicts the classes in images and videos that a command line names."""
+
+import sys
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+
+from lemore.evaluation import segmentation
+from lemore.reporting.prediction import Kind
+from lemore.runtime.files import write_atomic
+from lemore.trained.model import Geometry, Size, load
+from lemore.trained.predict.batch import (
+    FileTask,
+    Predictor,
+    Reporter,
+    describe_error,
+    escape_unprintable,
+)
+from lemore.trained.predict.inputs import find_inputs, name_outputs, split_list
+from lemore.trained.predict.outputs import LEGEND, OutputPlan, Shares, write_legend
+from lemore.trained.predict.video import is_video
+
+STDIN = "-"
+GPU_BATCH = 8
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """The options of `lemore predict`, whose help describes them."""
+
+    inputs: list[str]
+    checkpoint: str
+    output: Path
+    overlay: bool
+    index: bool
+    color: bool
+    shares: Literal["csv", "json"] | None
+    overwrite: bool
+    json: bool
+    size: Size | Literal["original"] | None
+    tile: Size | None
+    overlap: Size | None
+    batch_size: int | None
+    gpu: bool
+    threads: int
+    data_dir: Path
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The pictures to write: overlays where nothing else is asked for."""
+        kinds: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if getattr(self, kind))
+        return kinds if kinds or self.shares else ("overlay",)
+
+
+def predict_files(options: PredictOptions) -> int:
+    """Writes the outputs of every input that can be read; returns 1 if one could not."""
+    torch.set_num_threads(options.threads)
+    geometry = Geometry(options.size, options.tile, options.overlap)
+    device = segmentation.device_of(options.gpu)
+    model = load(options.checkpoint, device=device, data_dir=options.data_dir)
+    model.check(geometry)
+    reporter = Reporter(options.json)
+    plan = OutputPlan(options.output, options.kinds, options.shares)
+    legend = write_legend(model.classes, model.colors)
+    tasks = plan_tasks(options, plan, legend, reporter)
+    write_atomic(options.output / LEGEND, legend)
+    # On a CPU a batch is slower than its images one by one.
+    batch_size = options.batch_size or (GPU_BATCH if options.gpu else 1)
+    file = plan.shares_file
+    with Shares(file, model.classes) if file else nullcontext() as shares:
+        predictor = Predictor(model, geometry, batch_size, shares, reporter)
+        predictor.predict_images([task for task in tasks if not task.video])
+        predictor.predict_videos([task for task in tasks if task.video])
+    if not options.json:
+        total = reporter.done + reporter.failed
+        folder = escape_unprintable(str(options.output))
+        print(f"{reporter.done} of {total} predicted, in {folder}")
+    return 1 if reporter.failed else 0
+
+
+def plan_tasks(
+    options: PredictOptions, plan: OutputPlan, legend: str, reporter: Reporter
+) -> list[FileTask]:
+    """The inputs with every file that will be written; inputs that are unusable are reported.
+
+    ValueError, before anything is written, if no input is found at all, or an output exists.
+    """
+    found, problems = find_inputs(read_arguments(options.inputs), options.output)
+    if not found and problems:
+        raise ValueError(f"{escape_unprintable(problems[0][0])}: {problems[0][1]}")
+    for argument, problem in problems:
+        reporter.report_failure(argument, f"{problem}; check the path")
+    tasks = []
+    for item, name in zip(found, name_outputs(found), strict=True):
+        try:
+            video = is_video(item.path)
+        except (ValueError, OSError) as error:
+            reporter.report_failure(item.path, f"{describe_error(error)}; leave it out")
+            continue
+        tasks.append(FileTask(item.path, video, plan.name_files(name, video)))
+    files = [path for task in tasks for path in task.files.values()]
+    plan.check(files, [item.path for item in found], legend, options.overwrite)
+    return tasks
+
+
+def read_arguments(arguments: list[str]) -> list[str]:
+    """The arguments, with `-` replaced by the list on standard input."""
+    paths: list[str] = []
+    for argument in arguments:
+        paths += split_list(sys.stdin.buffer.read()) if argument == STDIN else [argument]
+    if not paths:
+        raise ValueError("-: the list on standard input is empty")
+    return paths

@@ -1,0 +1,73 @@
+"""The report of a run: one self-contained HTML file."""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lemore.data.store import Store
+from lemore.reporting.pages import viewer
+from lemore.reporting.pages.report import render
+from lemore.reporting.tables.results import Result, read
+from lemore.runtime.files import write_atomic
+from lemore.stages.examples import examples, first_seeds
+
+log = logging.getLogger(__name__)
+
+
+def write_report(
+    output: str,
+    *,
+    run: str,
+    tables: Sequence[str],
+    figures: Sequence[str],
+    results: Mapping[str, Sequence[str]],
+    titles: Sequence[str],
+    audits: Sequence[str],
+    data_dir: Path | None,
+) -> None:
+    """Writes the report from tables (CSV), figures (PNG) and result files by stage.
+
+    titles: NAME=TITLE, the printed names of datasets. audits: pages to link to. data_dir: prepared
+    datasets, to show the images kept by the evaluations; None to show none.
+    """
+    found = {stage: read(paths, stage) for stage, paths in results.items()}
+    named = dict(_split_title(text) for text in titles)
+    folder = Path(output).parent
+    links = {Path(page).stem: os.path.relpath(page, folder) for page in audits}
+    viewers = _lay_out_viewers(data_dir, found["evaluate"], named) if data_dir else []
+    write_atomic(output, render(run, tables, figures, found, named, links, viewers))
+    log.info("report in %s", output)
+
+
+def _split_title(text: str) -> tuple[str, str]:
+    name, equals, title = text.partition("=")
+    if not equals:
+        raise ValueError(f"--dataset-titles: '{text}' is not NAME=TITLE")
+    return name, title
+
+
+def _lay_out_viewers(
+    data_dir: Path, evaluations: Sequence[Result], titles: Mapping[str, str]
+) -> list[viewer.Viewer]:
+    """One for each dataset of whose images the evaluations have kept predictions."""
+    kept = [result for result in evaluations if result["predictions"]]
+    viewers = []
+    for dataset in dict.fromkeys(result["dataset"] for result in kept):
+        chosen = first_seeds([result for result in kept if result["dataset"] == dataset])
+        first = next(iter(chosen.values()))
+        store = Store(data_dir / dataset, first["split"])
+        shown = examples(store, first["predictions"], list(chosen.values()))
+        scenes = any(result["scenes"] for result in chosen.values())
+        viewers.append(
+            viewer.lay_out(
+                dataset,
+                titles.get(dataset, ""),
+                shown,
+                list(chosen),
+                store.classes,
+                store.colors(),
+                scenes,
+            )
+        )
+    return viewers

@@ -1,0 +1,90 @@
+"""Writes a trained model as a folder to share, with a card that says what it is."""
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from lemore import __version__
+from lemore.reporting.pages import model_card
+from lemore.runtime.files import read_json
+from lemore.trained.checkpoint import Trained
+from lemore.trained.classes import find_classes, find_dataset
+from lemore.trained.find import read_trained
+from lemore.trained.folder import CARD, FILES, write_folder
+
+log = logging.getLogger(__name__)
+
+
+def share_model(
+    checkpoint: str,
+    output: Path,
+    *,
+    evaluation: Path | None,
+    overwrite: bool,
+    renew_card: bool,
+    data_dir: Path,
+) -> None:
+    """Writes folder `output`; ValueError if it holds a model already and `overwrite` is not set."""
+    trained = read_trained(checkpoint)
+    scores = read_evaluation(evaluation, trained) if evaluation else None
+    files = [output / name for name in FILES]
+    existing = [path for path in files if path.exists()]
+    if existing and not overwrite:
+        raise ValueError(f"{existing[0]}: exists already; --overwrite replaces the model")
+    classes = find_classes(trained, data_dir)
+    card = model_card.render(describe_model(trained), classes.names, scores)
+    card = read_changed_card(output / CARD, renew_card) or card
+    write_folder(output, trained, classes, card)
+    for path in files:
+        print(f"{path} ({path.stat().st_size:,} bytes)")
+
+
+def read_changed_card(path: Path, renew: bool) -> str:
+    """The card that somebody has completed, with a warning; "" where a new one is to be written."""
+    text = "" if renew or not path.exists() else path.read_text(encoding="utf-8")
+    if not text or model_card.is_as_written(text):
+        return ""
+    log.warning(
+        "%s: changed by hand and kept, so it speaks of the model before; --renew-card replaces it",
+        path,
+    )
+    return text
+
+
+def read_evaluation(path: Path, trained: Trained) -> dict[str, Any]:
+    """The evaluation of these very weights; ValueError if it is of others."""
+    values = read_json(path)
+    if not isinstance(values, dict) or values.get("stage") != "evaluate":
+        raise ValueError(f"{path}: not written by `lemore evaluate`")
+    record = trained.record
+    same_weights = values.get("weights_sha256") == record.weights_sha256
+    same_run = record.mlflow_run_id != "" and values["finetune_run_id"] == record.mlflow_run_id
+    if not same_weights and not same_run:
+        raise ValueError(f"{path}: evaluates other weights than {trained.source}")
+    return values
+
+
+def describe_model(trained: Trained) -> dict[str, Any]:
+    """The card's facts about the model and its training."""
+    job, record = trained.job, trained.record
+    dataset = find_dataset(job.dataset)
+    return {
+        "name": job.model_name,
+        "label": job.model.label,
+        "backbone": job.model.backbone,
+        "decode_head": job.model.decode_head,
+        "dataset": job.dataset,
+        "dataset_title": dataset.title if dataset else job.dataset,
+        "licence": dataset.licence if dataset else "",
+        "scenes": bool(dataset and dataset.scenes),
+        "parameters": sum(p.numel() for p in trained.unfolded().parameters()),
+        "train": job.train,
+        "test": trained.test,
+        "init": job.init.partition(":")[0],
+        "seed": record.seed,
+        "iterations": record.iterations,
+        "command": re.sub(r"\s+", " ", record.command).replace("`", "'"),
+        "git": record.git,
+        "version": __version__,
+    }

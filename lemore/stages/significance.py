@@ -1,0 +1,91 @@
+"""Which models of a dataset are better than which, by a paired bootstrap over its images."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from lemore.evaluation.statistics import Counts, Resampled, blocks_of, compare, holm, resample
+from lemore.reporting.tables.results import Result, one_configuration, read
+from lemore.reporting.tables.significance import Pair, csv_text, pair
+from lemore.runtime.files import sha256, write_atomic
+
+log = logging.getLogger(__name__)
+
+
+def write_significance(
+    evaluations: Sequence[str], sequence: str | None, block: int, output: str
+) -> None:
+    """Writes a CSV with a row for each pair of models, of each dataset and test mode.
+
+    sequence: pattern of the part of an image's name that names its film, None for single images.
+    block: the number of neighbouring frames that are taken as one.
+    """
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for result in read(evaluations, "evaluate"):
+        groups.setdefault((result["dataset"], result["test_mode"]), []).append(result)
+    rows = [row for group in groups.values() for row in _test_pairs(group, sequence, block)]
+    write_atomic(output, csv_text(rows))
+    log.info("%d pairs of models compared, in %s", len(rows), output)
+
+
+def _test_pairs(group: list[Result], sequence: str | None, block: int) -> list[Pair]:
+    """All pairs of models with the same number of seeds, the better mIoU first."""
+    one_configuration(group)
+    models: dict[str, list[Result]] = {}
+    for result in group:
+        if "per_image" in result:
+            models.setdefault(result["model"], []).append(result)
+    models = {model: results for model, results in models.items() if len(results) > 1}
+    pairs = [(a, b) for a, b in combinations(models, 2) if len(models[a]) == len(models[b])]
+    if not pairs:
+        return []
+    names, drawn = _resample_models(models, sequence, block)
+    ordered = [sorted(both, key=lambda m: -_mean(models[m])) for both in pairs]
+    found = [compare(drawn[a], drawn[b]) for a, b in ordered]
+    corrected = holm([difference.p for difference in found])
+    place = {"dataset": group[0]["dataset"], "test_mode": group[0]["test_mode"]}
+    return [
+        pair(
+            place
+            | {"model": a, "than": b, "seeds": len(models[a]), "images": len(names)}
+            | {"blocks": drawn[a][0].blocks},
+            (difference.difference, difference.low, difference.high),
+            difference.p,
+            p_holm,
+        )
+        for (a, b), difference, p_holm in zip(ordered, found, corrected, strict=True)
+    ]
+
+
+def _mean(results: list[Result]) -> float:
+    return sum(result["miou"] for result in results) / len(results)
+
+
+def _resample_models(
+    models: Mapping[str, list[Result]], sequence: str | None, block: int
+) -> tuple[list[str], dict[str, list[Resampled]]]:
+    """Names of the images, and mIoU on the same draws of them for each model's seeds."""
+    loaded = {
+        model: [_load_counts(result) for result in results] for model, results in models.items()
+    }
+    evaluations = [one for several in loaded.values() for one in several]
+    names = evaluations[0][0]
+    if any(other != names for other, _ in evaluations):
+        files = ", ".join(r["file"] for results in models.values() for r in results)
+        raise ValueError(f"evaluated on different images, evaluate them again: {files}")
+    blocks = blocks_of(names, sequence, block) if sequence else np.arange(len(names))
+    drawn = iter(resample([counts for _, counts in evaluations], blocks))
+    return names, {model: [next(drawn) for _ in several] for model, several in loaded.items()}
+
+
+def _load_counts(result: Result) -> tuple[list[str], Counts]:
+    """Names of the images of an evaluation and its pixel counts by image and class."""
+    path = Path(result["file"]).parent / result["per_image"]["file"]
+    if not path.exists() or sha256(path) != result["per_image"]["sha256"]:
+        raise ValueError(f"{path}: missing, or not as {result['file']} records it; evaluate again")
+    with np.load(path, allow_pickle=False) as counts:
+        values = [counts[key] for key in ("intersection", "predicted", "labelled")]
+        return [str(name) for name in counts["names"]], Counts(*values)

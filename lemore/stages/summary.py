@@ -1,0 +1,41 @@
+"""The MLflow run that holds the tables, figures and report of a whole run."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from lemore.config.jobs import key_of
+from lemore.runtime.files import read_json, sha256, write_json
+from lemore.runtime.provenance import find_commit
+from lemore.runtime.tracking import run as tracking
+
+
+def track_summary(
+    run: str, evaluations: Sequence[Path], artifacts: Sequence[Path], output: Path
+) -> None:
+    """Logs the files and the mean mIoU over seeds; writes the MLflow run's id into `output`."""
+    digests = {str(path): sha256(path) for path in artifacts}
+    stage = tracking.Stage(
+        experiment=f"{run}/summary",
+        name=f"summary of {run}",
+        identity={"stage": "summary", "run": run},
+        key=key_of(digests),
+        params={},
+        note="Tables and figures of the whole run; the evaluations are linked by their run ids.",
+        code=find_commit(),
+        measures=True,
+    )
+    with tracking.track(stage) as tracked:
+        tracked.metrics(average_miou(map(read_json, evaluations)))
+        for path in artifacts:
+            tracked.artifact(path, path.parent.name if path.suffix != ".html" else None)
+        write_json(output, {"mlflow_run_id": tracked.run_id, "artifacts": digests})
+
+
+def average_miou(evaluations: Iterable[dict[str, Any]]) -> dict[str, float]:
+    """Mean mIoU over the seeds of each dataset and model, by the metric's name in MLflow."""
+    values: dict[str, list[float]] = {}
+    for record in evaluations:
+        values.setdefault(f"{record['dataset']}/{record['model']}/mIoU", []).append(record["miou"])
+    return {name: mean(found) for name, found in values.items()}
