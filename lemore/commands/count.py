@@ -17,7 +17,7 @@ from typing import Any
 
 from lemore.config.read import positive
 from lemore.runtime.files import write_atomic
-from lemore.runtime.progress import progress
+from lemore.runtime.progress import show_progress
 from lemore.stages import counts as _counts
 
 
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     names = args.models or sorted(path.stem for path in Path("config/models").glob("*.yaml"))
     if not names:
         raise ValueError("config/models: no model here; run this in a clone of the project")
-    rows = [row(name, args) for name in progress(names, "count", unit="model")]
+    rows = [row(name, args) for name in show_progress(names, "count", unit="model")]
     rows.sort(key=lambda one: one["gmacs"])
     print(aligned(rows))
     if args.csv is not None:

@@ -21,8 +21,7 @@ from lemore.config.recipe import Test
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
 from lemore.runtime.files import read_json, write_json
-from lemore.runtime.machine import cores
-from lemore.runtime.process import leave_with_owner
+from lemore.runtime.process import count_cores, leave_with_owner
 from lemore.runtime.tracking import run as tracking
 from lemore.runtime.tracking.outbox import parent
 from lemore.stages import evaluation_files, training
@@ -48,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="changes to the test settings, values in YAML: those under `test:` of a recipe",
     )
     parser.add_argument("--gpu", action="store_true", help="run on the GPU")
-    parser.add_argument("--threads", type=positive, default=cores(), help="CPU threads")
+    parser.add_argument("--threads", type=positive, default=count_cores(), help="CPU threads")
     parser.add_argument("--json", type=Path, required=True, help="file for the results")
 
 

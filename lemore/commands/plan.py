@@ -25,8 +25,8 @@ from lemore.config import jobs as slices
 from lemore.config.experiment import Experiment
 from lemore.config.read import read_yaml
 from lemore.config.recipe import merge
-from lemore.runtime.machine import cores, processor
-from lemore.runtime.progress import progress
+from lemore.runtime.process import count_cores, read_processor_name
+from lemore.runtime.progress import show_progress
 
 DEFAULT = Path("config/config.yaml")
 GIB = 2**30
@@ -137,7 +137,7 @@ def calibrate(experiment: Experiment, needs: list[Need], device: str, seconds: f
 
     costs: dict[tuple[str, str, str], Any] = {}
     distinct = {(need.stage, need.dataset, need.name): need for need in needs}
-    for key, need in progress(list(distinct.items()), "calibrate", unit="model"):
+    for key, need in show_progress(list(distinct.items()), "calibrate", unit="model"):
         size = None
         if need.stage == "finetune":
             config = read_yaml(slices.finetune(experiment, need.dataset, need.name))
@@ -146,7 +146,7 @@ def calibrate(experiment: Experiment, needs: list[Need], device: str, seconds: f
             size = (short, min(max(test.img_scale), short * 4 // 3))
         else:
             config = read_yaml(slices.pretrain(experiment, need.name))
-        threads = min(need.threads, cores())
+        threads = min(need.threads, count_cores())
         subject = _plan_costs.Subject(need.stage, config, size, device, threads, seconds)
         costs[key] = _plan_costs.measure(subject)
     for need in needs:
@@ -180,7 +180,7 @@ def report(
 
 def _hours(needs: list[Need], device: str) -> Iterator[str]:
     unit = "GPU" if device == "cuda" else "CPU"
-    where = "this GPU" if device == "cuda" else f"{processor()}, batches of 2 scaled up"
+    where = "this GPU" if device == "cuda" else f"{read_processor_name()}, batches of 2 scaled up"
     yield f"measured on {where}; the data's loading is not in it:"
     yield f"  {'':<44}{'iterations':>10}{'s/step':>9}{'hours':>9}{'GiB':>7}{'params M':>10}"
     rows: dict[tuple[str, str, str], list[Need]] = {}

@@ -24,9 +24,8 @@ from lemore.models.fold import bake, fold
 from lemore.profiling import backends
 from lemore.profiling.latency import measure
 from lemore.runtime.files import write_json
-from lemore.runtime.machine import processor
-from lemore.runtime.process import leave_with_owner
-from lemore.runtime.progress import progress
+from lemore.runtime.process import leave_with_owner, read_processor_name
+from lemore.runtime.progress import show_progress
 from lemore.runtime.tracking import run as tracking
 from lemore.stages import counts as _counts
 from lemore.stages import training
@@ -60,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     # Measured before the tracking thread starts: its import of MLflow would share the cores.
     cells = [
         profile_cell(config, cell, args.threads)
-        for cell in progress(config["cells"], f"profile {config['model_name']}", unit="cell")
+        for cell in show_progress(config["cells"], f"profile {config['model_name']}", unit="cell")
     ]
     with tracking.track(_tracking_stage(config)) as run:
         record = describe(config) | {"cells": cells, "backends_left_out": left_out}
@@ -139,7 +138,7 @@ def describe(config: dict[str, Any]) -> dict[str, Any]:
         "label": config["model"]["label"],
         "encoder": config["model"]["encoder"],
         "backbone": config["model"]["backbone"],
-        "device": processor(),
+        "device": read_processor_name(),
         "torch": str(torch.__version__),
         "command": training.command(),
         "code": training.git_version(),
@@ -147,7 +146,7 @@ def describe(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tracking_stage(config: dict[str, Any]) -> tracking.Stage:
-    key = json.dumps(config, sort_keys=True) + processor()
+    key = json.dumps(config, sort_keys=True) + read_processor_name()
     return tracking.Stage(
         experiment=f"{config['run']}/profiles",
         name=f"profile {config['model_name']}",

@@ -22,7 +22,7 @@ from lemore.config import code as sources
 from lemore.config.read import build, check_gpus, dump
 from lemore.config.recipe import Train
 from lemore.runtime.files import read_json, write_atomic, write_json
-from lemore.runtime.lock import locked
+from lemore.runtime.lock import hold_lock
 from lemore.runtime.process import leave_with_owner
 from lemore.runtime.ray.cluster import Resources
 from lemore.runtime.ray.tune import Space, search
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     recipe = build(Train, config["train"], str(args.config), "train.")
     folder = (args.output.parent / f"{args.output.stem}.trials").absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder, 0):
+    with hold_lock(folder):
         record = _searched(args, config, recipe, folder)
         _track(record)
         write_atomic(args.output.with_suffix(".yaml"), _as_yaml(record))

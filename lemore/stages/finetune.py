@@ -84,7 +84,7 @@ def _own_backbone(
 ) -> dict[str, Tensor]:
     """The backbone of one of our checkpoints (a model may adapt tensors to its size on load)."""
     state = checkpoint.load(Path(path))["state_dict"]
-    if digest and checkpoint.tensor_digest(state) != digest:
+    if digest and checkpoint.hash_tensors(state) != digest:
         raise ValueError(f"{path}: not the weights that run.json beside it records; pretrain again")
     backbone = {k.removeprefix(BACKBONE): v for k, v in state.items() if k.startswith(BACKBONE)}
     if not backbone:

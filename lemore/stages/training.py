@@ -17,7 +17,7 @@ from typing import Any
 from lemore.config import code as sources
 from lemore.config.read import check_gpus, positive, read_yaml
 from lemore.runtime.files import read_json, remove_temporaries, write_atomic, write_json
-from lemore.runtime.lock import Held, locked
+from lemore.runtime.lock import LockHeld, hold_lock
 from lemore.runtime.process import Stopped, StopSignals, leave_with_owner
 from lemore.runtime.ray.cluster import Resources
 from lemore.runtime.ray.execute import Work, execute
@@ -72,7 +72,7 @@ def run_training(training: Training) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     stop = StopSignals()
     leave_with_owner()
-    with locked(folder, wait=False):
+    with hold_lock(folder):
         (folder / "stop").unlink(missing_ok=True)
         write_json(folder / IDENTITY, training.identity)
         spool = Spool(folder / "metrics.jsonl")
@@ -96,7 +96,7 @@ def _drop_superseded(folder: Path) -> None:
     identity = read_json(folder / IDENTITY)
     for path in folder.parent.glob(f"*/{IDENTITY}"):
         if path.parent != folder and read_json(path) == identity:
-            with suppress(Held), locked(path.parent, wait=False):
+            with suppress(LockHeld), hold_lock(path.parent):
                 shutil.rmtree(path.parent)
 
 

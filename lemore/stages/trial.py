@@ -17,7 +17,7 @@ from lemore.evaluation import segmentation
 from lemore.models.network import make_model
 from lemore.runtime import checkpoint
 from lemore.runtime.files import read_json, write_json
-from lemore.runtime.lock import locked
+from lemore.runtime.lock import hold_lock
 from lemore.stages import finetune
 
 DYING_SECONDS = 60.0  # that a killed search's process may hold its trial
@@ -32,7 +32,7 @@ def trial(payload: dict[str, Any]) -> dict[str, Any]:
     config, point = changed(payload["config"], payload["point"]), payload["point"]
     text = json.dumps([config["train"], point["seed"]], sort_keys=True)
     folder = Path(payload["folder"]) / hashlib.sha256(text.encode()).hexdigest()[:16]
-    with locked(folder, DYING_SECONDS):
+    with hold_lock(folder, DYING_SECONDS):
         if not (folder / "result.json").exists():
             _run(payload, config, folder)
         return read_json(folder / "result.json")

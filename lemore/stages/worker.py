@@ -186,7 +186,7 @@ def finish(
         if payload["model_run_id"]:
             _log_model(payload, model)
     return {
-        "weights_sha256": checkpoint.tensor_digest(state),
+        "weights_sha256": checkpoint.hash_tensors(state),
         "iterations": iterations,
         **trained._asdict(),
         "modules": code.loaded(task, sys.modules),

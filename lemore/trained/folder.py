@@ -42,7 +42,7 @@ class Description:
 
 def write_folder(folder: Path, trained: Trained, classes: Classes, card: str) -> None:
     """Writes the folder's files, the weights first: a folder without config.json is no model."""
-    digest = checkpoint.tensor_digest(trained.state_dict)
+    digest = checkpoint.hash_tensors(trained.state_dict)
     record = replace(trained.record, weights_sha256=digest)
     values = Description(FORMAT, trained.settings, record, trained.test, classes)
     tensors = {name: tensor.contiguous() for name, tensor in trained.state_dict.items()}
@@ -63,7 +63,7 @@ def read_folder(folder: Path) -> Trained:
             f"{settings.num_classes}"
         )
     state = fitting(_read_weights(folder / WEIGHTS), settings, values["config"], str(folder))
-    if checkpoint.tensor_digest(state) != description.training.weights_sha256:
+    if checkpoint.hash_tensors(state) != description.training.weights_sha256:
         raise ValueError(f"{folder}: {WEIGHTS} holds other weights than {CONFIG} records")
     record, test = description.training, description.test
     return Trained(str(folder), values["config"], settings, state, record, test, classes)

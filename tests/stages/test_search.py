@@ -19,7 +19,7 @@ from lemore.config.recipe import Train
 from lemore.data.part import Part
 from lemore.data.store import Store
 from lemore.runtime.files import read_json, write_json
-from lemore.runtime.lock import Held, locked
+from lemore.runtime.lock import LockHeld, hold_lock
 from lemore.stages import trial as _search
 
 OWN = {"lr": 1e-3, "schedule": "mmcv0", "poly_power": 1.0}
@@ -99,7 +99,7 @@ def arguments(tiny, output: Path) -> argparse.Namespace:
 
 
 def test_the_second_of_two_searches_is_refused(tiny, tmp_path):
-    with locked(tmp_path / "x.trials", 0), pytest.raises(Held, match=r"x\.trials: process"):
+    with hold_lock(tmp_path / "x.trials"), pytest.raises(LockHeld, match=r"x\.trials: process"):
         search.run(arguments(tiny, tmp_path / "x.json"))
 
 
@@ -111,7 +111,7 @@ def test_a_trial_at_which_a_killed_search_still_is_is_not_run_over_it(tmp_path, 
     assert _search.trial(payload)["miou"] == 0.5
     (folder,) = tmp_path.iterdir()
     (folder / "result.json").unlink()
-    with locked(folder, 0), pytest.raises(Held):
+    with hold_lock(folder), pytest.raises(LockHeld):
         _search.trial(payload)
     assert not list(folder.iterdir())
 

@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 from lemore.config import jobs, reported
 from lemore.config.read import check_gpus
 from lemore.config.experiment import Experiment
-from lemore.runtime.machine import cores
+from lemore.runtime.process import count_cores
 from lemore.runtime.process import lead_pipeline
 
 lead_pipeline()

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from lemore.runtime.files import read_json, write_atomic, write_json
-from lemore.runtime.lock import locked
-from lemore.runtime.machine import Process
-from lemore.runtime.process import Stopped, StopSignals
+from lemore.runtime.lock import hold_lock
+from lemore.runtime.process import Process, Stopped, StopSignals
 from lemore.runtime.ray import cluster, memory
 from lemore.runtime.ray.cluster import Resources
 
@@ -53,7 +52,7 @@ def execute(work: Work, resources: Resources, stop: StopSignals) -> dict[str, An
         return run(work.function, work.payload)
     cluster.connect(resources)
     stop.install()
-    write_atomic(work.folder / "driver", str(Process.own()))
+    write_atomic(work.folder / "driver", str(Process.find_own()))
     attempt = _torch_trainer if resources.workers > 1 else _task
     losses = 0
     while True:
@@ -87,7 +86,7 @@ def _call(work: Work) -> dict[str, Any]:
     """Body of a worker. What is left of a lost attempt must be gone before it begins."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     _check_shared(work)
-    with locked(work.folder / f"worker{work.payload['rank']}", DYING_SECONDS):
+    with hold_lock(work.folder / f"worker{work.payload['rank']}", DYING_SECONDS):
         return run(work.function, work.payload)
 
 
@@ -103,7 +102,7 @@ def run(function: str, payload: dict[str, Any]) -> dict[str, Any]:
 
 def _check_shared(work: Work) -> None:
     """ValueError if this node does not see the folders of the one that submitted the training."""
-    own = Process.own()
+    own = Process.find_own()
     for path in (work.folder / "driver", Path(work.payload["data"]) / "digest.json"):
         if not path.exists():
             raise ValueError(
