@@ -13,9 +13,8 @@ from typing import Any
 from lemore.cli import run_command
 from lemore.config.read import dump, positive, read_yaml
 from lemore.runtime.files import write_json
-from lemore.runtime.machine import Process, cores
-from lemore.runtime.process import OWNER, cluster_token
-from lemore.runtime.progress import progress
+from lemore.runtime.process import OWNER, Process, count_cores, make_cluster_token
+from lemore.runtime.progress import show_progress
 from lemore.runtime.tracking.metrics_file import Spool
 
 SNAKEFILE = """
@@ -41,13 +40,13 @@ def run(args: argparse.Namespace) -> int:
     steps: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(args, Path(folder))
-        for turn in progress(range(args.repeats), "bench cluster", unit="turn"):
+        for turn in show_progress(range(args.repeats), "bench cluster", unit="turn"):
             for way, taken in bench.turn(turn, args.trainings).items():
                 seconds.setdefault(way, []).append(taken)
             for way in ("plain", "ray"):
                 steps.setdefault(way, []).extend(bench.seconds_per_step(f"{way}{turn}"))
     record = {
-        "cores": cores(),
+        "cores": count_cores(),
         "load": os.getloadavg()[1],
         "iterations": args.iterations,
         "repeats": args.repeats,
@@ -86,7 +85,7 @@ class Bench:
         config = read_yaml(args.config)
         changes = {"iterations": args.iterations, "threads": 1, "loader_workers": 0}
         config["train"] |= changes | {"validate_every": 0, "checkpoint_every": args.iterations}
-        self.pipeline = {OWNER: str(Process.own())} | cluster_token()
+        self.pipeline = {OWNER: str(Process.find_own())} | make_cluster_token()
         self.config = folder / "config.yaml"
         self.config.write_text(dump(config))
 

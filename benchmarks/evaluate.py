@@ -22,7 +22,7 @@ from lemore.evaluation import segmentation
 from lemore.evaluation.boundary import BoundaryIoU
 from lemore.evaluation.metrics import Confusion
 from lemore.runtime.files import write_json
-from lemore.runtime.machine import cores
+from lemore.runtime.process import count_cores
 from lemore.trained.find import HELP, read_trained
 
 
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=positive, default=60, help="of each of the rounds")
     parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument(
-        "--threads", type=positive, default=cores(), help="CPU threads of the model"
+        "--threads", type=positive, default=count_cores(), help="CPU threads of the model"
     )
     parser.add_argument("--json", type=Path, help="also write the numbers here")
 

@@ -29,8 +29,8 @@ from lemore.data.loader import normalize
 from lemore.models.segmentor import Segmentor, make_model
 from lemore.runtime.checkpoint import Checkpoints
 from lemore.runtime.files import write_json
-from lemore.runtime.machine import processor
-from lemore.runtime.progress import progress
+from lemore.runtime.process import read_processor_name
+from lemore.runtime.progress import show_progress
 from lemore.stages.workers import finetune, shared
 from lemore.training import loop, optim
 from lemore.training.average import Average
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     size = args.batch_size or (16 if args.device == "cuda" else 4)
     classes = load(DatasetConfig, Path("config/datasets") / f"{args.dataset}.yaml").num_classes
     record: dict[str, Any] = {
-        "device": processor() if args.device == "cpu" else torch.cuda.get_device_name(),
+        "device": read_processor_name() if args.device == "cpu" else torch.cuda.get_device_name(),
         "threads": args.threads,
         "torch": str(torch.__version__),
         "dataset": args.dataset,
@@ -189,7 +189,7 @@ def our_step(
 def measure(steps: dict[str, Step], rounds: int, model: str) -> dict[str, float]:
     """Seconds of a step, each way: the median of turns of two steps, after two to warm up."""
     seconds: dict[str, list[float]] = {way: [] for way in steps}
-    for index in progress(range(rounds + 1), model, unit="round"):
+    for index in show_progress(range(rounds + 1), model, unit="round"):
         for way, step in steps.items():
             begin = time.perf_counter()
             step()

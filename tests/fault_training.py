@@ -31,7 +31,7 @@ import lemore.runtime.tracking.mlflow
 import lemore.stages.workers.finetune
 from lemore.cli import main
 from lemore.runtime import checkpoint, files
-from lemore.runtime.checkpoint import Checkpoints, tensor_digest
+from lemore.runtime.checkpoint import Checkpoints, hash_tensors
 from lemore.runtime.tracking.metrics_file import Spool
 from lemore.runtime.worker import Worker
 from lemore.training import losses, optim
@@ -127,7 +127,7 @@ def run(folder: Path, cut: tuple[int, int] | None = None, pause: float = 0.0) ->
     if pause:
         made = Job(**vars(made) | {"stop": lambda: bool(time.sleep(pause))})
     trained = train(made)
-    outcome = {"digest": tensor_digest(made.model.state_dict()), **trained._asdict()}
+    outcome = {"digest": hash_tensors(made.model.state_dict()), **trained._asdict()}
     (folder / "outcome.json").write_text(json.dumps(outcome))
 
 

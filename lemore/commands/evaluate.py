@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lemore.commands._options import pick_options
 from lemore.config.read import positive
-from lemore.runtime.machine import cores
+from lemore.runtime.process import count_cores
 from lemore.stages.evaluate import EvaluateOptions, evaluate
 from lemore.trained.find import HELP
 
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="changes to the test settings, values in YAML: those under `test:` of a recipe",
     )
     parser.add_argument("--gpu", action="store_true", help="run on the GPU")
-    parser.add_argument("--threads", type=positive, default=cores(), help="CPU threads")
+    parser.add_argument("--threads", type=positive, default=count_cores(), help="CPU threads")
     parser.add_argument("--json", type=Path, required=True, help="file for the results")
 
 

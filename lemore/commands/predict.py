@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from lemore.config.read import positive
-from lemore.runtime.machine import cores
+from lemore.runtime.process import count_cores
 from lemore.stages.predict import GPU_BATCH, PredictOptions, predict_files
 from lemore.trained.classes import DATA_DIR
 from lemore.trained.find import HELP
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"images of one size, or tiles, at a time; default 1, on a GPU {GPU_BATCH}",
     )
     how.add_argument("--gpu", action="store_true", help="run on the GPU")
-    how.add_argument("--threads", type=positive, default=cores(), help="CPU threads")
+    how.add_argument("--threads", type=positive, default=count_cores(), help="CPU threads")
     how.add_argument(
         "--data-dir",
         type=Path,

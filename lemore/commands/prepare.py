@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from lemore.config.read import positive
-from lemore.runtime.machine import cores
+from lemore.runtime.process import count_cores
 from lemore.stages.prepare import prepare_dataset
 
 
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fetched", type=Path, required=True, help="JSON of fetch or scenes")
     parser.add_argument("--output", type=Path, required=True, help="folder of the prepared dataset")
     parser.add_argument(
-        "--workers", type=positive, default=cores(), help="processes; default: all cores"
+        "--workers", type=positive, default=count_cores(), help="processes; default: all cores"
     )
     parser.add_argument(
         "--allow-partial", action="store_true", help="accept other image counts than expected"

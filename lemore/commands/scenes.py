@@ -10,8 +10,8 @@ from pathlib import Path
 from lemore.config.dataset import DatasetConfig
 from lemore.config.read import load, positive
 from lemore.data.fetch.fetch import record, summary
-from lemore.runtime.files import sha256, write_json
-from lemore.runtime.machine import cores
+from lemore.runtime.files import hash_file, write_json
+from lemore.runtime.process import count_cores
 from lemore.scenes.archives import write_files
 from lemore.scenes.layouts import archives
 
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset-config", type=Path, required=True, help="config/datasets/*.yaml")
     parser.add_argument("--output", type=Path, required=True, help="folder for the archives")
     parser.add_argument(
-        "--workers", type=positive, default=cores(), help="processes; default: all cores"
+        "--workers", type=positive, default=count_cores(), help="processes; default: all cores"
     )
 
 
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     if config.scenes is None:
         raise ValueError(f"{args.dataset_config}: scenes is null; `lemore fetch` gets this dataset")
     paths = write_files(args.output, archives(name, config, args.workers))
-    found = summary(name, [record(path, sha256(path)) for path in paths])
+    found = summary(name, [record(path, hash_file(path)) for path in paths])
     write_json(args.output / "digest.json", {**found, "scenes": True, "seed": config.scenes.seed})
     for path in paths:
         print(f"{path}: {path.stat().st_size} bytes")

@@ -18,7 +18,7 @@ from lemore.evaluation.inference import make_views
 from lemore.evaluation.measures import Counts, Measures
 from lemore.evaluation.pipeline import overlapped
 from lemore.evaluation.upsample import View, label_views
-from lemore.runtime.progress import progress
+from lemore.runtime.progress import show_progress
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def evaluate(
     images = range(len(store))
     done = overlapped(read, forward, finish, images, torch.get_num_threads())
     for index, (prediction, counts) in enumerate(
-        progress(done, title, total=len(images), unit="image")
+        show_progress(done, title, total=len(images), unit="image")
     ):
         measures.add(counts)
         names.append(store.name(index))

@@ -9,6 +9,9 @@ import logging
 import socket
 import warnings
 import zipfile
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +19,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from lemore.runtime.files import read_json, remove_temporaries, sha256, write_atomic, write_json
+from lemore.runtime.files import hash_file, read_json, remove_temporaries, write_atomic, write_json
 
 log = logging.getLogger(__name__)
 GLOBAL_BATCH = "global batch"
 
 
-def tensor_digest(state: dict[str, Tensor]) -> str:
+def hash_tensors(state: dict[str, Tensor]) -> str:
     """SHA-256 over names, dtypes, shapes and bytes of a state dict, in name order."""
     digest = hashlib.sha256()
     for name in sorted(state):
@@ -49,7 +52,7 @@ def load(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: no such checkpoint") from None
     except Exception as error:  # torch raises several kinds for a broken or foreign file
         raise ValueError(
-            f"{path}: not a readable checkpoint of plain tensors ({reason(error)})"
+            f"{path}: not a readable checkpoint of plain tensors ({shorten_error(error)})"
         ) from None
 
 
@@ -62,10 +65,10 @@ def refuse_compressed(path: Path) -> None:
                     raise ValueError(f"its part {entry.filename} is compressed")
 
 
-def reason(error: Exception) -> str:
-    """What torch says, less its advice to load what it refused all the same."""
-    said = (str(error) or type(error).__name__).rpartition("WeightsUnpickler error: ")[2].strip()
-    return said.partition("\n")[0].partition(". Please use")[0]
+def shorten_error(error: Exception) -> str:
+    """Returns torch's message without its advice to load the refused file all the same."""
+    message = (str(error) or type(error).__name__).rpartition("WeightsUnpickler error: ")[2]
+    return message.strip().partition("\n")[0].partition(". Please use")[0]
 
 
 class Checkpoints:
@@ -77,21 +80,49 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int = 2, about: dict[str, Any] | None = None):
         self.folder, self.keep, self.about = folder, keep, about or {}
+        self.thread: ThreadPoolExecutor | None = None
+        self.pending: Future[None] | None = None
 
     def save(self, iteration: int, content: dict[str, Any]) -> None:
         """Writes the state after `iteration` steps and drops all but the newest `keep`."""
+        if self.thread is None:
+            return self._write(iteration, content)
+        self._wait()
+        self.pending = self.thread.submit(self._write, iteration, _copy_to_cpu(content))
+
+    @contextmanager
+    def write_in_background(self) -> Iterator[None]:
+        """Meanwhile `save` copies the state and returns, and one thread writes it.
+
+        At most one write is under way: the next `save` waits for it, and so does leaving the
+        `with`. A failed write is raised by whichever of them comes first. A kill meanwhile leaves
+        the checkpoint before.
+        """
+        with ThreadPoolExecutor(1, thread_name_prefix="checkpoint") as self.thread:
+            try:
+                yield
+            finally:
+                self.thread = None
+                self._wait()
+
+    def _wait(self) -> None:
+        pending, self.pending = self.pending, None
+        if pending is not None:
+            pending.result()
+
+    def _write(self, iteration: int, content: dict[str, Any]) -> None:
         path = self.folder / f"iteration_{iteration:08d}.pt"
         save(path, {"iteration": iteration, "about": self.about, **content})
-        write_json(path.with_suffix(".json"), {"iteration": iteration, "sha256": sha256(path)})
+        write_json(path.with_suffix(".json"), {"iteration": iteration, "sha256": hash_file(path)})
         self._drop_old()
 
     def _drop_old(self) -> None:
-        for old in self.paths()[self.keep :]:
+        for old in self.list_paths()[self.keep :]:
             old.with_suffix(".json").unlink(missing_ok=True)
             old.unlink()
 
-    def paths(self) -> list[Path]:
-        """Complete checkpoints, newest first (one without its hash was cut off while written)."""
+    def list_paths(self) -> list[Path]:
+        """Returns the complete checkpoints, newest first; one without its hash is not complete."""
         found = sorted(self.folder.glob("iteration_*.pt"), reverse=True)
         return [path for path in found if path.with_suffix(".json").exists()]
 
@@ -99,7 +130,7 @@ class Checkpoints:
         """Removes what a kill while writing or dropping has left; nobody else may be writing."""
         remove_temporaries(self.folder)
         self._drop_old()
-        for path in set(self.folder.glob("iteration_*.pt")) - set(self.paths()):
+        for path in set(self.folder.glob("iteration_*.pt")) - set(self.list_paths()):
             path.unlink()
 
     def load_newest(self) -> dict[str, Any] | None:
@@ -108,9 +139,9 @@ class Checkpoints:
         A damaged one is reported and passed over; ValueError if all are damaged, since a silent
         restart would throw away work, or if it was written with another global batch.
         """
-        paths = self.paths()
+        paths = self.list_paths()
         for path in paths:
-            if _intact(path):
+            if _is_intact(path):
                 state = load(path)
                 self._compare(path, state.get("about", {}))
                 return state
@@ -138,7 +169,7 @@ def check_alike(folder: Path, iteration: int, state: dict[str, Tensor]) -> None:
     if not dist.is_initialized():
         return
     found: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(found, (socket.gethostname(), iteration, tensor_digest(state)))
+    dist.all_gather_object(found, (socket.gethostname(), iteration, hash_tensors(state)))
     host, first, _ = found[0]
     for rank, (other, own, digest) in enumerate(found):
         if (own, digest) != found[0][1:]:
@@ -149,8 +180,19 @@ def check_alike(folder: Path, iteration: int, state: dict[str, Tensor]) -> None:
             )
 
 
-def _intact(path: Path) -> bool:
+def _is_intact(path: Path) -> bool:
     try:
-        return sha256(path) == read_json(path.with_suffix(".json"))["sha256"]
+        return hash_file(path) == read_json(path.with_suffix(".json"))["sha256"]
     except (ValueError, TypeError, KeyError):
         return False
+
+
+def _copy_to_cpu(value: Any) -> Any:
+    """Returns a copy of nested mappings and lists, with their tensors on the CPU."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copy_to_cpu(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_copy_to_cpu(item) for item in value]
+    return value

@@ -72,7 +72,7 @@ def read_json(path: Path | str) -> Any:
         ) from None
 
 
-def sha256(path: Path | str) -> str:
+def hash_file(path: Path | str) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

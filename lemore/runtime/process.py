@@ -1,14 +1,17 @@
-"""Life and death of a pipeline's processes: signals, and leaving with the one that owns us."""
+"""This machine and the pipeline's processes: who lives, who owns whom, and how they stop."""
 
 import os
+import platform
 import signal
+import socket
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lemore.runtime.machine import Process
+import psutil
 
 OWNER = "LEMORE_OWNER"  # str(Process) of the snakemake that runs the pipeline
 POLL_SECONDS = 0.5
@@ -18,13 +21,68 @@ class Stopped(Exception):
     """A training was asked to stop and has saved its state."""
 
 
-def owner() -> Process | None:
-    """The pipeline's process, if one on this host has started us.
+def count_cores() -> int:
+    """Returns the number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def read_processor_name() -> str:
+    """Returns the name of the CPU, as the system gives it."""
+    path = Path("/proc/cpuinfo")
+    for line in path.read_text().split("\n") if path.exists() else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process, which differs from a later one with the same number by when it started."""
+
+    pid: int
+    started: str  # seconds since boot, which do not change when the clock is set
+    host: str
+
+    @classmethod
+    def find_own(cls) -> "Process":
+        return cls(os.getpid(), _find_start(os.getpid()), socket.gethostname())
+
+    @classmethod
+    def parse(cls, text: str) -> "Process | None":
+        """Reads what str(process) has written; None if `text` is something else."""
+        parts = text.split()
+        return cls(int(parts[0]), parts[1], parts[2]) if len(parts) == 3 else None
+
+    def __str__(self) -> str:
+        return f"{self.pid} {self.started} {self.host}"
+
+    def is_here(self) -> bool:
+        """Returns whether it belongs to this host; only then `is_alive` means something."""
+        return self.host == socket.gethostname()
+
+    def is_alive(self) -> bool:
+        """Returns whether it still runs; a zombie does not."""
+        return bool(self.started) and _find_start(self.pid) == self.started
+
+
+def _find_start(pid: int) -> str:
+    """Returns when a process started, in seconds since boot; "" if it does not run."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return ""
+        return f"{process.create_time() - psutil.boot_time():.2f}"
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def find_owner() -> Process | None:
+    """Returns the pipeline's process, None if no pipeline on this host has started this one.
 
     A job of a batch system inherits the name of a process on another host: there it is its own.
     """
-    known = Process.parse(os.environ.get(OWNER, ""))
-    return known if known and known.here() else None
+    owner = Process.parse(os.environ.get(OWNER, ""))
+    return owner if owner and owner.is_here() else None
 
 
 def lead_pipeline() -> None:
@@ -34,16 +92,16 @@ def lead_pipeline() -> None:
     store, and agree on a token for the local Ray cluster.
     """
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    if owner() is None:
-        os.environ[OWNER] = str(Process.own())
+    if find_owner() is None:
+        os.environ[OWNER] = str(Process.find_own())
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').absolute()}")
     if not os.environ.get("RAY_ADDRESS"):
-        os.environ.update(cluster_token())
+        os.environ.update(make_cluster_token())
 
 
-def cluster_token() -> dict[str, str]:
-    """Environment of all that share a local Ray cluster: the token that is set, or a new one (Ray
-    itself would write one to HOME)."""
+def make_cluster_token() -> dict[str, str]:
+    """Returns the environment of all that share a local Ray cluster: the token that is set, or a
+    new one (Ray itself would write one to HOME)."""
     return {
         "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "token"),
         "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN", os.urandom(16).hex()),
@@ -52,12 +110,12 @@ def cluster_token() -> dict[str, str]:
 
 def leave_with_owner() -> None:
     """Sends this process SIGTERM when the pipeline that owns it dies (as by kill -9)."""
-    known = owner()
-    if known is None:
+    owner = find_owner()
+    if owner is None:
         return
 
     def watch() -> None:
-        while known.alive():
+        while owner.is_alive():
             time.sleep(POLL_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -67,7 +125,7 @@ def leave_with_owner() -> None:
 class StopSignals:
     """Makes the first SIGTERM or SIGINT a request to stop; a second one interrupts at once.
 
-    Calling it gives the number of the signal seen, or 0. `install` must be called again after
+    Calling it returns the number of the signal seen, or 0. `install` must be called again after
     ray.init, which puts handlers of its own in place.
     """
 

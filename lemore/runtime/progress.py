@@ -11,7 +11,7 @@ T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 15.0
 
 
-def progress(
+def show_progress(
     iterable: Iterable[T], description: str, total: int | None = None, unit: str = "it"
 ) -> Iterator[T]:
     """Yields the items of `iterable` and shows on stderr how far it has come."""

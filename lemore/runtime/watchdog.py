@@ -1,4 +1,4 @@
-"""Ends a training that makes no more steps, and says where it hangs."""
+"""Ends a training that makes no more steps and prints where it hangs."""
 
 import faulthandler
 import logging
@@ -15,7 +15,7 @@ Phase = Literal["step", "validation", "checkpoint"]
 FIRST_SECONDS: dict[str, float] = {"step": 3600, "validation": 4 * 3600, "checkpoint": 3600}
 LEAST_SECONDS, TIMES_LONGEST = 300, 30
 POLL_SECONDS = 1.0
-FIXED = "LEMORE_STALL_SECONDS"  # overrules all of them
+FIXED = "LEMORE_STALL_SECONDS"  # overrules all other limits
 
 
 class Watchdog:
@@ -30,7 +30,7 @@ class Watchdog:
         self.name, self.rank, self.folder = name, rank, folder
         self.longest: dict[str, float] = {}
         self.current: str = "step"
-        self.waited, self.passed = 0.0, 0
+        self.waited = 0.0
         self.begin = time.monotonic()
         self.done = threading.Event()
 
@@ -41,14 +41,13 @@ class Watchdog:
     def __exit__(self, *_: object) -> None:
         self.done.set()
 
-    def phase(self, following: Phase) -> None:
-        """The training has come this far. What other workers wait for belongs to the phase."""
+    def start_phase(self, phase: Phase) -> None:
+        """Ends the current phase, which includes waiting for other workers, and starts another."""
         now = time.monotonic()
-        taken = now - self.begin
-        self.longest[self.current] = max(self.longest.get(self.current, 0.0), taken)
-        self.current, self.begin, self.waited = following, now, 0.0
-        self.passed += 1
+        self.longest[self.current] = max(self.longest.get(self.current, 0.0), now - self.begin)
+        self.current, self.begin, self.waited = phase, now, 0.0
 
+    @property
     def limit(self) -> float:
         """Seconds that the current phase may take."""
         if fixed := os.environ.get(FIXED):
@@ -59,19 +58,19 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self.done.wait(POLL_SECONDS):
-            self.waited += POLL_SECONDS  # of its own count, so that a suspended process waits not
-            if self.waited > self.limit():
+            self.waited += POLL_SECONDS  # by its own count: a suspended process does not wait
+            if self.waited > self.limit:
                 self._end()
 
     def _end(self) -> None:
         path = self.folder / f"hang_rank{self.rank}.txt"
-        told = (
+        message = (
             f"{self.name}: worker {self.rank} has spent {self.waited:.0f} s in one {self.current} "
-            f"(limit {self.limit():.0f} s, longest so far {self.longest.get(self.current, 0):.1f} "
+            f"(limit {self.limit:.0f} s, longest so far {self.longest.get(self.current, 0):.1f} "
             "s); it hangs and is ended. The same command resumes from the last checkpoint. Stacks:"
         )
         with open(path, "w") as file:
-            print(told, file=file, flush=True)
+            print(message, file=file, flush=True)
             faulthandler.dump_traceback(file)
         print(path.read_text(), file=sys.stderr, flush=True)
         os._exit(1)

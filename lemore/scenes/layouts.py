@@ -15,7 +15,7 @@ from lemore.config.dataset import DatasetConfig
 from lemore.data.archives import rle
 from lemore.data.prepare.parallel import ordered_map
 from lemore.data.readers.pascal_ids import SPARSE_IDS
-from lemore.runtime.progress import progress
+from lemore.runtime.progress import show_progress
 from lemore.scenes import pictures as scenes
 from lemore.scenes.archives import Files, gzip_bytes, mat_bytes, tar_bytes, zip_bytes
 from lemore.scenes.scene_pictures import Drawn, Job, draw
@@ -30,7 +30,7 @@ def archives(name: str, config: DatasetConfig, workers: int) -> Files:
     counts = {split: count or 0 for split, count in config.splits.items()}
     total = sum(counts.values())
     drawn = ordered_map(draw, (Job(config, index) for index in range(total)), workers)
-    pictures = iter(list(progress(drawn, f"draw {name}", total, "scenes")))
+    pictures = iter(list(show_progress(drawn, f"draw {name}", total, "scenes")))
     splits = {split: [next(pictures) for _ in range(n)] for split, n in counts.items()}
     return LAYOUTS[config.reader](splits)
 

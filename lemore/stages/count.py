@@ -11,14 +11,14 @@ from lemore.config.read import CONFIG, load
 from lemore.models.classifier import build_classifier
 from lemore.models.segmentor import build_segmentor
 from lemore.profiling.counts import count
-from lemore.runtime.progress import progress
+from lemore.runtime.progress import show_progress
 
 
 def count_models(names: list[str], num_classes: int, size: tuple[int, int]) -> list[dict[str, Any]]:
     """One row for each file of config/models that is named ([]: all), the smallest MACs first."""
     names = names or sorted(path.stem for path in (CONFIG / "models").glob("*.yaml"))
     rows = []
-    for name in progress(names, "count", unit="model"):
+    for name in show_progress(names, "count", unit="model"):
         job = make_job(name, num_classes, size)
         counts = count_cell(job, job.cells[0])
         with_aux = counts["params_with_aux"]

@@ -10,7 +10,7 @@ import numpy as np
 
 from lemore.data.store import Store
 from lemore.reporting.panel import panel
-from lemore.runtime.files import sha256, write_atomic, write_json
+from lemore.runtime.files import hash_file, write_atomic, write_json
 
 PER_CLASS = "per_class.json"
 
@@ -46,7 +46,7 @@ def write_per_image(path: Path, arrays: dict[str, Any]) -> dict[str, str]:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomic(path.parent / file, buffer.getvalue())
-    return {"file": str(file), "sha256": sha256(path.parent / file)}
+    return {"file": str(file), "sha256": hash_file(path.parent / file)}
 
 
 def write_panels(path: Path, store: Store, predictions: dict[str, Any]) -> list[Path]:

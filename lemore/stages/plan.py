@@ -16,8 +16,8 @@ from lemore.config.job_files import write_finetune_job, write_pretrain_job
 from lemore.config.jobs import FinetuneJob, PretrainJob
 from lemore.config.read import load, read_yaml
 from lemore.config.recipe import merge
-from lemore.runtime.machine import cores, processor
-from lemore.runtime.progress import progress
+from lemore.runtime.process import count_cores, read_processor_name
+from lemore.runtime.progress import show_progress
 
 DEFAULT = Path("config/config.yaml")
 GIB = 2**30
@@ -114,7 +114,7 @@ def calibrate(experiment: Experiment, needs: list[Need], device: str, seconds: f
 
     measured: dict[tuple[str, str, str], Any] = {}
     distinct = {(need.stage, need.dataset, need.name): need for need in needs}
-    for key, need in progress(list(distinct.items()), "calibrate", unit="model"):
+    for key, need in show_progress(list(distinct.items()), "calibrate", unit="model"):
         size = None
         if need.stage == "finetune":
             path = write_finetune_job(experiment, need.dataset, need.name)
@@ -124,7 +124,7 @@ def calibrate(experiment: Experiment, needs: list[Need], device: str, seconds: f
             size = (short, min(max(test.img_scale), short * 4 // 3))
         else:
             job = load(PretrainJob, write_pretrain_job(experiment, need.name))
-        threads = min(need.threads, cores())
+        threads = min(need.threads, count_cores())
         measured[key] = costs.measure(costs.Subject(job, size, device, threads, seconds))
     for need in needs:
         cost = measured[need.stage, need.dataset, need.name]
@@ -157,7 +157,7 @@ def describe(
 
 def _describe_hours(needs: list[Need], device: str) -> Iterator[str]:
     unit = "GPU" if device == "cuda" else "CPU"
-    where = "this GPU" if device == "cuda" else f"{processor()}, batches of 2 scaled up"
+    where = "this GPU" if device == "cuda" else f"{read_processor_name()}, batches of 2 scaled up"
     yield f"measured on {where}; the data's loading is not in it:"
     yield f"  {'':<44}{'iterations':>10}{'s/step':>9}{'hours':>9}{'GiB':>7}{'params M':>10}"
     rows: dict[tuple[str, str, str], list[Need]] = {}

@@ -16,9 +16,8 @@ from lemore.models.fold import bake, fold
 from lemore.profiling import backends
 from lemore.profiling.latency import measure
 from lemore.runtime.files import write_json
-from lemore.runtime.machine import processor
-from lemore.runtime.process import leave_with_owner
-from lemore.runtime.progress import progress
+from lemore.runtime.process import leave_with_owner, read_processor_name
+from lemore.runtime.progress import show_progress
 from lemore.runtime.provenance import find_commit, quote_command
 from lemore.runtime.tracking import run as tracking
 from lemore.stages import count
@@ -55,7 +54,7 @@ def profile(options: ProfileOptions) -> dict[str, Any]:
     # Measured before the tracking thread starts: its import of MLflow would share the cores.
     cells = [
         profile_cell(job, cell, options.threads)
-        for cell in progress(job.cells, f"profile {job.model_name}", unit="cell")
+        for cell in show_progress(job.cells, f"profile {job.model_name}", unit="cell")
     ]
     with tracking.track(_describe_run(job)) as run:
         record = describe(job) | {"cells": cells, "backends_left_out": left_out}
@@ -117,7 +116,7 @@ def describe(job: ProfileJob) -> dict[str, Any]:
         "label": job.model.label,
         "encoder": job.model.encoder,
         "backbone": job.model.backbone,
-        "device": processor(),
+        "device": read_processor_name(),
         "torch": str(torch.__version__),
         "command": quote_command(),
         "code": find_commit(),
@@ -129,7 +128,7 @@ def _describe_run(job: ProfileJob) -> tracking.Stage:
         experiment=f"{job.run}/profiles",
         name=f"profile {job.model_name}",
         identity={"stage": "profile", "run": job.run, "model": job.model_name},
-        key=key_of(job, processor()),
+        key=key_of(job, read_processor_name()),
         params={k: v for k, v in plain(job).items() if k != "cells"},
         code=find_commit(),
         measures=True,

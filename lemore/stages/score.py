@@ -14,7 +14,7 @@ from lemore.config.dataset import DatasetConfig
 from lemore.config.read import CONFIG, did_you_mean, load
 from lemore.evaluation.metrics import Confusion
 from lemore.runtime.files import write_json
-from lemore.runtime.progress import progress
+from lemore.runtime.progress import show_progress
 
 DATASETS = CONFIG / "datasets"
 VALUES = 1 << 16  # a PNG holds up to 16 bits
@@ -50,7 +50,7 @@ def score(
     coding = choose_coding(dataset, dataset_config, num_classes, ignore_index)
     pairs = find_pairs(predictions, truth, patterns)
     confusion = Confusion(coding.num_classes, coding.ignore_index)
-    for prediction, label in progress(pairs, "score", unit="image"):
+    for prediction, label in show_progress(pairs, "score", unit="image"):
         add_pair(confusion, coding, prediction, label)
     results = confusion.results()
     if output is not None:

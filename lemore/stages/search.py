@@ -13,7 +13,7 @@ from lemore.config.jobs import FinetuneJob, key_of, read_job
 from lemore.config.read import check_gpus, dump
 from lemore.config.recipe import Train
 from lemore.runtime.files import read_json, write_atomic, write_json
-from lemore.runtime.lock import locked
+from lemore.runtime.lock import hold_lock
 from lemore.runtime.process import leave_with_owner
 from lemore.runtime.provenance import find_commit, quote_command
 from lemore.runtime.ray.cluster import Resources
@@ -55,7 +55,7 @@ def search(options: SearchOptions) -> dict[str, Any]:
     job = read_job(FinetuneJob, options.config)
     folder = (options.output.parent / f"{options.output.stem}.trials").absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder, 0):
+    with hold_lock(folder, 0):
         record = _run_trials(options, job, folder)
         _track(record)
         write_atomic(options.output.with_suffix(".yaml"), _write_recipe(record))

@@ -10,7 +10,7 @@ import numpy as np
 from lemore.evaluation.statistics import Counts, Resampled, blocks_of, compare, holm, resample
 from lemore.reporting.tables.results import Result, one_configuration, read
 from lemore.reporting.tables.significance import Pair, csv_text, pair
-from lemore.runtime.files import sha256, write_atomic
+from lemore.runtime.files import hash_file, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def _resample_models(
 def _load_counts(result: Result) -> tuple[list[str], Counts]:
     """Names of the images of an evaluation and its pixel counts by image and class."""
     path = Path(result["file"]).parent / result["per_image"]["file"]
-    if not path.exists() or sha256(path) != result["per_image"]["sha256"]:
+    if not path.exists() or hash_file(path) != result["per_image"]["sha256"]:
         raise ValueError(f"{path}: missing, or not as {result['file']} records it; evaluate again")
     with np.load(path, allow_pickle=False) as counts:
         values = [counts[key] for key in ("intersection", "predicted", "labelled")]

@@ -6,7 +6,7 @@ from statistics import mean
 from typing import Any
 
 from lemore.config.jobs import key_of
-from lemore.runtime.files import read_json, sha256, write_json
+from lemore.runtime.files import hash_file, read_json, write_json
 from lemore.runtime.provenance import find_commit
 from lemore.runtime.tracking import run as tracking
 
@@ -15,7 +15,7 @@ def track_summary(
     run: str, evaluations: Sequence[Path], artifacts: Sequence[Path], output: Path
 ) -> None:
     """Logs the files and the mean mIoU over seeds; writes the MLflow run's id into `output`."""
-    digests = {str(path): sha256(path) for path in artifacts}
+    digests = {str(path): hash_file(path) for path in artifacts}
     stage = tracking.Stage(
         experiment=f"{run}/summary",
         name=f"summary of {run}",

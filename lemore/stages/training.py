@@ -13,7 +13,7 @@ from lemore.config.code import LAYOUT, code_version
 from lemore.config.jobs import FinetuneJob, PretrainJob, key_of
 from lemore.config.read import check_gpus, plain
 from lemore.runtime.files import read_json, remove_temporaries, write_atomic, write_json
-from lemore.runtime.lock import Held, locked
+from lemore.runtime.lock import LockHeld, hold_lock
 from lemore.runtime.process import Stopped, StopSignals, leave_with_owner
 from lemore.runtime.provenance import find_commit, quote_command
 from lemore.runtime.ray.cluster import Resources
@@ -95,7 +95,7 @@ def run_training(training: Training, placement: Placement) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     stop = StopSignals()
     leave_with_owner()
-    with locked(folder, wait=False):
+    with hold_lock(folder):
         (folder / "stop").unlink(missing_ok=True)
         write_json(folder / IDENTITY, training.identity | {"layout": LAYOUT})
         stage = _describe_run(training, key, dataset)
@@ -160,7 +160,7 @@ def _drop_superseded(folder: Path) -> None:
                 path.parent,
             )
             continue
-        with suppress(Held), locked(path.parent, wait=False):
+        with suppress(LockHeld), hold_lock(path.parent):
             shutil.rmtree(path.parent)
 
 

@@ -23,7 +23,7 @@ AUXILIARY = "auxiliary_head."
 @dataclass(frozen=True)
 class Record:
     """How the weights came about, empty where nobody knows; weights_sha256 is that of the tensors
-    (`checkpoint.tensor_digest`)."""
+    (`checkpoint.hash_tensors`)."""
 
     seed: int
     iterations: int

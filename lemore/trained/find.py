@@ -95,7 +95,7 @@ def _read_file(path: Path) -> Trained:
 
 def _read_record(path: Path, state: dict[str, Any]) -> Record:
     """The record in run.json beside the weights; ValueError if it is of other weights."""
-    digest = checkpoint.tensor_digest(state)
+    digest = checkpoint.hash_tensors(state)
     run_json = path.parent / "run.json"
     if not run_json.exists():
         return Record(0, 0, "", "", digest, "", "")

@@ -43,7 +43,7 @@ class Description:
 
 def write_folder(folder: Path, trained: Trained, classes: Classes, card: str) -> None:
     """Writes the folder's files, the weights first: a folder without config.json is no model."""
-    digest = checkpoint.tensor_digest(trained.state_dict)
+    digest = checkpoint.hash_tensors(trained.state_dict)
     record = replace(trained.record, weights_sha256=digest)
     values = Description(FORMAT, trained.job, record, trained.test, classes)
     tensors = {name: tensor.contiguous() for name, tensor in trained.state_dict.items()}
@@ -58,7 +58,7 @@ def read_folder(folder: Path) -> Trained:
     values = _read_json(folder / CONFIG)
     description = build(Description, values, source)
     state = select_tensors(_read_weights(folder / WEIGHTS), description.config, str(folder))
-    if checkpoint.tensor_digest(state) != description.training.weights_sha256:
+    if checkpoint.hash_tensors(state) != description.training.weights_sha256:
         raise ValueError(f"{folder}: {WEIGHTS} holds other weights than {CONFIG} records")
     record, test = description.training, description.test
     return Trained(str(folder), description.config, state, record, test, description.classes)

@@ -18,7 +18,7 @@ from lemore.config.recipe import load_recipe
 from lemore.models.key_map import convert, find
 from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint
-from lemore.runtime.checkpoint import reason, refuse_compressed
+from lemore.runtime.checkpoint import refuse_compressed, shorten_error
 
 log = logging.getLogger(__name__)
 WRAPPERS = ("state_dict", "model", "state_dict_ema")  # where files keep the tensors
@@ -96,7 +96,7 @@ def _pickled(path: Path) -> Any:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises several kinds for a broken or foreign file
         raise ValueError(
-            f"{path}: not a readable checkpoint of plain tensors ({reason(error)})"
+            f"{path}: not a readable checkpoint of plain tensors ({shorten_error(error)})"
         ) from None
     if names:
         log.info("%s: left out what is made by %s", path, ", ".join(names))

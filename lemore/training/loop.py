@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -16,7 +16,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
-from lemore.runtime.background import BackgroundCheckpoints
 from lemore.runtime.checkpoint import Checkpoints, check_alike
 from lemore.runtime.process import Stopped
 from lemore.runtime.progress import Meter
@@ -84,9 +83,9 @@ def train(job: Job) -> Trained:
     if start < job.iterations:
         with (
             Watchdog(job.name, job.rank, job.checkpoints.folder) as watchdog,
-            BackgroundCheckpoints(job.checkpoints) as checkpoints,
+            job.checkpoints.write_in_background(),
         ):
-            run(replace(job, checkpoints=checkpoints), model, start, finite, watch, watchdog)
+            run(job, model, start, finite, watch, watchdog)
     return Trained(start, finite.skipped)
 
 
@@ -107,7 +106,7 @@ def run(
         rate = job.learning_rate(iteration)
         loss = step(job, model, batch, iteration, rate, finite)
         watch.step_done(loss)
-        watchdog.phase("step")
+        watchdog.start_phase("step")
         done = iteration + 1
         if done % LOG_EVERY == 0 or done == job.iterations:
             finite.read(job.samples)
@@ -117,7 +116,7 @@ def run(
         meter.step(watch.note)
         validating = job.validate_every > 0 and done % job.validate_every == 0
         if validating:
-            watchdog.phase("validation")
+            watchdog.start_phase("validation")
         if validating and job.validate:
             job.record(done, job.validate(job.kept))
             model.train()
@@ -126,7 +125,7 @@ def run(
         if due:
             watch.gather()
         if (stopping or due) and (job.rank == 0 or not validating):  # else it waits for rank 0
-            watchdog.phase("checkpoint")
+            watchdog.start_phase("checkpoint")
         if stopping or due:
             save(job, done, finite, watch)
         if stopping and done < job.iterations:

@@ -17,7 +17,7 @@ from lemore.data.prepare import samples
 from lemore.data.prepare.prepare import prepare
 from lemore.data.store import Store
 from lemore.runtime.files import write_json
-from lemore.runtime.lock import locked
+from lemore.runtime.lock import hold_lock
 from lemore.scenes.archives import zip_bytes
 
 ROOT = Path(__file__).parents[2]
@@ -203,7 +203,7 @@ def test_two_at_once_and_a_killed_one(source):
     leftover = output(source).with_name(".ade20k.tmp")
     (leftover / "junk").mkdir(parents=True)
     told = f"process {os.getpid()} on .* is writing it"
-    with locked(output(source), wait=False), pytest.raises(OSError, match=told):
+    with hold_lock(output(source)), pytest.raises(OSError, match=told):
         run(source)
     run(source)
     assert not leftover.exists()

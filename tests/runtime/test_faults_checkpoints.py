@@ -99,7 +99,7 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(tmp_path, pl
 def test_a_damaged_newest_checkpoint_is_told_and_passed_over(tmp_path, plain, seed):
     folder, rng = tmp_path / "run", random.Random(seed)
     finish(folder)
-    newest, before = Checkpoints(folder).paths()
+    newest, before = Checkpoints(folder).list_paths()
     kept = before.read_bytes()
     damage(rng.choice([newest, newest.with_suffix(".json")]), rng)
     outcome = finish(folder)
@@ -123,7 +123,7 @@ def damage(path: Path, rng: random.Random) -> None:
 def test_no_checkpoint_left_is_a_failure_and_no_restart(tmp_path):
     folder = tmp_path / "run"
     finish(folder)
-    for path in Checkpoints(folder).paths():
+    for path in Checkpoints(folder).list_paths():
         damage(path, random.Random(0))
     before = {path: path.read_bytes() for path in folder.iterdir() if path.suffix == ".pt"}
     process = start(run, folder)
@@ -202,7 +202,7 @@ def test_a_full_disk_stops_the_training_and_keeps_what_there_was(tmp_path, plain
 
         with pytest.raises(OSError, match=r"no space left for .*iteration_00000015\.pt: \d+ bytes"):
             train(type(made)(**vars(made) | {"learning_rate": fill}))
-        left = [path.name for path in Checkpoints(folder).paths()]
+        left = [path.name for path in Checkpoints(folder).list_paths()]
         assert left == ["iteration_00000010.pt", "iteration_00000005.pt"]
         assert not list(folder.glob(".*"))
         filler.unlink()

@@ -18,7 +18,7 @@ import pytest
 from conftest import Tiny
 
 from lemore.runtime.files import read_json
-from lemore.runtime.machine import Process
+from lemore.runtime.process import Process
 from lemore.runtime.ray import execute
 from lemore.runtime.tracking.metrics_file import Spool
 
@@ -143,7 +143,7 @@ class Training:
         """Process of a worker."""
         (lock,) = self.folder.glob(f"*/.worker{rank}.lock")
         process = Process.parse(lock.read_text())
-        assert process is not None and process.alive()
+        assert process is not None and process.is_alive()
         return process.pid
 
     def finish(self) -> dict:

@@ -22,8 +22,8 @@ from lemore.config.jobs import FinetuneJob, read_job
 from lemore.data.packing import FILE, pack_label
 from lemore.data.store import PackWriter
 from lemore.runtime.files import read_json
-from lemore.runtime.lock import Held, locked
-from lemore.runtime.machine import Process
+from lemore.runtime.lock import LockHeld, hold_lock
+from lemore.runtime.process import Process
 from lemore.runtime.tracking import mlflow
 from lemore.stages.training import Placement, Training, make_key, make_worker, publish
 
@@ -249,41 +249,55 @@ def test_the_second_of_two_trainings_names_the_first_and_its_lock_dies_with_it(t
     case.wait("starts at iteration 0", first)
     code, log = case.run(case.command("same"))
     assert code == 1
-    assert f"process {first.pid} on {Process.own().host} is writing it" in one_line(log)
+    assert f"process {first.pid} on {Process.find_own().host} is writing it" in one_line(log)
     first.kill()
     first.join()
     code, log = case.run(case.command("same"))
     assert code == 0, log
 
 
-def test_the_children_of_a_dead_holder_are_waited_for(tmp_path):
+def test_the_children_of_a_dead_holder_keep_nobody_waiting(tmp_path):
     release, held = os.pipe(), os.pipe()
     holder = os.fork()
     if not holder:
-        with locked(tmp_path / "x", 0):
-            if not os.fork():  # inherits the lock, as a loader process does
+        with hold_lock(tmp_path / "x"):
+            if not os.fork():  # as a loader process does, it outlives the holder
                 os.close(release[1])
                 os.read(release[0], 1)
                 os._exit(0)
             os.write(held[1], b"x")
             time.sleep(600)
     os.read(held[0], 1)
-    with pytest.raises(Held, match=rf"process {holder} on "), locked(tmp_path / "x", 0.3):
+    with pytest.raises(LockHeld, match=rf"process {holder} on "), hold_lock(tmp_path / "x", 0.3):
         pass
     os.kill(holder, signal.SIGKILL)
     os.waitpid(holder, 0)
-    os.close(release[1])  # the orphan ends a moment later
-    with locked(tmp_path / "x", 0):
+    with hold_lock(tmp_path / "x"):
         assert (tmp_path / ".x.lock").exists()
+    assert not (tmp_path / ".x.lock").exists()
+    os.close(release[1])
+
+
+def test_a_forked_child_that_leaves_the_block_does_not_free_the_lock(tmp_path):
+    lock = hold_lock(tmp_path / "x")
+    lock.__enter__()
+    child = os.fork()
+    if not child:
+        lock.__exit__(None, None, None)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with pytest.raises(LockHeld), hold_lock(tmp_path / "x"):
+        pass
+    lock.__exit__(None, None, None)
     assert not (tmp_path / ".x.lock").exists()
 
 
 def test_a_lock_that_was_just_removed_is_not_taken_for_one(tmp_path):
     order = []
-    with locked(tmp_path / "x", 0):
+    with hold_lock(tmp_path / "x"):
         waiter = os.fork()
         if not waiter:
-            with locked(tmp_path / "x", math.inf):
+            with hold_lock(tmp_path / "x", math.inf):
                 os._exit(0 if (tmp_path / ".x.lock").exists() else 1)
         time.sleep(0.3)
         order.append("released")

@@ -17,7 +17,7 @@ from lemore.config.jobs import FinetuneJob, read_job
 from lemore.data.part import Part
 from lemore.data.store import Store
 from lemore.runtime.files import read_json, write_json
-from lemore.runtime.lock import Held, locked
+from lemore.runtime.lock import LockHeld, hold_lock
 from lemore.runtime.worker import Worker
 from lemore.stages import search
 from lemore.stages.workers import trial
@@ -101,7 +101,7 @@ def make_options(tiny, output: Path) -> search.SearchOptions:
 
 
 def test_the_second_of_two_searches_is_refused(tiny, tmp_path):
-    with locked(tmp_path / "x.trials", 0), pytest.raises(Held, match=r"x\.trials: process"):
+    with hold_lock(tmp_path / "x.trials", 0), pytest.raises(LockHeld, match=r"x\.trials: process"):
         search.search(make_options(tiny, tmp_path / "x.json"))
 
 
@@ -112,7 +112,7 @@ def test_a_trial_at_which_a_killed_search_still_is_is_not_run_over_it(tmp_path, 
     assert trial.run_trial(make_job(), worker, point)["miou"] == 0.5
     (folder,) = tmp_path.iterdir()
     (folder / "result.json").unlink()
-    with locked(folder, 0), pytest.raises(Held):
+    with hold_lock(folder, 0), pytest.raises(LockHeld):
         trial.run_trial(make_job(), worker, point)
     assert not list(folder.iterdir())
 

@@ -8,7 +8,7 @@ import pytest
 
 from lemore.cli import main
 from lemore.reporting.tables import printed, significance, views, writers
-from lemore.runtime.files import sha256
+from lemore.runtime.files import hash_file
 from tests.made_up import evaluation, write_results
 
 NAMES = [f"a_{i:03}" for i in range(40)]
@@ -27,7 +27,7 @@ def counted(folder, model, seed, share, names=NAMES):
         seed=seed,
         dataset="camvid",
         stands_for=None,
-        per_image={"file": path.name, "sha256": sha256(path)},
+        per_image={"file": path.name, "sha256": hash_file(path)},
     )
 
 

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from lemore import cli
 from lemore.commands import evaluate
 from lemore.config import code
-from lemore.runtime.files import read_json, sha256
+from lemore.runtime.files import hash_file, read_json
 
 ROOT = Path(__file__).parents[2]
 LEMORE = ("lemore.models.backbones.lemore", "lemore.models.decode_heads.lemore")
@@ -53,7 +53,7 @@ def test_an_evaluation_has_loaded_what_it_declares(tiny, plain):
     assert f"mIoU {100 * record['miou']:.2f} %" in done.stdout
     assert record["finetune_run_id"] == read_json(plain / "run.json")["mlflow_run_id"] != ""
     counts = path.parent / record["per_image"]["file"]
-    assert sha256(counts) == record["per_image"]["sha256"]
+    assert hash_file(counts) == record["per_image"]["sha256"]
     with np.load(counts, allow_pickle=False) as arrays:
         assert arrays["names"].tolist() == [f"val_{i}" for i in range(4)]
         labelled = arrays["labelled"].sum(axis=0)

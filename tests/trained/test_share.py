@@ -145,7 +145,7 @@ def evaluation(path: Path, **changes: object) -> dict:
     values = {
         "stage": "evaluate", "dataset": "camvid", "split": "test", "images": 3, "scenes": False,
         "miou": 0.25, "aacc": 0.5, "macc": 0.3, "iou": [None, *[0.125] * 10],
-        "finetune_run_id": "", "weights_sha256": checkpoint.tensor_digest(content["state_dict"]),
+        "finetune_run_id": "", "weights_sha256": checkpoint.hash_tensors(content["state_dict"]),
     }  # fmt: skip
     return values | changes
 

@@ -12,7 +12,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lemore.runtime import watchdog
-from lemore.runtime.checkpoint import tensor_digest
+from lemore.runtime.checkpoint import hash_tensors
 from lemore.runtime.process import Stopped
 from lemore.runtime.tracking.metrics_file import Spool
 from lemore.training import optim
@@ -39,7 +39,7 @@ def plain_loop(left_out: set[int]) -> str:
             continue
         model(batch["x"]).square().mean().backward()
         optimizer.step()
-    return tensor_digest(model.state_dict())
+    return hash_tensors(model.state_dict())
 
 
 class Spoilt(torch.autograd.Function):
@@ -77,7 +77,7 @@ def changed(made: Job, **changes) -> Job:
 def test_where_all_is_finite_no_bit_differs(tmp_path):
     made = job(tmp_path)
     assert train(made).skipped_steps == 0
-    assert tensor_digest(made.model.state_dict()) == plain_loop(set())
+    assert hash_tensors(made.model.state_dict()) == plain_loop(set())
 
 
 @pytest.mark.parametrize("kind", ["nan", "inf", "-inf", "gradient", "input"])
@@ -85,7 +85,7 @@ def test_a_step_that_is_not_finite_has_not_been(tmp_path, kind, caplog):
     bad = {7, 20, 21}
     made = changed(job(tmp_path), loss=spoilt(kind, bad), samples=lambda i: [f"image {i}"])
     assert train(made).skipped_steps == 3
-    assert tensor_digest(made.model.state_dict()) == plain_loop(bad)
+    assert hash_tensors(made.model.state_dict()) == plain_loop(bad)
     rows = Spool(tmp_path / "metrics.jsonl").rows()
     assert [row["metrics"]["train/skipped_steps"] for row in rows] == [1, 1, 3, 3]
     assert all(row["metrics"]["train/loss"] < 10 for row in rows)
@@ -115,7 +115,7 @@ def test_many_in_a_row_end_it_and_name_the_samples(tmp_path, monkeypatch):
     assert state is not None and state["finite"]["in_a_row"] > 10
     reached = changed(job(tmp_path / "other"), loss=spoilt("nan", set(range(12, 40))))
     assert all(torch.isfinite(value).all() for value in state["model"].values())
-    assert tensor_digest(state["model"]) == tensor_digest(made.model.state_dict())
+    assert hash_tensors(state["model"]) == hash_tensors(made.model.state_dict())
     assert reached.iterations == ITERATIONS
 
 
@@ -154,7 +154,7 @@ def plain_half_loop(bad: int) -> tuple[str, int, dict]:
         if scaler.get_scale() < scale:
             left_out += 1
             model.load_state_dict(before, strict=False)
-    return tensor_digest(model.state_dict()), left_out, scaler.state_dict()
+    return hash_tensors(model.state_dict()), left_out, scaler.state_dict()
 
 
 def test_in_half_precision_guard_and_scaler_leave_out_the_same_steps(tmp_path):
@@ -174,7 +174,7 @@ def test_in_half_precision_guard_and_scaler_leave_out_the_same_steps(tmp_path):
                 train(changed(made, stop=lambda s=steps, at=stop_at: next(s) == at))
             made = changed(job(folder), loss=loss, scaler=half_scaler())
         assert train(made).skipped_steps == left_out
-        assert tensor_digest(made.model.state_dict()) == digest
+        assert hash_tensors(made.model.state_dict()) == digest
         assert made.scaler.state_dict() == scale
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lemore.config.recipe import load_recipe
-from lemore.runtime.checkpoint import Checkpoints, load, tensor_digest
+from lemore.runtime.checkpoint import Checkpoints, hash_tensors, load
 from lemore.runtime.files import read_json
 from lemore.runtime.process import Stopped
 from lemore.runtime.tracking.metrics_file import Spool
@@ -171,7 +171,7 @@ def job(folder, *, iterations=12, stop=lambda: False, seed=3):
 
 
 def digest(job):
-    return tensor_digest(job.model.state_dict())
+    return hash_tensors(job.model.state_dict())
 
 
 def test_resume_is_bit_exact(tmp_path):
@@ -225,7 +225,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, damage, cap
     checkpoints = Checkpoints(tmp_path)
     for iteration in (4, 8):
         checkpoints.save(iteration, {"model": {"w": torch.full((3,), float(iteration))}})
-    newest = checkpoints.paths()[0]
+    newest = checkpoints.list_paths()[0]
     data = bytearray(newest.read_bytes())
     if damage == "flip":
         data[len(data) // 2] ^= 1
@@ -233,7 +233,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, damage, cap
     state = checkpoints.load_newest()
     assert state is not None and state["iteration"] == 4
     assert "checksum differs" in caplog.text
-    checkpoints.paths()[1].write_bytes(b"x")
+    checkpoints.list_paths()[1].write_bytes(b"x")
     with pytest.raises(ValueError, match="every checkpoint is damaged"):
         checkpoints.load_newest()
 
@@ -242,7 +242,8 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=2)
     for iteration in (1, 2, 3):
         checkpoints.save(iteration, {})
-    assert [read_json(p.with_suffix(".json"))["iteration"] for p in checkpoints.paths()] == [3, 2]
+    hashes = [path.with_suffix(".json") for path in checkpoints.list_paths()]
+    assert [read_json(path)["iteration"] for path in hashes] == [3, 2]
     assert len(list(tmp_path.iterdir())) == 4
 
 
@@ -276,11 +277,11 @@ def test_the_spool_forgets_what_will_be_written_again(tmp_path):
 def test_the_digest_tells_names_types_shapes_and_values():
     base = {"a": torch.zeros(2, 3), "b": torch.ones(1)}
     same = {"b": torch.ones(1), "a": torch.zeros(2, 3)}
-    assert tensor_digest(base) == tensor_digest(same)
+    assert hash_tensors(base) == hash_tensors(same)
     for other in (
         {**base, "a": torch.zeros(3, 2)},
         {**base, "a": torch.zeros(2, 3, dtype=torch.float64)},
         {**base, "a": base["a"] + 1e-7},
         {"c": base["a"], "b": base["b"]},
     ):
-        assert tensor_digest(other) != tensor_digest(base)
+        assert hash_tensors(other) != hash_tensors(base)

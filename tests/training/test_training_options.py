@@ -16,8 +16,8 @@ from lemore.config.read import build
 from lemore.config.recipe import Pretrain, Train, load_pretrain, load_recipe
 from lemore.data.loader import normalize
 from lemore.models.segmentor import make_model
-from lemore.runtime.background import BackgroundCheckpoints
-from lemore.runtime.checkpoint import Checkpoints, tensor_digest
+from lemore.runtime import checkpoint
+from lemore.runtime.checkpoint import Checkpoints, hash_tensors
 from lemore.runtime.process import Stopped
 from lemore.runtime.worker import Worker
 from lemore.stages.workers import finetune, shared
@@ -94,8 +94,8 @@ def test_resume_is_bit_exact_with(option, tmp_path):
             train(part)
         again = job(tmp_path / str(cut), option)
         assert train(again).resumed_at == cut
-        assert tensor_digest(again.model.state_dict()) == tensor_digest(whole.model.state_dict())
-        assert tensor_digest(again.kept.state_dict()) == tensor_digest(whole.kept.state_dict())
+        assert hash_tensors(again.model.state_dict()) == hash_tensors(whole.model.state_dict())
+        assert hash_tensors(again.kept.state_dict()) == hash_tensors(whole.kept.state_dict())
         assert again.scaler.state_dict() == whole.scaler.state_dict()
     assert (whole.kept is whole.model) == (option != "ema")
 
@@ -349,12 +349,12 @@ def test_sizes_that_do_not_divide_take_the_plain_loss():
 
 
 def test_a_checkpoint_holds_the_state_of_its_time(tmp_path, monkeypatch):
-    go, write = threading.Event(), Checkpoints.save
-    monkeypatch.setattr(Checkpoints, "save", lambda self, *args: go.wait(10) and write(self, *args))
-    weight = torch.zeros(3)
-    with BackgroundCheckpoints(Checkpoints(tmp_path)) as checkpoints:
+    go, write = threading.Event(), checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda *args: go.wait(10) and write(*args))
+    weight, checkpoints = torch.zeros(3), Checkpoints(tmp_path)
+    with checkpoints.write_in_background():
         checkpoints.save(5, {"model": {"w": weight}, "nested": [{"w": weight}]})
-        assert checkpoints.paths() == []
+        assert checkpoints.list_paths() == []
         weight += 1  # the training has gone on
         go.set()
     state = Checkpoints(tmp_path).load_newest()
@@ -363,10 +363,10 @@ def test_a_checkpoint_holds_the_state_of_its_time(tmp_path, monkeypatch):
 
 
 def test_a_write_that_fails_stops_the_training(tmp_path, monkeypatch):
-    def full(self, iteration, content):
-        raise OSError(28, "No space left on device", str(self.folder))
+    def full(path, content):
+        raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(Checkpoints, "save", full)
+    monkeypatch.setattr(checkpoint, "save", full)
     steps = []
     tiny = job(tmp_path, "none")
     recorded = replace(tiny, record=lambda iteration, metrics: steps.append(iteration))

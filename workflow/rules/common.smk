@@ -17,7 +17,7 @@ from lemore.config.job_files import (
     write_pretrain_job,
     write_profile_job,
 )
-from lemore.runtime.machine import cores
+from lemore.runtime.process import count_cores
 from lemore.runtime.process import lead_pipeline
 
 lead_pipeline()

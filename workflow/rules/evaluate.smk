@@ -37,6 +37,6 @@ rule profile:
         f"logs/benchmarks/{experiment.config.run}/profile/{{model}}.tsv"
     conda:
         "../envs/lemore.yaml"
-    threads: cores()
+    threads: count_cores()
     shell:
         "lemore profile --config {input.config} --json {output} > {log} 2>&1"

@@ -23,7 +23,7 @@ rule search_recipe:
         f"logs/benchmarks/{experiment.config.run}/search/{{dataset}}/{{model}}.tsv"
     conda:
         "../envs/lemore.yaml"
-    threads: 1 if experiment.config.ray.gpus else cores()
+    threads: 1 if experiment.config.ray.gpus else count_cores()
     params:
         pretrained=pretrained_option,
         split=lambda wildcards: experiment.test_split(wildcards.dataset),

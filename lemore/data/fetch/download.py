@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lemore.config.dataset import Archive
-from lemore.runtime.progress import progress
+from lemore.runtime.progress import show_progress
 
 log = logging.getLogger(__name__)
 Kind = Literal["web page", "cut", "wrong bytes", "busy", "disk full", "missing", "unreachable"]
@@ -204,7 +204,7 @@ def _refuse_page(url: str, response: Any, name: str) -> None:
 
 def _write(chunks: Iterator[bytes], file: Any, name: str, size: int) -> None:
     total = -(-size // CHUNK) or None
-    for chunk in progress(chunks, f"fetch {name}", total, "MiB"):
+    for chunk in show_progress(chunks, f"fetch {name}", total, "MiB"):
         file.write(chunk)
     file.flush()
     os.fsync(file.fileno())

@@ -13,7 +13,7 @@ from lemore.data.archives.archives import members
 from lemore.data.fetch.download import FetchError, check, download
 from lemore.data.fetch.session import has_account, open_session
 from lemore.runtime.files import read_json
-from lemore.runtime.lock import locked
+from lemore.runtime.lock import hold_lock
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def _obtain(
 ) -> dict[str, Any]:
     if path := _placed(archive, folder):
         return _checked_in_place(path, archive)
-    with locked(folder / archive.file, wait=math.inf):
+    with hold_lock(folder / archive.file, wait=math.inf):
         if path := _placed(archive, folder):  # another fetch was faster
             return _checked_in_place(path, archive)
         return _download_from_any(archive, name, config, folder, mirrors)

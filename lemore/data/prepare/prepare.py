@@ -27,8 +27,8 @@ from lemore.data.prepare.parallel import ordered_map
 from lemore.data.prepare.samples import Job, Prepared, RawSample, find_reader, prepare_sample
 from lemore.data.store import Store
 from lemore.runtime.files import write_atomic, write_json
-from lemore.runtime.lock import locked
-from lemore.runtime.progress import progress
+from lemore.runtime.lock import hold_lock
+from lemore.runtime.progress import show_progress
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def prepare(
     """
     source, record = opened(name, fetched)
     rejected = output.with_name(output.name + ".rejected.json")
-    with locked(output, wait=False):
+    with hold_lock(output):
         folder = _work_folder(output, _key(config, record, code))
         try:
             digest, result = _build(name, config, source, folder, workers)
@@ -101,7 +101,7 @@ def _build(
         jobs = (Job(config, sample) for sample in left)
         chunk = max(1, min(8, len(left) // (4 * workers)))
         results = ordered_map(prepare_sample, jobs, min(workers, len(left)), chunk)
-        results = progress(results, f"prepare {name} {split}", len(left), "images")
+        results = show_progress(results, f"prepare {name} {split}", len(left), "images")
         sha256 = _write_split(results, journal, summary, by_hash)
         splits[split] = {"count": summary.count, "sha256": sha256}
         audits.append(summary)

@@ -1,13 +1,15 @@
 """The Ray cluster of a pipeline.
 
 One cluster serves every job of a pipeline: the one at RAY_ADDRESS, or a local one that the first
-job starts and that leaves when the pipeline's process does.
+job starts (as `python -m lemore.runtime.ray.cluster`) and that ends with the pipeline's process.
 """
 
 import fcntl
 import logging
+import math
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,8 +20,8 @@ from typing import IO, Any, Literal
 
 import lemore
 from lemore.runtime.files import read_json, write_json
-from lemore.runtime.machine import Process, cores
-from lemore.runtime.process import OWNER, cluster_token, owner
+from lemore.runtime.lock import hold_lock
+from lemore.runtime.process import OWNER, Process, count_cores, find_owner, make_cluster_token
 from lemore.runtime.watchdog import FIXED
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,6 @@ ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-CARRIED = (FIXED,)
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Resources:
 
 
 def connect(resources: Resources) -> None:
-    """Joins the cluster of this pipeline; ValueError if it is not there or can never do."""
+    """Joins the cluster of this pipeline; ValueError if it is not there or is too small."""
     _set_environment()
     import ray
 
@@ -59,27 +60,27 @@ def connect(resources: Resources) -> None:
     address = os.environ.get("RAY_ADDRESS")
     if address:
         _join(address)
-    elif owner() is not None:
+    elif find_owner() is not None:
         head = _ensure_head()
-        _present.append(_hold_driver_lock())
-        ray.init(address=head, logging_level=logging.WARNING, runtime_env=_told_to_workers())
+        _hold_driver_lock()
+        ray.init(address=head, logging_level=logging.WARNING, runtime_env=_make_runtime_env())
     else:
-        start_local(max(cores(), resources.cpus * resources.workers))
+        start_local(max(count_cores(), resources.cpus * resources.workers))
     _check_room(resources, grows=bool(address))
 
 
 def _set_environment() -> None:
-    """For Ray, which reads it when it is imported."""
+    """Sets the variables that Ray reads when it is imported."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if not os.environ.get("RAY_ADDRESS"):
-        os.environ.update(cluster_token())
+        os.environ.update(make_cluster_token())
     elif Path(os.path.expanduser("~/.ray/auth_token")).exists():  # there may be no HOME
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _join(address: str) -> None:
-    """A cluster that others have started gets the code with the job."""
+    """Joins a cluster that others have started, and sends it the code with the job."""
     import ray
     from ray.exceptions import AuthenticationError
 
@@ -87,7 +88,7 @@ def _join(address: str) -> None:
     code = {"py_modules": [str(Path(lemore.__file__).parent)], "excludes": ["**/__pycache__"]}
     try:
         ray.init(
-            address=address, logging_level=logging.WARNING, runtime_env=code | _told_to_workers()
+            address=address, logging_level=logging.WARNING, runtime_env=code | _make_runtime_env()
         )
     except AuthenticationError:
         raise ValueError(
@@ -96,14 +97,13 @@ def _join(address: str) -> None:
         ) from None
 
 
-def _told_to_workers() -> dict[str, Any]:
-    """Runtime environment of the workers: what of this process's environment they must know."""
-    told = {name: os.environ[name] for name in CARRIED if name in os.environ}
-    return {"env_vars": told} if told else {}
+def _make_runtime_env() -> dict[str, Any]:
+    """Returns Ray's runtime_env, which hands this process's watchdog limit to the workers."""
+    return {"env_vars": {FIXED: os.environ[FIXED]}} if FIXED in os.environ else {}
 
 
 def _check_room(resources: Resources, grows: bool) -> None:
-    """ValueError if no node can ever take a worker; a cluster of others may still grow."""
+    """Raises ValueError if no node can ever take a worker and the cluster does not grow."""
     import ray
 
     wanted = {"CPU": resources.cpus, "GPU": resources.gpus}
@@ -122,20 +122,20 @@ def _check_room(resources: Resources, grows: bool) -> None:
         log.warning("%s; waiting for it to grow", text)
 
 
-_present: list[IO] = []  # keeps this driver's lock until the process ends
+_driver_locks: list[IO] = []  # open until the process ends
 
 
-def _hold_driver_lock() -> IO:
-    """Shared lock that says to the head: a job is still there."""
-    file = open(session_folder() / "drivers", "w")  # noqa: SIM115
+def _hold_driver_lock() -> None:
+    """Takes a shared lock, by which the head knows that a job is still there."""
+    file = open(find_session_folder() / "drivers", "w")  # noqa: SIM115
     fcntl.flock(file, fcntl.LOCK_SH)
-    return file
+    _driver_locks.append(file)
 
 
 def _wait_for_drivers() -> None:
-    """Until no job holds its lock, at most `GRACE_SECONDS`."""
+    """Waits until no job holds its lock, at most `GRACE_SECONDS`."""
     end = time.monotonic() + GRACE_SECONDS
-    with open(session_folder() / "drivers", "w") as file:
+    with open(find_session_folder() / "drivers", "w") as file:
         while time.monotonic() < end:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -145,7 +145,7 @@ def _wait_for_drivers() -> None:
 
 
 def start_local(cpus: int) -> str:
-    """A cluster that lives as long as this process; returns its address."""
+    """Starts a cluster that lives as long as this process; returns its address."""
     import ray
 
     ray.init(
@@ -154,13 +154,13 @@ def start_local(cpus: int) -> str:
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
         logging_level=logging.WARNING,
-        runtime_env=_told_to_workers(),
+        runtime_env=_make_runtime_env(),
     )
     return ray.get_runtime_context().gcs_address
 
 
 def probe(address: str) -> None:
-    """Ray waits for minutes at a dead address, so knock first."""
+    """Raises ValueError if nothing answers at the address, where Ray would wait for minutes."""
     if address in ("auto", "local"):
         raise ValueError(f"RAY_ADDRESS is '{address}', expected host:port of the cluster's head")
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -172,64 +172,65 @@ def probe(address: str) -> None:
         ) from None
 
 
-def session_folder() -> Path:
-    """Short folder (sockets need that) that belongs to the owning pipeline process."""
-    known = owner()
-    assert known is not None
-    return Path("/tmp") / f"lemore-{os.getuid()}-{known.pid}-{known.started}"
+def find_session_folder() -> Path:
+    """Returns the folder of the owning pipeline process; its path is short, as sockets need it."""
+    owner = find_owner()
+    assert owner is not None, f"{OWNER} is not set"
+    return Path("/tmp") / f"lemore-{os.getuid()}-{owner.pid}-{owner.started}"
 
 
 def _ensure_head() -> str:
-    """Address of the pipeline's own cluster; the first to come starts it, under a lock."""
-    folder = session_folder()
+    """Returns the address of the pipeline's own cluster, which the first job starts."""
+    folder = find_session_folder()
     folder.mkdir(mode=0o700, exist_ok=True)
-    info = folder / "head.json"
-    with open(folder / "lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if info.exists() and _alive(info):
-            return read_json(info)["address"]
-        info.unlink(missing_ok=True)
-        with open(folder / "head.log", "ab") as output:
-            head = subprocess.Popen(
-                [sys.executable, "-m", "lemore.runtime.ray.hold"],
+    info, output = folder / "head.json", folder / "head.log"
+    with hold_lock(info, math.inf):
+        if info.exists():
+            head = Process.parse(read_json(info)["process"])
+            if head is not None and head.is_alive():
+                return read_json(info)["address"]
+            info.unlink()
+        with open(output, "ab") as file:
+            started = subprocess.Popen(
+                [sys.executable, "-m", "lemore.runtime.ray.cluster"],
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
+                stdout=file,
+                stderr=file,
                 start_new_session=True,
             )
-        return _wait_for(info, head, folder / "head.log")
+        end = time.monotonic() + START_SECONDS
+        while not info.exists():
+            if started.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(
+                    "the local Ray cluster did not start; its log ends:\n"
+                    + output.read_text()[-2000:]
+                )
+            time.sleep(0.1)
+        return read_json(info)["address"]
 
 
-def _wait_for(info: Path, head: subprocess.Popen, output: Path) -> str:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        if info.exists():
-            return read_json(info)["address"]
-        if head.poll() is not None:
-            break
-        time.sleep(0.1)
-    raise RuntimeError(
-        f"the local Ray cluster did not start; its log ends:\n{output.read_text()[-2000:]}"
-    )
+def main() -> None:
+    """Holds the local cluster until its owner is gone and its jobs have saved their state.
 
-
-def _alive(info: Path) -> bool:
-    head = Process.parse(read_json(info)["process"])
-    return head is not None and head.alive()
-
-
-def serve() -> None:
-    """Body of the head process: holds the cluster until the owner is gone."""
-    known = owner()
-    assert known is not None, f"{OWNER} is not set"
+    Then sends what jobs that were killed with the pipeline had recorded to the tracking store.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    owner, folder = find_owner(), find_session_folder()
     _set_environment()
-    folder = session_folder()
-    address = start_local(cores())
-    write_json(folder / "head.json", {"address": address, "process": str(Process.own())})
-    while known.alive():
+    address = start_local(count_cores())
+    write_json(folder / "head.json", {"address": address, "process": str(Process.find_own())})
+    while owner is not None and owner.is_alive():
         time.sleep(0.5)
     _wait_for_drivers()
     import ray
 
+    from lemore.runtime.tracking.run import deliver_waiting
+
     ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
+    deliver_waiting()
+
+
+if __name__ == "__main__":
+    main()

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from lemore.runtime.files import read_json, write_atomic, write_json
-from lemore.runtime.lock import locked
-from lemore.runtime.machine import Process
-from lemore.runtime.process import Stopped, StopSignals
+from lemore.runtime.lock import hold_lock
+from lemore.runtime.process import Process, Stopped, StopSignals
 from lemore.runtime.ray import cluster, memory
 from lemore.runtime.ray.cluster import Resources
 from lemore.runtime.worker import Worker
@@ -54,7 +53,7 @@ def execute(work: Work, resources: Resources, stop: StopSignals) -> dict[str, An
         return run(work.function, work.job, work.worker)
     cluster.connect(resources)
     stop.install()
-    write_atomic(work.worker.folder / "driver", str(Process.own()))
+    write_atomic(work.worker.folder / "driver", str(Process.find_own()))
     attempt = _torch_trainer if resources.workers > 1 else _task
     losses = 0
     while True:
@@ -88,7 +87,7 @@ def _call(work: Work) -> dict[str, Any]:
     """Body of a worker. What is left of a lost attempt must be gone before it begins."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     _check_shared(work)
-    with locked(work.worker.folder / f"worker{work.worker.rank}", DYING_SECONDS):
+    with hold_lock(work.worker.folder / f"worker{work.worker.rank}", DYING_SECONDS):
         return run(work.function, work.job, work.worker)
 
 
@@ -104,7 +103,7 @@ def run(function: str, *arguments: Any) -> dict[str, Any]:
 
 def _check_shared(work: Work) -> None:
     """ValueError if this node does not see the folders of the one that submitted the training."""
-    own = Process.own()
+    own = Process.find_own()
     for path in (work.worker.folder / "driver", work.worker.data / "digest.json"):
         if not path.exists():
             raise ValueError(

@@ -22,9 +22,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
-from lemore.runtime.files import sha256
-from lemore.runtime.lock import locked
-from lemore.runtime.machine import Process
+from lemore.runtime.files import hash_file
+from lemore.runtime.lock import hold_lock
+from lemore.runtime.process import Process
 from lemore.runtime.tracking.metrics_file import Row, Tail
 from lemore.runtime.tracking.outbox import Parcel, Stage, store_uri
 
@@ -47,7 +47,7 @@ def _lock(uri: str) -> Iterator[None]:
     if not uri.startswith("sqlite:///"):
         yield
         return
-    with locked(Path(uri.removeprefix("sqlite:///")), wait=math.inf):
+    with hold_lock(Path(uri.removeprefix("sqlite:///")), wait=math.inf):
         yield
 
 
@@ -89,7 +89,7 @@ class Courier:
             self.client.set_tag(self.run_id, name, value)
             self.sent_tags[name] = value
         for file, folder, digest in self.parcel.artifacts[self.sent_artifacts :]:
-            if Path(file).exists() and sha256(file) == digest:  # else replaced since
+            if Path(file).exists() and hash_file(file) == digest:  # else replaced since
                 self.client.log_artifact(self.run_id, file, folder or None)
             self.sent_artifacts += 1
         if ended != "RUNNING":

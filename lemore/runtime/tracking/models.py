@@ -17,7 +17,7 @@ from mlflow.pytorch import log_model as log_torch
 from mlflow.types import Schema, TensorSpec
 from torch import Tensor, nn
 
-from lemore.runtime.checkpoint import tensor_digest
+from lemore.runtime.checkpoint import hash_tensors
 from lemore.runtime.tracking.mlflow import connect
 from lemore.runtime.tracking.outbox import store_uri
 
@@ -34,7 +34,7 @@ def log_model(run_id: str, model: nn.Module, example: Tensor) -> None:
     signature says -1. A run whose network with these very weights is registered already is left
     as it is.
     """
-    client, weights = connect(), tensor_digest(model.state_dict())
+    client, weights = connect(), hash_tensors(model.state_dict())
     known = client.search_model_versions(f"run_id = '{run_id}'")
     if any(version.tags.get(WEIGHTS) == weights for version in known):
         return

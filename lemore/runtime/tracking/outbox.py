@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from lemore.runtime.files import read_json, write_atomic
-from lemore.runtime.lock import locked
-from lemore.runtime.machine import Process
+from lemore.runtime.lock import hold_lock
+from lemore.runtime.process import Process
 from lemore.runtime.tracking.metrics_file import Row
 
 
@@ -84,7 +84,11 @@ class Parcel:
     def begin(cls, stage: Stage, spool: Path | None) -> "Parcel":
         path = str(spool.absolute()) if spool else ""
         return cls(
-            stage, without_password(store_uri()), str(Process.own()), milliseconds(), spool=path
+            stage,
+            without_password(store_uri()),
+            str(Process.find_own()),
+            milliseconds(),
+            spool=path,
         )
 
     @classmethod
@@ -118,8 +122,8 @@ def waiting() -> list[Path]:
 
 @contextmanager
 def claimed(path: Path, wait: float = 0.0) -> Iterator[None]:
-    """The lock of a parcel; Held if another process holds it. An empty outbox is removed."""
-    with locked(path, wait):
+    """The lock of a parcel; LockHeld if another process holds it. An empty outbox is removed."""
+    with hold_lock(path, wait):
         yield
     with suppress(OSError):
         path.parent.rmdir()

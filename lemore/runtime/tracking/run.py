@@ -12,8 +12,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lemore.runtime.files import sha256
-from lemore.runtime.lock import Held
+from lemore.runtime.files import hash_file
+from lemore.runtime.lock import LockHeld
 from lemore.runtime.tracking.metrics_file import Spool, row
 from lemore.runtime.tracking.outbox import (
     Parcel,
@@ -58,7 +58,7 @@ class Handle:
         self.parcel.rows.append(row(step, values))
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
-        self.parcel.artifacts.append((str(path.absolute()), folder or "", sha256(path)))
+        self.parcel.artifacts.append((str(path.absolute()), folder or "", hash_file(path)))
 
     def tag(self, name: str, value: str) -> None:
         self.parcel.tags = self.parcel.tags | {name: value}
@@ -192,7 +192,7 @@ def deliver_waiting(enough: Callable[[], bool] = lambda: False) -> tuple[int, in
                 if path.exists():
                     _deliver(path)
             delivered += 1
-        except Held:
+        except LockHeld:
             continue
         except Exception as error:  # one parcel must not keep the others from going
             left += 1
@@ -217,7 +217,7 @@ def _drop_earlier(parcel: Parcel) -> None:
     """Earlier parcels of this very stage: it tells all of that again."""
     for path in waiting():
         if path != parcel.path() and path.name.startswith(parcel.stage.digest()):
-            with suppress(Held), claimed(path, CLOSING_SECONDS):
+            with suppress(LockHeld), claimed(path, CLOSING_SECONDS):
                 path.unlink(missing_ok=True)
 
 

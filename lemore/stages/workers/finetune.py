@@ -88,7 +88,7 @@ def load_initial(model: Segmentor, module: str, init: str, digest: str) -> None:
 def read_backbone(path: Path, digest: str) -> dict[str, Tensor]:
     """The backbone in one of our checkpoints; ValueError if its tensors have another digest."""
     state = checkpoint.load(path)["state_dict"]
-    if digest and checkpoint.tensor_digest(state) != digest:
+    if digest and checkpoint.hash_tensors(state) != digest:
         raise ValueError(f"{path}: not the weights that run.json beside it records; pretrain again")
     backbone = {k.removeprefix(BACKBONE): v for k, v in state.items() if k.startswith(BACKBONE)}
     if not backbone:

@@ -193,7 +193,7 @@ def finish(
         if worker.model_run_id:
             _log_model(worker.model_run_id, model, recipe.crop_size)
     return {
-        "weights_sha256": checkpoint.tensor_digest(state),
+        "weights_sha256": checkpoint.hash_tensors(state),
         "iterations": recipe.iterations,
         **trained._asdict(),
         "modules": list_loaded("finetune" if finetuned else "pretrain", sys.modules),

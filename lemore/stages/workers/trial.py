@@ -15,7 +15,7 @@ from lemore.evaluation import segmentation
 from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint
 from lemore.runtime.files import read_json, write_json
-from lemore.runtime.lock import locked
+from lemore.runtime.lock import hold_lock
 from lemore.runtime.worker import Worker
 from lemore.stages.workers import finetune
 
@@ -26,14 +26,14 @@ def run_trial(job: FinetuneJob, worker: Worker, point: dict[str, Any]) -> dict[s
     """{"miou": fraction or None if it diverged, "seconds"} of a point: settings of the recipe, and
     the seed.
 
-    A trial that was interrupted goes on, and one that has its result is not run again. Held if
+    A trial that was interrupted goes on, and one that has its result is not run again. LockHeld if
     another process, perhaps of a search that was killed, is at this very trial and does not end.
     """
     settings = {name: value for name, value in point.items() if name != "seed"}
     job = replace(job, train=replace(job.train, **settings))
     folder = worker.folder / key_of(job.train, point["seed"])[:16]
     worker = replace(worker, folder=folder, seed=point["seed"])
-    with locked(folder, DYING_SECONDS):
+    with hold_lock(folder, DYING_SECONDS):
         if not (folder / "result.json").exists():
             folder.mkdir(parents=True, exist_ok=True)
             result = train_and_judge(job, worker)

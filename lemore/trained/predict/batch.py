@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lemore.reporting.prediction import Kind, Prediction
-from lemore.runtime.progress import progress
+from lemore.runtime.progress import show_progress
 from lemore.trained.model import Geometry, Model
 from lemore.trained.predict.outputs import Shares, VideoOutputs
 from lemore.trained.predict.photos import read_photo
@@ -78,7 +78,7 @@ class Predictor:
         self.shares, self.reporter = shares, reporter
 
     def predict_images(self, tasks: list[FileTask]) -> None:
-        for batch in self._make_batches(progress(tasks, "predict", unit="image")):
+        for batch in self._make_batches(show_progress(tasks, "predict", unit="image")):
             try:
                 predictions = self._predict([image for _, image in batch])
             except ValueError as error:
@@ -146,7 +146,7 @@ class Predictor:
         """Number of frames; ValueError if it cannot be decoded, or not to its end."""
         reader = VideoReader(task.path)
         name = escape_unprintable(task.path.name)
-        frames = iter(progress(reader, name, reader.claimed or None, "frame"))
+        frames = iter(show_progress(reader, name, reader.claimed or None, "frame"))
         count, size = 0, None
         with VideoOutputs(task.files, reader.rate) as outputs:
             while batch := list(islice(frames, self.batch_size)):

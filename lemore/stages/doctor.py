@@ -1,0 +1,183 @@
+"""Checks of an installation and of the machine, each with what to do about what is amiss."""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+GIB = 2**30
+LOCK = Path(__file__).parents[2] / "requirements.lock"
+ACCOUNTS = {
+    "Cityscapes": ("CITYSCAPES_USERNAME", "CITYSCAPES_PASSWORD"),
+    "ImageNet": ("IMAGENET_COOKIE",),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`error` stops a run, `warning` may; `remedy` says what to do, "" where nothing is needed."""
+
+    level: Literal["ok", "warning", "error"]
+    about: str
+    text: str
+    remedy: str = ""
+
+
+def diagnose(folder: Path, as_json: bool) -> int:
+    """Prints what the checks find, runs being made in `folder`; returns 1 if one finds an error."""
+    findings = list(check_packages())
+    if all(finding.level != "error" for finding in findings):  # the others import packages
+        for check in (check_compute, check_memory, check_storage, check_services, check_tools):
+            findings += check(folder)
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        print("\n".join(_format(findings)))
+    return int(any(finding.level == "error" for finding in findings))
+
+
+def _format(findings: list[Finding]) -> Iterator[str]:
+    for finding in findings:
+        yield f"{finding.level:<8} {finding.about}: {finding.text}"
+        if finding.remedy:
+            yield f"{'':<8} -> {finding.remedy}"
+    counts = {level: sum(f.level == level for f in findings) for level in ("error", "warning")}
+    yield ", ".join(f"{n} {level}{'' if n == 1 else 's'}" for level, n in counts.items())
+
+
+def check_packages() -> Iterator[Finding]:
+    """Checks that all packages that lemore needs are installed, in the versions of the lock."""
+    needed = [re.split(r"[^\w.-]", text)[0] for text in metadata.requires("lemore") or []]
+    missing = [name for name in needed if _find_version(name) is None and not _is_extra(name)]
+    if missing:
+        yield Finding("error", "packages", f"missing: {', '.join(missing)}", "make setup")
+        return
+    yield Finding("ok", "packages", f"Python {sys.version.split()[0]}, all packages are installed")
+    if LOCK.exists():
+        locked = dict(re.findall(r"^([\w.-]+)==(\S+)", LOCK.read_text(), re.MULTILINE))
+        others = [n for n, v in locked.items() if _find_version(n) not in (None, v)]
+        if others:
+            text = ", ".join(f"{name} {_find_version(name)}, not {locked[name]}" for name in others)
+            yield Finding("warning", "packages", f"other than locked: {text}", "make setup")
+
+
+def _find_version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _is_extra(name: str) -> bool:
+    """Returns whether only an optional extra asks for the package."""
+    asked = [text for text in metadata.requires("lemore") or [] if re.match(rf"{name}\b", text)]
+    return all("extra ==" in text for text in asked)
+
+
+def check_compute(_: Path) -> Iterator[Finding]:
+    """Checks that torch computes, and on what."""
+    from lemore.runtime.process import count_cores, read_processor_name
+
+    try:
+        import torch
+        import torchvision
+
+        torch.nn.functional.conv2d(torch.ones(1, 1, 4, 4), torch.ones(1, 1, 3, 3))
+        torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+    except Exception as error:  # a broken installation fails in many ways
+        remedy = "install the versions of requirements.lock"
+        yield Finding("error", "torch", f"does not work ({error})", remedy)
+        return
+    yield Finding("ok", "torch", f"{torch.__version__}, torchvision {torchvision.__version__}")
+    yield Finding("ok", "CPU", f"{read_processor_name()}, {count_cores()} cores for this process")
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    for i in range(gpus):
+        free, total = torch.cuda.mem_get_info(i)
+        name = torch.cuda.get_device_name(i)
+        yield Finding("ok", "GPU", f"{i}: {name}, {free / GIB:.1f} of {total / GIB:.1f} GiB free")
+    if not gpus:
+        driver = shutil.which("nvidia-smi") is not None
+        text = "a driver is there, but torch sees no GPU" if driver else "none"
+        remedy = "`ray: {gpus: 0}` in the configuration trains on the CPU"
+        yield Finding("warning" if driver else "ok", "GPU", text, remedy)
+
+
+def check_memory(_: Path) -> Iterator[Finding]:
+    """Checks the room for a training: some 2 GiB a process, and shared memory for the loaders."""
+    import psutil
+
+    free = psutil.virtual_memory().available / GIB
+    low = "one training takes about 2 GiB: run with fewer cores" if free < 4 else ""
+    yield Finding("warning" if low else "ok", "memory", f"{free:.1f} GiB available", low)
+    shared = Path("/dev/shm")
+    if shared.exists():
+        size = shutil.disk_usage(shared).total / GIB
+        small = "loader processes need 1 GiB: docker run --shm-size=2g" if size < 1 else ""
+        yield Finding("warning" if small else "ok", "/dev/shm", f"{size:.1f} GiB", small)
+
+
+def check_storage(folder: Path) -> Iterator[Finding]:
+    """Checks that the folder of the runs can be written and locked, and has room."""
+    place = folder.absolute()
+    try:
+        with tempfile.NamedTemporaryFile(dir=place) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        remedy = "choose a folder you may write to"
+        yield Finding("error", "folder", f"{place}: {error.strerror}", remedy)
+        return
+    free = shutil.disk_usage(place).free / GIB
+    low = "the environment takes 6.5 GiB, ADE20K about 4, ImageNet-1K 170" if free < 20 else ""
+    yield Finding("warning" if low else "ok", "disk", f"{free:.0f} GiB free in {place}", low)
+    locks = place / ".snakemake/locks"
+    if locks.is_dir() and any(locks.iterdir()):
+        remedy = "make reproduce unlocks by itself; else snakemake --unlock, if none runs"
+        yield Finding("warning", "Snakemake", f"{locks} is held or was left by a kill", remedy)
+
+
+def check_services(_: Path) -> Iterator[Finding]:
+    """Checks the Ray cluster and the MLflow store that the environment names."""
+    from lemore.runtime.ray.cluster import probe
+    from lemore.runtime.tracking import run as tracking
+
+    address = os.environ.get("RAY_ADDRESS")
+    try:
+        if address:
+            probe(address)
+            yield Finding("ok", "Ray", f"the cluster at {address} answers")
+        else:
+            yield Finding("ok", "Ray", "each run starts its own cluster")
+    except ValueError as error:
+        yield Finding("error", "Ray", str(error), "ray start --head on it, or unset RAY_ADDRESS")
+    uri = tracking.store_uri()
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        yield Finding("ok", "MLflow", f"{uri} will be made by the first run")
+        return
+    try:
+        from lemore.runtime.tracking import mlflow
+
+        mlflow.connect()
+        yield Finding("ok", "MLflow", f"{uri} answers")
+    except Exception as error:  # whatever a store or its driver raises
+        text = f"{uri} does not answer ({' '.join(str(error).split())[:200]})"
+        remedy = "runs go on without it; start the server or correct MLFLOW_TRACKING_URI"
+        yield Finding("warning", "MLflow", text, remedy)
+
+
+def check_tools(_: Path) -> Iterator[Finding]:
+    """Checks for git, and for the accounts that some datasets want."""
+    if shutil.which("git") is None:
+        yield Finding("warning", "git", "not found", "install it: results name their commit by it")
+    for dataset, names in ACCOUNTS.items():
+        lacking = [name for name in names if not os.environ.get(name)]
+        text = f"{', '.join(lacking)} not set" if lacking else "account is set"
+        remedy = f"needed only to download {dataset}" if lacking else ""
+        yield Finding("ok", dataset, text, remedy)
