@@ -240,6 +240,91 @@ def test_a_comment_anywhere_reruns_nothing(checkout):
     assert not checkout.plan()[0]
 
 
+def restore(checkout: Checkout) -> None:
+    for top in ("lemore", "config"):
+        shutil.rmtree(checkout.folder / top)
+        shutil.copytree(ROOT / top, checkout.folder / top)
+
+
+@pytest.mark.parametrize("room", ["commands", "runtime", "config", "data/fetch"])
+def test_code_that_decides_no_result_reruns_nothing(checkout, room):
+    files = list((checkout.folder / "lemore" / room).rglob("*.py"))
+    assert files
+    for path in files:
+        path.write_text(path.read_text() + CHANGE)
+    try:
+        assert not checkout.plan()[0]
+    finally:
+        restore(checkout)
+
+
+def test_other_words_rerun_nothing(checkout):
+    """The text of every error and log line, and of every help."""
+    changed = 0
+    for path in (checkout.folder / "lemore").rglob("*.py"):
+        before = path.read_text()
+        words = r'(raise \w+\(\s*f?"|log\.\w+\(\s*f?"|help=f?")(?!")'
+        text, count = re.subn(words, r"\1Now: ", before)
+        path.write_text(text)
+        changed += count
+    try:
+        assert changed > 300
+        assert not checkout.plan()[0]
+    finally:
+        restore(checkout)
+
+
+SCHEMAS = {
+    "recipe.py": ("Train", "Test", "Pretrain"),
+    "model.py": ("BackboneConfig", "ModelConfig"),
+    "dataset.py": ("DatasetConfig",),
+    "run.py": ("RunConfig",),
+    "jobs.py": ("PretrainJob", "FinetuneJob", "EvaluateJob", "Cell", "ProfileJob", "DiagramJob"),
+}
+
+
+def test_a_new_key_with_a_default_reruns_nothing(checkout):
+    """In every schema at once, as the last field of each."""
+    for file, classes in SCHEMAS.items():
+        path = checkout.folder / "lemore/config" / file
+        text = path.read_text()
+        for name in classes:
+            fields = re.compile(rf"^class {name}\b.*?((?:^    \w+: [^\n]*\n)+)", re.M | re.S)
+            found = fields.search(text)
+            assert found, f"{file} has no {name}"
+            text = text[: found.end()] + "    brand_new: int = 0\n" + text[found.end() :]
+        path.write_text(text)
+    try:
+        assert not checkout.plan()[0]
+    finally:
+        restore(checkout)
+
+
+def test_a_default_that_is_changed_reruns_those_who_use_it(checkout):
+    path = checkout.folder / "lemore/config/recipe.py"
+    text = path.read_text()
+    assert "ema: float = 0.0" in text
+    path.write_text(text.replace("ema: float = 0.0", "ema: float = 0.5"))
+    try:
+        jobs, _ = checkout.plan()
+    finally:
+        restore(checkout)
+    assert {job for job in jobs if job.split()[0] not in REPORTING} == PRETRAININGS | trained(*ALL)
+    assert not checkout.plan()[0], "taking the edit back must leave nothing to do"
+
+
+def test_another_layout_is_the_reason_that_is_shown(checkout):
+    path = checkout.folder / "lemore/config/code.py"
+    text = path.read_text()
+    path.write_text(re.sub(r"^LAYOUT = \d+$", "LAYOUT = 99", text, flags=re.M))
+    try:
+        jobs, text = checkout.plan()
+    finally:
+        restore(checkout)
+    assert trained(*ALL) | PRETRAININGS | PROFILES <= jobs
+    assert "resources/code/layout_99" in text
+
+
 def test_touching_everything_reruns_nothing(checkout):
     for top in ("lemore", "config", "workflow", "results", "resources"):
         for path in (checkout.folder / top).rglob("*"):

@@ -13,12 +13,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lemore.cli import main
-from lemore.commands import profile
 from lemore.models.fold import fold
 from lemore.models.segmentor import build_segmentor
 from lemore.profiling import backends, latency, memory
 from lemore.profiling.counts import count
 from lemore.profiling.latency import measure
+from lemore.stages import profile
 from tests.models.test_models import awaken, configs, images, segmentor
 
 

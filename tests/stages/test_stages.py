@@ -12,9 +12,9 @@ import pytest
 from mlflow import MlflowClient
 
 from lemore import cli
-from lemore.commands import evaluate
 from lemore.config import code
 from lemore.runtime.files import hash_file, read_json
+from lemore.stages import evaluate
 
 ROOT = Path(__file__).parents[2]
 LEMORE = ("lemore.models.backbones.lemore", "lemore.models.decode_heads.lemore")
@@ -37,7 +37,7 @@ def test_a_training_under_ray_is_bit_equal_to_one_without(tiny, plain):
 
 
 def test_a_finetuning_has_loaded_what_it_declares(plain):
-    assert read_json(plain / "run.json")["modules"] == code.declared("finetune", LEMORE)
+    assert read_json(plain / "run.json")["modules"] == code.declare_code("finetune", LEMORE)
 
 
 def test_an_evaluation_has_loaded_what_it_declares(tiny, plain):
@@ -47,7 +47,7 @@ def test_an_evaluation_has_loaded_what_it_declares(tiny, plain):
         *("--data-dir", tiny.folder / "data", "--json", path),
     )
     record = read_json(path)
-    assert record["modules"] == code.declared("evaluate", LEMORE)
+    assert record["modules"] == code.declare_code("evaluate", LEMORE)
     assert record["init"] == "none"
     assert record["images"] == 4 and 0 <= record["miou"] <= 1
     assert f"mIoU {100 * record['miou']:.2f} %" in done.stdout
@@ -119,7 +119,7 @@ def test_a_pretraining_has_loaded_what_it_declares_and_hands_its_backbone_on(tin
         *("--output", output, "--checkpoints", tiny.folder / "out/pretrain_checkpoints"),
     )
     record = read_json(output / "run.json")
-    assert record["modules"] == code.declared("pretrain", LEMORE[:1])
+    assert record["modules"] == code.declare_code("pretrain", LEMORE[:1])
     assert 0 <= record["top1"] <= record["top5"] <= 1
     config = tiny.finetune_job(init="pretrain")
     tuned = tiny.finetune(config, "tuned", "--pretrained", output / "run.json")
@@ -134,7 +134,7 @@ def test_a_profile_has_loaded_what_it_declares(tiny):
     path = tiny.folder / "profile.json"
     (tiny.folder / "config").symlink_to(ROOT / "config")
     tiny.lemore(*("profile", "--model", "lemore", "--seconds", "0.2", "--json", path))
-    assert read_json(path)["modules"] == code.declared("profile", LEMORE)
+    assert read_json(path)["modules"] == code.declare_code("profile", LEMORE)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

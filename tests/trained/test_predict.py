@@ -1,7 +1,6 @@
 """`lemore predict`: the label maps of evaluation, of any number of images and videos, under names
 of their own; and what it refuses."""
 
-import argparse
 import csv
 import io
 import json
@@ -20,10 +19,10 @@ import torch
 from PIL import Image
 
 from lemore.cli import main
-from lemore.commands import evaluate
-from lemore.config.read import dump
+from lemore.config.read import dump, plain
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
+from lemore.stages import evaluate
 from lemore.trained.find import read_trained
 from lemore.trained.model import Geometry, Model, as_rgb, load
 from lemore.trained.predict.inputs import find_inputs, name_outputs
@@ -93,8 +92,8 @@ def test_the_maps_are_those_of_evaluation(tiny):
         found |= set(np.unique(theirs))
     assert len(found) > 1
     assert "1,class 1,10,0,0" in (tiny.folder / "out/classes.csv").read_text()
-    by_hand = argparse.Namespace(config=None, dataset="tiny")
-    assert evaluate.load_settings(by_hand, read_trained(weights))["test"] == test
+    by_hand = evaluate.EvaluateOptions(str(weights), "tiny", tiny.folder, None, [], False, 1, path)
+    assert plain(evaluate.load_job(by_hand, read_trained(weights)).test) == test
 
 
 @pytest.mark.parametrize("name", ["lemore", "segformer_b0", "pem_stdc1"])
