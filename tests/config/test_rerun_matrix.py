@@ -138,7 +138,7 @@ MATRIX = [
     ("lemore/trained/model.py", None),
     ("lemore/profiling/counts.py", PROFILES),
     ("lemore/profiling/export.py", PROFILES),
-    ("lemore/reporting/tables/views.py", set()),
+    ("lemore/reporting/tables/build.py", set()),
     ("lemore/reporting/paper.csv", set()),
     ("lemore/reporting/figures/confusion.py", set()),
     ("lemore/reporting/figures/diagram.py", set()),
@@ -193,7 +193,7 @@ def edit(path: Path, name: str) -> None:
 
 def case(name: str, expected: set[str] | None):
     """Of those that rerun reporting alone one is quick."""
-    slow = expected == set() and name != "lemore/reporting/tables/views.py"
+    slow = expected == set() and name != "lemore/reporting/tables/build.py"
     return pytest.param(name, expected, id=name, marks=pytest.mark.slow if slow else ())
 
 
