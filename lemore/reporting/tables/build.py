@@ -8,6 +8,7 @@ latency are those of the paper-size model, whatever the run trained: `profile_si
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import pandas as pd
@@ -158,7 +159,7 @@ def measure_accuracy(evaluations: list[Result], pairs: Sequence[significance.Pai
         if not apart:  # tests know one configuration of a model only
             place = first["dataset"], first["model"], first["test_mode"]
             apart = significance.describe_verdicts(*place, pairs, printed)
-        miou = pd.Series([100 * result["miou"] for result in group]).agg(["mean", "std"])
+        miou = [100 * result["miou"] for result in group]
         rows.append(
             {
                 "target": first["stands_for"] or first["dataset"],
@@ -166,8 +167,8 @@ def measure_accuracy(evaluations: list[Result], pairs: Sequence[significance.Pai
                 "model": first["model"],
                 "encoder": first["encoder"],
                 "seeds": len(group),
-                "miou": _round(miou["mean"]),
-                "miou_sd": _round(miou["std"]),
+                "miou": _round(mean(miou)),
+                "miou_sd": _round(stdev(miou) if len(miou) > 1 else None),
                 "train_crop": format_size(first["train_crop"]),
                 "num_classes": first["num_classes"],
                 "note": [*notes, *apart],
