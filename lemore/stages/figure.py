@@ -17,7 +17,7 @@ from lemore.reporting.tables.results import (
     read_results,
 )
 from lemore.runtime.files import read_json
-from lemore.runtime.tracking.metrics_file import Spool
+from lemore.runtime.tracking.metrics_file import MetricsFile
 from lemore.stages.examples import read_examples
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def draw_results(evaluations: Sequence[str], trainings: Sequence[str], folder: s
 def _read_training(path: str, named: dict[str, str]) -> curves.RecordedTraining:
     """What a training recorded, from the file beside its run.json."""
     record = read_json(path)
-    rows = Spool(Path(path).with_name("metrics.jsonl")).rows()
+    rows = MetricsFile(Path(path).with_name("metrics.jsonl")).read()
     if not rows:
         raise ValueError(f"{path}: no metrics.jsonl beside it; train again")
     model: str = record["model"]

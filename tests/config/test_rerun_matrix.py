@@ -147,7 +147,7 @@ MATRIX = [
     ("lemore/reporting/pages/report.js", set()),
     ("lemore/reporting/pages/viewer.py", set()),
     ("lemore/runtime/tracking/models.py", None),
-    ("lemore/runtime/tracking/run.py", None),
+    ("lemore/runtime/tracking/tracked_run.py", None),
     ("lemore/runtime/ray/execute.py", None),
     ("lemore/cli.py", None),
     ("lemore/config/read.py", None),
