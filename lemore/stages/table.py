@@ -21,17 +21,19 @@ def write_table(
     dataset_title: str,
     evaluations: Sequence[str],
     profiles: Sequence[str],
+    counts: Sequence[str],
     pretrainings: Sequence[str],
     significance_tables: Sequence[str],
 ) -> None:
     """Writes <prefix>.csv, .md and .tex. name: a view or a dataset of the evaluations.
 
-    evaluations, profiles, pretrainings: paths of result files. significance_tables: of the CSV
+    evaluations, profiles, counts, pretrainings: result files. significance_tables: of the CSV
     files of `lemore significance`.
     """
     evaluated, profiled = read_results(evaluations, "evaluate"), read_results(profiles, "profile")
     pretrained, pairs = read_results(pretrainings, "pretrain"), read_pairs(significance_tables)
-    table = build_table(name, evaluated, profiled, pretrained, pairs)
+    counted = [model for result in read_results(counts, "count") for model in result["models"]]
+    table = build_table(name, evaluated, profiled, pretrained, pairs, counted)
     printed = lay_out(name, dataset_title, table, label_models([*profiled, *evaluated]), run)
     written = {
         "csv": format_csv(table),

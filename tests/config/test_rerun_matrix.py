@@ -36,8 +36,8 @@ ray: {mode: none, workers: 1, gpus: 0}
 log_model: false
 """
 REPORTING = {
-    "audit", "significance", "table", "figure", "result_figures", "diagram", "report", "summary",
-    "all",
+    "audit", "count", "significance", "table", "figure", "result_figures", "diagram", "report",
+    "summary", "all",
 }  # fmt: skip
 # an edit that changes what code does, and one that does not
 CHANGE = "\n_CHANGED = 1\n"

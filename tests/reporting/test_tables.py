@@ -170,6 +170,21 @@ def test_imagenet_and_efficiency():
     assert rows["gflops_paper"].tolist() == ["", "0.8"] and rows["miou_paper"][1] == ""
 
 
+def test_counts_stand_where_nothing_was_profiled():
+    profiles = [profile("lemore", 803_212_345)]
+    counted = [profile(name, 5e8, device="") for name in ("lemore", "lemore_448")]
+    for one in counted:
+        one["cells"][0]["latency"] = None
+    rows = build_table("ade20k", [], profiles, [], counts=counted)
+    assert row_of(rows, "lemore")["gmacs"] == 0.8032  # the profile's own
+    row = row_of(rows, "lemore_448")
+    assert (row["gmacs"], row["params_m"], row["device"]) == (0.5, 1.6, "")
+    assert isnan(row["latency_ms_p50"]) and len(rows) == 28
+    marks = printed.mark_best(rows)["gmacs"]
+    assert marks[row_of(rows.reset_index(), "lemore_448")["index"]] == "best"
+    assert len(build_table("efficiency", [], profiles, [], counts=counted)) == 1
+
+
 def test_the_papers_input_size_chooses_the_cell():
     cells = profile("x", 1)["cells"] + profile("x", 2, size=(448, 448))["cells"]
     both = {"cells": cells}

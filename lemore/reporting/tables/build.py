@@ -89,10 +89,12 @@ def build_table(
     profiles: list[Result],
     pretrainings: list[Result],
     pairs: Sequence[significance.Pair] = (),
+    counts: Sequence[Result] = (),
 ) -> pd.DataFrame:
     """Table `name`: a view or a dataset of the results. ValueError if it is neither.
 
-    pairs: which models are better than which, noted in the rows of the better ones.
+    pairs: which models are better than which, noted in the rows of the better ones. counts: like
+    profiles, of models at sizes at which they were not profiled.
     """
     if name == "efficiency":
         return set_types([make_cell_row(p, cell) for p in profiles for cell in p["cells"]])
@@ -100,8 +102,8 @@ def build_table(
         return set_types(_list_imagenet_rows(pretrainings, profiles))
     measured = measure_accuracy(evaluations, pairs)
     if name in VIEWS:
-        return set_types(_list_view_rows(name, measured, profiles))
-    rows = [complete_row(row, None, profiles) for row in measured if row["dataset"] == name]
+        return set_types(_list_view_rows(name, measured, profiles, counts))
+    rows = [complete_row(row, None, profiles, counts) for row in measured if row["dataset"] == name]
     rows = rows or [make_top1_row(p, None, profiles) for p in pretrainings if p["dataset"] == name]
     if not rows:
         views = ", ".join(VIEWS)
@@ -181,7 +183,9 @@ def _round(value: float | None, unit: float = 1.0) -> float | None:
     return None if value is None else round(value / unit, 4)
 
 
-def complete_row(measured: Row, row: PaperRow | None, profiles: list[Result]) -> Row:
+def complete_row(
+    measured: Row, row: PaperRow | None, profiles: Sequence[Result], counts: Sequence[Result]
+) -> Row:
     """A model on a dataset, with its costs and its published numbers if there are any.
 
     measured: a row of `measure_accuracy`, or model and target alone. row: the row of the paper's
@@ -193,7 +197,12 @@ def complete_row(measured: Row, row: PaperRow | None, profiles: list[Result]) ->
     datasets = [measured.get("dataset", target), target]
     if not any(known.dataset == target for known in paper.load_rows()):
         datasets.append(DEFAULT_COSTS)
-    cell = find_cell(profile, datasets, published.input_size if published else "")
+    size = published.input_size if published else ""
+    cell = find_cell(profile, datasets, size)
+    if cell is None:
+        counted = next((c for c in counts if c["model"] == model), None)
+        cell = find_cell(counted, datasets, size)
+        profile = counted if cell else profile
     notes = list(measured.get("note", ()))
     if cell is not None and cell["num_classes"] != measured.get("num_classes", cell["num_classes"]):
         classes = f"{cell['num_classes']} classes ({cell['dataset']})"
@@ -292,7 +301,9 @@ def make_cell_row(profile: Result, cell: Result) -> Row:
     return cells | {"note": [*notes, *_remark_on_latency(cell)]}
 
 
-def _list_view_rows(name: str, measured: list[Row], profiles: list[Result]) -> list[Row]:
+def _list_view_rows(
+    name: str, measured: list[Row], profiles: list[Result], counts: Sequence[Result]
+) -> list[Row]:
     """The paper's rows in its order, then those it lacks: of LeMoRe's nearest rivals and of
     everything measured for the view; ablation rows only in the ablation."""
     view = VIEWS[name]
@@ -312,7 +323,7 @@ def _list_view_rows(name: str, measured: list[Row], profiles: list[Result]) -> l
     for model, target in (*known, *lacking):
         matching = [row for row in measured if (row["model"], row["target"]) == (model, target)]
         for row in matching or [{"model": model, "target": target}]:
-            rows.append(complete_row(row, known.get((model, target)), profiles))
+            rows.append(complete_row(row, known.get((model, target)), profiles, counts))
     return rows
 
 

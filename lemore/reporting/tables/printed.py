@@ -186,13 +186,15 @@ def lay_out(
 def mark_best(table: pd.DataFrame) -> pd.DataFrame:
     """Marks measured values as "best" and "second", all others as "".
 
-    Only like is compared with like: accuracies of one dataset, costs at one size on one device.
+    Only like is compared with like: accuracies of one dataset, parameters and MACs at one size,
+    latencies on one device as well.
     """
     dataset = table["dataset"]
-    alike = [dataset.str.removesuffix("_scenes"), table["profile_size"], table["device"]]
+    sized = [dataset.str.removesuffix("_scenes"), table["profile_size"]]
     marks = {}
     for column, larger in LARGER_IS_BETTER.items():
-        groups = [dataset] if larger else alike
+        timed = [table["device"]] if column == "latency_ms_p50" else []
+        groups = [dataset] if larger else [*sized, *timed]
         marks[column] = table.groupby(groups)[column].transform(rank_best, larger=larger)
     return pd.DataFrame(marks, index=table.index)
 
