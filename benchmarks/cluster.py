@@ -15,7 +15,7 @@ from lemore.config.read import dump, positive, read_yaml
 from lemore.runtime.files import write_json
 from lemore.runtime.process import OWNER, Process, count_cores, make_cluster_token
 from lemore.runtime.progress import show_progress
-from lemore.runtime.tracking.metrics_file import Spool
+from lemore.runtime.tracking.metrics_file import MetricsFile
 
 SNAKEFILE = """
 from lemore.runtime.process import lead_pipeline
@@ -135,7 +135,7 @@ class Bench:
 
     def seconds_per_step(self, name: str) -> list[float]:
         """Of each row of metrics, the first left out."""
-        rows = Spool(self.folder / name / "metrics.jsonl").rows()[1:]
+        rows = MetricsFile(self.folder / name / "metrics.jsonl").read()[1:]
         return [row["metrics"]["train/seconds_per_iteration"] for row in rows]
 
 

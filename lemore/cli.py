@@ -13,25 +13,25 @@ from lemore import __version__
 from lemore.config.read import did_you_mean
 
 COMMANDS = Path(__file__).parent / "commands"
-# Besides the network's threads these have threads that read and measure: torch's must not keep the
-# cores busy for long while they wait, which on a busy machine costs most of the time. libgomp reads
-# it when torch loads.
+# These commands have threads that read and measure beside the network's. While torch's threads
+# wait, they must not keep the cores busy for long, which on a busy machine costs most of the time.
+# libgomp reads GOMP_SPINCOUNT when torch loads.
 SLEEPERS = ("evaluate", "predict")
 
 
-def command_names() -> list[str]:
-    """Commands, by the files in lemore/commands."""
+def list_commands() -> list[str]:
+    """Returns the names of the commands, by the files in lemore/commands."""
     return sorted(p.stem.replace("_", "-") for p in COMMANDS.glob("[!_]*.py"))
 
 
-def summary(name: str) -> str:
-    """First line of a command's docstring, read without importing it."""
+def read_summary(name: str) -> str:
+    """Returns the first line of a command's docstring, without importing it."""
     text = (COMMANDS / f"{name.replace('-', '_')}.py").read_text()
     return (ast.get_docstring(ast.parse(text)) or "").split("\n")[0]
 
 
-def overview() -> str:
-    lines = [f"  {name:<16}{summary(name)}" for name in command_names()]
+def make_overview() -> str:
+    lines = [f"  {name:<16}{read_summary(name)}" for name in list_commands()]
     return "\n".join(["usage: lemore <command> [options]   (lemore <command> --help)", "", *lines])
 
 
@@ -39,13 +39,13 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command. Exit codes: 0 done, 1 failed, 2 wrong input, 130 or 143 stopped."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
-        print(overview())
+        print(make_overview())
         return 0 if argv else 2
     if argv[0] == "--version":
         print(f"lemore {__version__}")
         return 0
-    if argv[0] not in command_names():
-        near = did_you_mean(argv[0], command_names())
+    if argv[0] not in list_commands():
+        near = did_you_mean(argv[0], list_commands())
         print(f"lemore: no command '{argv[0]}'{near} (`lemore` lists them)", file=sys.stderr)
         return 2
     if argv[0] in SLEEPERS:
@@ -69,7 +69,8 @@ def run_command(prog: str, module: ModuleType, argv: list[str]) -> int:
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.INFO, format="%(levelname)s %(message)s"
     )
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    for name in ("filelock", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     parser = argparse.ArgumentParser(prog=prog, description=module.__doc__, formatter_class=_Help)
     parser.add_argument("--debug", action="store_true", help="log more; stack traces of errors")
     module.add_arguments(parser)

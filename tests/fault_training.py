@@ -32,7 +32,7 @@ import lemore.stages.workers.finetune
 from lemore.cli import main
 from lemore.runtime import checkpoint, files
 from lemore.runtime.checkpoint import Checkpoints, hash_tensors
-from lemore.runtime.tracking.metrics_file import Spool
+from lemore.runtime.tracking.metrics_file import MetricsFile
 from lemore.runtime.worker import Worker
 from lemore.training import losses, optim
 from lemore.training.loop import Job, train
@@ -67,8 +67,8 @@ def job(folder: Path, **changes: Any) -> Job:
     )
     checkpoints = Checkpoints(folder)
     checkpoints.remove_remains()
-    newest, spool = checkpoints.load_newest(), Spool(folder / "metrics.jsonl")
-    spool.rewind(newest["iteration"] if newest else 0)
+    newest, metrics_file = checkpoints.load_newest(), MetricsFile(folder / "metrics.jsonl")
+    metrics_file.rewind(newest["iteration"] if newest else 0)
     values = {
         "name": "small",
         "model": model,
@@ -80,7 +80,7 @@ def job(folder: Path, **changes: Any) -> Job:
         "seed": 3,
         "checkpoints": checkpoints,
         "checkpoint_every": INTERVAL,
-        "record": spool.record,
+        "record": metrics_file.append,
         "stop": lambda: False,
     }
     return Job(**values | changes)

@@ -52,7 +52,8 @@ def pretraining(backbone, top1):
 
 def row_of(rows, model, **wanted):
     wanted["model"] = model
-    found = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+    records = rows.to_dict("records")
+    found = [row for row in records if all(row[key] == value for key, value in wanted.items())]
     assert len(found) == 1, f"{len(found)} rows of {wanted}"
     return found[0]
 

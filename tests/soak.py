@@ -32,7 +32,7 @@ from lemore.config.read import dump, read_yaml
 from lemore.config.recipe import load_recipe
 from lemore.runtime.files import read_json
 from lemore.runtime.tracking import mlflow
-from lemore.runtime.tracking.metrics_file import Spool
+from lemore.runtime.tracking.metrics_file import MetricsFile
 
 ITERATIONS, LANES = 60, 4
 # Says how the command ended: a signal may come while the interpreter exits, and is nobody's then.
@@ -179,7 +179,7 @@ def evaluation(tiny: Tiny, name: str) -> tuple[list[object], Path]:
 
 
 def losses(output: Path) -> Rows:
-    rows = Spool(output / "metrics.jsonl").rows()
+    rows = MetricsFile(output / "metrics.jsonl").read()
     return [(row["step"], row["metrics"]["train/loss"]) for row in rows]
 
 

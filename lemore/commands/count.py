@@ -7,6 +7,7 @@ auxiliary heads, which only training has, are in the column beside. No weight is
 Examples:
   lemore count
   lemore count lemore topformer_t segformer_b0 --num-classes 19 --size 512 1024 --csv counts.csv
+  lemore count --config results/scenes/config/count.yaml --json results/scenes/counts.json
 """
 
 import argparse
@@ -17,7 +18,7 @@ from typing import Any
 
 from lemore.config.read import positive
 from lemore.runtime.files import write_atomic
-from lemore.stages.count import count_models
+from lemore.stages.count import count_models, write_counts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num-classes", type=positive, default=150)
     parser.add_argument("--size", type=positive, nargs=2, metavar=("H", "W"), default=(512, 512))
     parser.add_argument("--csv", type=Path, help="file for the table")
+    parser.add_argument("--config", type=Path, help="count what a run's YAML file says instead")
+    parser.add_argument("--json", type=Path, help="file for the counts of --config")
 
 
 def run(args: argparse.Namespace) -> int:
+    if (args.config is None) != (args.json is None):
+        raise ValueError("--config and --json go together: give both or neither")
+    if args.config is not None:
+        write_counts(args.config, args.json)
+        return 0
     rows = count_models(args.models, args.num_classes, (args.size[0], args.size[1]))
     print(format_table(rows))
     if args.csv is not None:

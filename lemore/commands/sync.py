@@ -1,7 +1,7 @@
-"""Deliver to the tracking store what jobs could not tell it while it was away.
+"""Send to the tracking store what jobs could not send while it was away.
 
-Jobs leave that in the outbox (mlflow_outbox in the current folder, or LEMORE_OUTBOX). It goes to
-the store at MLFLOW_TRACKING_URI, each metric once and in order.
+Jobs keep that in files (in mlflow_outbox in the current folder, or LEMORE_OUTBOX). It goes to the
+store at MLFLOW_TRACKING_URI, each metric once and in order.
 
 Example:
   MLFLOW_TRACKING_URI=http://tracking:5000 lemore sync
@@ -9,7 +9,7 @@ Example:
 
 import argparse
 
-from lemore.runtime.tracking.run import deliver_waiting
+from lemore.runtime.tracking.tracked_run import send_pending
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +17,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    delivered, left = deliver_waiting()
-    print(f"{delivered} delivered, {left} left")
+    sent, left = send_pending()
+    print(f"{sent} delivered, {left} left")
     return int(left > 0)

@@ -21,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--evaluations", nargs="*", default=[], metavar="JSON")
     parser.add_argument("--profiles", nargs="*", default=[], metavar="JSON")
+    parser.add_argument(
+        "--counts", nargs="*", default=[], metavar="JSON", help="of `lemore count --json`"
+    )
     parser.add_argument("--pretrainings", nargs="*", default=[], metavar="JSON")
     parser.add_argument(
         "--significance", nargs="*", default=[], metavar="CSV", help="of `lemore significance`"
@@ -38,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
         dataset_title=args.dataset_title,
         evaluations=args.evaluations,
         profiles=args.profiles,
+        counts=args.counts,
         pretrainings=args.pretrainings,
         significance_tables=args.significance,
     )

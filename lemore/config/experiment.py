@@ -4,6 +4,7 @@ Torch-free: the Snakefile builds it at every start. `lemore.config.job_files` wr
 is told.
 """
 
+import csv
 import os
 import re
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ PAPER_TABLES = (
     "efficiency",
 )
 EVERY_OTHER = "*"
+PUBLISHED = Path(__file__).parents[1] / "reporting/paper.csv"
 
 
 class Experiment:
@@ -74,6 +76,28 @@ class Experiment:
             for path in sorted((self.root / "config/models").glob("*.yaml")):
                 named.setdefault(path.stem, others)
         return named
+
+    @cached_property
+    def counted(self) -> dict[str, tuple[str, ...]]:
+        """Where models are counted for the paper's tables: at the published size of each dataset
+        on which they are published and not profiled."""
+        if not self.config.paper_tables:
+            return {}
+        with open(PUBLISHED, newline="", encoding="utf-8") as file:
+            rows = sorted(csv.DictReader(file), key=lambda row: row["table"] == "own")
+        places: dict[tuple[str, str], str] = {}
+        for row in rows:  # the paper's own first
+            model, dataset, size = row["model"], row["dataset"], row["input"].split(" ")[0]
+            files = (f"models/{model}.yaml", f"datasets/{dataset}.yaml")
+            if all((self.root / "config" / file).exists() for file in files):
+                sized = re.fullmatch(r"\d+x\d+", size)
+                places.setdefault((model, dataset), f"{dataset}@{size}" if sized else dataset)
+        counted: dict[str, tuple[str, ...]] = {}
+        for (model, dataset), place in places.items():
+            profiled = {place.partition("@")[0] for place in self.profiles.get(model, ())}
+            if dataset not in profiled and self.dataset(dataset).task == "segmentation":
+                counted[model] = (*counted.get(model, ()), place)
+        return counted
 
     @cached_property
     def tables(self) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from lemore.config.experiment import Experiment
 from lemore.config.jobs import (
+    CountJob,
     DiagramJob,
     EvaluateJob,
     FinetuneJob,
@@ -59,8 +60,18 @@ def write_evaluate_job(experiment: Experiment, dataset: str, model: str) -> str:
 
 
 def write_profile_job(experiment: Experiment, model: str) -> str:
+    job = _make_profile_job(experiment, model, experiment.profiles[model])
+    return _write(experiment, f"profile/{model}", job)
+
+
+def write_count_job(experiment: Experiment) -> str:
+    models = [_make_profile_job(experiment, *item) for item in experiment.counted.items()]
+    return _write(experiment, "count", CountJob(experiment.config.run, tuple(models)))
+
+
+def _make_profile_job(experiment: Experiment, model: str, places: tuple[str, ...]) -> ProfileJob:
     config = experiment.model(model)
-    job = ProfileJob(
+    return ProfileJob(
         run=experiment.config.run,
         model_name=model,
         model=config,
@@ -68,9 +79,8 @@ def write_profile_job(experiment: Experiment, model: str) -> str:
         latency_seconds=experiment.config.latency_seconds,
         latency_backends=experiment.config.latency_backends,
         latency_upsample=experiment.config.latency_upsample,
-        cells=tuple(experiment.profile_cell(model, place) for place in experiment.profiles[model]),
+        cells=tuple(experiment.profile_cell(model, place) for place in places),
     )
-    return _write(experiment, f"profile/{model}", job)
 
 
 def write_diagram_job(experiment: Experiment, model: str) -> str:

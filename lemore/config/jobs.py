@@ -107,6 +107,14 @@ class ProfileJob:
 
 
 @dataclass(frozen=True)
+class CountJob:
+    """`lemore count --config`: models that the paper's tables count and no profile covers."""
+
+    run: str
+    models: tuple[ProfileJob, ...]
+
+
+@dataclass(frozen=True)
 class DiagramJob:
     """`lemore diagram`: the backbone whose feed-forward network is drawn."""
 

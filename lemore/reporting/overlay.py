@@ -11,7 +11,7 @@ STRIPE_PERIOD = 12  # stripes of the ignored pixels: this many per image height
 BAND_ROWS = 256  # rows drawn at a time, so that large photos take little memory
 
 
-def overlay(image: np.ndarray, label: np.ndarray, colors: Sequence[Color]) -> np.ndarray:
+def draw_overlay(image: np.ndarray, label: np.ndarray, colors: Sequence[Color]) -> np.ndarray:
     """Class colours over the grey image with dark borders between classes, H W 3 uint8.
 
     Whatever is no class (ignored, or predicted outside the classes) is striped black and white.
@@ -26,14 +26,14 @@ def overlay(image: np.ndarray, label: np.ndarray, colors: Sequence[Color]) -> np
     for top in range(0, len(label), BAND_ROWS):
         rows = slice(top, top + BAND_ROWS)
         above = label[top - 1] if top else label[0]
-        mixed = _mixed(image[rows], label[rows], above, table)
+        mixed = _mix_colors(image[rows], label[rows], above, table)
         outside = label[rows] >= len(colors)
-        mixed[outside] = _stripes(top, outside.shape, len(label))[outside][:, None]
+        mixed[outside] = _draw_stripes(top, outside.shape, len(label))[outside][:, None]
         drawn[rows] = mixed.round()
     return drawn
 
 
-def _mixed(
+def _mix_colors(
     image: np.ndarray, label: np.ndarray, above: np.ndarray, table: np.ndarray
 ) -> np.ndarray:
     """Some rows of the overlay as floats; above: the labels of the row before them."""
@@ -45,14 +45,14 @@ def _mixed(
     return mixed
 
 
-def _stripes(top: int, shape: tuple[int, ...], height: int) -> np.ndarray:
+def _draw_stripes(top: int, shape: tuple[int, ...], height: int) -> np.ndarray:
     """Diagonal black and white stripes, H W: rows from `top` on of an image of that height."""
     rows, columns = np.indices(shape)
     width = max(height // (2 * STRIPE_PERIOD), 2)
     return np.where((rows + top + columns) // width % 2 == 0, 20.0, 235.0)
 
 
-def colored(label: np.ndarray, colors: Sequence[Color]) -> np.ndarray:
+def color_labels(label: np.ndarray, colors: Sequence[Color]) -> np.ndarray:
     """Class colours, H W 3 uint8; black for what is no class."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(colors)] = colors

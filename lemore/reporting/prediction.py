@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -10,10 +11,11 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
-from lemore.reporting.overlay import Color, colored, overlay
+from lemore.reporting.overlay import Color, color_labels, draw_overlay
 from lemore.runtime.files import write_atomic
 
 Kind = Literal["overlay", "index", "color"]
+GAP = 8  # white pixels between the pictures of a panel
 MENTIONED = 4  # classes in the short description
 JPEG = {"quality": 92, "subsampling": 0}  # full colour resolution: classes have sharp borders
 
@@ -41,11 +43,11 @@ class Prediction:
 
     def overlay(self) -> Image.Image:
         """Class colours over the image in grey."""
-        return Image.fromarray(overlay(self.image, self.label_map, self.colors))
+        return Image.fromarray(draw_overlay(self.image, self.label_map, self.colors))
 
     def colored(self) -> Image.Image:
         """Class colours alone."""
-        return Image.fromarray(colored(self.label_map, self.colors))
+        return Image.fromarray(color_labels(self.label_map, self.colors))
 
     def save(self, path: Path | str, kind: Kind = "overlay") -> None:
         """Writes a picture in the format of the path's suffix.
@@ -56,7 +58,7 @@ class Prediction:
         path = Path(path)
         if kind == "index" and path.suffix.lower() != ".png":
             raise ValueError(f"{path}: a label map is saved as .png, which changes no value")
-        write_atomic(path, encoded(self.picture(kind), path.suffix))
+        write_atomic(path, encode_picture(self.picture(kind), path.suffix))
 
     def picture(self, kind: Kind) -> Image.Image:
         """The picture of a kind; ValueError if there is none of this name."""
@@ -66,31 +68,31 @@ class Prediction:
             return Image.fromarray(self.label_map)
         return self.overlay() if kind == "overlay" else self.colored()
 
-    def _seen(self) -> list[tuple[str, float]]:
+    def _list_seen(self) -> list[tuple[str, float]]:
         """(class, share) of those that occur, the largest first."""
         found = [(name, share) for name, share in self.shares.items() if share > 0]
         return sorted(found, key=lambda item: -item[1])
 
     def __repr__(self) -> str:
-        seen = [f"{name} {100 * share:.0f} %" for name, share in self._seen()]
+        seen = [f"{name} {100 * share:.0f} %" for name, share in self._list_seen()]
         height, width = self.label_map.shape
         more = ", ..." if len(seen) > MENTIONED else ""
         return f"Prediction({height} x {width}: {', '.join(seen[:MENTIONED])}{more})"
 
     def _repr_html_(self) -> str:
         """The overlay with its legend, where a notebook shows this object."""
-        data = base64.b64encode(encoded(self.overlay(), ".jpg")).decode()
+        data = base64.b64encode(encode_picture(self.overlay(), ".jpg")).decode()
         colors = dict(zip(self.classes, self.colors, strict=True))
         legend = " ".join(
             f'<span style="border-left: 1em solid rgb{colors[name]}; padding: 0 .6em 0 .3em">'
             f"{html.escape(name)} {100 * share:.1f} %</span>"
-            for name, share in self._seen()
+            for name, share in self._list_seen()
         )
         alternative = html.escape(repr(self))
         return f'<img src="data:image/jpeg;base64,{data}" alt="{alternative}"><div>{legend}</div>'
 
 
-def encoded(picture: Image.Image, suffix: str) -> bytes:
+def encode_picture(picture: Image.Image, suffix: str) -> bytes:
     """A picture in the format of a file name's suffix; ValueError if it is none that is known."""
     kinds = Image.registered_extensions()
     if suffix.lower() not in kinds:
@@ -99,3 +101,12 @@ def encoded(picture: Image.Image, suffix: str) -> bytes:
     kind = kinds[suffix.lower()]
     picture.save(content, kind, **(JPEG if kind == "JPEG" else {}))
     return content.getvalue()
+
+
+def draw_panel(image: np.ndarray, labels: Sequence[np.ndarray], colors: Sequence[Color]) -> bytes:
+    """JPEG of `image` (H W 3 uint8 RGB) and, right of it, of each label map (H W uint8) over it."""
+    gap = np.full((image.shape[0], GAP, 3), 255, np.uint8)
+    pictures = [image]
+    for label in labels:
+        pictures += [gap, draw_overlay(image, label, colors)]
+    return encode_picture(Image.fromarray(np.hstack(pictures)), ".jpg")

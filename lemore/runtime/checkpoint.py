@@ -26,7 +26,7 @@ GLOBAL_BATCH = "global batch"
 
 
 def hash_tensors(state: dict[str, Tensor]) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of a state dict, in name order."""
+    """Returns the SHA-256 over names, dtypes, shapes and bytes of a state dict, in name order."""
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
@@ -36,14 +36,14 @@ def hash_tensors(state: dict[str, Tensor]) -> str:
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """torch.save, atomically."""
+    """Writes plain tensors and primitives by torch.save, atomically."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     write_atomic(path, buffer.getvalue())
 
 
 def load(path: Path) -> dict[str, Any]:
-    """torch.load of plain tensors; ValueError naming the file if it cannot be read."""
+    """Reads plain tensors by torch.load; ValueError naming the file if it cannot be read."""
     try:
         refuse_compressed(path)
         with warnings.catch_warnings(action="ignore"):  # a foreign file gets one error, not more
@@ -57,7 +57,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def refuse_compressed(path: Path) -> None:
-    """torch writes archives without compression; one with it may unpack to any size."""
+    """Refuses a compressed archive, which torch never writes: it may unpack to any size."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
@@ -75,7 +75,7 @@ class Checkpoints:
     """The checkpoints of one training in one folder: iteration_<n>.pt and its hash beside it.
 
     `about` (say, {"torch": "2.14", "workers": 2}) is kept with them: a training that goes on from
-    others says what differs, and refuses another "global batch".
+    others logs what differs, and refuses another "global batch".
     """
 
     def __init__(self, folder: Path, keep: int = 2, about: dict[str, Any] | None = None):
@@ -134,9 +134,9 @@ class Checkpoints:
             path.unlink()
 
     def load_newest(self) -> dict[str, Any] | None:
-        """The newest intact checkpoint, or None if there is none at all.
+        """Returns the newest intact checkpoint, or None if there is none at all.
 
-        A damaged one is reported and passed over; ValueError if all are damaged, since a silent
+        A damaged one is reported and passed over. ValueError if all are damaged, since a silent
         restart would throw away work, or if it was written with another global batch.
         """
         paths = self.list_paths()
@@ -164,7 +164,7 @@ class Checkpoints:
 
 
 def check_alike(folder: Path, iteration: int, state: dict[str, Tensor]) -> None:
-    """ValueError, on every worker of a group, if they do not begin with the same iteration and
+    """Raises ValueError on every worker of a group if they do not start from the same iteration and
     weights: they would train on as if they did."""
     if not dist.is_initialized():
         return

@@ -31,7 +31,7 @@ def write_atomic(path: Path | str, data: bytes | str, durable: bool = True) -> N
         os.replace(temporary, path)
     except OSError as error:
         if error.errno in FULL:
-            raise OSError(error.errno, _no_space(path, len(content))) from None
+            raise OSError(error.errno, _describe_full_disk(path, len(content))) from None
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -44,7 +44,7 @@ def write_atomic(path: Path | str, data: bytes | str, durable: bool = True) -> N
         os.close(folder)
 
 
-def _no_space(path: Path, size: int) -> str:
+def _describe_full_disk(path: Path, size: int) -> str:
     free = shutil.disk_usage(path.parent).free
     return f"no space left for {path}: {size} bytes to write, {free} free; what was there is kept"
 
@@ -56,12 +56,12 @@ def remove_temporaries(folder: Path) -> None:
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """`write_atomic` of `value` as indented JSON; NaN and infinity are refused."""
+    """Writes `value` as indented JSON by `write_atomic`; refuses NaN and infinity."""
     write_atomic(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def read_json(path: Path | str) -> Any:
-    """The JSON in `path`; ValueError naming the file if it is missing or broken."""
+    """Returns the JSON in `path`; ValueError naming the file if it is missing or broken."""
     try:
         return json.loads(Path(path).read_text())
     except FileNotFoundError:
@@ -73,6 +73,6 @@ def read_json(path: Path | str) -> Any:
 
 
 def hash_file(path: Path | str) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
+    """Returns the hexadecimal SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

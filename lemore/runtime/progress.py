@@ -17,13 +17,13 @@ def show_progress(
     """Yields the items of `iterable` and shows on stderr how far it has come."""
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
-    if sys.stderr.isatty():
-        yield from tqdm(iterable, desc=description, total=total, unit=unit)
-        return
     meter = Meter(description, total, unit)
-    for item in iterable:
-        yield item
-        meter.step()
+    try:
+        for item in iterable:
+            yield item
+            meter.step()
+    finally:
+        meter.close()
 
 
 class Meter:
@@ -46,9 +46,9 @@ class Meter:
         now = time.monotonic()
         if self.done == self.total or now - self.printed >= SECONDS_BETWEEN_LINES:
             self.printed = now
-            print(self.line(now, note), file=sys.stderr, flush=True)
+            print(self.format_line(now, note), file=sys.stderr, flush=True)
 
-    def line(self, now: float, note: str) -> str:
+    def format_line(self, now: float, note: str) -> str:
         rate = (self.done - self.started_at) / max(now - self.start, 1e-9)
         if self.total is None:
             count = f"{self.description}: {self.done} {self.unit}"

@@ -9,7 +9,7 @@ from lemore.data.loader import TrainBatches
 from lemore.data.store import Store
 from lemore.reporting.figures import contact_sheet
 from lemore.reporting.figures.comparison import Example
-from lemore.reporting.figures.style import save
+from lemore.reporting.figures.style import save_figure
 from lemore.runtime.files import read_json
 from lemore.stages.workers import finetune, pretrain
 
@@ -37,7 +37,7 @@ def draw_dataset(
     else:
         examples = [Example(name, image, label, ()) for name, image, label in pictures]
         figure = contact_sheet.draw(examples, store.classes, store.colors(), title, scenes)
-    save(figure, str(output.with_suffix("")), title, f"{len(pictures)} pictures of {title}")
+    save_figure(figure, str(output.with_suffix("")), title, f"{len(pictures)} pictures of {title}")
     print(output)
 
 

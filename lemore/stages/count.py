@@ -1,16 +1,18 @@
 """Counts parameters and MACs of models at one size, without memory for their weights."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from lemore.config.jobs import Cell, ProfileJob
+from lemore.config.jobs import Cell, CountJob, ProfileJob, read_job
 from lemore.config.model import BackboneConfig, ModelConfig
 from lemore.config.read import CONFIG, load
 from lemore.models.classifier import build_classifier
 from lemore.models.segmentor import build_segmentor
 from lemore.profiling.counts import count
+from lemore.runtime.files import write_json
 from lemore.runtime.progress import show_progress
 
 
@@ -34,6 +36,19 @@ def count_models(names: list[str], num_classes: int, size: tuple[int, int]) -> l
             }
         )
     return sorted(rows, key=lambda row: row["gmacs"])
+
+
+def write_counts(config: Path, output: Path) -> None:
+    """Counts every cell of a run's CountJob; writes them in the form of profiles without times."""
+    job, models = read_job(CountJob, config), []
+    for one in show_progress(job.models, "count", unit="model"):
+        cells = [count_cell(one, cell) for cell in one.cells]
+        for cell in cells:
+            cell |= {"latency": None}
+            del cell["modules"], cell["uncounted"]
+        names = {"model": one.model_name, "label": one.model.label, "encoder": one.model.encoder}
+        models.append(names | {"device": "", "cells": cells})
+    write_json(output, {"stage": "count", "run": job.run, "models": models})
 
 
 def make_job(name: str, num_classes: int, size: tuple[int, int]) -> ProfileJob:

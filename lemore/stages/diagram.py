@@ -15,7 +15,7 @@ from lemore.models import build_backbone
 from lemore.models.layers import DropPath
 from lemore.reporting.figures import diagram
 from lemore.reporting.figures.diagram import Node
-from lemore.reporting.figures.style import save
+from lemore.reporting.figures.style import save_figure
 
 log = logging.getLogger(__name__)
 PART = "feed_forward"
@@ -29,7 +29,7 @@ def draw_diagram(path: Path, prefix: str) -> None:
     nodes, params = trace_feed_forward(job.backbone, job.size)
     caption = f"{job.label} at {height}x{width}: channels x height x width, {params} parameters"
     title = f"Feed-forward network: {job.label}"
-    save(diagram.draw(nodes, caption), prefix, title, diagram.description(nodes, caption))
+    save_figure(diagram.draw(nodes, caption), prefix, title, diagram.describe(nodes, caption))
     log.info("diagram in %s.{png,pdf}", prefix)
 
 

@@ -146,7 +146,7 @@ def check_storage(folder: Path) -> Iterator[Finding]:
 def check_services(_: Path) -> Iterator[Finding]:
     """Checks the Ray cluster and the MLflow store that the environment names."""
     from lemore.runtime.ray.cluster import probe
-    from lemore.runtime.tracking import run as tracking
+    from lemore.runtime.tracking.pending_run import find_store
 
     address = os.environ.get("RAY_ADDRESS")
     try:
@@ -157,7 +157,7 @@ def check_services(_: Path) -> Iterator[Finding]:
             yield Finding("ok", "Ray", "each run starts its own cluster")
     except ValueError as error:
         yield Finding("error", "Ray", str(error), "ray start --head on it, or unset RAY_ADDRESS")
-    uri = tracking.store_uri()
+    uri = find_store()
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         yield Finding("ok", "MLflow", f"{uri} will be made by the first run")
         return

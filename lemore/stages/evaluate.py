@@ -17,8 +17,8 @@ from lemore.evaluation import segmentation
 from lemore.runtime.files import read_json, write_json
 from lemore.runtime.process import leave_with_owner
 from lemore.runtime.provenance import find_commit, quote_command
-from lemore.runtime.tracking import run as tracking
-from lemore.runtime.tracking.outbox import parent
+from lemore.runtime.tracking.pending_run import RunDescription, name_parent
+from lemore.runtime.tracking.tracked_run import TrackedRun, track
 from lemore.stages import evaluation_files
 from lemore.trained.checkpoint import Trained
 from lemore.trained.find import read_trained
@@ -55,7 +55,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     store = Store(options.data_dir / options.dataset, job.test.split)
     check_classes(trained, store, options)
     classes = job.classes or tuple(store.classes)
-    with tracking.track(_describe_run(options, job, classes, trained)) as run:
+    with track(_describe_run(options, job, classes, trained)) as run:
         keep = set(job.images)
         evaluation = segmentation.evaluate(
             trained.network().to(device),
@@ -84,7 +84,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
             "per_image": evaluation_files.write_per_image(path, evaluation.per_image),
             "num_classes": store.num_classes,
         }
-        run.metrics(list_metrics(record))
+        run.record_metrics(list_metrics(record))
         record |= {"mlflow_run_id": run.run_id}
         write_json(path, record)
         panels = evaluation_files.write_panels(path, store, predictions)
@@ -175,10 +175,10 @@ def describe_mode(test: Test) -> str:
 
 def _describe_run(
     options: EvaluateOptions, job: EvaluateJob, classes: tuple[str, ...], trained: Trained
-) -> tracking.Stage:
+) -> RunDescription:
     record, dataset = trained.record, options.dataset
     data = read_json(options.data_dir / dataset / "digest.json")
-    return tracking.Stage(
+    return RunDescription(
         experiment=f"{job.run}/{dataset}",
         name=f"evaluate {trained.job.model_name} on {dataset}, seed {record.seed}",
         identity={
@@ -194,7 +194,7 @@ def _describe_run(
         params={"test": plain(job.test), "images": len(job.images)},
         parents={
             "pretrain": record.pretrain_run_id,
-            "finetune": parent(vars(record)),
+            "finetune": name_parent(vars(record)),
         },
         datasets=((dataset, data["sha256"], job.test.split),),
         code=find_commit(),
@@ -213,17 +213,15 @@ def list_metrics(record: dict[str, Any]) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def add_artifacts(
-    run: tracking.Handle, record: dict[str, Any], path: Path, panels: list[Path]
-) -> None:
+def add_artifacts(run: TrackedRun, record: dict[str, Any], path: Path, panels: list[Path]) -> None:
     """The JSON, the table of classes and the kept label maps into MLflow, the latter also as
     panels beside the image and its ground truth."""
-    run.artifact(path)
-    run.artifact(path.parent / record["per_image"]["file"])
+    run.add_artifact(path)
+    run.add_artifact(path.parent / record["per_image"]["file"])
     for file in record["predictions"].values():
-        run.artifact(path.parent / file, "predictions")
+        run.add_artifact(path.parent / file, "predictions")
     for file in panels:
-        run.artifact(file, "panels")
+        run.add_artifact(file, "panels")
     if record["classes"]:
-        run.artifact(evaluation_files.write_class_table(path, record))
-        run.tag(TABLES, json.dumps([{"path": evaluation_files.PER_CLASS, "type": "table"}]))
+        run.add_artifact(evaluation_files.write_class_table(path, record))
+        run.set_tag(TABLES, json.dumps([{"path": evaluation_files.PER_CLASS, "type": "table"}]))

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from lemore.data.store import Store
-from lemore.reporting.panel import panel
+from lemore.reporting.prediction import draw_panel
 from lemore.runtime.files import hash_file, write_atomic, write_json
 
 PER_CLASS = "per_class.json"
@@ -55,7 +55,7 @@ def write_panels(path: Path, store: Store, predictions: dict[str, Any]) -> list[
     for name, prediction in sorted(predictions.items()):
         files.append(path.parent / path.stem / "panels" / f"{name}.jpg")
         image, label = store.read(store.find(name))
-        write_atomic(files[-1], panel(image, (label, prediction), store.colors()))
+        write_atomic(files[-1], draw_panel(image, (label, prediction), store.colors()))
     return files
 
 

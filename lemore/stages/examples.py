@@ -9,20 +9,20 @@ from PIL import Image
 from lemore.config.read import did_you_mean
 from lemore.data.store import Store
 from lemore.reporting.figures.comparison import Example
-from lemore.reporting.tables.results import Result, by_name
+from lemore.reporting.tables.results import Result
 
 
-def examples(store: Store, names: Iterable[str], chosen: list[Result]) -> list[Example]:
+def read_examples(store: Store, names: Iterable[str], chosen: list[Result]) -> list[Example]:
     """Image, label and the prediction of each chosen evaluation, by the image's name."""
     found = []
     for name in names:
         image, label = store.read(store.find(name))
-        predictions = tuple(_prediction(result, name) for result in chosen)
+        predictions = tuple(_read_prediction(result, name) for result in chosen)
         found.append(Example(name, image, label, predictions))
     return found
 
 
-def _prediction(result: Result, name: str) -> np.ndarray:
+def _read_prediction(result: Result, name: str) -> np.ndarray:
     """The label map H W uint8 that an evaluation kept of an image."""
     if name not in result["predictions"]:
         raise ValueError(
@@ -31,11 +31,3 @@ def _prediction(result: Result, name: str) -> np.ndarray:
         )
     with Image.open(Path(result["file"]).parent / result["predictions"][name]) as image:
         return np.asarray(image)
-
-
-def first_seeds(evaluations: list[Result]) -> dict[str, Result]:
-    """Of each model and configuration the evaluation with the smallest seed, by printed name."""
-    return {
-        name: min(seeds, key=lambda result: result["seed"])
-        for name, seeds in by_name(evaluations).items()
-    }

@@ -7,12 +7,18 @@ from pathlib import Path
 from lemore.config.read import did_you_mean
 from lemore.data.store import Store
 from lemore.reporting.figures import ablation, classes, comparison, confusion, cost, curves
-from lemore.reporting.figures.style import save
-from lemore.reporting.tables.results import labels, names, one_configuration, read
-from lemore.reporting.tables.writers import read_csv
+from lemore.reporting.figures.style import save_figure
+from lemore.reporting.tables.build import read_csv
+from lemore.reporting.tables.results import (
+    check_one_configuration,
+    label_models,
+    name_models,
+    pick_first_seeds,
+    read_results,
+)
 from lemore.runtime.files import read_json
-from lemore.runtime.tracking.metrics_file import Spool
-from lemore.stages.examples import examples, first_seeds
+from lemore.runtime.tracking.metrics_file import MetricsFile
+from lemore.stages.examples import read_examples
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +28,9 @@ def draw_cost(table: str, evaluations: Sequence[str], prefix: str) -> None:
 
     evaluations: result files, from which the models' printed names come.
     """
-    rows, named = read_csv(table), labels(read(evaluations, "evaluate"))
+    rows, named = read_csv(table), label_models(read_results(evaluations, "evaluate"))
     title = f"Accuracy and cost: {Path(table).stem}"
-    save(cost.draw(rows, named), prefix, title, cost.description(rows, named))
+    save_figure(cost.draw(rows, named), prefix, title, cost.describe(rows, named))
     log.info("figure %s.{png,pdf}", prefix)
 
 
@@ -32,7 +38,7 @@ def draw_ablation(table: str, prefix: str) -> None:
     """Draws what each of LeMoRe's parts adds, from a table of `lemore table`."""
     rows = read_csv(table)
     title = f"Ablation: {Path(table).stem}"
-    save(ablation.draw(rows), prefix, title, ablation.description(rows))
+    save_figure(ablation.draw(rows), prefix, title, ablation.describe(rows))
     log.info("figure %s.{png,pdf}", prefix)
 
 
@@ -41,31 +47,33 @@ def draw_results(evaluations: Sequence[str], trainings: Sequence[str], folder: s
 
     evaluations: result files of one dataset. trainings: their run.json files.
     """
-    results = read(evaluations, "evaluate")
+    results = read_results(evaluations, "evaluate")
     dataset = results[0]["dataset"]
     for name, title, module in (
         ("classes", "IoU by class", classes),
         ("confusion", "Confusion", confusion),
     ):
-        words = module.description(results)
-        save(module.draw(results), f"{folder}/{name}_{dataset}", f"{title}: {dataset}", words)
-    recorded = [_read_training(path, names(results)) for path in trainings]
+        words = module.describe(results)
+        save_figure(
+            module.draw(results), f"{folder}/{name}_{dataset}", f"{title}: {dataset}", words
+        )
+    recorded = [_read_training(path, name_models(results)) for path in trainings]
     if recorded:
         scenes = any(result["scenes"] for result in results)
-        words = curves.description(recorded, dataset, scenes)
+        words = curves.describe(recorded, dataset, scenes)
         figure = curves.draw(recorded, scenes)
-        save(figure, f"{folder}/curves_{dataset}", f"Training curves: {dataset}", words)
+        save_figure(figure, f"{folder}/curves_{dataset}", f"Training curves: {dataset}", words)
     log.info("figures of %s in %s", dataset, folder)
 
 
-def _read_training(path: str, named: dict[str, str]) -> curves.Training:
+def _read_training(path: str, named: dict[str, str]) -> curves.RecordedTraining:
     """What a training recorded, from the file beside its run.json."""
     record = read_json(path)
-    rows = Spool(Path(path).with_name("metrics.jsonl")).rows()
+    rows = MetricsFile(Path(path).with_name("metrics.jsonl")).read()
     if not rows:
         raise ValueError(f"{path}: no metrics.jsonl beside it; train again")
     model: str = record["model"]
-    return curves.Training(named.get(model, model), record["seed"], rows)
+    return curves.RecordedTraining(named.get(model, model), record["seed"], rows)
 
 
 def draw_comparison(
@@ -80,9 +88,9 @@ def draw_comparison(
 
     Of each model, the evaluation with the smallest seed is shown.
     """
-    results = read(evaluations, "evaluate")
-    one_configuration(results)
-    by_model = {result["model"]: result for result in first_seeds(results).values()}
+    results = read_results(evaluations, "evaluate")
+    check_one_configuration(results)
+    by_model = {result["model"]: result for result in pick_first_seeds(results).values()}
     for model in models:
         if model not in by_model:
             raise ValueError(
@@ -90,10 +98,10 @@ def draw_comparison(
             )
     chosen = [by_model[model] for model in models]
     store = Store(data, split)
-    shown = examples(store, images, chosen)
-    printed = [names(results)[model] for model in models]
+    shown = read_examples(store, images, chosen)
+    printed = [name_models(results)[model] for model in models]
     scenes = any(result["scenes"] for result in chosen)
     figure = comparison.draw(shown, printed, store.classes, store.colors(), scenes)
     title = f"Predictions: {chosen[0]['dataset']}"
-    save(figure, prefix, title, comparison.description(shown, printed, scenes))
+    save_figure(figure, prefix, title, comparison.describe(shown, printed, scenes))
     log.info("figure %s.{png,pdf}", prefix)

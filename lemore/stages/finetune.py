@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lemore.config.jobs import FinetuneJob, read_job
 from lemore.runtime.files import read_json
-from lemore.runtime.tracking.outbox import parent
+from lemore.runtime.tracking.pending_run import name_parent
 from lemore.stages.training import Placement, Training, make_worker, run_training
 
 
@@ -46,4 +46,4 @@ def find_initial_weights(
         raise ValueError("--pretrained: this backbone's init is 'pretrain'; give its run.json")
     record = read_json(run_json)
     path = (run_json.parent / "weights.pt").absolute()
-    return f"file:{path}", {"pretrain": parent(record)}, {"init": record["weights_sha256"]}
+    return f"file:{path}", {"pretrain": name_parent(record)}, {"init": record["weights_sha256"]}

@@ -19,7 +19,8 @@ from lemore.runtime.files import write_json
 from lemore.runtime.process import leave_with_owner, read_processor_name
 from lemore.runtime.progress import show_progress
 from lemore.runtime.provenance import find_commit, quote_command
-from lemore.runtime.tracking import run as tracking
+from lemore.runtime.tracking.pending_run import RunDescription
+from lemore.runtime.tracking.tracked_run import track
 from lemore.stages import count
 
 log = logging.getLogger(__name__)
@@ -56,14 +57,14 @@ def profile(options: ProfileOptions) -> dict[str, Any]:
         profile_cell(job, cell, options.threads)
         for cell in show_progress(job.cells, f"profile {job.model_name}", unit="cell")
     ]
-    with tracking.track(_describe_run(job)) as run:
+    with track(_describe_run(job)) as run:
         record = describe(job) | {"cells": cells, "backends_left_out": left_out}
-        run.metrics({k: v for cell in cells for k, v in list_metrics(cell).items()})
+        run.record_metrics({k: v for cell in cells for k, v in list_metrics(cell).items()})
         modules = list_loaded("profile", sys.modules)
         record |= {"mlflow_run_id": run.run_id, "modules": modules}
         if options.json is not None:
             write_json(options.json, record)
-            run.artifact(options.json)
+            run.add_artifact(options.json)
     return record
 
 
@@ -123,8 +124,8 @@ def describe(job: ProfileJob) -> dict[str, Any]:
     }
 
 
-def _describe_run(job: ProfileJob) -> tracking.Stage:
-    return tracking.Stage(
+def _describe_run(job: ProfileJob) -> RunDescription:
+    return RunDescription(
         experiment=f"{job.run}/profiles",
         name=f"profile {job.model_name}",
         identity={"stage": "profile", "run": job.run, "model": job.model_name},

@@ -8,9 +8,9 @@ from pathlib import Path
 from lemore.data.store import Store
 from lemore.reporting.pages import viewer
 from lemore.reporting.pages.report import render
-from lemore.reporting.tables.results import Result, read
+from lemore.reporting.tables.results import Result, pick_first_seeds, read_results
 from lemore.runtime.files import write_atomic
-from lemore.stages.examples import examples, first_seeds
+from lemore.stages.examples import read_examples
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def write_report(
     titles: NAME=TITLE, the printed names of datasets. audits: pages to link to. data_dir: prepared
     datasets, to show the images kept by the evaluations; None to show none.
     """
-    found = {stage: read(paths, stage) for stage, paths in results.items()}
+    found = {stage: read_results(paths, stage) for stage, paths in results.items()}
     named = dict(_split_title(text) for text in titles)
     folder = Path(output).parent
     links = {Path(page).stem: os.path.relpath(page, folder) for page in audits}
@@ -54,10 +54,10 @@ def _lay_out_viewers(
     kept = [result for result in evaluations if result["predictions"]]
     viewers = []
     for dataset in dict.fromkeys(result["dataset"] for result in kept):
-        chosen = first_seeds([result for result in kept if result["dataset"] == dataset])
+        chosen = pick_first_seeds([result for result in kept if result["dataset"] == dataset])
         first = next(iter(chosen.values()))
         store = Store(data_dir / dataset, first["split"])
-        shown = examples(store, first["predictions"], list(chosen.values()))
+        shown = read_examples(store, first["predictions"], list(chosen.values()))
         scenes = any(result["scenes"] for result in chosen.values())
         viewers.append(
             viewer.lay_out(

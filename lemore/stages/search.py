@@ -18,7 +18,8 @@ from lemore.runtime.process import leave_with_owner
 from lemore.runtime.provenance import find_commit, quote_command
 from lemore.runtime.ray.cluster import Resources
 from lemore.runtime.ray.tune import Space, try_points
-from lemore.runtime.tracking import run as tracking
+from lemore.runtime.tracking.pending_run import RunDescription
+from lemore.runtime.tracking.tracked_run import track
 from lemore.runtime.worker import Worker
 from lemore.stages.finetune import find_initial_weights, list_named_modules
 
@@ -171,7 +172,7 @@ def _track(record: dict[str, Any]) -> None:
     """One run for each trial, to be compared by their parameters."""
     for number, trial in enumerate(record["trials"]):
         identity = {name: record[name] for name in ("stage", "run", "dataset", "model")}
-        stage = tracking.Stage(
+        description = RunDescription(
             experiment=f"{record['run']}/{record['dataset']}",
             name=f"search {record['model']} on {record['dataset']}, trial {number}",
             identity=identity | {"trial": str(number)},
@@ -180,6 +181,8 @@ def _track(record: dict[str, Any]) -> None:
             note=record["text"],
             code=record["code"],
         )
-        with tracking.track(stage) as run:
+        with track(description) as run:
             if trial["miou"] is not None:
-                run.metrics({"search/mIoU": trial["miou"], "search/seconds": trial["seconds"]})
+                run.record_metrics(
+                    {"search/mIoU": trial["miou"], "search/seconds": trial["seconds"]}
+                )

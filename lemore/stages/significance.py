@@ -4,12 +4,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lemore.evaluation.statistics import Counts, Resampled, blocks_of, compare, holm, resample
-from lemore.reporting.tables.results import Result, one_configuration, read
-from lemore.reporting.tables.significance import Pair, csv_text, pair
+from lemore.reporting.tables.results import Result, check_one_configuration, read_results
+from lemore.reporting.tables.significance import format_csv
 from lemore.runtime.files import hash_file, write_atomic
 
 log = logging.getLogger(__name__)
@@ -24,16 +25,16 @@ def write_significance(
     block: the number of neighbouring frames that are taken as one.
     """
     groups: dict[tuple[str, str], list[Result]] = {}
-    for result in read(evaluations, "evaluate"):
+    for result in read_results(evaluations, "evaluate"):
         groups.setdefault((result["dataset"], result["test_mode"]), []).append(result)
     rows = [row for group in groups.values() for row in _test_pairs(group, sequence, block)]
-    write_atomic(output, csv_text(rows))
+    write_atomic(output, format_csv(rows))
     log.info("%d pairs of models compared, in %s", len(rows), output)
 
 
-def _test_pairs(group: list[Result], sequence: str | None, block: int) -> list[Pair]:
+def _test_pairs(group: list[Result], sequence: str | None, block: int) -> list[dict[str, Any]]:
     """All pairs of models with the same number of seeds, the better mIoU first."""
-    one_configuration(group)
+    check_one_configuration(group)
     models: dict[str, list[Result]] = {}
     for result in group:
         if "per_image" in result:
@@ -46,17 +47,22 @@ def _test_pairs(group: list[Result], sequence: str | None, block: int) -> list[P
     ordered = [sorted(both, key=lambda m: -_mean(models[m])) for both in pairs]
     found = [compare(drawn[a], drawn[b]) for a, b in ordered]
     corrected = holm([difference.p for difference in found])
-    place = {"dataset": group[0]["dataset"], "test_mode": group[0]["test_mode"]}
     return [
-        pair(
-            place
-            | {"model": a, "than": b, "seeds": len(models[a]), "images": len(names)}
-            | {"blocks": drawn[a][0].blocks},
-            (difference.difference, difference.low, difference.high),
-            difference.p,
-            p_holm,
-        )
-        for (a, b), difference, p_holm in zip(ordered, found, corrected, strict=True)
+        {
+            "dataset": group[0]["dataset"],
+            "test_mode": group[0]["test_mode"],
+            "model": model,
+            "than": than,
+            "seeds": len(models[model]),
+            "images": len(names),
+            "blocks": drawn[model][0].blocks,
+            "difference": 100 * difference.difference,
+            "low": 100 * difference.low,
+            "high": 100 * difference.high,
+            "p": difference.p,
+            "p_holm": p_holm,
+        }
+        for (model, than), difference, p_holm in zip(ordered, found, corrected, strict=True)
     ]
 
 

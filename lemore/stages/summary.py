@@ -8,7 +8,8 @@ from typing import Any
 from lemore.config.jobs import key_of
 from lemore.runtime.files import hash_file, read_json, write_json
 from lemore.runtime.provenance import find_commit
-from lemore.runtime.tracking import run as tracking
+from lemore.runtime.tracking.pending_run import RunDescription
+from lemore.runtime.tracking.tracked_run import track
 
 
 def track_summary(
@@ -16,7 +17,7 @@ def track_summary(
 ) -> None:
     """Logs the files and the mean mIoU over seeds; writes the MLflow run's id into `output`."""
     digests = {str(path): hash_file(path) for path in artifacts}
-    stage = tracking.Stage(
+    description = RunDescription(
         experiment=f"{run}/summary",
         name=f"summary of {run}",
         identity={"stage": "summary", "run": run},
@@ -26,10 +27,10 @@ def track_summary(
         code=find_commit(),
         measures=True,
     )
-    with tracking.track(stage) as tracked:
-        tracked.metrics(average_miou(map(read_json, evaluations)))
+    with track(description) as tracked:
+        tracked.record_metrics(average_miou(map(read_json, evaluations)))
         for path in artifacts:
-            tracked.artifact(path, path.parent.name if path.suffix != ".html" else None)
+            tracked.add_artifact(path, path.parent.name if path.suffix != ".html" else None)
         write_json(output, {"mlflow_run_id": tracked.run_id, "artifacts": digests})
 
 

@@ -3,12 +3,11 @@
 import logging
 from collections.abc import Sequence
 
-from lemore.reporting.tables import significance
-from lemore.reporting.tables.latex import latex
+from lemore.reporting.tables.build import build_table
 from lemore.reporting.tables.printed import lay_out
-from lemore.reporting.tables.results import labels, read
-from lemore.reporting.tables.views import build
-from lemore.reporting.tables.writers import csv_text, markdown
+from lemore.reporting.tables.results import label_models, read_results
+from lemore.reporting.tables.significance import read_pairs
+from lemore.reporting.tables.writers import format_csv, format_latex, format_markdown
 from lemore.runtime.files import write_atomic
 
 log = logging.getLogger(__name__)
@@ -22,19 +21,25 @@ def write_table(
     dataset_title: str,
     evaluations: Sequence[str],
     profiles: Sequence[str],
+    counts: Sequence[str],
     pretrainings: Sequence[str],
     significance_tables: Sequence[str],
 ) -> None:
     """Writes <prefix>.csv, .md and .tex. name: a view or a dataset of the evaluations.
 
-    evaluations, profiles, pretrainings: paths of result files. significance_tables: of the CSV
+    evaluations, profiles, counts, pretrainings: result files. significance_tables: of the CSV
     files of `lemore significance`.
     """
-    evaluated, profiled = read(evaluations, "evaluate"), read(profiles, "profile")
-    pairs = significance.read(significance_tables)
-    rows = build(name, evaluated, profiled, read(pretrainings, "pretrain"), pairs)
-    printed = lay_out(name, dataset_title, rows, labels([*profiled, *evaluated]), run)
-    written = {"csv": csv_text(rows), "md": markdown(printed), "tex": latex(printed)}
+    evaluated, profiled = read_results(evaluations, "evaluate"), read_results(profiles, "profile")
+    pretrained, pairs = read_results(pretrainings, "pretrain"), read_pairs(significance_tables)
+    counted = [model for result in read_results(counts, "count") for model in result["models"]]
+    table = build_table(name, evaluated, profiled, pretrained, pairs, counted)
+    printed = lay_out(name, dataset_title, table, label_models([*profiled, *evaluated]), run)
+    written = {
+        "csv": format_csv(table),
+        "md": format_markdown(printed),
+        "tex": format_latex(printed),
+    }
     for suffix, text in written.items():
         write_atomic(f"{prefix}.{suffix}", text)
-    log.info("table %s: %d rows in %s.{csv,md,tex}", name, len(rows), prefix)
+    log.info("table %s: %d rows in %s.{csv,md,tex}", name, len(table), prefix)

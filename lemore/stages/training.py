@@ -18,8 +18,9 @@ from lemore.runtime.process import Stopped, StopSignals, leave_with_owner
 from lemore.runtime.provenance import find_commit, quote_command
 from lemore.runtime.ray.cluster import Resources
 from lemore.runtime.ray.execute import Work, execute
-from lemore.runtime.tracking import run as tracking
-from lemore.runtime.tracking.metrics_file import Spool
+from lemore.runtime.tracking.metrics_file import MetricsFile
+from lemore.runtime.tracking.pending_run import RunDescription
+from lemore.runtime.tracking.tracked_run import track
 from lemore.runtime.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -98,16 +99,16 @@ def run_training(training: Training, placement: Placement) -> int:
     with hold_lock(folder):
         (folder / "stop").unlink(missing_ok=True)
         write_json(folder / IDENTITY, training.identity | {"layout": LAYOUT})
-        stage = _describe_run(training, key, dataset)
+        description = _describe_run(training, key, dataset)
         try:
-            with tracking.track(stage, Spool(folder / "metrics.jsonl")) as run:
+            with track(description, MetricsFile(folder / "metrics.jsonl")) as run:
                 worker = replace(
                     training.worker,
                     folder=folder,
                     model_run_id=run.run_id if placement.log_model else "",
                 )
                 result = _execute(training, worker, placement, stop)
-                run.tag("weights_sha256", result["weights_sha256"])
+                run.set_tag("weights_sha256", result["weights_sha256"])
         except (KeyboardInterrupt, SystemExit):
             log.warning("stopped; the same command resumes from the last checkpoint")
             return 128 + (stop() or signal.SIGINT)
@@ -177,9 +178,9 @@ def _execute(
         raise SystemExit(143) from None
 
 
-def _describe_run(training: Training, key: str, dataset: dict[str, Any]) -> tracking.Stage:
+def _describe_run(training: Training, key: str, dataset: dict[str, Any]) -> RunDescription:
     names = " on ".join([*training.trained.values(), training.job.dataset])
-    return tracking.Stage(
+    return RunDescription(
         experiment=f"{training.job.run}/{training.job.dataset}",
         name=f"{training.stage} {names}, seed {training.worker.seed}",
         identity=training.identity,

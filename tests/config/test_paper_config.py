@@ -13,7 +13,7 @@ from lemore.reporting.tables import paper
 ROOT = Path(__file__).parents[2]
 MODELS = {path.stem for path in (ROOT / "config/models").glob("*.yaml")}
 DATASETS = {path.stem for path in (ROOT / "config/datasets").glob("*.yaml")}
-ROWS = [row for row in paper.load() if row.model in MODELS and row.dataset in DATASETS]
+ROWS = [row for row in paper.load_rows() if row.model in MODELS and row.dataset in DATASETS]
 SEGMENTATION = [row for row in ROWS if row.dataset != "imagenet_1k"]
 
 
@@ -52,7 +52,7 @@ def test_costs_are_counted_where_others_publish_them(cells):
 def test_every_published_model_is_trained_where_it_is_published():
     pairs = set(experiment("paper").pairs)
     assert {(row.dataset, row.model) for row in SEGMENTATION} <= pairs
-    ablation = {row.model for row in paper.rows_of("2")}
+    ablation = {row.model for row in paper.list_rows("2")}
     assert len(ablation) == 8 and {("ade20k", model) for model in ablation} <= pairs
 
 

@@ -36,8 +36,8 @@ ray: {mode: none, workers: 1, gpus: 0}
 log_model: false
 """
 REPORTING = {
-    "audit", "significance", "table", "figure", "result_figures", "diagram", "report", "summary",
-    "all",
+    "audit", "count", "significance", "table", "figure", "result_figures", "diagram", "report",
+    "summary", "all",
 }  # fmt: skip
 # an edit that changes what code does, and one that does not
 CHANGE = "\n_CHANGED = 1\n"
@@ -138,7 +138,7 @@ MATRIX = [
     ("lemore/trained/model.py", None),
     ("lemore/profiling/counts.py", PROFILES),
     ("lemore/profiling/export.py", PROFILES),
-    ("lemore/reporting/tables/views.py", set()),
+    ("lemore/reporting/tables/build.py", set()),
     ("lemore/reporting/paper.csv", set()),
     ("lemore/reporting/figures/confusion.py", set()),
     ("lemore/reporting/figures/diagram.py", set()),
@@ -147,7 +147,7 @@ MATRIX = [
     ("lemore/reporting/pages/report.js", set()),
     ("lemore/reporting/pages/viewer.py", set()),
     ("lemore/runtime/tracking/models.py", None),
-    ("lemore/runtime/tracking/run.py", None),
+    ("lemore/runtime/tracking/tracked_run.py", None),
     ("lemore/runtime/ray/execute.py", None),
     ("lemore/cli.py", None),
     ("lemore/config/read.py", None),
@@ -193,7 +193,7 @@ def edit(path: Path, name: str) -> None:
 
 def case(name: str, expected: set[str] | None):
     """Of those that rerun reporting alone one is quick."""
-    slow = expected == set() and name != "lemore/reporting/tables/views.py"
+    slow = expected == set() and name != "lemore/reporting/tables/build.py"
     return pytest.param(name, expected, id=name, marks=pytest.mark.slow if slow else ())
 
 

@@ -13,8 +13,8 @@ from lemore.cli import main
 from lemore.config.model import BackboneConfig
 from lemore.models.layers import ConvFeedForward
 from lemore.reporting.figures import ablation, classes, comparison, confusion, cost, curves, diagram
-from lemore.reporting.figures.region import differing_region
-from lemore.reporting.tables import views
+from lemore.reporting.overlay import draw_overlay
+from lemore.reporting.tables.build import build_table
 from lemore.stages import diagram as diagram_stage
 from lemore.stages import figure as figure_stage
 from tests.made_up import CLASSES, evaluation, profile, write_results
@@ -27,20 +27,20 @@ def texts(figure) -> str:
 def test_cost_figure_has_measured_and_published_points():
     runs = [evaluation("lemore", 0.3), evaluation("segformer_b0", 0.4)]
     profiles = [profile("lemore", 8e8), profile("segformer_b0", 8e9, params=3_750_000)]
-    rows = views.build("ade20k", runs, profiles, [])
-    points = cost.points(rows, {})
+    rows = build_table("ade20k", runs, profiles, [])
+    points = cost.find_points(rows, {})
     assert [p.measured for p in points] == [True] * 2 + [False] * 28
     assert (points[0].label, points[0].miou, points[0].macs, points[0].latency) == (
         "LeMoRe", 30.0, 0.8, "20",
     )  # fmt: skip
     assert "scenes" in texts(cost.draw(rows, {}))
-    assert "scenes" not in texts(cost.draw(views.build("ade20k", [], [], []), {}))
+    assert "scenes" not in texts(cost.draw(build_table("ade20k", [], [], []), {}))
     with pytest.raises(ValueError, match="nothing to draw"):
-        cost.draw(views.build("imagenet", [], [], []), {})
+        cost.draw(build_table("imagenet", [], [], []), {})
 
 
 def test_labels_of_the_cost_figure_do_not_overlap():
-    figure = cost.draw(views.build("ade20k", [], [], []), {})
+    figure = cost.draw(build_table("ade20k", [], [], []), {})
     boxes = [t.get_window_extent() for t in figure.axes[0].texts if t.get_text()]
     assert len(boxes) == 28
     pairs = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i]]
@@ -80,22 +80,22 @@ def test_classes_of_many_models_are_a_heat_map():
 
 def test_image_miou_is_the_mean_over_classes_of_the_image():
     label = np.array([[0, 0, 1, 255]], np.uint8)
-    assert comparison.image_miou(np.array([[0, 1, 1, 2]], np.uint8), label, 3) == 0.5
-    assert comparison.image_miou(np.array([[0, 0, 1, 2]], np.uint8), label, 3) == 1.0
+    assert comparison.measure_miou(np.array([[0, 1, 1, 2]], np.uint8), label, 3) == 0.5
+    assert comparison.measure_miou(np.array([[0, 0, 1, 2]], np.uint8), label, 3) == 1.0
     wrong = np.array([[0, 255, 1, 2]], np.uint8)  # outside the classes is wrong
-    assert comparison.image_miou(wrong, label, 3) == pytest.approx((0.5 + 1) / 2)
-    assert comparison.image_miou(label, np.full((1, 4), 255, np.uint8), 3) is None
+    assert comparison.measure_miou(wrong, label, 3) == pytest.approx((0.5 + 1) / 2)
+    assert comparison.measure_miou(label, np.full((1, 4), 255, np.uint8), 3) is None
 
 
 def test_overlay_stripes_what_is_ignored():
     image = np.full((40, 40, 3), 100, np.uint8)
     label = np.zeros((40, 40), np.uint8)
     label[:, 20:] = 255
-    pixels = comparison.overlay(image, label, [(255, 0, 0)])
+    pixels = draw_overlay(image, label, [(255, 0, 0)])
     assert (pixels[:, :20] == [212, 28, 28]).all()
     assert set(np.unique(pixels[:, 20:])) == {20, 235}
     with pytest.raises(ValueError, match="do not belong together"):
-        comparison.overlay(image, label[:10], [(255, 0, 0)])
+        draw_overlay(image, label[:10], [(255, 0, 0)])
 
 
 class FakeStore:
@@ -149,12 +149,12 @@ def test_the_region_is_where_the_models_differ():
     label = np.zeros((60, 80), np.uint8)
     first, second = label.copy(), label.copy()
     second[40:55, 50:75] = 1  # the window of 20 x 40 that holds it all begins at (35..40, 35..40)
-    top, left, height, width = differing_region([first, second], label, 3) or (0, 0, 0, 0)
+    top, left, height, width = comparison.find_region([first, second], label, 3) or (0, 0, 0, 0)
     assert (height, width) == (20, 40) and 35 <= top <= 40 and 35 <= left <= 40
-    assert differing_region([first, first], label, 3) is None
+    assert comparison.find_region([first, first], label, 3) is None
     label[40:55, 50:75] = 255  # nothing there counts
-    assert differing_region([first, second], label, 3) is None
-    alone = differing_region([second], np.zeros_like(label), 3)
+    assert comparison.find_region([first, second], label, 3) is None
+    alone = comparison.find_region([second], np.zeros_like(label), 3)
     assert alone and alone[0] >= 35  # one model: where it is wrong
 
 
@@ -175,10 +175,10 @@ def test_comparison_frames_the_region_and_enlarges_it():
 
 def test_row_shares_against_hand_computed_values():
     matrix = np.array([[6, 2, 0, 2], [0, 0, 0, 0], [1, 0, 3, 0]], float)
-    shares = confusion.row_shares(matrix, [0, 1, 2], True)
+    shares = confusion.compute_shares(matrix, [0, 1, 2], True)
     assert shares[0].tolist() == [60, 20, 0, 20] and np.isnan(shares[1]).all()
     assert shares[2].tolist() == [25, 0, 75, 0]
-    assert confusion.row_shares(matrix, [0, 2], True)[0].tolist() == [60, 0, 40]
+    assert confusion.compute_shares(matrix, [0, 2], True)[0].tolist() == [60, 0, 40]
 
 
 def test_the_most_confused_classes_are_shown_of_many():
@@ -186,9 +186,9 @@ def test_the_most_confused_classes_are_shown_of_many():
     matrix[4, 9], matrix[20, 7] = 60, 50  # alike
     matrix[2, 11] = 300  # much, and alike: 300 of 400 + 100
     matrix[5, 0], matrix[0, 0] = 40, 100_000  # a rare class that drowns in a frequent one
-    assert confusion.most_confused(matrix)[:6] == [2, 11, 4, 9, 7, 20]
-    assert len(confusion.most_confused(matrix)) == confusion.SHOWN_CLASSES
-    assert confusion.most_confused(matrix[:11, :12]) == list(range(11))
+    assert confusion.find_most_confused(matrix)[:6] == [2, 11, 4, 9, 7, 20]
+    assert len(confusion.find_most_confused(matrix)) == confusion.SHOWN_CLASSES
+    assert confusion.find_most_confused(matrix[:11, :12]) == list(range(11))
 
 
 def test_confusion_figure_sums_seeds_and_shows_at_most_four_models():
@@ -201,7 +201,7 @@ def test_confusion_figure_sums_seeds_and_shows_at_most_four_models():
     shown = figure.axes[0].images[0].get_array()
     assert shown[0].tolist() == [50, 50, 0]  # 9 + 1 and 1 + 9 of 20
     assert "not labelled" in texts(figure) and "scenes" in texts(figure)
-    words = confusion.description(runs)
+    words = confusion.describe(runs)
     assert "LeMoRe: sky as road & path 50 %" in words and "drawn scenes" in words
     empty = [evaluation("a", 0.0, confusion=[[0] * 4] * 3) | {"file": "a.json"}]
     with pytest.raises(ValueError, match=r"a\.json: no pixel was labelled"):
@@ -214,7 +214,7 @@ def test_confusion_figure_sums_seeds_and_shows_at_most_four_models():
 def training(name, seed, losses, mious=()):
     rows = [{"step": 10 * (i + 1), "metrics": {"train/loss": v}} for i, v in enumerate(losses)]
     rows += [{"step": 20 * (i + 1), "metrics": {"val/mIoU": v}} for i, v in enumerate(mious)]
-    return curves.Training(name, seed, rows)
+    return curves.RecordedTraining(name, seed, rows)
 
 
 def test_curves_have_a_line_per_seed_and_their_mean():
@@ -232,7 +232,7 @@ def test_curves_have_a_line_per_seed_and_their_mean():
     ]
     names = [t.get_text() for t in figure.legends[0].get_texts()]
     assert names == ["B", "A, 2 seeds"]
-    words = curves.description(given, "camvid", True)
+    words = curves.describe(given, "camvid", True)
     assert "A loss 4.00 to 2.00, validation mIoU 40.0 % at the end" in words
     assert "Trained on drawn scenes" in words
     assert len(curves.draw([training("A", 0, [3, 2])], False).axes) == 1  # never validated
@@ -260,7 +260,7 @@ def test_a_long_line_is_means_by_iterations():
     steps = [*range(10, 1001, 10), 1001]
     rows = [{"step": s, "metrics": {"train/loss": 1.0}} for s in steps]
     rows[-1]["metrics"]["train/loss"] = 101.0  # of a single iteration
-    (found,) = curves.by_model([curves.Training("A", 0, rows)], "train/loss")["A"]
+    (found,) = curves.group_by_model([curves.RecordedTraining("A", 0, rows)], "train/loss")["A"]
     assert len(found[0]) == 50 and found[0][-1] == 1001
     assert found[1][:-1].tolist() == [1.0] * 49
     assert found[1][-1] == pytest.approx(1 + 100 / 21)  # rows 990, 1000, 1001: 10 + 10 + 1
@@ -270,16 +270,16 @@ def test_a_long_line_is_means_by_iterations():
 
 
 def test_parts_of_the_ablation():
-    assert ablation.parts_of("lemore_t") == (True, False, False, False, False)
-    assert ablation.parts_of("lemore_tf_na") == (True, True, False, False, True)
-    assert ablation.parts_of("lemore_tfl_ca_na") == ablation.parts_of("lemore") == (True,) * 5
-    assert ablation.parts_of("lemore_448") is None and ablation.parts_of("topformer_t") is None
+    assert ablation.find_parts("lemore_t") == (True, False, False, False, False)
+    assert ablation.find_parts("lemore_tf_na") == (True, True, False, False, True)
+    assert ablation.find_parts("lemore_tfl_ca_na") == ablation.find_parts("lemore") == (True,) * 5
+    assert ablation.find_parts("lemore_448") is None and ablation.find_parts("topformer_t") is None
 
 
 def test_ablation_figure_has_the_papers_eight_rows():
     runs = [evaluation("lemore_t", 0.03)]
     profiles = [profile("lemore_t", 688_800_000, params=1_119_878)]
-    rows = views.build("ablation", runs, profiles, [])
+    rows = build_table("ablation", runs, profiles, [])
     figure = ablation.draw(rows)
     titles = [axes.get_title() for axes in figure.axes[1:]]
     assert titles == ["mIoU (%), scenes", "mIoU (%), published", "GMACs", "Parameters (M)"]
@@ -287,11 +287,11 @@ def test_ablation_figure_has_the_papers_eight_rows():
     assert values[0] == ["3.00"] and values[1][0] == "27.2" and len(values[1]) == 8
     assert values[2][:2] == ["0.68", "0.69"] and values[3][:2] == ["1.12", "1.12"]
     real = [evaluation("lemore_t", 0.03, dataset="ade20k", stands_for=None)]
-    figure = ablation.draw(views.build("ablation", real, profiles, []))
+    figure = ablation.draw(build_table("ablation", real, profiles, []))
     assert figure.axes[1].get_title() == "mIoU (%)"
     assert "scenes" not in texts(figure)
     with pytest.raises(ValueError, match="no row of the ablation"):
-        ablation.draw(views.build("camvid", [evaluation("a", 0.1, dataset="camvid")], [], []))
+        ablation.draw(build_table("camvid", [evaluation("a", 0.1, dataset="camvid")], [], []))
 
 
 # the diagram
@@ -312,7 +312,7 @@ def test_the_diagram_is_the_networks_own(monkeypatch):
     assert nodes[7].inputs == (0, 6)  # the shortcut
     shown = texts(diagram.draw(nodes, "caption"))
     assert "ReLU6" in shown and "416x8x8" in shown and "caption" in shown
-    assert "addition (208x8x8) of the input and BN" in diagram.description(nodes, "")
+    assert "addition (208x8x8) of the input and BN" in diagram.describe(nodes, "")
 
     plain = ConvFeedForward.__init__
 

@@ -22,7 +22,7 @@ def test_paper_csv_holds_the_published_rows(samples):
         pytest.skip("the samples have no ../paper/published.csv")
     with open(published, newline="") as file:
         theirs = list(csv.DictReader(file))
-    ours = [row for row in paper.load() if row.table != "supplement"]
+    ours = [row for row in paper.load_rows() if row.table != "supplement"]
     assert len(ours) == len(theirs) == 107
     assert sum(row.table == paper.OWN for row in ours) == 55
     for mine, row in zip(ours, theirs, strict=True):
@@ -41,7 +41,7 @@ def test_the_supplements_row(samples):
         pytest.skip("the samples have no ../paper/supplement.txt")
     lines = supplement.read_text().splitlines()
     row = next(line for line in lines if line.startswith("LeMoRe\t"))
-    mine = paper.rows_of("supplement")[0]
+    mine = paper.list_rows("supplement")[0]
     size = mine.input.replace("x", "\N{MULTIPLICATION SIGN}")
     assert row == f"LeMoRe\t{size}\t{mine.top1}\t{mine.params_m}M"
 
@@ -63,29 +63,29 @@ def test_the_supplements_row(samples):
     ],
 )
 def test_published_numbers(table, model, values):
-    rows = [row for row in paper.rows_of(table) if row.model == model]
+    rows = [row for row in paper.list_rows(table) if row.model == model]
     assert len(rows) == 1
     row = rows[0]
     assert (row.miou, row.gflops, row.params_m, row.latency_ms, row.top1) == values
 
 
 def test_number_of_published_rows():
-    counts = {table: len(paper.rows_of(table)) for table in "123456"}
+    counts = {table: len(paper.list_rows(table)) for table in "123456"}
     assert counts == {"1": 21, "2": 8, "3": 7, "4": 8, "5": 5, "6": 3}
-    assert [row.miou for row in paper.rows_of("4") if row.model == "lemore"] == ["35.76", "31.48"]
+    assert [row.miou for row in paper.list_rows("4") if row.model == "lemore"] == ["35.76", "31.48"]
 
 
 def test_the_papers_own_row_comes_before_other_sources():
-    row = paper.find("lemore", "ade20k")
+    row = paper.find_row("lemore", "ade20k")
     assert row is not None and row.miou == "33.5"
-    assert "32.7 (SiConMo paper)" in paper.elsewhere("lemore", "ade20k", row)
-    assert paper.find("topformer_t", "ade20k").miou == "33.6"
-    assert paper.find("metaseg_t", "ade20k") is None
+    assert "32.7 (SiConMo paper)" in paper.quote_others("lemore", "ade20k", row)[0]
+    assert paper.find_row("topformer_t", "ade20k").miou == "33.6"
+    assert paper.find_row("metaseg_t", "ade20k") is None
 
 
 def test_other_sources_are_quoted_only_where_they_differ():
     def said(model, dataset):
-        return paper.elsewhere(model, dataset, paper.find(model, dataset))
+        return " ".join(paper.quote_others(model, dataset, paper.find_row(model, dataset)))
 
     assert said("segformer_b0", "ade20k") == ""  # 37.4 and 37.41
     assert "29.68" in said("pspnet_mobilenet_v2", "ade20k")  # printed as 29.6
@@ -117,5 +117,5 @@ def test_other_sources_are_quoted_only_where_they_differ():
     ],
 )
 def test_what_is_wrong_or_mixed_in_the_papers_tables_is_noted(table, model, words):
-    rows = [row for row in paper.rows_of(table) if row.model == model]
+    rows = [row for row in paper.list_rows(table) if row.model == model]
     assert rows and all(words in row.note for row in rows)

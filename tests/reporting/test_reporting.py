@@ -13,7 +13,7 @@ from lemore.cli import main
 from lemore.reporting.figures.comparison import Example
 from lemore.reporting.pages import viewer
 from lemore.reporting.tables import class_table
-from lemore.reporting.tables.results import read
+from lemore.reporting.tables.results import read_results
 from tests.made_up import evaluation, pretraining, profile, write_results
 
 
@@ -171,7 +171,7 @@ def test_layers_are_the_label_maps_in_class_colours():
 def test_wrong_files_are_refused_by_name(tmp_path, capsys):
     path = write_results(tmp_path, [profile("lemore", 1)])[0]
     with pytest.raises(ValueError, match="expected a result of stage 'evaluate', found 'profile'"):
-        read([path], "evaluate")
+        read_results([path], "evaluate")
     other = tmp_path / "other.csv"
     other.write_text("a,b\n1,2\n")
     assert main(["figure", "cost", "--tables", str(other), "--output", str(tmp_path / "x")]) == 2

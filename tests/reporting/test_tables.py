@@ -3,16 +3,17 @@
 import re
 import shutil
 import subprocess
+from math import isnan
 
+import pandas as pd
 import pytest
 
 from lemore.reporting.figures import confusion
-from lemore.reporting.figures.classes import by_model
+from lemore.reporting.figures.classes import stack_by_model
 from lemore.reporting.tables import printed, writers
-from lemore.reporting.tables import views as tables
-from lemore.reporting.tables.latex import latex, latex_escape
-from lemore.reporting.tables.marks import best_marks
-from lemore.reporting.tables.results import cell_for, labels, names, scores
+from lemore.reporting.tables.build import VIEWS, build_table, read_csv
+from lemore.reporting.tables.results import find_cell, label_models, name_models
+from lemore.reporting.tables.writers import escape_latex, format_latex
 from tests.made_up import evaluation, pretraining, profile, row_of
 
 MINUS = "\N{MINUS SIGN}"
@@ -22,6 +23,10 @@ DESIGN_COLUMNS = [
     "params_m_paper", "latency_ms_p50", "latency_ms_p95", "latency_ms_paper", "profile_size",
     "train_crop", "num_classes", "device", "source_paper", "note",
 ]  # fmt: skip
+
+
+def is_empty(cells) -> bool:
+    return bool((cells.isna() | (cells == "").fillna(False)).all())
 
 
 @pytest.mark.parametrize(
@@ -38,85 +43,86 @@ DESIGN_COLUMNS = [
     ],
 )
 def test_without_results_a_view_is_the_papers_table_and_the_rivals(view, rows):
-    made = tables.build(view, [], [], [])
+    made = build_table(view, [], [], [])
     assert len(made) == rows
-    text = writers.csv_text(made)
+    text = writers.format_csv(made)
     assert text.splitlines()[0].split(",") == DESIGN_COLUMNS
     measured = ("seeds", "miou", "top1", "gmacs", "params_m", "latency_ms_p50", "device")
-    assert all(row[column] == "" for row in made for column in measured)
+    assert all(is_empty(made[column]) for column in measured)
     assert not re.search(r"\b(nan|None|null)\b", text)
 
 
 def test_seeds_give_mean_and_sample_deviation():
     runs = [evaluation("lemore", v, seed=s) for s, v in enumerate((0.30, 0.33, 0.36))]
-    row = row_of(tables.build("ade20k", runs, [], []), "lemore")
-    assert (row["seeds"], row["miou"], row["miou_sd"]) == ("3", "33", "3")
-    one = row_of(tables.build("ade20k", runs[:1], [], []), "lemore")
-    assert (one["seeds"], one["miou"], one["miou_sd"]) == ("1", "30", "")
+    row = row_of(build_table("ade20k", runs, [], []), "lemore")
+    assert (row["seeds"], row["miou"], row["miou_sd"]) == (3, 33, 3)
+    one = row_of(build_table("ade20k", runs[:1], [], []), "lemore")
+    assert (one["seeds"], one["miou"]) == (1, 30) and isnan(one["miou_sd"])
 
 
 def test_the_same_seed_twice_is_refused():
     runs = [evaluation("lemore", 0.3) | {"file": f"{name}.json"} for name in "ab"]
     with pytest.raises(ValueError, match=r"same seed twice .* a\.json, b\.json"):
-        scores(runs)
+        build_table("ade20k", runs, [], [])
 
 
 def test_models_and_configurations_are_not_seeds_of_one_another():
     """Two models of the user's own with one label and encoder; one of them also trained longer."""
     twins = [evaluation("a", 0.2, label="Net"), evaluation("b", 0.4, label="Net", seed=1)]
     runs = [*twins, evaluation("b", 0.6, label="Net", seed=0, iterations=200)]
-    rows = tables.build("ade20k_scenes", runs, [], [])
-    assert [(r["model"], r["miou"], r["seeds"]) for r in rows] == [
-        ("a", "20", "1"), ("b", "40", "1"), ("b", "60", "1"),
+    rows = build_table("ade20k_scenes", runs, [], [])
+    assert rows[["model", "miou", "seeds"]].values.tolist() == [
+        ["a", 20, 1], ["b", 40, 1], ["b", 60, 1],
     ]  # fmt: skip
-    assert ["iterations" in r["note"] for r in rows] == [False, True, True]
+    assert ["iterations" in note for note in rows["note"]] == [False, True, True]
     sizes = [evaluation("a", 0.2, test_size=[w, 512]) for w in (512, 2048)]
-    told = [row["note"] for row in tables.build("ade20k_scenes", sizes, [], [])]
-    assert "tested in 512x512" in told[0] and "tested in 2048x512" in told[1]
-    assert [r[0].text for r in printed.lay_out("x", "", rows, labels(runs), "r").rows] == [
+    notes = build_table("ade20k_scenes", sizes, [], [])["note"]
+    assert "tested in 512x512" in notes[0] and "tested in 2048x512" in notes[1]
+    assert [r[0].text for r in printed.lay_out("x", "", rows, label_models(runs), "r").rows] == [
         "Net (a)", "Net (b)", "Net (b)",
     ]  # fmt: skip
-    means = {name: values.tolist() for name, values in by_model(runs).items()}
+    means = {name: values.tolist() for name, values in stack_by_model(runs).items()}
     assert {name: values[0][0] for name, values in means.items()} == {
         "Net (a)": 20, "Net (b), 100 iterations": 40, "Net (b), 200 iterations": 60,
     }  # fmt: skip
-    assert len(confusion.description(runs).split("Net (b)")) == 3
+    assert len(confusion.describe(runs).split("Net (b)")) == 3
     other = evaluation("c", 0.1, label="Net", encoder="Other")
-    assert names([*twins, other]) == {"a": "Net (a)", "b": "Net (b)", "c": "Net (Other)"}
+    assert name_models([*twins, other]) == {"a": "Net (a)", "b": "Net (b)", "c": "Net (Other)"}
 
 
 def test_costs_are_those_of_the_paper_size_model():
     runs = [evaluation("lemore", 0.3)]
-    row = row_of(tables.build("ade20k", runs, [profile("lemore", 803_212_345)], []), "lemore")
+    row = row_of(build_table("ade20k", runs, [profile("lemore", 803_212_345)], []), "lemore")
     assert row["dataset"] == "ade20k_scenes"
-    assert (row["gmacs"], row["gmacs_fvcore"], row["params_m"]) == ("0.8032", "0.8132", "1.6")
-    assert (row["latency_ms_p50"], row["latency_ms_p95"]) == ("20.25", "24.5")
+    assert (row["gmacs"], row["gmacs_fvcore"], row["params_m"]) == (0.8032, 0.8132, 1.6)
+    assert (row["latency_ms_p50"], row["latency_ms_p95"]) == (20.25, 24.5)
     assert (row["profile_size"], row["train_crop"]) == ("512x512", "128x128")
     assert (row["miou_paper"], row["gflops_paper"], row["latency_ms_paper"]) == (
         "33.5",
         "0.8",
         "24",
     )
-    assert row["params_m_with_aux"] == ""
+    assert isnan(row["params_m_with_aux"])
     assert "counted with 150 classes" in row["note"]
 
 
 def test_costs_of_another_dataset_are_not_shown():
     profiles = [profile("lemore", 8e8)]  # counted for ADE20K only
-    row = row_of(tables.build("cityscapes", [], profiles, []), "lemore")
-    assert row["gmacs"] == row["profile_size"] == row["device"] == ""
-    assert tables.build("cityscapes", [], profiles, []) == tables.build("cityscapes", [], [], [])
+    row = row_of(build_table("cityscapes", [], profiles, []), "lemore")
+    assert isnan(row["gmacs"]) and row["profile_size"] == row["device"] == ""
+    without = build_table("cityscapes", [], [], [])
+    pd.testing.assert_frame_equal(build_table("cityscapes", [], profiles, []), without)
 
 
 def test_a_model_that_the_paper_lacks_has_its_own_source():
     runs = [evaluation("topformer_t", 0.3), evaluation("lemore_tfl_ca_na", 0.31)]
-    rows = tables.build("ade20k", runs, [], [])
+    rows = build_table("ade20k", runs, [], [])
     assert len(rows) == 28  # ablation rows are not in Table 1
     row = row_of(rows, "topformer_t")
-    assert (row["miou"], row["miou_paper"]) == ("30", "33.6")
+    assert (row["miou"], row["miou_paper"]) == (30, "33.6")
     assert "TopFormer README" in row["source_paper"] and "not in the paper's table" in row["note"]
-    ablation = tables.build("ablation", runs, [], [])
-    assert [row["miou"] for row in ablation] == [""] * 7 + ["31"]
+    ablation = build_table("ablation", runs, [], [])
+    assert is_empty(ablation["miou"][:7]) and ablation["miou"][7] == 31
 
 
 def test_views_match_by_what_a_dataset_stands_for():
@@ -126,13 +132,14 @@ def test_views_match_by_what_a_dataset_stands_for():
             "lemore", 0.3, dataset="pascal_context_59_scenes", stands_for="pascal_context_59"
         ),
     ]
-    rows = tables.build("pascal_context", runs, [], [])
-    pairs = [(r["dataset"], r["miou"], r["miou_paper"]) for r in rows if r["model"] == "lemore"]
-    assert pairs == [
-        ("pascal_context_59_scenes", "30", "35.76"),
-        ("pascal_context_60", "20", "31.48"),
+    rows = build_table("pascal_context", runs, [], [])
+    mine = rows[rows["model"] == "lemore"][["dataset", "miou", "miou_paper"]]
+    assert mine.values.tolist() == [
+        ["pascal_context_59_scenes", 30, "35.76"],
+        ["pascal_context_60", 20, "31.48"],
     ]
-    assert tables.build("coco_stuff", runs, [], []) == tables.build("coco_stuff", [], [], [])
+    without = build_table("coco_stuff", [], [], [])
+    pd.testing.assert_frame_equal(build_table("coco_stuff", runs, [], []), without)
 
 
 def test_dataset_table_has_its_own_results_only():
@@ -141,38 +148,49 @@ def test_dataset_table_has_its_own_results_only():
         evaluation("lemore", 0.4, dataset="camvid", stands_for=None, test_mode="slide"),
         evaluation("lemore", 0.3),
     ]
-    rows = tables.build("camvid", runs, [profile("lemore", 8e8)], [])
-    assert [row["miou"] for row in rows] == ["50", "40"]
-    assert [row["miou_paper"] for row in rows] == ["", ""]
-    assert rows[0]["gmacs"] == "0.8" and "test mode slide" in rows[1]["note"]
-    assert "scenes" not in rows[0]["note"]
+    rows = build_table("camvid", runs, [profile("lemore", 8e8)], [])
+    assert rows["miou"].tolist() == [50, 40] and rows["miou_paper"].tolist() == ["", ""]
+    assert rows["gmacs"][0] == 0.8 and "test mode slide" in rows["note"][1]
+    assert "scenes" not in rows["note"][0]
     with pytest.raises(ValueError, match="table 'camvidd' is neither"):
-        tables.build("camvidd", runs, [], [])
+        build_table("camvidd", runs, [], [])
 
 
 def test_imagenet_and_efficiency():
     profiles = [profile("lemore", 8e8, dataset="imagenet_1k", size=(224, 224))]
-    row = row_of(tables.build("imagenet", [], profiles, [pretraining("lemore", 0.5)]), "lemore")
-    assert (row["top1"], row["top1_paper"], row["params_m_paper"]) == ("50", "64.1", "1.67")
+    row = row_of(build_table("imagenet", [], profiles, [pretraining("lemore", 0.5)]), "lemore")
+    assert (row["top1"], row["top1_paper"], row["params_m_paper"]) == (50, "64.1", "1.67")
     assert row["profile_size"] == "224x224" and row["note"].startswith("scenes")
-    assert row["top5"] == "90" and "; recipe reconstructed" in row["note"]
+    assert row["top5"] == 90 and "; recipe reconstructed" in row["note"]
     segformer = profile("segformer_b0", 8e9, backbone="mit_b0", encoder="MiT-B0")
-    rows = tables.build("imagenet", [], [segformer], [pretraining("mit_b0", 0.5)])
+    rows = build_table("imagenet", [], [segformer], [pretraining("mit_b0", 0.5)])
     assert row_of(rows, "mit_b0")["encoder"] == "MiT-B0"
-    rows = tables.build("efficiency", [], [*profiles, profile("lemore", 8e8)], [])
-    assert [(r["profile_size"], r["gflops_paper"]) for r in rows] == [
-        ("224x224", ""),
-        ("512x512", "0.8"),
-    ]
-    assert rows[1]["miou_paper"] == ""
+    rows = build_table("efficiency", [], [*profiles, profile("lemore", 8e8)], [])
+    assert rows["profile_size"].tolist() == ["224x224", "512x512"]
+    assert rows["gflops_paper"].tolist() == ["", "0.8"] and rows["miou_paper"][1] == ""
+
+
+def test_counts_stand_where_nothing_was_profiled():
+    profiles = [profile("lemore", 803_212_345)]
+    counted = [profile(name, 5e8, device="") for name in ("lemore", "lemore_448")]
+    for one in counted:
+        one["cells"][0]["latency"] = None
+    rows = build_table("ade20k", [], profiles, [], counts=counted)
+    assert row_of(rows, "lemore")["gmacs"] == 0.8032  # the profile's own
+    row = row_of(rows, "lemore_448")
+    assert (row["gmacs"], row["params_m"], row["device"]) == (0.5, 1.6, "")
+    assert isnan(row["latency_ms_p50"]) and len(rows) == 28
+    marks = printed.mark_best(rows)["gmacs"]
+    assert marks[row_of(rows.reset_index(), "lemore_448")["index"]] == "best"
+    assert len(build_table("efficiency", [], profiles, [], counts=counted)) == 1
 
 
 def test_the_papers_input_size_chooses_the_cell():
     cells = profile("x", 1)["cells"] + profile("x", 2, size=(448, 448))["cells"]
     both = {"cells": cells}
-    assert cell_for(both, ["ade20k"], "448x448") == cells[1]
-    assert cell_for(both, ["camvid", "ade20k"], "") == cells[0]
-    assert cell_for(both, ["camvid"], "") is None and cell_for(None, ["ade20k"], "") is None
+    assert find_cell(both, ["ade20k"], "448x448") == cells[1]
+    assert find_cell(both, ["camvid", "ade20k"], "") == cells[0]
+    assert find_cell(both, ["camvid"], "") is None and find_cell(None, ["ade20k"], "") is None
 
 
 # printed forms
@@ -183,37 +201,42 @@ def laid_out(rows, name="ade20k"):
 
 
 def test_scenes_are_marked_in_every_format():
-    rows = tables.build("ade20k", [evaluation("lemore", 0.3)], [profile("lemore", 8e8)], [])
-    assert "scenes: measured on scenes" in writers.csv_text(rows)
-    markdown, text = writers.markdown(laid_out(rows)), latex(laid_out(rows))
+    rows = build_table("ade20k", [evaluation("lemore", 0.3)], [profile("lemore", 8e8)], [])
+    assert "scenes: measured on scenes" in writers.format_csv(rows)
+    markdown, text = writers.format_markdown(laid_out(rows)), format_latex(laid_out(rows))
     assert "scenes" in markdown.splitlines()[0] and "30.00<sup>†</sup>" in markdown
     caption = next(line for line in text.splitlines() if line.startswith(r"\caption"))
     assert "drawn scenes" in caption and r"30.00\textsuperscript{$\dagger$}" in text
-    real = tables.build("ade20k", [evaluation("lemore", 0.3, stands_for=None)], [], [])
-    for text in map(str, (writers.csv_text(real), writers.markdown(laid_out(real)))):
+    real = build_table("ade20k", [evaluation("lemore", 0.3, stands_for=None)], [], [])
+    for text in map(str, (writers.format_csv(real), writers.format_markdown(laid_out(real)))):
         assert "†" not in text and "drawn scenes" not in text
 
 
 def test_imagenet_has_top5_and_says_that_it_is_ours():
-    table = laid_out(tables.build("imagenet", [], [], [pretraining("lemore", 0.5)]), "imagenet")
+    table = laid_out(build_table("imagenet", [], [], [pretraining("lemore", 0.5)]), "imagenet")
     notes = dict(table.footnotes)
     top5 = cell(table, "LeMoRe", "top5")
     assert [notes[s].split(":")[0] for s in top5.symbols] == [
         "scenes", "top-5 as measured here",
     ]  # fmt: skip
     symbols = ",".join(top5.symbols)
-    assert f"90.00<sup>{symbols}</sup>" in writers.markdown(table)
-    assert "Top-5 (\\%)" in latex(table) and "the paper publishes none" in latex(table)
-    published = laid_out(tables.build("imagenet", [], [], []), "imagenet")
-    assert "top5" not in published.columns and "top-5" not in latex(published)
+    assert f"90.00<sup>{symbols}</sup>" in writers.format_markdown(table)
+    assert "Top-5 (\\%)" in format_latex(table) and "the paper publishes none" in format_latex(
+        table
+    )
+    published = laid_out(build_table("imagenet", [], [], []), "imagenet")
+    assert "top5" not in published.columns and "top-5" not in format_latex(published)
 
 
 def test_models_from_scratch_are_called_so():
     runs = [evaluation(m, 0.3, init=i) for m, i in (("lemore", "none"), ("other", "pretrain"))]
-    rows = tables.build("ade20k_scenes", runs, [], [])
-    assert ["; from scratch: trained without ImageNet" in r["note"] for r in rows] == [True, False]
+    rows = build_table("ade20k_scenes", runs, [], [])
+    assert ["; from scratch: trained without ImageNet" in note for note in rows["note"]] == [
+        True,
+        False,
+    ]
     table = laid_out(rows)
-    for text in (writers.csv_text(rows), writers.markdown(table), latex(table)):
+    for text in (writers.format_csv(rows), writers.format_markdown(table), format_latex(table)):
         assert text.count("from scratch") == 1
 
 
@@ -226,9 +249,14 @@ def test_best_and_second_only_among_comparable_values():
     ]
     profiles = [profile("lemore", 8e8), profile("segformer_b0", 8e9)]
     profiles.append(profile("topformer_t", 5e8, size=(448, 448)))
-    rows = tables.build("ade20k", runs, profiles, [])
-    marks = best_marks(rows)
-    named = {(rows[i]["model"], rows[i]["dataset"], c): mark for (i, c), mark in marks.items()}
+    rows = build_table("ade20k", runs, profiles, [])
+    marks = printed.mark_best(rows)
+    named = {
+        (rows["model"][i], rows["dataset"][i], column): mark
+        for column in marks
+        for i, mark in marks[column].items()
+        if mark
+    }
     assert named["segformer_b0", "ade20k_scenes", "miou"] == "best"
     assert named["topformer_t", "ade20k_scenes", "miou"] == "second"
     assert ("lemore", "ade20k", "miou") not in named
@@ -236,14 +264,14 @@ def test_best_and_second_only_among_comparable_values():
     assert named["segformer_b0", "ade20k_scenes", "gmacs"] == "second"
     assert ("topformer_t", "ade20k_scenes", "gmacs") not in named
     table = printed.lay_out("ade20k", "", rows, {}, "scenes")
-    assert "**40.00**<sup>†</sup>" in writers.markdown(table)
-    assert r"\textbf{40.00}" in latex(table)
-    assert "<ins>35.00</ins>" in writers.markdown(table)
-    assert r"\underline{35.00}" in latex(table)
+    assert "**40.00**<sup>†</sup>" in writers.format_markdown(table)
+    assert r"\textbf{40.00}" in format_latex(table)
+    assert "<ins>35.00</ins>" in writers.format_markdown(table)
+    assert r"\underline{35.00}" in format_latex(table)
 
 
 def test_latex_escapes_and_is_balanced():
-    assert latex_escape(r"a&b_50%$#{}~^\±<" + MINUS) == (
+    assert escape_latex(r"a&b_50%$#{}~^\±<" + MINUS) == (
         r"a\&b\_50\%\$\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}$\pm$\textless{}$-$"
     )
     for name, text in written().items():
@@ -266,9 +294,11 @@ def written() -> dict[str, str]:
     runs += [evaluation("pspnet_mobilenet_v2", 0.35, stands_for=None, dataset="ade20k")]
     profiles = [profile("my_model", 8e8), profile("pspnet_mobilenet_v2", 52.688e9)]
     views = {}
-    for name in tables.VIEWS:
-        rows = tables.build(name, runs, profiles, [pretraining("x_y", 0.1)])
-        views[name] = latex(printed.lay_out(name, "", rows, {"my_model": "A_b & 100% #1"}, "r_1"))
+    for name in VIEWS:
+        rows = build_table(name, runs, profiles, [pretraining("x_y", 0.1)])
+        views[name] = format_latex(
+            printed.lay_out(name, "", rows, {"my_model": "A_b & 100% #1"}, "r_1")
+        )
     return views
 
 
@@ -277,7 +307,7 @@ def test_every_table_compiles(tmp_path):
     """In one column and in two, with the packages that the first line of each file names."""
     for name, text in written().items():
         (tmp_path / f"{name}.tex").write_text(text)
-    inputs = "".join(rf"\input{{{name}}}\clearpage" for name in tables.VIEWS)
+    inputs = "".join(rf"\input{{{name}}}\clearpage" for name in VIEWS)
     for options in ("", "[twocolumn]"):
         document = rf"\documentclass{options}{{article}}\usepackage{{booktabs,graphicx}}"
         text = rf"{document}\begin{{document}}{inputs}\end{{document}}"
@@ -291,22 +321,22 @@ def test_every_table_compiles(tmp_path):
         )
         assert done.returncode == 0, done.stdout[-2000:]
         assert "Overfull" not in done.stdout and "Missing character" not in done.stdout
-        assert f"({len(tables.VIEWS)} pages" in done.stdout
+        assert f"({len(VIEWS)} pages" in done.stdout
 
 
 def test_markdown_is_a_table_and_empty_cells_are_empty():
-    table = laid_out(tables.build("ade20k", [evaluation("lemore", 0.3)], [], []))
-    lines = [line for line in writers.markdown(table).splitlines() if line.startswith("|")]
+    table = laid_out(build_table("ade20k", [evaluation("lemore", 0.3)], [], []))
+    lines = [line for line in writers.format_markdown(table).splitlines() if line.startswith("|")]
     assert len(lines) == 2 + 28 + 3 and len({line.count("|") for line in lines}) == 1
     hrnas = next(line for line in lines if "HR-NAS-B" in line)
     assert [cell.strip() for cell in hrnas.strip("|").split("|")][2:] == [
         "", "34.9", "2.2", "3.9", "", "Table 1 row 16",
     ]  # fmt: skip
-    assert r"LeMoRe\*" in writers.markdown(table)
+    assert r"LeMoRe\*" in writers.format_markdown(table)
 
 
 def test_rows_stand_under_the_papers_headings_and_the_rivals_below():
-    table = laid_out(tables.build("ade20k", [], [], []))
+    table = laid_out(build_table("ade20k", [], [], []))
     models = [row[0].text for row in table.rows]
     assert table.sections == (
         (0, "Heavyweight models"),
@@ -315,10 +345,8 @@ def test_rows_stand_under_the_papers_headings_and_the_rivals_below():
     )
     assert models[20] == "LeMoRe" and models[13] == "Lite-ASPP"
     assert [m.split("-")[0] for m in models[21:]] == ["TopFormer"] * 4 + ["SeaFormer"] * 3
-    assert laid_out(tables.build("ablation", [], [], []), "ablation").sections == ((0, ""),)
-    efficiency = laid_out(
-        tables.build("efficiency", [], [profile("lemore", 8e8)], []), "efficiency"
-    )
+    assert laid_out(build_table("ablation", [], [], []), "ablation").sections == ((0, ""),)
+    efficiency = laid_out(build_table("efficiency", [], [profile("lemore", 8e8)], []), "efficiency")
     assert efficiency.sections == ((0, ""),)
 
 
@@ -334,7 +362,7 @@ def test_differences_are_measured_less_published():
     aux = {"params_with_aux": 13_721_000}
     profiles = [profile("lemore", 803_212_345, params=1_599_862)]
     profiles += [profile("pspnet_mobilenet_v2", 52.688e9, params=13_461_000, cell=aux)]
-    table = laid_out(tables.build("ade20k", runs, profiles, []))
+    table = laid_out(build_table("ade20k", runs, profiles, []))
     assert cell(table, "LeMoRe", "miou_difference").text == f"{MINUS}3.50"
     assert cell(table, "LeMoRe", "miou_difference").value == -3.5
     assert cell(table, "LeMoRe", "gmacs_difference").text == "0.00"  # 0.8032 - 0.8
@@ -342,15 +370,15 @@ def test_differences_are_measured_less_published():
     assert cell(table, "PSPNet", "miou_difference").text == "+0.41"
     assert cell(table, "PSPNet", "gmacs_difference").text == "+0.49"
     assert cell(table, "PSPNet", "params_difference").text == "+0.02"  # both with the aux head
-    assert "$-$3.50" in latex(table)
+    assert "$-$3.50" in format_latex(table)
 
 
 def test_unlike_things_have_no_difference():
-    scenes = laid_out(tables.build("ade20k", [evaluation("lemore", 0.3)], [], []))
+    scenes = laid_out(build_table("ade20k", [evaluation("lemore", 0.3)], [], []))
     assert cell(scenes, "LeMoRe", "miou").text and "miou_difference" not in scenes.columns
     small = profile("pspnet_mobilenet_v2", 104.8e9, dataset="cityscapes", size=(512, 1024))
     full = profile("lraspp_mobilenet_v2", 12.5e9, dataset="cityscapes", size=(1024, 2048))
-    table = laid_out(tables.build("cityscapes", [], [small, full], []), "cityscapes")
+    table = laid_out(build_table("cityscapes", [], [small, full], []), "cityscapes")
     assert (
         cell(table, "PSPNet", "gmacs").text and not cell(table, "PSPNet", "gmacs_difference").text
     )
@@ -360,14 +388,12 @@ def test_unlike_things_have_no_difference():
 def test_an_unsteady_latency_is_remarked_on():
     steady = profile("a", 8e8)
     latency = {**steady["cells"][0]["latency"], "p95_ms": 31.0}
-    rows = tables.build(
-        "efficiency", [], [steady, profile("b", 8e8, cell={"latency": latency})], []
-    )
-    assert ["latency unsteady" in row["note"] for row in rows] == [False, True]
+    rows = build_table("efficiency", [], [steady, profile("b", 8e8, cell={"latency": latency})], [])
+    assert ["latency unsteady" in note for note in rows["note"]] == [False, True]
 
 
 def test_remarks_stand_at_the_number_that_they_are_about():
-    table = laid_out(tables.build("ade20k", [], [], []))
+    table = laid_out(build_table("ade20k", [], [], []))
     notes = dict(table.footnotes)
     said = {c: [notes[s] for s in cell(table, "PSPNet", c).symbols] for c in table.columns}
     assert "52.9 expected" in said["gflops_paper"][0]
@@ -377,7 +403,7 @@ def test_remarks_stand_at_the_number_that_they_are_about():
 
 
 def test_detection_is_published_numbers_only():
-    table = laid_out(tables.build("detection", [], [], []), "detection")
+    table = laid_out(build_table("detection", [], [], []), "detection")
     assert [c.header for c in table.header] == [
         "Model", "Encoder", "mAP published", "GFLOPs published", "Params published (M)",
         "Published in",
@@ -387,9 +413,24 @@ def test_detection_is_published_numbers_only():
 
 
 def test_labels_are_those_of_each_table():
-    label = {row["model"]: printed.label(row, {}) for row in tables.build("cityscapes", [], [], [])}
-    assert label["fcn_mobilenet_v2"] == "FCN" and label["lraspp_mobilenet_v2"] == "L-ASPP"
-    label = {row["model"]: printed.label(row, {}) for row in tables.build("ade20k", [], [], [])}
-    assert label["fcn_mobilenet_v2"] == "FCN-8s"
-    rows = tables.build("camvid", [evaluation("new", 0.5, dataset="camvid")], [], [])
-    assert printed.label(rows[0], {"new": "New Net"}) == "New Net"
+    def label(view):
+        rows = build_table(view, [], [], [])
+        return dict(zip(rows["model"], printed.label_rows(rows, {}), strict=True))
+
+    cityscapes = label("cityscapes")
+    assert (cityscapes["fcn_mobilenet_v2"], cityscapes["lraspp_mobilenet_v2"]) == ("FCN", "L-ASPP")
+    assert label("ade20k")["fcn_mobilenet_v2"] == "FCN-8s"
+    rows = build_table("camvid", [evaluation("new", 0.5, dataset="camvid")], [], [])
+    assert printed.label_rows(rows, {"new": "New Net"}) == ["New Net"]
+
+
+def test_a_table_file_is_read_as_it_was_written(tmp_path):
+    runs = [evaluation("lemore", v, seed=s) for s, v in enumerate((0.30004567, 0.33))]
+    table = build_table("ade20k", runs, [profile("lemore", 803_212_345)], [])
+    path = tmp_path / "ade20k.csv"
+    path.write_text(writers.format_csv(table))
+    pd.testing.assert_frame_equal(read_csv(path), table)
+    for text in ("", "a,b\n1,2\n"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"ade20k\.csv: not a table"):
+            read_csv(path)

@@ -18,7 +18,7 @@ from lemore.runtime import checkpoint
 from lemore.runtime.checkpoint import Checkpoints
 from lemore.runtime.files import remove_temporaries, write_atomic
 from lemore.runtime.process import Stopped
-from lemore.runtime.tracking.metrics_file import Spool
+from lemore.runtime.tracking.metrics_file import MetricsFile
 from lemore.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -47,7 +47,7 @@ def finish(folder: Path) -> dict:
 
 def metrics(folder: Path) -> list[list]:
     """What a training has told, times left out."""
-    rows = Spool(folder / "metrics.jsonl").rows()
+    rows = MetricsFile(folder / "metrics.jsonl").read()
     names = ("train/loss", "train/lr", "train/skipped_steps")
     return [[row["step"], *(row["metrics"][name] for name in names)] for row in rows]
 
@@ -81,7 +81,7 @@ def test_kills_at_any_moment_end_with_the_same_bits(tmp_path, plain, seed):
 def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(tmp_path, plain, seed):
     folder, rng = tmp_path / "run", random.Random(seed)
     folder.mkdir()
-    # each checkpoint is two files, weights and hash; the spool's rewinding comes before them
+    # each checkpoint is two files, weights and hash; the rewinding of the metrics is before
     number, thousandths = rng.randint(2, 2 * ITERATIONS // INTERVAL + 1), rng.randint(0, 1000)
     process = start(run, folder, cut=(number, thousandths))
     process.join(60)

@@ -20,7 +20,7 @@ from conftest import Tiny
 from lemore.runtime.files import read_json
 from lemore.runtime.process import Process
 from lemore.runtime.ray import execute
-from lemore.runtime.tracking.metrics_file import Spool
+from lemore.runtime.tracking.metrics_file import MetricsFile
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
@@ -223,7 +223,7 @@ def test_a_node_that_dies_costs_at_most_one_interval(tiny, plain, tmp_path):
 
 
 def metrics(output: Path) -> list:
-    rows = Spool(output / "metrics.jsonl").rows()
+    rows = MetricsFile(output / "metrics.jsonl").read()
     return [(row["step"], row["metrics"]["train/loss"]) for row in rows]
 
 
@@ -235,10 +235,10 @@ def test_what_ray_says_of_a_worker_is_a_loss_and_what_a_worker_says_is_not():
     unwell = WorkerHealthCheckFailedError("a health check failed", RuntimeError("killed"))
     closed = RuntimeError("Connection closed by peer")  # what the others see
     for loss in (unwell, ActorDiedError(), closed):
-        found = execute._cause(WorkerGroupError("", {0: closed, 1: loss}))
+        found = execute.find_cause(WorkerGroupError("", {0: closed, 1: loss}))
         assert isinstance(found, execute.WorkerLost)
     own = OSError("sample 3 is broken")
-    assert execute._cause(WorkerGroupError("", {0: closed, 1: own, 2: unwell})) is own
+    assert execute.find_cause(WorkerGroupError("", {0: closed, 1: own, 2: unwell})) is own
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -267,7 +267,8 @@ def test_workers_that_hang_again_and_again_end_it(tmp_path):
         "from lemore.runtime.ray.execute import Work, execute\n"
         "from lemore.runtime.process import StopSignals\n"
         "folder = Path.cwd()\n"
-        "work = Work('fault_training:rank_sleeps', {'data': str(folder)}, folder)\n"
+        "from lemore.runtime.worker import Worker\n"
+        "work = Work('fault_training:rank_sleeps', None, Worker(folder, folder, seed=3))\n"
         "execute(work, Resources('local', 2, 1, 0), StopSignals())\n"
     ).replace("TESTS", str(ROOT / "tests"))
     (tmp_path / "digest.json").write_text("{}")

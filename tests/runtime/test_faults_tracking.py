@@ -1,6 +1,6 @@
 """Fault 16 of docs/faults.md: the tracking store is away, slow or locked.
 
-The store here is SQLite behind a client that fails when it is told to; the slow test has a real
+The store here is SQLite behind a client that fails on demand; the slow test has a real
 server that is killed and started again.
 """
 
@@ -20,18 +20,19 @@ from fault_training import GO, lemore, start
 
 from lemore.cli import main
 from lemore.runtime.files import read_json
-from lemore.runtime.tracking import mlflow, outbox
-from lemore.runtime.tracking import run as tracking
-from lemore.runtime.tracking.metrics_file import Spool, Tail
+from lemore.runtime.tracking import mlflow, tracked_run
+from lemore.runtime.tracking.metrics_file import MetricsFile
+from lemore.runtime.tracking.pending_run import RunDescription, list_pending
+from lemore.runtime.tracking.tracked_run import send_pending, track
 
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.setenv("LEMORE_OUTBOX", str(tmp_path / "outbox"))
-    monkeypatch.setattr(tracking, "SECONDS_BETWEEN_BATCHES", 0.05)
-    monkeypatch.setattr(tracking, "MOST_SECONDS_BETWEEN_TRIES", 0.2)
-    monkeypatch.setattr(tracking, "CLOSING_SECONDS", 60.0)
+    monkeypatch.setattr(tracked_run, "SECONDS_BETWEEN_BATCHES", 0.05)
+    monkeypatch.setattr(tracked_run, "MOST_SECONDS_BETWEEN_TRIES", 0.2)
+    monkeypatch.setattr(tracked_run, "CLOSING_SECONDS", 60.0)
     return Store(monkeypatch)
 
 
@@ -73,9 +74,9 @@ class Client:
         return call
 
 
-def stage(name: str, key: str = "k", **changes) -> tracking.Stage:
+def describe(name: str, key: str = "k", **changes) -> RunDescription:
     identity = {"stage": "finetune", "model": name}
-    return tracking.Stage(name, f"finetune {name}", identity, key, {"lr": 0.1}, **changes)
+    return RunDescription(name, f"finetune {name}", identity, key, {"lr": 0.1}, **changes)
 
 
 def wait(condition) -> None:
@@ -89,21 +90,21 @@ def wait(condition) -> None:
 EXPECTED = [(step, step / 10) for step in range(1, 41)]
 
 
-def write(spool: Spool, steps: range) -> None:
+def write(metrics_file: MetricsFile, steps: range) -> None:
     for step in steps:
-        spool.record(step, {"train/loss": step / 10})
+        metrics_file.append(step, {"train/loss": step / 10})
 
 
 def test_a_store_that_is_away_at_the_start_gets_all_when_it_comes(store, tmp_path):
-    spool = Spool(tmp_path / "metrics.jsonl")
+    metrics_file = MetricsFile(tmp_path / "metrics.jsonl")
     store.down = True
-    with tracking.track(stage("a"), spool) as run:
-        write(spool, range(1, 21))
+    with track(describe("a"), metrics_file) as run:
+        write(metrics_file, range(1, 21))
         time.sleep(0.3)
         assert run.id == ""
         store.down = False
         wait(lambda: run.id)
-        write(spool, range(21, 41))
+        write(metrics_file, range(21, 41))
     (found,) = store.runs("a")
     assert found.info.status == "FINISHED"
     assert store.history(run.run_id, "train/loss") == EXPECTED
@@ -112,12 +113,12 @@ def test_a_store_that_is_away_at_the_start_gets_all_when_it_comes(store, tmp_pat
 
 def test_numbers_measured_again_while_the_store_is_away_come_with_a_run(store, tmp_path):
     def measure(value: float, back: bool = True) -> str:
-        with tracking.track(stage("a2", measures=True)) as run:
+        with track(describe("a2", measures=True)) as run:
             if store.down:
                 wait(run.tried.is_set)
                 store.down = not back
                 wait(lambda: store.down or not run.tried.is_set())
-            run.metrics({"val/mIoU": value})
+            run.record_metrics({"val/mIoU": value})
             return run.run_id
 
     first = measure(0.25)
@@ -126,10 +127,10 @@ def test_numbers_measured_again_while_the_store_is_away_come_with_a_run(store, t
     assert first and late and first != late
     store.down = True
     assert measure(0.75, back=False) == ""  # waits, and is told though the next one fails
-    (parcel,) = (tmp_path / "outbox").glob("*.json")
-    parcel.rename(parcel.with_stem(parcel.stem + "1"))  # of another process
+    (file,) = (tmp_path / "outbox").glob("*.json")
+    file.rename(file.with_stem(file.stem + "1"))  # of another process
     store.down = False
-    with pytest.raises(ValueError), tracking.track(stage("a2", measures=True)):
+    with pytest.raises(ValueError), track(describe("a2", measures=True)):
         wait(lambda: len(store.runs("a2")) == 3)
         raise ValueError
     assert [store.history(r.info.run_id, "val/mIoU")[0][1] for r in store.runs("a2")] == [
@@ -139,50 +140,50 @@ def test_numbers_measured_again_while_the_store_is_away_come_with_a_run(store, t
 
 
 def test_a_store_that_goes_away_meanwhile_misses_and_doubles_nothing(store, tmp_path):
-    spool = Spool(tmp_path / "metrics.jsonl")
-    with tracking.track(stage("b"), spool) as run:
-        write(spool, range(1, 11))
+    metrics_file = MetricsFile(tmp_path / "metrics.jsonl")
+    with track(describe("b"), metrics_file) as run:
+        write(metrics_file, range(1, 11))
         wait(lambda: run.id and len(store.history(run.id, "train/loss")) == 10)
         store.down = True
-        write(spool, range(11, 21))
+        write(metrics_file, range(11, 21))
         time.sleep(0.3)
         store.down, store.answers_get_lost = False, True  # it took the rows, nobody knows
-        write(spool, range(21, 31))
+        write(metrics_file, range(21, 31))
         wait(lambda: not store.answers_get_lost)
-        write(spool, range(31, 41))
+        write(metrics_file, range(31, 41))
     assert store.history(run.run_id, "train/loss") == EXPECTED
     assert len(store.runs("b")) == 1
 
 
-def test_what_came_too_late_is_delivered_by_the_next_job(store, tmp_path):
-    spool, result = Spool(tmp_path / "metrics.jsonl"), tmp_path / "result.json"
+def test_what_came_too_late_is_sent_by_the_next_job(store, tmp_path):
+    metrics_file, result = MetricsFile(tmp_path / "metrics.jsonl"), tmp_path / "result.json"
     result.write_text("{}")
     store.down = True
-    with tracking.track(stage("c"), spool) as run:
-        write(spool, range(1, 41))
-        run.metrics({"val/mIoU": 0.5}, step=40)
-        run.tag("weights_sha256", "abc")
-        run.artifact(result)
-    spool.path.unlink()  # the results have been moved
-    assert run.run_id == "" and len(outbox.waiting()) == 1
+    with track(describe("c"), metrics_file) as run:
+        write(metrics_file, range(1, 41))
+        run.record_metrics({"val/mIoU": 0.5}, step=40)
+        run.set_tag("weights_sha256", "abc")
+        run.add_artifact(result)
+    metrics_file.path.unlink()  # the results have been moved
+    assert run.run_id == "" and len(list_pending()) == 1
     store.down = False
-    with tracking.track(stage("d", parents={"finetune": "weights:abc"})) as later:
-        wait(lambda: later.id and not [p for p in outbox.waiting() if p != later.parcel.path()])
+    with track(describe("d", parents={"finetune": "weights:abc"})) as later:
+        wait(lambda: later.id and not [p for p in list_pending() if p != later.pending.path])
     (found,) = store.runs("c")
     assert store.runs("d")[0].data.tags.get("finetune_run_id", "") in ("", found.info.run_id)
     assert found.info.status == "FINISHED" and found.data.tags["weights_sha256"] == "abc"
-    assert found.info.end_time < later.parcel.begun
+    assert found.info.end_time < later.pending.begun
     assert store.history(found.info.run_id, "train/loss") == EXPECTED
     assert store.history(found.info.run_id, "val/mIoU") == [(40, 0.5)]
     assert [a.path for a in store.connect().list_artifacts(found.info.run_id)] == ["result.json"]
     assert not (tmp_path / "outbox").exists()
 
 
-def test_sync_delivers_and_says_what_stays(store, tmp_path, monkeypatch, capsys):
+def test_sync_sends_and_says_what_stays(store, tmp_path, monkeypatch, capsys):
     store.down = True
     for name in ("e", "f"):
-        with tracking.track(stage(name)) as run:
-            run.metrics({"x": 1.0})
+        with track(describe(name)) as run:
+            run.record_metrics({"x": 1.0})
     assert main(["sync"]) == 1 and capsys.readouterr().out == "0 delivered, 2 left\n"
     here = os.environ["MLFLOW_TRACKING_URI"]
     store.down = False
@@ -195,60 +196,60 @@ def test_sync_delivers_and_says_what_stays(store, tmp_path, monkeypatch, capsys)
     assert [len(store.history(r.info.run_id, "x")) for n in "ef" for r in store.runs(n)] == [1, 1]
 
 
-def test_delivering_twice_changes_nothing(store, tmp_path):
+def test_sending_twice_changes_nothing(store, tmp_path):
     store.down = True
-    with tracking.track(stage("g")) as run:
-        run.metrics({"x": 1.0}, step=3)
+    with track(describe("g")) as run:
+        run.record_metrics({"x": 1.0}, step=3)
     store.down = False
-    (path,) = outbox.waiting()
+    (path,) = list_pending()
     content = path.read_bytes()
     for _ in range(2):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
-        assert tracking.deliver_waiting() == (1, 0)
+        assert send_pending() == (1, 0)
     (found,) = store.runs("g")
     assert store.history(found.info.run_id, "x") == [(3, 1.0)]
 
 
-def test_a_measurement_delivered_twice_is_one_run(store, tmp_path):
+def test_a_measurement_sent_twice_is_one_run(store, tmp_path):
     store.down = True
-    with tracking.track(stage("m", measures=True)) as run:
-        run.metrics({"x": 1.0})
+    with track(describe("m", measures=True)) as run:
+        run.record_metrics({"x": 1.0})
     store.down = False
-    (path,) = outbox.waiting()
+    (path,) = list_pending()
     content = path.read_bytes()
-    assert tracking.deliver_waiting() == (1, 0)
+    assert send_pending() == (1, 0)
     time.sleep(0.01)
-    with tracking.track(stage("m", measures=True)) as run:
-        run.metrics({"x": 2.0})
+    with track(describe("m", measures=True)) as run:
+        run.record_metrics({"x": 2.0})
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
-    assert tracking.deliver_waiting() == (1, 0)
+    assert send_pending() == (1, 0)
     states = {r.data.metrics["x"]: r.data.tags["superseded"] for r in store.runs("m")}
     assert states == {1.0: "yes", 2.0: "no"} and len(store.runs("m")) == 2
 
 
-def test_a_late_run_does_not_supersede_a_younger_one(store):
+def test_a_late_run_does_not_supersede_a_later_one(store):
     store.down = True
-    with tracking.track(stage("h", key="old")):
+    with track(describe("h", key="old")):
         pass
     time.sleep(0.01)
     store.down = False
-    with tracking.track(stage("h", key="new")):
+    with track(describe("h", key="new")):
         wait(lambda: len(store.runs("h")) == 2)
     tags = {r.data.tags["lemore.key"]: r.data.tags["superseded"] for r in store.runs("h")}
     assert tags == {"old": "yes", "new": "no"}
 
 
 def test_a_locked_database_holds_up_nothing_and_gets_all_later(store, tmp_path):
-    spool = Spool(tmp_path / "metrics.jsonl")
-    with tracking.track(stage("i"), spool) as run:
+    metrics_file = MetricsFile(tmp_path / "metrics.jsonl")
+    with track(describe("i"), metrics_file) as run:
         wait(lambda: run.id)
         other = sqlite3.connect(tmp_path / "mlflow.db", check_same_thread=False)
         other.execute("BEGIN EXCLUSIVE")
         begin = time.monotonic()
-        write(spool, range(1, 41))
-        run.metrics({"val/mIoU": 0.5}, step=40)
+        write(metrics_file, range(1, 41))
+        run.record_metrics({"val/mIoU": 0.5}, step=40)
         assert time.monotonic() - begin < 5, "it waited for the store"
         threading.Timer(8, other.rollback).start()
     assert store.history(run.run_id, "train/loss") == EXPECTED
@@ -259,66 +260,66 @@ def test_a_server_that_never_answers_holds_up_nothing(store, monkeypatch, tmp_pa
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        monkeypatch.setattr(tracking, "CLOSING_SECONDS", 0.5)
+        monkeypatch.setattr(tracked_run, "CLOSING_SECONDS", 0.5)
         begin = time.monotonic()
-        with tracking.track(stage("j")) as run:
-            run.metrics({"x": 1.0})
+        with track(describe("j")) as run:
+            run.record_metrics({"x": 1.0})
         assert time.monotonic() - begin < 8
-        assert len(outbox.waiting()) == 1
+        assert len(list_pending()) == 1
 
 
-def test_without_an_outbox_the_work_goes_on(store, monkeypatch, tmp_path, caplog):
+def test_without_a_folder_for_pending_runs_the_work_goes_on(store, monkeypatch, tmp_path, caplog):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("LEMORE_OUTBOX", str(tmp_path / "file/outbox"))
-    with tracking.track(stage("k")) as run:
-        run.metrics({"x": 1.0})
-    assert "no outbox" in caplog.text
+    with track(describe("k")) as run:
+        run.record_metrics({"x": 1.0})
+    assert str(tmp_path / "file") in caplog.text
     assert store.history(run.run_id, "x") == [(0, 1.0)]
 
 
 @pytest.mark.parametrize(
     ("down", "instead"), [(False, "nothing"), (True, "nothing"), (True, "file")]
 )
-def test_an_outbox_that_vanishes_meanwhile_harms_nobody(store, tmp_path, caplog, down, instead):
+def test_a_folder_that_vanishes_meanwhile_harms_nobody(store, tmp_path, caplog, down, instead):
     """It is made again where that can be done; the work goes on in any case."""
     store.down = down
-    with tracking.track(stage("m")) as run:
-        assert run.run_id or down  # it has looked into the outbox
-        run.metrics({"x": 1.0})
+    with track(describe("m")) as run:
+        assert run.run_id or down  # it has looked into the folder
+        run.record_metrics({"x": 1.0})
         shutil.rmtree(tmp_path / "outbox")
         if instead == "file":
             (tmp_path / "outbox").write_text("")
     if instead == "file":
-        assert f"{tmp_path}/outbox" in caplog.text and "not told is lost" in caplog.text
+        assert f"{tmp_path}/outbox" in caplog.text and "its rest is lost" in caplog.text
         return
     if down:
         store.down = False
-        assert tracking.deliver_waiting() == (1, 0)
+        assert send_pending() == (1, 0)
     (found,) = store.runs("m")
     assert found.info.status == "FINISHED" and store.history(found.info.run_id, "x") == [(0, 1.0)]
 
 
-def test_a_spoilt_parcel_does_not_stop_the_others(store, tmp_path, caplog):
+def test_a_spoilt_file_does_not_stop_the_others(store, tmp_path, caplog):
     store.down = True
-    with tracking.track(stage("l")):
+    with track(describe("l")):
         pass
     store.down = False
     (tmp_path / "outbox/0000-1-1.json").write_text("{")
-    assert tracking.deliver_waiting() == (1, 1)
+    assert send_pending() == (1, 1)
     assert "0000-1-1.json stays (" in caplog.text
 
 
-def test_a_tail_reads_each_row_once_and_all_after_a_rewind(tmp_path):
-    spool, tail = Spool(tmp_path / "metrics.jsonl"), Tail(tmp_path / "metrics.jsonl")
-    assert tail.new() == []
-    write(spool, range(1, 4))
-    assert [row["step"] for row in tail.new()] == [1, 2, 3] and tail.new() == []
-    with open(spool.path, "a") as file:
+def test_new_rows_are_read_once_and_all_of_them_after_a_rewind(tmp_path):
+    metrics_file, reader = (MetricsFile(tmp_path / "metrics.jsonl") for _ in range(2))
+    assert reader.read_new() == []
+    write(metrics_file, range(1, 4))
+    assert [row["step"] for row in reader.read_new()] == [1, 2, 3] and reader.read_new() == []
+    with open(metrics_file.path, "a") as file:
         file.write('{"step": 4, "ti')
-    assert tail.new() == []
-    spool.rewind(2)
-    write(spool, range(3, 5))
-    assert [row["step"] for row in tail.new()] == [1, 2, 3, 4]
+    assert reader.read_new() == []
+    metrics_file.rewind(2)
+    write(metrics_file, range(3, 5))
+    assert [row["step"] for row in reader.read_new()] == [1, 2, 3, 4]
 
 
 # --- a real server

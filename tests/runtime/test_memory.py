@@ -38,10 +38,12 @@ def told(monkeypatch, folder: Path, error: Exception, kills: list[int]) -> str:
         raise WorkerLost(error)
 
     monkeypatch.setattr(execute.cluster, "connect", lambda resources: None)
-    monkeypatch.setattr(execute, "_task", lose)
-    monkeypatch.setattr(memory, "kernel_kills", lambda: next(counts))
+    monkeypatch.setattr(execute, "run_task", lose)
+    monkeypatch.setattr(memory, "count_kernel_kills", lambda: next(counts))
     with pytest.raises(OSError, match="3 times without a new checkpoint") as ended:
-        execute.execute(Work("", {}, folder), Resources("local", 1, 1, 0), Stop())
+        execute.execute(
+            Work("", None, Worker(folder, folder, 0)), Resources("local", 1, 1, 0), Stop()
+        )
     return str(ended.value)
 
 
@@ -59,7 +61,7 @@ def test_a_loss_for_want_of_memory_is_told(monkeypatch, tmp_path, error, kills, 
 
 
 def test_what_ray_says_of_the_one_counts_more_than_what_the_others_saw():
-    lost = execute._cause(Failed({0: RuntimeError("Connection closed by peer"), 1: LOW}))
+    lost = execute.find_cause(Failed({0: RuntimeError("Connection closed by peer"), 1: LOW}))
     assert isinstance(lost, WorkerLost) and lost.args[0] is LOW
 
 
@@ -79,10 +81,9 @@ def test_an_allocation_that_fails_is_told_and_ends_the_training(
         raise error
 
     monkeypatch.setattr(execute, "resolve", lambda function: train)
+    work = Work("", None, Worker(tmp_path, tmp_path, 0))
     with pytest.raises(OSError if short else RuntimeError) as ended:
-        execute.execute(
-            Work("", None, Worker(tmp_path, tmp_path, 0)), Resources("none", 1, 1, 0), Stop()
-        )
+        execute.execute(work, Resources("none", 1, 1, 0), Stop())
     assert (REMEDY in str(ended.value)) == short
 
 
@@ -93,4 +94,4 @@ def test_the_kernels_count(monkeypatch, tmp_path, text, count):
     monkeypatch.setattr(memory, "KERNEL", tmp_path / "vmstat")
     if text is not None:
         (tmp_path / "vmstat").write_text(text)
-    assert memory.kernel_kills() == count
+    assert memory.count_kernel_kills() == count

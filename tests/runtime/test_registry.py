@@ -16,7 +16,7 @@ from PIL import Image
 import lemore
 from lemore.data.store import Store
 from lemore.models.segmentor import make_model
-from lemore.reporting.overlay import overlay
+from lemore.reporting.overlay import draw_overlay
 from lemore.runtime.files import read_json
 from lemore.runtime.tracking import models
 from tests.trained_models import make_job
@@ -154,7 +154,7 @@ def test_an_evaluation_keeps_a_table_by_class_and_panels(tiny, trained, client):
     image, label = Store(tiny.data, "val").read(1)
     colors = [(10 * k, 0, 0) for k in range(4)]
     predicted = np.asarray(Image.open(trained / record["predictions"]["val_1"]))
-    maps = [overlay(image, labels, colors) for labels in (label, predicted)]
+    maps = [draw_overlay(image, labels, colors) for labels in (label, predicted)]
     for left, expected in zip((0, 120, 240), (image, *maps), strict=True):
         found = blocks(shown[:, left : left + 112])
         np.testing.assert_allclose(found, blocks(expected), atol=6)

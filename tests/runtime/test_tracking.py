@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
-from lemore.runtime.tracking import mlflow
-from lemore.runtime.tracking import run as tracking
-from lemore.runtime.tracking.metrics_file import Spool
+from lemore.runtime.tracking import mlflow, tracked_run
+from lemore.runtime.tracking.metrics_file import MetricsFile
+from lemore.runtime.tracking.pending_run import RunDescription
+from lemore.runtime.tracking.tracked_run import send_pending, track
 from lemore.stages.summary import average_miou
 
 
@@ -18,15 +19,15 @@ def store(tmp_path_factory):
     old = dict(os.environ)
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlflow.db'}"
     os.environ["LEMORE_OUTBOX"] = str(folder / "outbox")
-    pause, tracking.SECONDS_BETWEEN_BATCHES = tracking.SECONDS_BETWEEN_BATCHES, 0.05
+    pause, tracked_run.SECONDS_BETWEEN_BATCHES = tracked_run.SECONDS_BETWEEN_BATCHES, 0.05
     yield folder
-    tracking.SECONDS_BETWEEN_BATCHES = pause
+    tracked_run.SECONDS_BETWEEN_BATCHES = pause
     os.environ.clear()
     os.environ.update(old)
 
 
-def stage(experiment, key="k1", **values):
-    return tracking.Stage(
+def describe(experiment, key="k1", **values):
+    return RunDescription(
         experiment=experiment,
         name="finetune tiny",
         identity={"stage": "finetune", "model": "tiny", "seed": "0"},
@@ -43,12 +44,12 @@ def runs(experiment):
 
 
 def test_the_same_key_continues_and_another_supersedes():
-    with tracking.track(stage("a")) as first:
+    with track(describe("a")) as first:
         pass
-    with tracking.track(stage("a")) as again:
+    with track(describe("a")) as again:
         pass
     assert first.run_id == again.run_id
-    with tracking.track(stage("a", key="k2")) as other:
+    with track(describe("a", key="k2")) as other:
         pass
     tags = {run.info.run_id: run.data.tags["superseded"] for run in runs("a")}
     assert tags == {first.run_id: "yes", other.run_id: "no"}
@@ -56,16 +57,16 @@ def test_the_same_key_continues_and_another_supersedes():
 
 
 def test_metrics_arrive_once_and_in_order_over_a_resume(tmp_path):
-    spool = Spool(tmp_path / "metrics.jsonl")
-    with tracking.track(stage("b"), spool) as run:
+    metrics_file = MetricsFile(tmp_path / "metrics.jsonl")
+    with track(describe("b"), metrics_file) as run:
         for step in (10, 20):
-            spool.record(step, {"train/loss": 1.0 / step})
-        spool.record(20, {"val/mIoU": 0.2})
-    spool.rewind(10)  # the checkpoint was older
-    with tracking.track(stage("b"), spool) as run:
+            metrics_file.append(step, {"train/loss": 1.0 / step})
+        metrics_file.append(20, {"val/mIoU": 0.2})
+    metrics_file.rewind(10)  # the checkpoint was older
+    with track(describe("b"), metrics_file) as run:
         for step in (20, 30):
-            spool.record(step, {"train/loss": 1.0 / step})
-        spool.record(20, {"val/mIoU": 0.2})
+            metrics_file.append(step, {"train/loss": 1.0 / step})
+        metrics_file.append(20, {"val/mIoU": 0.2})
     client = mlflow.connect()
     history = client.get_metric_history(run.run_id, "train/loss")
     assert [(m.step, m.value) for m in history] == [(10, 0.1), (20, 0.05), (30, 1 / 30)]
@@ -73,8 +74,8 @@ def test_metrics_arrive_once_and_in_order_over_a_resume(tmp_path):
 
 
 def measured(experiment, miou):
-    with tracking.track(stage(experiment, measures=True)) as run:
-        run.metrics({"val/mIoU": miou, "val/IoU/a (b)": 0.5})
+    with track(describe(experiment, measures=True)) as run:
+        run.record_metrics({"val/mIoU": miou, "val/IoU/a (b)": 0.5})
         assert run.run_id
     return run.run_id
 
@@ -98,11 +99,11 @@ def test_measured_again_with_other_numbers_is_a_new_run():
 
 def test_a_measurement_that_fails_leaves_the_earlier_numbers_alone():
     first = measured("n", 0.25)
-    with pytest.raises(RuntimeError), tracking.track(stage("n", measures=True)):
+    with pytest.raises(RuntimeError), track(describe("n", measures=True)):
         raise RuntimeError
     (only,) = runs("n")
     assert (only.info.run_id, only.info.status) == (first, "FINISHED")
-    assert only.data.tags["superseded"] == "no" and tracking.deliver_waiting() == (0, 0)
+    assert only.data.tags["superseded"] == "no" and send_pending() == (0, 0)
     assert measured("n", 0.25) == first
 
 
@@ -118,39 +119,39 @@ def test_status_tells_how_a_run_ended():
         ("d", KeyboardInterrupt, "KILLED"),
         ("e", SystemExit, "KILLED"),
     ):
-        with pytest.raises(error), tracking.track(stage(experiment)):
+        with pytest.raises(error), track(describe(experiment)):
             raise error
-        tracking.deliver_waiting()  # of an interrupted one the store may hear later only
+        send_pending()  # of an interrupted one the store may hear later only
         assert [run.info.status for run in runs(experiment)] == [status]
 
 
 def test_a_run_whose_process_was_killed_does_not_stay_running():
     code = (
         "import os\n"
-        "from tests.runtime.test_tracking import stage, tracking\n"
-        "with tracking.track(stage('f')) as run: run.run_id and os.kill(os.getpid(), 9)"
+        "from tests.runtime.test_tracking import describe, track\n"
+        "with track(describe('f')) as run: run.run_id and os.kill(os.getpid(), 9)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.getcwd()}
     )
     assert done.returncode == -9
     assert [run.info.status for run in runs("f")] == ["RUNNING"]
-    with tracking.track(stage("g")):  # alive: must be left alone
-        assert tracking.deliver_waiting() == (1, 0)
+    with track(describe("g")):  # alive: must be left alone
+        assert send_pending() == (1, 0)
         assert [run.info.status for run in runs("g")] == ["RUNNING"]
     assert [run.info.status for run in runs("f")] == ["KILLED"]
 
 
 def test_links_lead_to_the_parents():
-    with tracking.track(stage("h")) as parent:
+    with track(describe("h")) as parent:
         pass
-    child = stage("i", parents={"finetune": parent.run_id}, datasets=(("scenes", "abc", "val"),))
-    with tracking.track(child) as run:
+    child = describe("i", parents={"finetune": parent.run_id}, datasets=(("scenes", "abc", "val"),))
+    with track(child) as run:
         pass
     found = mlflow.connect().get_run(run.run_id)
     assert found.data.tags["finetune_run_id"] == parent.run_id
     assert f"/runs/{parent.run_id})" in found.data.tags["mlflow.note.content"]
-    with tracking.track(stage("k", parents={"finetune": "of another store"})) as other:
+    with track(describe("k", parents={"finetune": "of another store"})) as other:
         pass
     assert other.run_id
     assert found.inputs.dataset_inputs[0].dataset.digest == "abc"
@@ -160,9 +161,9 @@ def test_links_lead_to_the_parents():
 @pytest.mark.slow
 def test_many_at_once_on_a_store_that_does_not_exist_yet(tmp_path):
     code = (
-        "from tests.runtime.test_tracking import stage, tracking\n"
-        "s = stage('x', datasets=(('scenes', 'abc', 'train'),))\n"
-        "with tracking.track(s) as run: print('run', run.run_id)"
+        "from tests.runtime.test_tracking import describe, track\n"
+        "s = describe('x', datasets=(('scenes', 'abc', 'train'),))\n"
+        "with track(s) as run: print('run', run.run_id)"
     )
     env = os.environ | {
         "PYTHONPATH": os.getcwd(),
@@ -184,8 +185,8 @@ def test_many_at_once_on_a_store_that_does_not_exist_yet(tmp_path):
 def test_a_store_that_is_gone_costs_a_warning_only(monkeypatch, caplog, tmp_path):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     monkeypatch.setenv("LEMORE_OUTBOX", str(tmp_path / "outbox"))
-    with tracking.track(stage("j")) as run:
-        run.metrics({"x": 1.0})
+    with track(describe("j")) as run:
+        run.record_metrics({"x": 1.0})
     assert run.run_id == ""
     assert "http://127.0.0.1:9 cannot be used now" in caplog.text
     (left,) = (tmp_path / "outbox").iterdir()

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from lemore.cli import main
-from lemore.reporting.tables import printed, significance, views, writers
+from lemore.reporting.tables import printed, writers
+from lemore.reporting.tables.build import build_table
+from lemore.reporting.tables.significance import read_pairs
 from lemore.runtime.files import hash_file
-from tests.made_up import evaluation, write_results
+from tests.made_up import evaluation, row_of, write_results
 
 NAMES = [f"a_{i:03}" for i in range(40)]
 COUNTS = ("intersection", "predicted", "labelled")
@@ -75,16 +77,16 @@ def test_a_better_model_is_found_and_noted(tmp_path, runs):
     assert 8 < float(row["low"]) < float(row["difference"]) < float(row["high"]) < 12
     assert float(row["p"]) < 0.001
 
-    made = views.build("camvid", runs, [], [], significance.read([output]))
-    note = made[0]["note"]
+    made = build_table("camvid", runs, [], [], read_pairs([output]))
+    note = made["note"][0]
     found = re.search(r"better than TopFormer-T: \+(\d+\.\d+) points \[\+(.*), \+(.*)\]", note)
     assert found and float(found[1]) == pytest.approx(float(row["difference"]), abs=0.006)
     assert "paired bootstrap over 40 images and 3 seeds each" in note
-    assert "better" not in made[1]["note"] and "better" not in made[2]["note"]
+    assert "better" not in made["note"][1] and "better" not in made["note"][2]
     table = printed.lay_out("camvid", "CamVid", made, {}, "camvid")
     cell = table.rows[0][list(table.columns).index("miou")]
     assert note.split("; ")[-1] in [dict(table.footnotes)[s] for s in cell.symbols]
-    assert "better than TopFormer-T" in writers.markdown(table)
+    assert "better than TopFormer-T" in writers.format_markdown(table)
 
 
 def test_the_same_run_with_more_pairs_is_corrected(tmp_path, runs):
@@ -94,8 +96,8 @@ def test_the_same_run_with_more_pairs_is_corrected(tmp_path, runs):
     assert len(rows) == 3 and all(float(r["p_holm"]) >= float(r["p"]) for r in rows)
     same = next(r for r in rows if {r["model"], r["than"]} == {"lemore", "other"})
     assert (same["difference"], same["better"]) == ("0.0000", "no")
-    made = views.build("camvid", [*runs, *others], [], [], significance.read([output]))
-    best = next(row for row in made if row["model"] == same["model"])
+    made = build_table("camvid", [*runs, *others], [], [], read_pairs([output]))
+    best = row_of(made, same["model"])
     assert "not significantly better than" in best["note"]
     assert "after Holm's correction for 3 pairs" in best["note"]
 
@@ -103,7 +105,7 @@ def test_the_same_run_with_more_pairs_is_corrected(tmp_path, runs):
 def test_frames_go_in_blocks(tmp_path, runs):
     _, output = compare(tmp_path, runs, "--sequence", "[^_]+", "--block", "10")
     assert rows_of(output)[0]["blocks"] == "4"
-    note = views.build("camvid", runs, [], [], significance.read([output]))[0]["note"]
+    note = build_table("camvid", runs, [], [], read_pairs([output]))["note"][0]
     assert "over 4 blocks of neighbouring frames" in note
 
 
@@ -113,8 +115,8 @@ def test_no_counts_or_one_seed_means_no_test(tmp_path, runs):
     for given in (single, without):
         code, output = compare(tmp_path, given)
         assert code == 0 and rows_of(output) == []
-        made = views.build("camvid", given, [], [], significance.read([output]))
-        assert not any("better" in row["note"] for row in made)
+        made = build_table("camvid", given, [], [], read_pairs([output]))
+        assert not made["note"].str.contains("better").any()
 
 
 def test_wrong_counts_are_refused_by_name(tmp_path, runs, capsys):
@@ -131,4 +133,4 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("a,b\n")
     with pytest.raises(ValueError, match=r"x\.csv: not a table of `lemore significance`"):
-        significance.read([path])
+        read_pairs([path])

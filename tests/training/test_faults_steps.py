@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lemore.runtime import watchdog
 from lemore.runtime.checkpoint import hash_tensors
 from lemore.runtime.process import Stopped
-from lemore.runtime.tracking.metrics_file import Spool
+from lemore.runtime.tracking.metrics_file import MetricsFile
 from lemore.training import optim
 from lemore.training import step as finite
 from lemore.training.loop import Watch, run, train
@@ -86,7 +86,7 @@ def test_a_step_that_is_not_finite_has_not_been(tmp_path, kind, caplog):
     made = changed(job(tmp_path), loss=spoilt(kind, bad), samples=lambda i: [f"image {i}"])
     assert train(made).skipped_steps == 3
     assert hash_tensors(made.model.state_dict()) == plain_loop(bad)
-    rows = Spool(tmp_path / "metrics.jsonl").rows()
+    rows = MetricsFile(tmp_path / "metrics.jsonl").read()
     assert [row["metrics"]["train/skipped_steps"] for row in rows] == [1, 1, 3, 3]
     assert all(row["metrics"]["train/loss"] < 10 for row in rows)
     assert "iteration 7: loss" in caplog.text and "step left out (3 so far)" in caplog.text

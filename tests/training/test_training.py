@@ -11,7 +11,7 @@ from lemore.config.recipe import load_recipe
 from lemore.runtime.checkpoint import Checkpoints, hash_tensors, load
 from lemore.runtime.files import read_json
 from lemore.runtime.process import Stopped
-from lemore.runtime.tracking.metrics_file import Spool
+from lemore.runtime.tracking.metrics_file import MetricsFile
 from lemore.training import loop, losses, optim
 from lemore.training.loop import Job, train
 
@@ -165,7 +165,7 @@ def job(folder, *, iterations=12, stop=lambda: False, seed=3):
         seed=seed,
         checkpoints=Checkpoints(folder),
         checkpoint_every=4,
-        record=Spool(folder / "metrics.jsonl").record,
+        record=MetricsFile(folder / "metrics.jsonl").append,
         stop=stop,
     )
 
@@ -264,14 +264,14 @@ def test_a_loss_that_is_never_finite_stops_the_training(tmp_path):
         train(Job(**{**vars(broken), "loss": loss}))
 
 
-def test_the_spool_forgets_what_will_be_written_again(tmp_path):
-    spool = Spool(tmp_path / "metrics.jsonl")
+def test_the_metrics_forget_what_will_be_written_again(tmp_path):
+    metrics_file = MetricsFile(tmp_path / "metrics.jsonl")
     for step in (10, 20, 30):
-        spool.record(step, {"train/loss": 1 / step})
-    with open(spool.path, "a") as file:
+        metrics_file.append(step, {"train/loss": 1 / step})
+    with open(metrics_file.path, "a") as file:
         file.write('{"step": 40, "ti')  # cut off by a kill
-    spool.rewind(20)
-    assert [row["step"] for row in spool.rows()] == [10, 20]
+    metrics_file.rewind(20)
+    assert [row["step"] for row in metrics_file.read()] == [10, 20]
 
 
 def test_the_digest_tells_names_types_shapes_and_values():

@@ -10,6 +10,7 @@ from lemore.config import reported
 from lemore.config.read import check_gpus
 from lemore.config.experiment import Experiment
 from lemore.config.job_files import (
+    write_count_job,
     write_diagram_job,
     write_evaluate_job,
     write_finetune_job,
@@ -87,6 +88,16 @@ def evaluations(dataset=None, models=None):
 
 def profiles():
     return [f"{RESULTS}/profile/{m}.json" for m in experiment.profiles]
+
+
+def counts():
+    return [f"{RESULTS}/counts.json"] if experiment.counted else []
+
+
+def count_code():
+    """The code of all models that are counted."""
+    code = [experiment.code("count", model=model) for model in experiment.counted]
+    return sorted({path for paths in code for path in paths})
 
 
 def trainings(dataset):

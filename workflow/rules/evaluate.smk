@@ -40,3 +40,20 @@ rule profile:
     threads: count_cores()
     shell:
         "lemore profile --config {input.config} --json {output} > {log} 2>&1"
+
+
+# Parameters and MACs of what the paper's tables have and no profile covers, without any weights.
+rule count:
+    input:
+        config=lambda wildcards: write_count_job(experiment),
+        code=lambda wildcards: count_code(),
+    output:
+        f"{RESULTS}/counts.json",
+    log:
+        f"logs/{experiment.config.run}/count.log",
+    benchmark:
+        f"logs/benchmarks/{experiment.config.run}/count.tsv"
+    conda:
+        "../envs/lemore.yaml"
+    shell:
+        "lemore count --config {input.config} --json {output} > {log} 2>&1"

@@ -27,6 +27,7 @@ rule table:
     input:
         evaluations=evaluations(),
         profiles=profiles(),
+        counts=counts(),
         pretrainings=pretrainings(),
         significance=significance(),
         paper="lemore/reporting/paper.csv",
@@ -51,7 +52,7 @@ rule table:
         title=lambda wildcards: experiment.title(wildcards.table),
     shell:
         "lemore table {wildcards.table} --run {params.run} --dataset-title={params.title:q}"
-        " --evaluations {input.evaluations} --profiles {input.profiles}"
+        " --evaluations {input.evaluations} --profiles {input.profiles} --counts {input.counts}"
         " --pretrainings {input.pretrainings} --significance {input.significance}"
         " --output {params.prefix} > {log} 2>&1"
 

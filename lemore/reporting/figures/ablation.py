@@ -1,16 +1,22 @@
 """The ablation figure: what each of LeMoRe's parts adds in accuracy and in cost (Table 2)."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
+from math import isnan, nan
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from lemore.reporting.figures.style import COLORS, GREY, INK, scenes_banner, styled
-from lemore.reporting.tables.printed import is_scenes
-from lemore.reporting.tables.rows import Row
+from lemore.reporting.figures.style import (
+    COLORS,
+    GREY,
+    INK,
+    add_banner,
+    apply_style,
+    make_key,
+)
+from lemore.reporting.tables.printed import find_scenes
 
 PARTS = ("Transverse", "Frontal", "Lateral", "CA", "N-Attn")
 FULL = "lemore"  # has all of them
@@ -19,7 +25,7 @@ VARIANT = re.compile(r"lemore_(t)(f?)(l?)(_ca)?(_na)?")
 
 @dataclass(frozen=True)
 class Panel:
-    """One quantity. Keys of the measured and the published values, "" for none."""
+    """One quantity: the columns of its measured and published values and its deviation, or ""."""
 
     title: str
     measured: str
@@ -27,13 +33,26 @@ class Panel:
     spread: str = ""
 
 
+ON_PHOTOS = (Panel("mIoU (%)", "miou", "miou_paper", "miou_sd"),)
+# mIoU measured on scenes cannot be compared with the paper's, so it has an axis of its own
+ON_SCENES = (
+    Panel("mIoU (%), scenes", "miou", "", "miou_sd"),
+    Panel("mIoU (%), published", "", "miou_paper"),
+)
 COSTS = (
     Panel("GMACs", "gmacs", "gflops_paper"),
     Panel("Parameters (M)", "params_m", "params_m_paper"),
 )
+MEASURED = ("miou", "gmacs", "params_m")
+WORDS = {
+    "miou": "measured mIoU {} %",
+    "miou_paper": "published {} %",
+    "gmacs": "{} GMACs",
+    "params_m": "{} M parameters",
+}
 
 
-def parts_of(model: str) -> tuple[bool, ...] | None:
+def find_parts(model: str) -> tuple[bool, ...] | None:
     """Which of `PARTS` a model has; None if it is no row of the ablation."""
     if model == FULL:
         return (True,) * len(PARTS)
@@ -41,142 +60,110 @@ def parts_of(model: str) -> tuple[bool, ...] | None:
     return tuple(bool(part) for part in found.groups()) if found else None
 
 
-def variants(rows: list[Row]) -> list[Row]:
+def select_variants(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of the ablation, in the table's order."""
-    return [row for row in rows if parts_of(row["model"]) is not None]
+    return table.loc[[find_parts(model) is not None for model in table["model"]], :]
 
 
-def draw(rows: list[Row]) -> Figure:
+def draw(table: pd.DataFrame) -> Figure:
     """One line per variant; filled: measured, hollow: published.
 
     ValueError if the table has no variant with a number.
     """
-    shown = variants(rows)
-    panels = [p for p in _panels(shown) if _any(shown, p.measured) or _any(shown, p.published)]
+    shown = select_variants(table)
+    scenes = bool(find_scenes(shown).any())
+    panels = [
+        panel
+        for panel in (*(ON_SCENES if scenes else ON_PHOTOS), *COSTS)
+        if _has_values(shown, panel.measured) or _has_values(shown, panel.published)
+    ]
     if not panels:
         raise ValueError("the table has no row of the ablation with a number: nothing to draw")
-    with styled():
+    with apply_style():
         figure = Figure(figsize=(2.0 + 2.1 * len(panels), 1.5 + 0.38 * len(shown)))
         figure.set_layout_engine("constrained")
         grid = figure.subplots(
             1, 1 + len(panels), sharey=True, width_ratios=[1.0, *[1.5] * len(panels)]
         )
-        _matrix(grid[0], shown)
+        _draw_parts(grid[0], list(shown["model"]))
         for axes, panel in zip(grid[1:], panels, strict=True):
-            _panel(axes, panel, shown)
-        _legend(figure, shown, panels)
-        if any(is_scenes(row) for row in shown):
-            scenes_banner(figure)
+            _draw_panel(axes, panel, shown)
+        _add_legend(figure, shown, panels)
+        if scenes:
+            add_banner(figure)
     return figure
 
 
-def _panels(shown: list[Row]) -> list[Panel]:
-    """mIoU measured on scenes has an axis of its own: it cannot be compared with the paper's."""
-    if any(is_scenes(row) for row in shown):
-        accuracy = [
-            Panel("mIoU (%), scenes", "miou", "", "miou_sd"),
-            Panel("mIoU (%), published", "", "miou_paper"),
-        ]
-    else:
-        accuracy = [Panel("mIoU (%)", "miou", "miou_paper", "miou_sd")]
-    return [*accuracy, *COSTS]
+def _has_values(table: pd.DataFrame, column: str) -> bool:
+    return bool(column) and bool((table[column].notna() & (table[column] != "")).any())
 
 
-def _any(rows: list[Row], key: str) -> bool:
-    return bool(key) and any(row[key] for row in rows)
-
-
-def _matrix(axes: Axes, rows: list[Row]) -> None:
+def _draw_parts(axes: Axes, models: list[str]) -> None:
     """A dot for every part that a variant has."""
-    for y, row in enumerate(rows):
-        for x, has in enumerate(parts_of(row["model"]) or ()):
+    for y, model in enumerate(models):
+        for x, has in enumerate(find_parts(model) or ()):
             face = INK if has else "white"
             axes.scatter(x, y, s=34, facecolor=face, edgecolor=INK if has else "#C8C8C8", lw=0.8)
     axes.set_xlim(-0.6, len(PARTS) - 0.4)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_ylim(len(models) - 0.5, -0.5)
     axes.set_xticks(range(len(PARTS)), PARTS, rotation=90)
     axes.set_yticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 
 
-def _panel(axes: Axes, panel: Panel, rows: list[Row]) -> None:
-    for y, row in enumerate(rows):
+def _draw_panel(axes: Axes, panel: Panel, table: pd.DataFrame) -> None:
+    """Markers with their values: published below the middle of their line, measured above."""
+    for y, row in enumerate(table.to_dict("records")):
         axes.axhline(y, color="#E4E4E4", linewidth=0.6, zorder=0)
-        spread = float(row[panel.spread]) if panel.spread and row[panel.spread] else None
-        _point(axes, row.get(panel.published, ""), y, _hollow)
-        _point(axes, row.get(panel.measured, ""), y, _filled, spread)
+        if text := row.get(panel.published, ""):
+            look = {"s": 52, "marker": "o", "facecolor": "none", "edgecolor": GREY, "lw": 1.2}
+            axes.scatter(float(text), y, zorder=3, **look)
+            _write_value(axes, text, (float(text), y), -5, "#595959")
+        value = row.get(panel.measured, nan)
+        if not isnan(value):
+            look = {"s": 22, "marker": "D", "facecolor": COLORS[1], "edgecolor": INK, "lw": 0.6}
+            axes.scatter(value, y, zorder=4, **look)
+            spread = row.get(panel.spread, nan)
+            if not isnan(spread):
+                axes.errorbar(value, y, xerr=spread, color=INK, elinewidth=0.8, capsize=2, zorder=2)
+            _write_value(axes, f"{value:.2f}", (value, y), 5, INK)
     axes.set_title(panel.title, fontsize=8)
     axes.tick_params(left=False, labelleft=False)
     axes.spines["left"].set_visible(False)
     axes.margins(x=0.22)
 
 
-def _hollow(axes: Axes, x: float, y: int) -> None:
-    axes.scatter(x, y, s=52, marker="o", facecolor="none", edgecolor=GREY, lw=1.2, zorder=3)
-
-
-def _filled(axes: Axes, x: float, y: int) -> None:
-    axes.scatter(x, y, s=22, marker="D", facecolor=COLORS[1], edgecolor=INK, lw=0.6, zorder=4)
-
-
-def _point(
-    axes: Axes,
-    text: str,
-    y: int,
-    draw_marker: Callable[[Axes, float, int], None],
-    spread: float | None = None,
-) -> None:
-    """A marker with its value: measured below the line's middle, published above."""
-    if not text:
-        return
-    x, filled = float(text), draw_marker is _filled
-    draw_marker(axes, x, y)
-    if spread is not None:
-        axes.errorbar(x, y, xerr=spread, color=INK, elinewidth=0.8, capsize=2, zorder=2)
+def _write_value(axes: Axes, text: str, place: tuple[float, int], offset: int, color: str) -> None:
     axes.annotate(
-        f"{x:.2f}" if filled else text,
-        (x, y),
-        (0, 5 if filled else -5),
+        text,
+        place,
+        (0, offset),
         textcoords="offset points",
         ha="center",
-        va="bottom" if filled else "top",
+        va="bottom" if offset > 0 else "top",
         fontsize=6.2,
-        color=INK if filled else "#595959",
+        color=color,
     )
 
 
-def _legend(figure: Figure, rows: list[Row], panels: list[Panel]) -> None:
+def _add_legend(figure: Figure, table: pd.DataFrame, panels: list[Panel]) -> None:
     handles = []
-    if any(_any(rows, panel.measured) for panel in panels):
-        handles.append(_key("D", COLORS[1], INK, "measured (value above)"))
-    if any(_any(rows, panel.published) for panel in panels):
-        handles.append(_key("o", "none", GREY, "published (value below)"))
+    if any(_has_values(table, panel.measured) for panel in panels):
+        handles.append(make_key("D", COLORS[1], INK, "measured (value above)"))
+    if any(_has_values(table, panel.published) for panel in panels):
+        handles.append(make_key("o", "none", GREY, "published (value below)"))
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
 
 
-def _key(marker: str, face: str, edge: str, text: str) -> Line2D:
-    return Line2D(
-        [], [], linestyle="none", marker=marker, markerfacecolor=face, markeredgecolor=edge,
-        label=text,
-    )  # fmt: skip
-
-
-def description(rows: list[Row]) -> str:
+def describe(table: pd.DataFrame) -> str:
     """The figure in words, for those who cannot see it."""
-    parts = []
-    for row in variants(rows):
-        has = [name for name, on in zip(PARTS, parts_of(row["model"]) or (), strict=True) if on]
-        values = [
-            f"{word} {row[key]}{unit}"
-            for word, key, unit in (
-                ("measured mIoU", "miou", " %"),
-                ("published", "miou_paper", " %"),
-                ("", "gmacs", " GMACs"),
-                ("", "params_m", " M parameters"),
-            )
-            if row[key]
-        ]
-        parts.append(f"{' + '.join(has)}: {', '.join(value.strip() for value in values)}")
-    scenes = " Accuracies were measured on drawn scenes." if any(map(is_scenes, rows)) else ""
+    shown, parts = select_variants(table), []
+    for row in shown.to_dict("records"):
+        has = [name for name, on in zip(PARTS, find_parts(row["model"]) or (), strict=True) if on]
+        texts = {key: f"{row[key]:.10g}" for key in MEASURED if not isnan(row[key])}
+        texts |= {"miou_paper": row["miou_paper"]} if row["miou_paper"] else {}
+        values = [words.format(texts[key]) for key, words in WORDS.items() if key in texts]
+        parts.append(f"{' + '.join(has)}: {', '.join(values)}")
+    scenes = " Accuracies were measured on drawn scenes." if find_scenes(shown).any() else ""
     return f"LeMoRe's parts and what they bring. {'; '.join(parts)}.{scenes}"

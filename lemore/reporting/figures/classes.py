@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from lemore.reporting.figures.style import INK, color, hatch, scenes_banner, styled
-from lemore.reporting.tables.results import Result, by_name
+from lemore.reporting.figures.style import INK, add_banner, apply_style, pick_color, pick_hatch
+from lemore.reporting.tables.results import Result, group_by_name
 
 MOST_BARS = 5  # models; more are drawn as a heat map
 CLASSES_PER_PANEL = 30  # of bars
@@ -22,7 +22,7 @@ def draw(evaluations: list[Result]) -> Figure:
     A class that is in no label and no prediction has no IoU and is left out. ValueError if the
     results are of several datasets.
     """
-    means = {name: mean_over_seeds(values) for name, values in by_model(evaluations).items()}
+    means = {name: average_seeds(values) for name, values in stack_by_model(evaluations).items()}
     labels = evaluations[0]["classes"]
     shares = np.asarray(evaluations[0]["confusion"], dtype=float).sum(axis=1)
     ranked = np.argsort(-shares, kind="stable")
@@ -31,15 +31,15 @@ def draw(evaluations: list[Result]) -> Figure:
     absent = len(labels) - len(order)
     title = "Classes by their share of labelled pixels"
     title += f"; {absent} in no label and no prediction left out" if absent else ""
-    drawn = _bar_figure if len(means) <= MOST_BARS else _heat_map
-    with styled():
+    drawn = _draw_bar_figure if len(means) <= MOST_BARS else _draw_heat_map
+    with apply_style():
         figure = drawn(means, labels, order, title)
         if any(result["scenes"] for result in evaluations):
-            scenes_banner(figure)
+            add_banner(figure)
     return figure
 
 
-def by_model(evaluations: list[Result]) -> dict[str, np.ndarray]:
+def stack_by_model(evaluations: list[Result]) -> dict[str, np.ndarray]:
     """IoU in percent by printed model, seeds x classes, nan for an absent class."""
     datasets = sorted({result["dataset"] for result in evaluations})
     if len(datasets) != 1:
@@ -48,18 +48,18 @@ def by_model(evaluations: list[Result]) -> dict[str, np.ndarray]:
         )
     return {
         name: 100 * np.array([result["iou"] for result in seeds], dtype=float)
-        for name, seeds in by_name(evaluations).items()
+        for name, seeds in group_by_name(evaluations).items()
     }
 
 
-def mean_over_seeds(values: np.ndarray) -> np.ndarray:
+def average_seeds(values: np.ndarray) -> np.ndarray:
     """Mean over the seeds (seeds x classes) that know a class, nan where none does."""
     known = ~np.isnan(values)
     total = np.where(known, values, 0).sum(axis=0)
     return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
-def _bar_figure(
+def _draw_bar_figure(
     means: dict[str, np.ndarray], labels: list[str], order: np.ndarray, title: str
 ) -> Figure:
     panels = max(ceil(len(order) / CLASSES_PER_PANEL), 1)
@@ -69,9 +69,9 @@ def _bar_figure(
     figure = Figure(figsize=(max(4.8, 2.6 * panels), height), layout="constrained")
     grid = figure.subplots(1, panels, squeeze=False, sharex=True)[0]
     for panel, axes in enumerate(grid):
-        _bars(axes, means, labels, order[panel * per_panel : (panel + 1) * per_panel])
+        _draw_bars(axes, means, labels, order[panel * per_panel : (panel + 1) * per_panel])
     handles = [
-        Patch(facecolor=color(k), hatch=hatch(k), edgecolor=INK, lw=0.5, label=name)
+        Patch(facecolor=pick_color(k), hatch=pick_hatch(k), edgecolor=INK, lw=0.5, label=name)
         for k, name in enumerate(means)
     ]
     figure.legend(
@@ -84,15 +84,17 @@ def _bar_figure(
     return figure
 
 
-def _bars(axes: Axes, means: dict[str, np.ndarray], labels: list[str], part: np.ndarray) -> None:
+def _draw_bars(
+    axes: Axes, means: dict[str, np.ndarray], labels: list[str], part: np.ndarray
+) -> None:
     y, width = np.arange(len(part)), 0.86 / len(means)
     for k, values in enumerate(means.values()):
         axes.barh(
             y + (k - (len(means) - 1) / 2) * width,
             np.nan_to_num(values[part]),
             width,
-            color=color(k),
-            hatch=hatch(k),
+            color=pick_color(k),
+            hatch=pick_hatch(k),
             edgecolor=INK,
             linewidth=0.4,
         )
@@ -104,7 +106,7 @@ def _bars(axes: Axes, means: dict[str, np.ndarray], labels: list[str], part: np.
     axes.set_axisbelow(True)
 
 
-def _heat_map(
+def _draw_heat_map(
     means: dict[str, np.ndarray], labels: list[str], order: np.ndarray, title: str
 ) -> Figure:
     """Models x classes with their IoU in percent, in as many rows of panels as the classes need."""
@@ -128,9 +130,11 @@ def _heat_map(
     return figure
 
 
-def description(evaluations: list[Result]) -> str:
+def describe(evaluations: list[Result]) -> str:
     """The figure in words, for those who cannot see it."""
-    best = [f"{name} {np.nanmean(values):.1f} %" for name, values in by_model(evaluations).items()]
+    best = [
+        f"{name} {np.nanmean(values):.1f} %" for name, values in stack_by_model(evaluations).items()
+    ]
     scenes = any(result["scenes"] for result in evaluations)
     return (
         f"IoU by class on {evaluations[0]['dataset']}, mean over the classes: "

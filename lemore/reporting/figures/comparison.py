@@ -12,12 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch, Rectangle
 
-from lemore.reporting.figures.region import SHARE, Region, differing_region
-from lemore.reporting.figures.style import GREY, INK, scenes_banner, styled
-from lemore.reporting.overlay import COLOR_SHARE, overlay
+from lemore.reporting.figures.style import GREY, INK, add_banner, apply_style
+from lemore.reporting.overlay import COLOR_SHARE, Color, draw_overlay
 
 COLUMN_INCHES = 2.3
 LEGEND_COLUMNS = 6
+SHARE = (1 / 3, 1 / 2)  # of the image's height and width; twice as large when enlarged to the width
+
+Region = tuple[int, int, int, int]  # top, left, height, width
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def draw(
     examples: Sequence[Example],
     models: Sequence[str],
     names: Sequence[str],
-    colors: Sequence[tuple[int, int, int]],
+    colors: Sequence[Color],
     scenes: bool,
 ) -> Figure:
     """One row per example, columns Image, Ground Truth and the models.
@@ -43,13 +45,13 @@ def draw(
     legend has the classes that appear in a label or a prediction of these examples.
     """
     columns = 2 + len(models)
-    regions = [differing_region(e.predictions, e.label, len(colors)) for e in examples]
-    heights = _heights(examples, regions)
-    legend = legend_patches(examples, names, colors)
+    regions = [find_region(e.predictions, e.label, len(colors)) for e in examples]
+    heights = _choose_heights(examples, regions)
+    legend = make_legend(examples, names, colors)
     ncols = min(LEGEND_COLUMNS, 2 * columns - 2)
     rows = -(-len(legend) // ncols)
     height = sum(COLUMN_INCHES * h + 0.2 for h in heights) + 0.3 + 0.17 * rows + 0.3 * scenes
-    with styled():
+    with apply_style():
         layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.03, wspace=0.01, hspace=0.01)
         figure = Figure(figsize=(COLUMN_INCHES * columns, height), layout=layout)
         grid = figure.subplots(
@@ -57,20 +59,20 @@ def draw(
         )
         lines = iter(grid)
         for example, region in zip(examples, regions, strict=True):
-            _row(next(lines), example, colors, region)
+            _draw_row(next(lines), example, colors, region)
             if region:
-                _enlarged(next(lines), example, colors, region)
+                _draw_enlarged(next(lines), example, colors, region)
         for axes, title in zip(grid[0], ("Image", "Ground Truth", *models), strict=True):
             axes.set_title(title, fontsize=10, fontweight="bold")
         figure.legend(
             handles=legend, loc="outside lower center", ncols=ncols, fontsize=7, handlelength=1.4
         )
         if scenes:
-            scenes_banner(figure)
+            add_banner(figure)
     return figure
 
 
-def _heights(examples: Sequence[Example], regions: Sequence[Region | None]) -> list[float]:
+def _choose_heights(examples: Sequence[Example], regions: Sequence[Region | None]) -> list[float]:
     """Of the figure's rows, relative to a column's width."""
     heights = []
     for example, region in zip(examples, regions, strict=True):
@@ -79,37 +81,37 @@ def _heights(examples: Sequence[Example], regions: Sequence[Region | None]) -> l
     return heights
 
 
-def _row(
+def _draw_row(
     axes: Sequence[Axes],
     example: Example,
-    colors: Sequence[tuple[int, int, int]],
+    colors: Sequence[Color],
     region: Region | None,
 ) -> None:
     for cell, pixels, text in zip(
-        axes, _pictures(example, colors), _texts(example, colors), strict=True
+        axes, _make_pictures(example, colors), _write_texts(example, colors), strict=True
     ):
-        show(cell, pixels, text)
+        show_pixels(cell, pixels, text)
         if region:
-            _frame(cell, region)
+            _draw_frame(cell, region)
 
 
-def _pictures(example: Example, colors: Sequence[tuple[int, int, int]]) -> list[np.ndarray]:
+def _make_pictures(example: Example, colors: Sequence[Color]) -> list[np.ndarray]:
     """Image, then ground truth and predictions over it."""
     maps = (example.label, *example.predictions)
-    return [example.image, *(overlay(example.image, m, colors) for m in maps)]
+    return [example.image, *(draw_overlay(example.image, m, colors) for m in maps)]
 
 
-def _texts(example: Example, colors: Sequence[tuple[int, int, int]]) -> list[str]:
+def _write_texts(example: Example, colors: Sequence[Color]) -> list[str]:
     """What stands below the image, the ground truth and each prediction."""
     texts = [example.name, ""]
     for prediction in example.predictions:
-        value = image_miou(prediction, example.label, len(colors))
+        value = measure_miou(prediction, example.label, len(colors))
         known = value is not None
         texts.append(f"mIoU of this image {100 * value:.1f} %" if known else "nothing labelled")
     return texts
 
 
-def _frame(axes: Axes, region: Region) -> None:
+def _draw_frame(axes: Axes, region: Region) -> None:
     """A black and white dashed frame, visible on every ground."""
     top, left, height, width = region
     corner = (left - 0.5, top - 0.5)
@@ -118,19 +120,19 @@ def _frame(axes: Axes, region: Region) -> None:
         axes.add_patch(Rectangle(corner, width, height, **look))
 
 
-def _enlarged(
-    axes: Sequence[Axes], example: Example, colors: Sequence[tuple[int, int, int]], region: Region
+def _draw_enlarged(
+    axes: Sequence[Axes], example: Example, colors: Sequence[Color], region: Region
 ) -> None:
     top, left, height, width = region
     part = (slice(top, top + height), slice(left, left + width))
     texts = ["framed region, enlarged", *[""] * (len(axes) - 1)]
-    for cell, pixels, text in zip(axes, _pictures(example, colors), texts, strict=True):
-        show(cell, pixels[part], text)
+    for cell, pixels, text in zip(axes, _make_pictures(example, colors), texts, strict=True):
+        show_pixels(cell, pixels[part], text)
         for spine in cell.spines.values():
             spine.set(visible=True, linewidth=1.2, linestyle=(0, (4, 3)), color="black")
 
 
-def show(axes: Axes, pixels: np.ndarray, below: str) -> None:
+def show_pixels(axes: Axes, pixels: np.ndarray, below: str) -> None:
     axes.imshow(pixels, interpolation="nearest" if pixels.shape[0] < 200 else "auto")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -139,7 +141,7 @@ def show(axes: Axes, pixels: np.ndarray, below: str) -> None:
         spine.set_visible(False)
 
 
-def image_miou(prediction: np.ndarray, label: np.ndarray, num_classes: int) -> float | None:
+def measure_miou(prediction: np.ndarray, label: np.ndarray, num_classes: int) -> float | None:
     """Mean IoU (fraction) over the classes in this image's label or prediction, labelled pixels.
 
     None if nothing is labelled. Not comparable with a data set's mIoU, which sums over images.
@@ -159,8 +161,8 @@ def image_miou(prediction: np.ndarray, label: np.ndarray, num_classes: int) -> f
     return sum(values) / len(values) if values else None
 
 
-def legend_patches(
-    examples: Sequence[Example], names: Sequence[str], colors: Sequence[tuple[int, int, int]]
+def make_legend(
+    examples: Sequence[Example], names: Sequence[str], colors: Sequence[Color]
 ) -> list[Patch]:
     maps = [m for example in examples for m in (example.label, *example.predictions)]
     present = np.unique(np.concatenate([np.unique(m) for m in maps]))
@@ -177,7 +179,7 @@ def legend_patches(
     return patches
 
 
-def description(examples: Sequence[Example], models: Sequence[str], scenes: bool) -> str:
+def describe(examples: Sequence[Example], models: Sequence[str], scenes: bool) -> str:
     """The comparison in words, for those who cannot see it."""
     shown = ", ".join(example.name for example in examples)
     marked = " The images are drawn scenes, not photographs." if scenes else ""
@@ -186,3 +188,30 @@ def description(examples: Sequence[Example], models: Sequence[str], scenes: bool
         f"{', '.join(models)}, classes by colour; the region in which the predictions differ most "
         f"is framed, and enlarged below.{marked}"
     )
+
+
+def find_region(
+    predictions: Sequence[np.ndarray], label: np.ndarray, num_classes: int
+) -> Region | None:
+    """The window with the most labelled pixels on which the models disagree; None if they agree.
+
+    predictions, label: H x W train ids. With a single model, where it disagrees with the label.
+    """
+    maps = list(predictions) if len(predictions) > 1 else [*predictions, label]
+    differ = np.zeros(label.shape, dtype=bool)
+    for other in maps[1:]:
+        differ |= other != maps[0]
+    differ &= label < num_classes
+    if not differ.any():
+        return None
+    height, width = (max(round(s * side), 1) for s, side in zip(SHARE, label.shape, strict=True))
+    counts = _sum_windows(differ, height, width)
+    top, left = np.unravel_index(counts.argmax(), counts.shape)
+    return int(top), int(left), height, width
+
+
+def _sum_windows(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Number of set pixels in every window, by its upper left corner."""
+    total = np.pad(mask.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    rows = total[height:] - total[:-height]
+    return rows[:, width:] - rows[:, :-width]

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lemore.reporting.figures.style import INK, scenes_banner, styled
-from lemore.reporting.tables.results import Result, by_name
+from lemore.reporting.figures.style import INK, add_banner, apply_style
+from lemore.reporting.tables.results import Result, group_by_name
 
 MOST_MODELS = 4
 MOST_CLASSES = 24  # beyond, only the most confused ones
@@ -23,20 +23,23 @@ def draw(evaluations: list[Result]) -> Figure:
     Of more than four models, the best LeMoRe and the best others; of more than 24 classes, those
     that are confused most. ValueError if no pixel was labelled.
     """
-    models = _chosen(evaluations)
-    labels, shown = evaluations[0]["classes"], most_confused(np.sum([*models.values()], axis=0))
+    models = _choose_models(evaluations)
+    labels, shown = (
+        evaluations[0]["classes"],
+        find_most_confused(np.sum([*models.values()], axis=0)),
+    )
     others = len(shown) < len(labels) or any(m[:, -1].any() for m in models.values())
     columns = min(2, len(models))
     rows = ceil(len(models) / columns)
     width = CELL_INCHES * (len(shown) + others)
-    with styled():
+    with apply_style():
         size = (columns * (width + 0.25) + 1.6, rows * (CELL_INCHES * len(shown) + 0.3) + 1.6)
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for axes in grid.flat[len(models) :]:
             axes.set_visible(False)
         for axes, (name, matrix) in zip(grid.flat, models.items(), strict=False):
-            _panel(axes, row_shares(matrix, shown, others), name)
+            _draw_panel(axes, compute_shares(matrix, shown, others), name)
         ticks = [labels[k] for k in shown]
         for axes in grid[:, 0]:
             axes.set_yticks(range(len(shown)), ticks, fontsize=6.5)
@@ -49,13 +52,13 @@ def draw(evaluations: list[Result]) -> Figure:
             low.tick_params(labelbottom=True)
         figure.supxlabel("predicted, % of the label's pixels", fontsize=8)
         if any(result["scenes"] for result in evaluations):
-            scenes_banner(figure)
+            add_banner(figure)
     return figure
 
 
-def _chosen(evaluations: list[Result]) -> dict[str, np.ndarray]:
+def _choose_models(evaluations: list[Result]) -> dict[str, np.ndarray]:
     """Matrices K x (K + 1) of the models to show, by printed name, summed over their seeds."""
-    models = by_name(evaluations)
+    models = group_by_name(evaluations)
     matrices = {
         name: np.sum([seed["confusion"] for seed in seeds], axis=0, dtype=float)
         for name, seeds in models.items()
@@ -69,7 +72,7 @@ def _chosen(evaluations: list[Result]) -> dict[str, np.ndarray]:
     return {name: matrix for name, matrix in matrices.items() if name in kept}
 
 
-def most_confused(matrix: np.ndarray) -> list[int]:
+def find_most_confused(matrix: np.ndarray) -> list[int]:
     """Classes to show of a matrix K x (K + 1): all, or those of the most confused pairs.
 
     Pairs are ranked by the pixels that went from one to the other, either way, relative to the
@@ -91,7 +94,7 @@ def most_confused(matrix: np.ndarray) -> list[int]:
     return chosen
 
 
-def row_shares(matrix: np.ndarray, shown: Sequence[int], others: bool) -> np.ndarray:
+def compute_shares(matrix: np.ndarray, shown: Sequence[int], others: bool) -> np.ndarray:
     """Percent of each shown class's labelled pixels, by prediction; with a last column for what
     went to none of the shown classes. nan where nothing was labelled."""
     part = matrix[np.ix_(shown, shown)]
@@ -101,7 +104,7 @@ def row_shares(matrix: np.ndarray, shown: Sequence[int], others: bool) -> np.nda
     return np.divide(100 * part, total, out=np.full(part.shape, np.nan), where=total > 0)
 
 
-def _panel(axes: Axes, shares: np.ndarray, name: str) -> None:
+def _draw_panel(axes: Axes, shares: np.ndarray, name: str) -> None:
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="equal")
     for i, row in enumerate(shares):
         for j, share in enumerate(row):
@@ -119,12 +122,12 @@ def _panel(axes: Axes, shares: np.ndarray, name: str) -> None:
     axes.spines[:].set(visible=True, color="#C8C8C8")
 
 
-def description(evaluations: list[Result]) -> str:
+def describe(evaluations: list[Result]) -> str:
     """The figure in words, for those who cannot see it: each model's largest confusions."""
-    models, labels = _chosen(evaluations), evaluations[0]["classes"]
+    models, labels = _choose_models(evaluations), evaluations[0]["classes"]
     parts = []
     for name, matrix in models.items():
-        shares = row_shares(matrix, range(len(labels)), False)
+        shares = compute_shares(matrix, range(len(labels)), False)
         np.fill_diagonal(shares, 0)
         largest = np.argsort(-np.nan_to_num(shares), axis=None, kind="stable")[:3]
         pairs = [np.unravel_index(index, shares.shape) for index in largest]

@@ -5,9 +5,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from lemore.reporting.figures.comparison import Example, legend_patches, show
-from lemore.reporting.figures.style import scenes_banner, styled
-from lemore.reporting.overlay import overlay
+from lemore.reporting.figures.comparison import Example, make_legend, show_pixels
+from lemore.reporting.figures.style import add_banner, apply_style
+from lemore.reporting.overlay import Color, draw_overlay
 
 CELL_INCHES = 1.7  # width of one picture
 PAIRS = 4  # samples side by side, each as image and label map
@@ -17,23 +17,25 @@ LEGEND_COLUMNS = 8
 def draw(
     examples: Sequence[Example],
     names: Sequence[str],
-    colors: Sequence[tuple[int, int, int]],
+    colors: Sequence[Color],
     title: str,
     scenes: bool,
 ) -> Figure:
     """Segmentation: image and overlay of every example. names, colors: by train id."""
     pairs = min(PAIRS, len(examples))
     rows = -(-len(examples) // pairs)
-    patches = legend_patches(examples, names, colors)
+    patches = make_legend(examples, names, colors)
     legend_inches = 0.3 + 0.17 * -(-len(patches) // LEGEND_COLUMNS)
     ratio = max(e.image.shape[0] / e.image.shape[1] for e in examples)
     size = (2 * pairs * CELL_INCHES, rows * (CELL_INCHES * ratio + 0.2) + legend_inches + 0.4)
-    with styled():
-        figure, grid = _grid(size, 2 * pairs, 2 * len(examples), title, scenes)
+    with apply_style():
+        figure, grid = _make_grid(size, 2 * pairs, 2 * len(examples), title, scenes)
         for i, example in enumerate(examples):
             row, column = divmod(i, pairs)
-            show(grid[row][2 * column], example.image, example.name)
-            show(grid[row][2 * column + 1], overlay(example.image, example.label, colors), "")
+            show_pixels(grid[row][2 * column], example.image, example.name)
+            show_pixels(
+                grid[row][2 * column + 1], draw_overlay(example.image, example.label, colors), ""
+            )
         figure.legend(handles=patches, loc="outside lower center", ncols=LEGEND_COLUMNS, fontsize=7)
     return figure
 
@@ -42,15 +44,15 @@ def draw_classified(examples: Sequence[tuple[Any, str]], title: str, scenes: boo
     """Classification: images with what they are; examples: (image H W 3 uint8, caption)."""
     columns = min(2 * PAIRS, len(examples))
     rows = -(-len(examples) // columns)
-    with styled():
+    with apply_style():
         size = (columns * CELL_INCHES, rows * (CELL_INCHES + 0.2) + 0.4)
-        figure, grid = _grid(size, columns, len(examples), title, scenes)
+        figure, grid = _make_grid(size, columns, len(examples), title, scenes)
         for i, (image, caption) in enumerate(examples):
-            show(grid[i // columns][i % columns], image, caption)
+            show_pixels(grid[i // columns][i % columns], image, caption)
     return figure
 
 
-def _grid(
+def _make_grid(
     size: tuple[float, float], columns: int, cells: int, title: str, scenes: bool
 ) -> tuple[Figure, Any]:
     """A figure and its axes, `cells` of them in use."""
@@ -59,7 +61,7 @@ def _grid(
     for axes in grid.flat[cells:]:
         axes.axis("off")
     if scenes:
-        scenes_banner(figure, f"scenes: {title}")
+        add_banner(figure, f"scenes: {title}")
     else:
         figure.suptitle(title, fontsize=9)
     return figure, grid

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lemore.reporting.figures.style import INK, color, dashes, scenes_banner, styled
+from lemore.reporting.figures.style import INK, add_banner, apply_style, pick_color, pick_dashes
 
 LOSS, MIOU = "train/loss", "val/mIoU"
 FEWEST_POINTS, MOST_POINTS = 10, 60  # of a line of losses; where there are more, means
@@ -18,7 +18,7 @@ Points = tuple[np.ndarray, np.ndarray]  # iterations, values
 
 
 @dataclass(frozen=True)
-class Training:
+class RecordedTraining:
     """One training. rows: {"step", "metrics"} in the order of their steps, as training wrote them.
 
     name: printed name of its model.
@@ -29,27 +29,27 @@ class Training:
     rows: Sequence[Mapping[str, Any]]
 
 
-def draw(trainings: Sequence[Training], scenes: bool) -> Figure:
+def draw(trainings: Sequence[RecordedTraining], scenes: bool) -> Figure:
     """Left the loss, right the validation mIoU where there is one; seeds thin, their mean thick.
 
     A model's look follows from its place in `trainings`, as in the figure of classes. ValueError if
     no training has a loss.
     """
     panels = [(LOSS, "training loss", 1.0), (MIOU, "mIoU on the validation split (%)", 100.0)]
-    found = [(key, label, by_model(trainings, key, factor)) for key, label, factor in panels]
+    found = [(key, label, group_by_model(trainings, key, factor)) for key, label, factor in panels]
     found = [panel for panel in found if panel[2]]
     if not found or found[0][0] != LOSS:
         raise ValueError("no training recorded a loss: no curves to draw")
-    order = _ranked(found[-1][2])
+    order = _rank_models(found[-1][2])
     looks = {name: k for k, name in enumerate(dict.fromkeys(one.name for one in trainings))}
-    with styled():
+    with apply_style():
         size = (4.2 * len(found) + 0.4, 3.3 + 0.18 * -(-len(order) // LEGEND_COLUMNS))
         figure = Figure(figsize=size, layout="constrained")
         for axes, (key, label, models) in zip(
             figure.subplots(1, len(found), squeeze=False)[0], found, strict=True
         ):
             for name in order:
-                _lines(axes, models.get(name, []), looks[name], name, markers=key == MIOU)
+                _draw_lines(axes, models.get(name, []), looks[name], name, markers=key == MIOU)
             axes.set(xlabel="iteration", ylabel=label, xlim=(0, None))
             axes.grid(color="#E4E4E4", linewidth=0.6)
         handles, names = figure.axes[-1].get_legend_handles_labels()
@@ -61,12 +61,12 @@ def draw(trainings: Sequence[Training], scenes: bool) -> Figure:
             handlelength=3.5,
         )
         if scenes:
-            scenes_banner(figure)
+            add_banner(figure)
     return figure
 
 
-def by_model(
-    trainings: Sequence[Training], key: str, factor: float = 1.0
+def group_by_model(
+    trainings: Sequence[RecordedTraining], key: str, factor: float = 1.0
 ) -> dict[str, list[Points]]:
     """One line per seed of a metric, by model."""
     models: dict[str, list[Points]] = {}
@@ -75,12 +75,12 @@ def by_model(
         if rows:
             steps = np.array([row["step"] for row in rows], dtype=float)
             values = factor * np.array([row["metrics"][key] for row in rows], dtype=float)
-            line = _thinned(steps, values) if key == LOSS else (steps, values)
+            line = _thin_out(steps, values) if key == LOSS else (steps, values)
             models.setdefault(training.name, []).append(line)
     return models
 
 
-def mean_of(lines: Sequence[Points]) -> Points:
+def average_lines(lines: Sequence[Points]) -> Points:
     """Mean over the seeds, at the iterations that all of them have."""
     steps = lines[0][0]
     for other, _ in lines[1:]:
@@ -89,7 +89,7 @@ def mean_of(lines: Sequence[Points]) -> Points:
     return steps, np.mean(values, axis=0)
 
 
-def _thinned(steps: np.ndarray, values: np.ndarray) -> Points:
+def _thin_out(steps: np.ndarray, values: np.ndarray) -> Points:
     """Means over equal spans of iterations, at their ends; few points stay as they are.
 
     A row stands for the iterations since the row before, so it counts by their number.
@@ -105,34 +105,34 @@ def _thinned(steps: np.ndarray, values: np.ndarray) -> Points:
     return ends[covered > 0], means[covered > 0]
 
 
-def _ranked(models: Mapping[str, list[Points]]) -> list[str]:
+def _rank_models(models: Mapping[str, list[Points]]) -> list[str]:
     """Models by the end of their mean line, the highest first, as the lines end on the right."""
-    return sorted(models, key=lambda name: -float(mean_of(models[name])[1][-1]))
+    return sorted(models, key=lambda name: -float(average_lines(models[name])[1][-1]))
 
 
-def _lines(axes: Axes, lines: Sequence[Points], k: int, name: str, markers: bool) -> None:
+def _draw_lines(axes: Axes, lines: Sequence[Points], k: int, name: str, markers: bool) -> None:
     if not lines:
         return
-    look: dict[str, Any] = {"color": color(k), "linestyle": dashes(k)}
+    look: dict[str, Any] = {"color": pick_color(k), "linestyle": pick_dashes(k)}
     if len(lines) > 1:
         for steps, values in lines:
             axes.plot(steps, values, linewidth=0.6, alpha=0.6, **look)
     if markers:
         look |= {"marker": "osD^vPX*"[k % 8], "markersize": 4, "mec": INK, "mew": 0.4}
     seeds = f", {len(lines)} seeds" if len(lines) > 1 else ""
-    steps, values = mean_of(lines)
+    steps, values = average_lines(lines)
     axes.plot(steps, values, linewidth=1.7, label=f"{name}{seeds}", **look)
 
 
-def description(trainings: Sequence[Training], dataset: str, scenes: bool) -> str:
+def describe(trainings: Sequence[RecordedTraining], dataset: str, scenes: bool) -> str:
     """The curves in words, for those who cannot see them."""
     parts = []
-    losses, mious = by_model(trainings, LOSS), by_model(trainings, MIOU, 100.0)
+    losses, mious = group_by_model(trainings, LOSS), group_by_model(trainings, MIOU, 100.0)
     for name, lines in losses.items():
-        loss = mean_of(lines)[1]
+        loss = average_lines(lines)[1]
         text = f"{name} loss {loss[0]:.2f} to {loss[-1]:.2f}"
         if name in mious:
-            text += f", validation mIoU {mean_of(mious[name])[1][-1]:.1f} % at the end"
+            text += f", validation mIoU {average_lines(mious[name])[1][-1]:.1f} % at the end"
         parts.append(text)
     return (
         f"Training curves on {dataset} by iteration: {'; '.join(parts)}."

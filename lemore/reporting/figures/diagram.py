@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from lemore.reporting.figures.style import GREY, INK, styled
+from lemore.reporting.figures.style import GREY, INK, apply_style
 
 # face colours: convolutions, norms, activations and everything else
 FACES = {"convolution": "#BFD3EA", "norm": "#E3E3E3", "activation": "#F6D9A8", "other": "#F3F3F3"}
@@ -29,20 +29,20 @@ class Node:
 
 def draw(nodes: Sequence[Node], caption: str) -> Figure:
     """Boxes from left to right in the order of the nodes; what skips boxes goes over them."""
-    with styled():
+    with apply_style():
         figure = Figure(figsize=(0.92 * len(nodes), 2.7))
         axes = figure.add_axes((0, 0, 1, 1))
         for i, node in enumerate(nodes):
-            _node(axes, node, i * STEP)
+            _draw_node(axes, node, i * STEP)
             for source in node.inputs:
-                _edge(axes, nodes, source, i)
+                _draw_edge(axes, nodes, source, i)
         axes.text(-0.4, -1.5, caption, fontsize=7, color="#595959", va="top")
         axes.set(xlim=(-0.6, (len(nodes) - 0.4) * STEP), ylim=(-1.9, 1.9), aspect="auto")
         axes.axis("off")
     return figure
 
 
-def _node(axes: Axes, node: Node, x: float) -> None:
+def _draw_node(axes: Axes, node: Node, x: float) -> None:
     if node.kind in ("input", "output"):
         axes.text(x, 0, node.text, ha="center", va="center", fontsize=12)
     elif node.kind == "add":
@@ -55,9 +55,12 @@ def _node(axes: Axes, node: Node, x: float) -> None:
         axes.text(x, 0, node.text, rotation=90, ha="center", va="center", fontsize=8.5, zorder=4)
 
 
-def _edge(axes: Axes, nodes: Sequence[Node], source: int, target: int) -> None:
+def _draw_edge(axes: Axes, nodes: Sequence[Node], source: int, target: int) -> None:
     """An arrow with the shape of what it carries."""
-    start, end = source * STEP + _half(nodes[source]), target * STEP - _half(nodes[target])
+    start, end = (
+        source * STEP + _find_half_width(nodes[source]),
+        target * STEP - _find_half_width(nodes[target]),
+    )
     arrow = {"arrowstyle": "-|>", "color": INK, "lw": 0.9, "shrinkA": 0, "shrinkB": 0}
     if target == source + 1:
         axes.annotate("", (end, 0), (start, 0), arrowprops=arrow)
@@ -67,26 +70,26 @@ def _edge(axes: Axes, nodes: Sequence[Node], source: int, target: int) -> None:
         return
     top, from_x, to_x = HEIGHT / 2 + 0.45, start + 0.1, target * STEP
     axes.plot([start, from_x, from_x, to_x], [0, 0, top, top], color=INK, lw=0.9)
-    axes.annotate("", (to_x, _half(nodes[target])), (to_x, top), arrowprops=arrow)
+    axes.annotate("", (to_x, _find_half_width(nodes[target])), (to_x, top), arrowprops=arrow)
 
 
-def _half(node: Node) -> float:
+def _find_half_width(node: Node) -> float:
     return 0.15 if node.kind == "add" else 0.25
 
 
-def description(nodes: Sequence[Node], caption: str) -> str:
+def describe(nodes: Sequence[Node], caption: str) -> str:
     """The drawing in words, for those who cannot see it."""
     words = {"input": "input", "output": "output", "add": "addition"}
     steps = [
         words.get(node.kind, node.text)
         + (f" ({'x'.join(map(str, node.shape))})" if node.shape else "")
-        + (_from(nodes, node) if len(node.inputs) > 1 else "")
+        + (_name_inputs(nodes, node) if len(node.inputs) > 1 else "")
         for node in nodes
     ]
     return f"Diagram, left to right: {', then '.join(steps)}. {caption}"
 
 
-def _from(nodes: Sequence[Node], node: Node) -> str:
+def _name_inputs(nodes: Sequence[Node], node: Node) -> str:
     words = {"input": "the input"}
     names = [words.get(nodes[i].kind, nodes[i].text) for i in node.inputs]
     return f" of {' and '.join(names)}"

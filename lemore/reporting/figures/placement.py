@@ -13,7 +13,7 @@ DIRECTIONS = 16
 LEADER_FROM = 8.0  # a label this far from its marker gets a line
 
 
-def place(
+def place_labels(
     axes: Axes,
     xy: Sequence[tuple[float, float]],
     radii: Sequence[float],
@@ -29,7 +29,7 @@ def place(
     renderer = FigureCanvasAgg(figure).get_renderer()
     scale = figure.dpi / 72
     centres = [tuple(axes.transData.transform(point)) for point in xy]
-    taken = [_box(c, r * scale, r * scale) for c, r in zip(centres, radii, strict=True)]
+    taken = [_make_box(c, r * scale, r * scale) for c, r in zip(centres, radii, strict=True)]
     inside = axes.get_window_extent(renderer)
     placed = []
     for i, (text, properties) in enumerate(texts):
@@ -38,17 +38,19 @@ def place(
         )
         size = label.get_window_extent(renderer)
         half = (size.width / 2 + 2.5 * scale, size.height / 2 + scale)
-        options = list(_offsets(radii[i], half[0] / scale, half[1] / scale))
-        offset, far = min(options, key=lambda o: _cost(o, centres[i], half, taken, inside, scale))
+        options = list(_list_offsets(radii[i], half[0] / scale, half[1] / scale))
+        offset, far = min(
+            options, key=lambda o: _rate_place(o, centres[i], half, taken, inside, scale)
+        )
         label.set_position(offset)
         if far >= LEADER_FROM:
-            _leader(axes, xy[i], offset, radii[i], (half[0] / scale, half[1] / scale))
-        taken.append(_at(centres[i], offset, half, scale))
+            _draw_leader(axes, xy[i], offset, radii[i], (half[0] / scale, half[1] / scale))
+        taken.append(_make_label_box(centres[i], offset, half, scale))
         placed.append(label)
     return placed
 
 
-def _offsets(
+def _list_offsets(
     radius: float, half_width: float, half_height: float
 ) -> Iterator[tuple[tuple[float, float], float]]:
     """(offset of the label's centre, free distance to the marker), all in points."""
@@ -59,30 +61,30 @@ def _offsets(
             yield (x * (reach + half_width), y * (reach + half_height)), distance
 
 
-def _cost(option, centre, half, taken: list[Bbox], inside: Bbox, scale: float) -> float:
+def _rate_place(option, centre, half, taken: list[Bbox], inside: Bbox, scale: float) -> float:
     offset, distance = option
-    box = _at(centre, offset, half, scale)
-    covered = sum(_overlap(box, other) for other in taken)
-    outside = box.width * box.height - _overlap(box, inside)
+    box = _make_label_box(centre, offset, half, scale)
+    covered = sum(_measure_overlap(box, other) for other in taken)
+    outside = box.width * box.height - _measure_overlap(box, inside)
     return 10 * covered + 10 * outside + distance * scale
 
 
-def _at(centre, offset, half, scale: float) -> Bbox:
-    return _box((centre[0] + offset[0] * scale, centre[1] + offset[1] * scale), *half)
+def _make_label_box(centre, offset, half, scale: float) -> Bbox:
+    return _make_box((centre[0] + offset[0] * scale, centre[1] + offset[1] * scale), *half)
 
 
-def _box(centre, half_width: float, half_height: float) -> Bbox:
+def _make_box(centre, half_width: float, half_height: float) -> Bbox:
     x, y = centre
     return Bbox.from_extents(x - half_width, y - half_height, x + half_width, y + half_height)
 
 
-def _overlap(a: Bbox, b: Bbox) -> float:
+def _measure_overlap(a: Bbox, b: Bbox) -> float:
     width = min(a.x1, b.x1) - max(a.x0, b.x0)
     height = min(a.y1, b.y1) - max(a.y0, b.y0)
     return width * height if width > 0 and height > 0 else 0.0
 
 
-def _leader(axes: Axes, xy, offset, radius: float, half) -> None:
+def _draw_leader(axes: Axes, xy, offset, radius: float, half) -> None:
     """A thin line from the marker's edge to the nearest edge of the label."""
     end = tuple(part - max(-h, min(h, part)) for part, h in zip(offset, half, strict=True))
     axes.annotate(

@@ -5,6 +5,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from lemore.runtime.files import write_atomic
 
@@ -29,33 +30,39 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def color(k: int) -> str:
+def pick_color(k: int) -> str:
     """Colour of the k-th series."""
     return COLORS[k % len(COLORS)]
 
 
-def hatch(k: int) -> str:
+def pick_hatch(k: int) -> str:
     """Hatch of the k-th series; beyond the eighth, other pairs of colour and hatch."""
     return HATCHES[(k + k // len(COLORS)) % len(HATCHES)]
 
 
-def dashes(k: int) -> str:
-    """Line style of the k-th series: what the colour alone would not tell apart."""
+def pick_dashes(k: int) -> str:
+    """Line style of the k-th series, which tells apart series of one colour."""
     return DASHES[(k // len(COLORS)) % len(DASHES)]
 
 
-def styled():
-    """Context in which a figure is made."""
+def apply_style():
+    """Returns the context in which a figure is made."""
     return matplotlib.rc_context(STYLE)
 
 
-def scenes_banner(figure: Figure, text: str = SCENES_TEXT) -> None:
+def add_banner(figure: Figure, text: str = SCENES_TEXT) -> None:
     """Says at the top of a figure that its measured numbers come from drawn scenes."""
     box = {"boxstyle": "round,pad=0.4", "facecolor": "#FFF3F0", "edgecolor": ALARM}
     figure.suptitle(text, color=ALARM, fontsize=8.5, fontweight="bold", bbox=box)
 
 
-def save(figure: Figure, prefix: str, title: str, description: str) -> None:
+def make_key(marker: str, face: str, edge: str, text: str, **look: Any) -> Line2D:
+    """A marker with its text, for a legend."""
+    colors = {"markerfacecolor": face, "markeredgecolor": edge}
+    return Line2D([], [], linestyle="none", marker=marker, label=text, **colors, **look)
+
+
+def save_figure(figure: Figure, prefix: str, title: str, description: str) -> None:
     """Writes PREFIX.png (200 dpi) and PREFIX.pdf, the same bytes for the same figure.
 
     The description is kept in the files: the report reads it from there as alternative text.

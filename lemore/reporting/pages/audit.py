@@ -1,46 +1,37 @@
 """What prepare found in a dataset, as one self-contained HTML page."""
 
-import base64
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from lemore.reporting.pages.page import encode_uri, fill_template
 
-FOLDER = Path(__file__).parent
-TEMPLATE = "audit.html.j2"
 MOST = 200  # faults and groups of equal photos printed; the JSON holds them all
 
 
 def render(audit: dict[str, Any], colors: list[tuple[int, int, int]], sheets: list[Path]) -> str:
     """The page as HTML text. `sheets`: thumbnails of the splits, JPEG, named <split>.jpg."""
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER),
-        autoescape=select_autoescape(["html", "j2"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    crossing, within = _duplicates(audit["duplicates"])
-    return environment.get_template(TEMPLATE).render(
+    crossing, within = _split_duplicates(audit["duplicates"])
+    return fill_template(
+        "audit.html.j2",
         audit=audit,
-        verdict=_verdict(audit, crossing),
-        classes=_classes(audit, colors),
-        raw=_raw(audit),
+        verdict=_judge(audit, crossing),
+        classes=_list_classes(audit, colors),
+        raw=_list_raw_values(audit),
         kinds=Counter(fault["kind"] for fault in audit["quarantined"]).most_common(),
         crossing=crossing,
         within=within,
         most=MOST,
-        sheets=[(path.stem, _uri(path)) for path in sheets],
+        sheets=[(path.stem, encode_uri("image/jpeg", path.read_bytes())) for path in sheets],
     )
 
 
-def _verdict(audit: dict[str, Any], crossing: list[list[str]]) -> list[tuple[bool, str]]:
+def _judge(audit: dict[str, Any], crossing: list[list[str]]) -> list[tuple[bool, str]]:
     """(whether it is as it should be, in words) of each thing that an owner must know."""
     counts = "; ".join(audit["problems"]) or "every split has the number of images it should have"
     if all(split["expected"] is None for split in audit["splits"].values()):
         counts = "no numbers of images were given to compare with"
-    faults, unseen = len(audit["quarantined"]), _unseen(audit)
+    faults, unseen = len(audit["quarantined"]), next(iter(audit["splits"].values()))["unseen"]
     return [
         (not audit["problems"], counts),
         (faults == 0, f"samples left out: {faults}"),
@@ -49,34 +40,32 @@ def _verdict(audit: dict[str, Any], crossing: list[list[str]]) -> list[tuple[boo
     ]
 
 
-def _unseen(audit: dict[str, Any]) -> list[str]:
-    return next(iter(audit["splits"].values()))["unseen"]
-
-
-def _duplicates(groups: list[list[str]]) -> tuple[list[list[str]], list[list[str]]]:
+def _split_duplicates(groups: list[list[str]]) -> tuple[list[list[str]], list[list[str]]]:
     """Groups of equal photos ("split/name"): across splits, and within one."""
     crossing = [group for group in groups if len({name.split("/", 1)[0] for name in group}) > 1]
     return crossing, [group for group in groups if group not in crossing]
 
 
-def _classes(audit: dict[str, Any], colors: list[tuple[int, int, int]]) -> list[dict[str, Any]]:
+def _list_classes(
+    audit: dict[str, Any], colors: list[tuple[int, int, int]]
+) -> list[dict[str, Any]]:
     """One row per class: its share, a bar relative to the largest, and images, in each split."""
     rows = []
     splits = list(audit["splits"].values())
-    largest = max((share for split in splits for share in _shares(split)), default=1) or 1
+    largest = max((share for split in splits for share in _compute_shares(split)), default=1) or 1
     for k, name in enumerate(audit["classes"]):
-        found = [(_shares(split)[k], split["images"][k]) for split in splits]
+        found = [(_compute_shares(split)[k], split["images"][k]) for split in splits]
         cells = [(share, 100 * share / largest, images) for share, images in found]
         rows.append({"id": k, "name": name, "color": colors[k] if colors else None, "cells": cells})
     return rows
 
 
-def _shares(split: dict[str, Any]) -> list[float]:
+def _compute_shares(split: dict[str, Any]) -> list[float]:
     total = max(sum(split["pixels"]), 1)
     return [pixels / total for pixels in split["pixels"]]
 
 
-def _raw(audit: dict[str, Any]) -> list[tuple[int, list[float]]]:
+def _list_raw_values(audit: dict[str, Any]) -> list[tuple[int, list[float]]]:
     """Share of each value of the annotations before they were mapped, in each split."""
     splits = [split["raw_pixels"] for split in audit["splits"].values()]
     values = sorted({int(value) for split in splits for value in split})
@@ -84,7 +73,3 @@ def _raw(audit: dict[str, Any]) -> list[tuple[int, list[float]]]:
         (value, [split.get(str(value), 0) / max(sum(split.values()), 1) for split in splits])
         for value in values
     ]
-
-
-def _uri(path: Path) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}"

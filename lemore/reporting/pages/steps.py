@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from lemore.reporting.tables.results import Result, by
+from lemore.reporting.tables.results import Result, format_size
 
 Settings = dict[str, object]
 Links = tuple[tuple[str, str], ...]  # (stage, MLflow run id)
@@ -27,12 +27,12 @@ class Step:
     commit: str
 
 
-def step(result: Result) -> Step:
+def describe_step(result: Result) -> Step:
     describe = {
-        "pretrain": _pretrain,
-        "finetune": _finetune,
-        "evaluate": _evaluate,
-        "profile": _profile,
+        "pretrain": _describe_pretraining,
+        "finetune": _describe_finetuning,
+        "evaluate": _describe_evaluation,
+        "profile": _describe_profile,
     }
     what, settings, links = describe[result["stage"]](result)
     own = (result["stage"], result["mlflow_run_id"])
@@ -44,12 +44,12 @@ def step(result: Result) -> Step:
         # one known by its weights only ("weights:...") has no page
         runs=tuple((name, run) for name, run in (*links, own) if run and ":" not in run),
         command=result["command"],
-        config=_config(result["command"]),
+        config=_read_config(result["command"]),
         commit=result.get("git", result["code"]),
     )
 
 
-def _config(command: str) -> str:
+def _read_config(command: str) -> str:
     words = shlex.split(command)
     if "--config" not in words[:-1]:
         return ""
@@ -57,16 +57,16 @@ def _config(command: str) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-def _pretrain(result: Result) -> tuple[str, Settings, Links]:
+def _describe_pretraining(result: Result) -> tuple[str, Settings, Links]:
     settings = {
-        "input size": by(result["input_size"]),
+        "input size": format_size(result["input_size"]),
         "iterations": result["iterations"],
         "weights (SHA-256)": result["weights_sha256"],
     }
     return f"{result['backbone']} on {result['dataset']}", settings, ()
 
 
-def _finetune(result: Result) -> tuple[str, Settings, Links]:
+def _describe_finetuning(result: Result) -> tuple[str, Settings, Links]:
     settings = {
         "iterations": result["iterations"],
         "seconds": result["seconds"],
@@ -78,13 +78,13 @@ def _finetune(result: Result) -> tuple[str, Settings, Links]:
     return what, settings, tuple(result["parents"].items())
 
 
-def _evaluate(result: Result) -> tuple[str, Settings, Links]:
-    what = f"{_full_label(result)} on {result['dataset']} {result['split']}, seed {result['seed']}"
+def _describe_evaluation(result: Result) -> tuple[str, Settings, Links]:
+    what = f"{_write_label(result)} on {result['dataset']} {result['split']}, seed {result['seed']}"
     settings = {
         "mIoU": f"{100 * result['miou']:.2f} %",
         "images": result["images"],
         "classes": result["num_classes"],
-        "train crop": by(result["train_crop"]),
+        "train crop": format_size(result["train_crop"]),
         "iterations": result["iterations"],
         "recipe": result["recipe"],
         "test mode": result["test_mode"],
@@ -96,15 +96,15 @@ def _evaluate(result: Result) -> tuple[str, Settings, Links]:
     return what, settings, links
 
 
-def _profile(result: Result) -> tuple[str, Settings, Links]:
-    cells = [f"{cell['dataset']} {by(cell['size'])}" for cell in result["cells"]]
+def _describe_profile(result: Result) -> tuple[str, Settings, Links]:
+    cells = [f"{cell['dataset']} {format_size(cell['size'])}" for cell in result["cells"]]
     protocols = dict.fromkeys(c["latency"]["protocol"] for c in result["cells"] if c["latency"])
     settings = {"cells": ", ".join(cells), "device": result["device"], "torch": result["torch"]}
     if protocols:
         settings["latency protocol"] = "; ".join(protocols)
-    return _full_label(result), settings, ()
+    return _write_label(result), settings, ()
 
 
-def _full_label(result: Result) -> str:
+def _write_label(result: Result) -> str:
     """The printed name and the key, as several models share a name: LeMoRe (lemore)."""
     return f"{result['label']} ({result['model']})"

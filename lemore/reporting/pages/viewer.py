@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from lemore.reporting.figures.comparison import Example, image_miou
-from lemore.reporting.pages.uri import data_uri
+from lemore.reporting.figures.comparison import Example, measure_miou
+from lemore.reporting.overlay import Color
+from lemore.reporting.pages.page import encode_uri
 
 LONGEST_SIDE = 1024  # pixels of a picture on the page
 CLEAR = 255  # palette index that shows the photograph
@@ -19,7 +20,7 @@ UNKNOWN = (0, 0, 0)  # colour of what is predicted outside the classes
 
 
 @dataclass(frozen=True)
-class Layer:
+class MapLayer:
     """A label map of one image. `wrong` has only the pixels that differ from the ground truth."""
 
     uri: str
@@ -29,14 +30,14 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class View:
+class ImageView:
     """One image with its layers: the ground truth, then one for each model."""
 
     name: str
     photo: str
     width: int
     height: int
-    layers: tuple[Layer, ...]
+    layers: tuple[MapLayer, ...]
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Viewer:
     title: str
     scenes: bool
     layers: tuple[str, ...]
-    views: tuple[View, ...]
+    views: tuple[ImageView, ...]
     legend: tuple[tuple[str, str], ...]
 
 
@@ -60,7 +61,7 @@ def lay_out(
     examples: Sequence[Example],
     models: Sequence[str],
     classes: Sequence[str],
-    colors: Sequence[tuple[int, int, int]],
+    colors: Sequence[Color],
     scenes: bool,
 ) -> Viewer:
     """models: printed names, one for each prediction. classes, colors: by train id."""
@@ -71,7 +72,7 @@ def lay_out(
         title=title or dataset,
         scenes=scenes,
         layers=("Ground truth", *models),
-        views=tuple(_view(example, models, colors) for example in examples),
+        views=tuple(_make_view(example, models, colors) for example in examples),
         legend=tuple(
             (classes[k], "#{:02x}{:02x}{:02x}".format(*colors[k]))
             for k in present
@@ -80,61 +81,61 @@ def lay_out(
     )
 
 
-def _view(example: Example, models: Sequence[str], colors: Sequence[tuple[int, int, int]]) -> View:
-    size = _size(example.image.shape[:2])
-    truth = Layer(_map_uri(example.label, size, colors), "", f"Ground truth of {example.name}", "")
-    return View(
+def _make_view(example: Example, models: Sequence[str], colors: Sequence[Color]) -> ImageView:
+    size = _fit_size(example.image.shape[:2])
+    truth = MapLayer(
+        _encode_map(example.label, size, colors), "", f"Ground truth of {example.name}", ""
+    )
+    return ImageView(
         name=example.name,
-        photo=_photo_uri(example.image, size),
+        photo=_encode_photo(example.image, size),
         width=size[0],
         height=size[1],
         layers=(
             truth,
             *(
-                _prediction(example, prediction, model, size, colors)
+                _make_layer(example, prediction, model, size, colors)
                 for model, prediction in zip(models, example.predictions, strict=True)
             ),
         ),
     )
 
 
-def _prediction(
+def _make_layer(
     example: Example,
     prediction: np.ndarray,
     model: str,
     size: tuple[int, int],
-    colors: Sequence[tuple[int, int, int]],
-) -> Layer:
-    miou = image_miou(prediction, example.label, len(colors))
+    colors: Sequence[Color],
+) -> MapLayer:
+    miou = measure_miou(prediction, example.label, len(colors))
     right = (prediction == example.label) | (example.label >= len(colors))
-    return Layer(
-        uri=_map_uri(prediction, size, colors),
-        wrong=_map_uri(np.where(right, CLEAR, prediction), size, colors),
+    return MapLayer(
+        uri=_encode_map(prediction, size, colors),
+        wrong=_encode_map(np.where(right, CLEAR, prediction), size, colors),
         alt=f"Prediction of {model} for {example.name}",
         remark="nothing labelled" if miou is None else f"mIoU of this image {100 * miou:.1f} %",
     )
 
 
-def _size(shape: tuple[int, ...]) -> tuple[int, int]:
+def _fit_size(shape: tuple[int, ...]) -> tuple[int, int]:
     """(width, height) on the page of an image of (H, W)."""
     factor = min(1.0, LONGEST_SIDE / max(shape))
     return max(1, round(shape[1] * factor)), max(1, round(shape[0] * factor))
 
 
-def _photo_uri(image: np.ndarray, size: tuple[int, int]) -> str:
+def _encode_photo(image: np.ndarray, size: tuple[int, int]) -> str:
     content = io.BytesIO()
     photo = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
     photo.save(content, format="JPEG", quality=85, optimize=True)
-    return data_uri("image/jpeg", content.getvalue())
+    return encode_uri("image/jpeg", content.getvalue())
 
 
-def _map_uri(
-    label: np.ndarray, size: tuple[int, int], colors: Sequence[tuple[int, int, int]]
-) -> str:
+def _encode_map(label: np.ndarray, size: tuple[int, int], colors: Sequence[Color]) -> str:
     """Class colours as a palette PNG; ignored pixels are transparent."""
     content = io.BytesIO()
     picture = Image.fromarray(label.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
     palette = [*colors, *[UNKNOWN] * (256 - len(colors))]
     picture.putpalette([channel for color in palette for channel in color])
     picture.save(content, format="PNG", optimize=True, transparency=CLEAR)
-    return data_uri("image/png", content.getvalue())
+    return encode_uri("image/png", content.getvalue())

@@ -7,7 +7,6 @@ model's own authors or from another publication. Datasets and models go by their
 
 import csv
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,74 +42,85 @@ class PaperRow:
     source: str
     note: str
 
+    @property
+    def input_size(self) -> str:
+        """The input as "HxW", without what is said of it."""
+        return self.input.split(" ")[0]
+
+    @property
+    def notes(self) -> list[str]:
+        return self.note.split("; ") if self.note else []
+
+    @property
+    def short_source(self) -> str:
+        """The printed source: "Table 1 row 7" of the paper, "TopFormer README" of others."""
+        return re.split(r" \(|;|:", self.source.removeprefix(f"{PAPER} "))[0]
+
+    @property
+    def printed_label(self) -> str:
+        """The label without the batch size that some sources put behind it."""
+        return re.sub(r" \dx\d$", "", self.label)
+
 
 @cache
-def load() -> tuple[PaperRow, ...]:
+def load_rows() -> tuple[PaperRow, ...]:
     """All published rows, in the order of the file."""
     with open(PATH, newline="", encoding="utf-8") as file:
         return tuple(PaperRow(**row) for row in csv.DictReader(file))
 
 
-def rows_of(table: str) -> list[PaperRow]:
+def list_rows(table: str) -> list[PaperRow]:
     """Rows of one table of the paper ("1" to "6", "supplement"), in its order."""
-    return [row for row in load() if row.table == table]
+    return [row for row in load_rows() if row.table == table]
 
 
-def find(model: str, dataset: str) -> PaperRow | None:
+def find_row(model: str, dataset: str) -> PaperRow | None:
     """The paper's row of a model on a dataset; failing that, the first row of another source."""
-    rows = [row for row in load() if (row.model, row.dataset) == (model, dataset)]
+    rows = [row for row in load_rows() if (row.model, row.dataset) == (model, dataset)]
     return min(rows, key=lambda row: row.table == OWN, default=None)
 
 
-def behind(row: Mapping[str, str]) -> PaperRow | None:
-    """The published row from which a table's row has its numbers, None if it has none."""
-    place = (row["source_paper"], row["model"], row["dataset"].removesuffix("_scenes"))
-    return next((r for r in load() if (r.source, r.model, r.dataset) == place), None)
+def find_source(source: str, model: str, dataset: str) -> PaperRow | None:
+    """The row that a source publishes of a model on a dataset or on the scenes in its place."""
+    place = (source, model, dataset.removesuffix("_scenes"))
+    rows = ((row, (row.source, row.model, row.dataset)) for row in load_rows())
+    return next((row for row, its_place in rows if its_place == place), None)
 
 
-def elsewhere(model: str, dataset: str, beside: PaperRow | None) -> str:
-    """Values that other sources print, where they differ from the row `beside` by more than the
-    digits that it leaves out; "" if none do."""
+def quote_others(model: str, dataset: str, beside: PaperRow | None) -> list[str]:
+    """A remark with the values that other sources print, if any do.
+
+    A value that is the one of the row `beside` with more digits is left out.
+    """
     values = []
-    for row in load():
+    for row in load_rows():
         same = (row.table, row.model, row.dataset) == (OWN, model, dataset)
-        if same and row != beside and not (beside and _rounded_to(row.miou, beside.miou)):
-            details = [row.note] if row.note else []
-            values.append(f"{row.miou} ({', '.join([*details, short_source(row)])})")
-    return f"mIoU published elsewhere: {', '.join(values)}" if values else ""
+        if same and row != beside and not (beside and _is_rounded(row.miou, beside.miou)):
+            values.append(f"{row.miou} ({', '.join(filter(None, [row.note, row.short_source]))})")
+    return [f"mIoU published elsewhere: {', '.join(values)}"] if values else []
 
 
-def _rounded_to(value: str, other: str) -> bool:
-    """Whether `value` is `other` at the latter's number of decimals."""
+def _is_rounded(value: str, other: str) -> bool:
+    """Returns whether `other` is `value` with fewer decimals."""
     decimals = len(other.partition(".")[2])
     return f"{float(value):.{decimals}f}" == other
 
 
-def short_source(row: PaperRow) -> str:
-    """The source as it is printed: "Table 1 row 7" of the paper, "TopFormer README" of others."""
-    return re.split(r" \(|;|:", row.source.removeprefix(f"{PAPER} "))[0]
-
-
 def is_rival(model: str) -> bool:
-    """Whether a model belongs beside LeMoRe in every table for which numbers are published."""
+    """Returns whether a model belongs beside LeMoRe in every table with published numbers of it."""
     return model.startswith(RIVALS)
 
 
 def is_ablation(model: str) -> bool:
-    """Whether a model is a row of the ablation, such as `lemore_tfl_ca`."""
+    """Returns whether a model is a row of the ablation, such as `lemore_tfl_ca`."""
     return ABLATION.fullmatch(model) is not None
 
 
-def label_of(model: str, source: str) -> str:
+def find_label(model: str, source: str) -> str:
     """Label of a published model as the table that `source` names prints it, else as any does.
 
     The paper calls one network "FCN-8s" in Table 1 and "FCN" in Table 3. "" if never published.
     """
-    rows = [row for row in load() if row.model == model]
+    rows = [row for row in load_rows() if row.model == model]
     best = min(rows, key=lambda row: (row.source != source, row.table == OWN), default=None)
-    return printed_label(best) if best else ""
-
-
-def printed_label(row: PaperRow) -> str:
-    """Label without the batch size that some sources put behind it."""
-    return re.sub(r" \dx\d$", "", row.label)
+    return best.printed_label if best else ""

@@ -1,47 +1,114 @@
 """Tables as people read them, before any format: columns, cells, marks, footnotes.
 
 Columns that are empty everywhere are dropped; those with one value everywhere become a fact of the
-caption; differences to the published values are added. Written out by writers.py (Markdown),
-latex.py and report.py (HTML).
+caption; differences to the published values are added. writers.py writes them as Markdown and
+LaTeX, pages/report.py as HTML.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
 
 from lemore.reporting.tables import paper
-from lemore.reporting.tables.columns import (
-    COUNTS,
-    DETECTION,
-    FACTS,
-    PLACES,
-    PRINTED,
-    WITH_AUX,
-    Column,
-)
-from lemore.reporting.tables.marks import best_marks
-from lemore.reporting.tables.rows import Row
-from lemore.reporting.tables.views import VIEWS
+from lemore.reporting.tables.build import COUNTS, NUMBERS, VIEWS
 
 SCENES_SYMBOL = "†"
-SCENES_CAPTION = "scenes: values marked † were measured on drawn scenes, not on the real dataset"
 LACKING = "Not in the paper's table"
 
 
 @dataclass(frozen=True)
-class Cell:
-    """text is "" where nothing is known; mark is "", "best" or "second"; symbols are footnotes."""
+class Column:
+    """How a column is printed.
 
-    text: str
-    mark: str
-    symbols: tuple[str, ...]
-    value: float | None
+    decimals: of a measured number; None: text as it is. group, short: the header in two lines,
+    for where columns that belong together stand under one heading.
+    """
+
+    header: str
+    decimals: int | None = None
+    group: str = ""
+    short: str = ""
+
+
+PRINTED = {
+    "dataset": Column("Dataset"),
+    "model": Column("Model"),
+    "encoder": Column("Encoder"),
+    "miou": Column("mIoU (%)", 2, "mIoU (%)", "measured"),
+    "miou_paper": Column("mIoU published", None, "mIoU (%)", "publ."),
+    "miou_difference": Column("mIoU difference", None, "mIoU (%)", "diff."),
+    "top1": Column("Top-1 (%)", 2, "Top-1 (%)", "measured"),
+    "top1_paper": Column("Top-1 published", None, "Top-1 (%)", "publ."),
+    "top1_difference": Column("Top-1 difference", None, "Top-1 (%)", "diff."),
+    "top5": Column("Top-5 (%)", 2),
+    "gmacs": Column("GMACs", 2, "GMACs", "counted"),
+    "gmacs_fvcore": Column("GMACs fvcore", 2, "GMACs", "fvcore"),
+    "gflops_paper": Column("GFLOPs published", None, "GMACs", "publ."),
+    "gmacs_difference": Column("GMACs difference", None, "GMACs", "diff."),
+    "params_m": Column("Params (M)", 2, "Params (M)", "counted"),
+    "params_m_with_aux": Column("Params with aux (M)", 2, "Params (M)", "with aux"),
+    "params_m_paper": Column("Params published (M)", None, "Params (M)", "publ."),
+    "params_difference": Column("Params difference (M)", None, "Params (M)", "diff."),
+    "latency_ms_p50": Column("Latency p50 (ms)", 1, "Latency (ms)", "p50"),
+    "latency_ms_p95": Column("Latency p95 (ms)", 1, "Latency (ms)", "p95"),
+    "latency_ms_paper": Column("Latency published (ms)", None, "Latency (ms)", "publ."),
+    "seeds": Column("Seeds"),
+    "profile_size": Column("Costs at"),
+    "train_crop": Column("Train crop"),
+    "num_classes": Column("Classes"),
+    "device": Column("Device"),
+    "published_in": Column("Published in"),
+}
+# the paper's Table 6 has another measure in this column
+DETECTION = {"miou_paper": Column("mAP published"), "gflops_paper": Column("GFLOPs published")}
+FACTS = ("seeds", "profile_size", "train_crop", "num_classes", "device")
+# where a remark is put that begins so; all others stand at the model
+PLACES = {
+    "paper's mIoU": "miou_paper",
+    "mIoU published elsewhere": "miou_paper",
+    "mAP (column": "miou_paper",
+    "paper's GFLOPs": "gflops_paper",
+    "paper's params": "params_m_paper",
+    "paper's latency": "latency_ms_paper",
+    "top-5": "top5",
+    "latency unsteady": "latency_ms_p50",
+    "better than": "miou",
+    "not significantly better than": "miou",
+}
+WITH_AUX = "paper's params include the training-only auxiliary head"
+LARGER_IS_BETTER = {"miou": True, "top1": True, "top5": True} | dict.fromkeys(
+    ("gmacs", "gmacs_fvcore", "params_m", "latency_ms_p50"), False
+)
+# a difference: what was measured, what is published
+DIFFERENCES = {
+    "miou_difference": ("miou", "miou_paper"),
+    "top1_difference": ("top1", "top1_paper"),
+    "gmacs_difference": ("gmacs", "gflops_paper"),
+    "params_difference": ("params_m", "params_m_paper"),
+}
 
 
 @dataclass(frozen=True)
-class Printed:
+class Cell:
+    """text is "" where nothing is known; mark is "", "best" or "second"; symbols are footnotes.
+
+    value: the number that the text stands for, None for words.
+    """
+
+    text: str
+    mark: str = ""
+    symbols: tuple[str, ...] = ()
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class PrintedTable:
     """A table ready to be written: `header[i]` heads `rows[:][i]`, `columns[i]` is its key.
 
-    sections: (index of its first row, heading or "") of each part of the rows.
+    sections: (index of its first row, heading or "") of each part of the rows. footnotes: (symbol,
+    text).
     """
 
     name: str
@@ -51,154 +118,193 @@ class Printed:
     columns: tuple[str, ...]
     header: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
-    sections: tuple[tuple[int, str], ...]
-    footnotes: tuple[tuple[str, str], ...]
+    sections: tuple[tuple[int, str], ...] = ((0, ""),)
+    footnotes: tuple[tuple[str, str], ...] = ()
+
+    def is_text(self, column: int) -> bool:
+        """Returns whether a column is aligned as text: none of its cells is a number."""
+        return all(row[column].value is None for row in self.rows)
 
 
-def is_scenes(row: Mapping[str, str]) -> bool:
-    """Whether a row's measured numbers come from drawn scenes."""
-    return row["note"].startswith("scenes")
+def find_scenes(table: pd.DataFrame) -> pd.Series:
+    """Says of each row whether its measured numbers come from drawn scenes."""
+    return table["note"].str.startswith("scenes")
 
 
-def label(row: Mapping[str, str], measured: Mapping[str, str]) -> str:
-    """Printed name of a row's model. measured: labels of the run's models, by key."""
-    source, model = row["source_paper"], row["model"]
-    in_paper = paper.label_of(model, source) if source.startswith(paper.PAPER) else ""
-    return in_paper or measured.get(model) or paper.label_of(model, source) or model
+def label_rows(table: pd.DataFrame, measured: Mapping[str, str]) -> list[str]:
+    """Printed name of each row's model. measured: labels of the run's models, by key."""
+    labels = []
+    for model, source in zip(table["model"], table["source_paper"], strict=True):
+        published = paper.find_label(model, source)
+        from_paper = source.startswith(paper.PAPER) and published
+        labels.append(from_paper or measured.get(model) or published or model)
+    return labels
 
 
 def lay_out(
-    name: str, dataset_title: str, rows: list[Row], measured: Mapping[str, str], run: str
-) -> Printed:
-    """The printed form of a table's rows.
+    name: str, dataset_title: str, table: pd.DataFrame, measured: Mapping[str, str], run: str
+) -> PrintedTable:
+    """The printed form of a table.
 
-    dataset_title: printed name of the dataset of a table that is no view, "" for its key.
+    dataset_title: printed name of the dataset of a table that is no view, "" for its key. measured:
+    labels of the run's models, by key.
     """
-    marks = best_marks(rows)
-    rows = [_extended(row) for row in rows]
+    marks, table = mark_best(table), _compare_with_published(table)
     kinds = PRINTED | (DETECTION if name == "detection" else {})
-    columns, facts = _columns(name, rows, kinds)
-    placed = [_placed(row, columns) for row in rows]
-    symbols = _symbols(placed)
-    cells = tuple(
-        tuple(
-            _cell(row, c, kinds[c], marks.get((i, c), ""), placed[i].get(c, []), symbols, measured)
-            for c in columns
+    columns, facts = _choose_columns(name, table, kinds)
+    texts = table.assign(model=label_rows(table, measured))
+    rows = texts.to_dict("records")
+    placed = [_place_remarks(row, columns) for row in rows]
+    symbols = _choose_symbols([note for row in placed for notes in row.values() for note in notes])
+    cells = []
+    for i, (row, remarks) in enumerate(zip(rows, placed, strict=True)):
+        cells.append(
+            tuple(
+                _make_cell(
+                    row,
+                    column,
+                    kinds[column],
+                    str(marks.at[i, column]) if column in marks else "",
+                    tuple(symbols[note] for note in remarks.get(column, ())),
+                )
+                for column in columns
+            )
         )
-        for i, row in enumerate(rows)
-    )
-    return Printed(
+    return PrintedTable(
         name=name,
         title=VIEWS[name].title if name in VIEWS else f"Results on {dataset_title or name}",
-        scenes=any(is_scenes(row) for row in rows),
+        scenes=bool(find_scenes(table).any()),
         facts=(f"run {run}", *facts),
         columns=tuple(columns),
-        header=tuple(kinds[c] for c in columns),
-        rows=cells,
-        sections=_sections(name, rows),
+        header=tuple(kinds[column] for column in columns),
+        rows=tuple(cells),
+        sections=_find_sections(name, table),
         footnotes=tuple((symbol, text) for text, symbol in symbols.items()),
     )
 
 
-def _extended(row: Row) -> Row:
-    """A row with its differences to the published values and a short source.
+def mark_best(table: pd.DataFrame) -> pd.DataFrame:
+    """Marks measured values as "best" and "second", all others as "".
+
+    Only like is compared with like: accuracies of one dataset, parameters and MACs at one size,
+    latencies on one device as well.
+    """
+    dataset = table["dataset"]
+    sized = [dataset.str.removesuffix("_scenes"), table["profile_size"]]
+    marks = {}
+    for column, larger in LARGER_IS_BETTER.items():
+        timed = [table["device"]] if column == "latency_ms_p50" else []
+        groups = [dataset] if larger else [*sized, *timed]
+        marks[column] = table.groupby(groups)[column].transform(rank_best, larger=larger)
+    return pd.DataFrame(marks, index=table.index)
+
+
+def rank_best(values: pd.Series, larger: bool) -> pd.Series:
+    """Ranks values as "best" and "second", all others and nan as ""; ties share a mark.
+
+    Equal values alone have none. larger: whether the larger value is the better one.
+    """
+    ranks = values.rank(method="dense", ascending=not larger)
+    names = {1: "best", 2: "second"} if values.nunique() > 1 else {}
+    return ranks.map(lambda rank: names.get(rank, ""))
+
+
+def _compare_with_published(table: pd.DataFrame) -> pd.DataFrame:
+    """A table with its differences to the published values and short sources.
 
     Only like is compared with like: accuracies on the real dataset, MACs at the published input
     size, parameters with the auxiliary head where the published ones include it.
     """
-    published = paper.behind(row)
-    size = published.input.split(" ")[0] if published else ""
-    params = "params_m_with_aux" if WITH_AUX in row["note"] else "params_m"
-    real, same_size = not is_scenes(row), row["profile_size"] == size
-    return row | {
-        "miou_difference": _difference(row["miou"], row["miou_paper"]) if real else "",
-        "top1_difference": _difference(row["top1"], row["top1_paper"]) if real else "",
-        "gmacs_difference": _difference(row["gmacs"], row["gflops_paper"]) if same_size else "",
-        "params_difference": _difference(row[params], row["params_m_paper"]),
-        "published_in": paper.short_source(published) if published else "",
-    }
+    places = table[["source_paper", "model", "dataset"]].itertuples(index=False)
+    published = [paper.find_source(*place) for place in places]
+    with_aux = table["note"].str.contains(WITH_AUX, regex=False)
+    own = table.assign(params_m=table["params_m_with_aux"].where(with_aux, table["params_m"]))
+    differences = {}
+    for column, (measured, theirs) in DIFFERENCES.items():
+        values = own[measured] - table[theirs].where(table[theirs] != "").astype(float)
+        differences[column] = values.map(lambda value: round(value, 2) + 0.0)  # no negative zero
+    is_real = ~find_scenes(table)
+    is_same_size = table["profile_size"] == [row.input_size if row else "" for row in published]
+    for column, is_like in (
+        ("miou_difference", is_real),
+        ("top1_difference", is_real),
+        ("gmacs_difference", is_same_size),
+    ):
+        differences[column] = differences[column].where(is_like)
+    sources = [row.short_source if row else "" for row in published]
+    return table.assign(**differences, published_in=sources)
 
 
-def _difference(measured: str, published: str) -> str:
-    """Measured less published, with its sign, two decimals; "" where either is unknown."""
-    if not measured or not published:
-        return ""
-    value = round(float(measured) - float(published), 2) + 0.0  # no negative zero
-    return f"{value:+.2f}" if value else "0.00"
-
-
-def _columns(
-    name: str, rows: list[Row], kinds: Mapping[str, Column]
+def _choose_columns(
+    name: str, table: pd.DataFrame, kinds: Mapping[str, Column]
 ) -> tuple[list[str], tuple[str, ...]]:
+    """The columns to print, and what is said once for all rows."""
     columns, facts = [], []
+    targets = table["dataset"].str.removesuffix("_scenes").nunique()
     for column, kind in kinds.items():
-        values = {row[column] for row in rows} - {""}
-        targets = {row["dataset"].removesuffix("_scenes") for row in rows}
-        if column == "dataset" and len(targets) < 2 and name != "efficiency":
+        values = list(dict.fromkeys(filter(_is_known, table[column])))
+        if column == "dataset" and targets < 2 and name != "efficiency":
             continue
         if column in FACTS and len(values) == 1:
-            facts.append(f"{kind.header.lower()} {values.pop()}")
-        elif values:
+            facts.append(f"{kind.header.lower()} {values[0]}")
+        elif len(values):
             columns.append(column)
     return columns, tuple(facts)
 
 
-def _placed(row: Row, columns: list[str]) -> dict[str, list[str]]:
+def _is_known(value: Any) -> bool:
+    return not pd.isna(value) and value != ""
+
+
+def _place_remarks(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, list[str]]:
     """The remarks of a row by the column that they are about, in the columns' order."""
     found: dict[str, list[str]] = {}
     for note in row["note"].split("; ") if row["note"] else []:
         place = next((c for begin, c in PLACES.items() if note.startswith(begin)), "model")
         if note.startswith("scenes"):
-            place = "top1" if row["top1"] else "miou"
-        place = place if place in columns and row[place] else "model"
+            place = "top1" if _is_known(row["top1"]) else "miou"
+        place = place if place in columns and _is_known(row[place]) else "model"
         found.setdefault(place, []).append(note)
-        if place == "top1" and row["top5"]:
+        if place == "top1" and _is_known(row["top5"]):
             found.setdefault("top5", []).append(note)
     return {column: found[column] for column in columns if column in found}
 
 
-def _symbols(placed: list[dict[str, list[str]]]) -> dict[str, str]:
+def _choose_symbols(notes: Sequence[str]) -> dict[str, str]:
     """Symbol of every remark, in order of appearance: the dagger for scenes, then a, b, c."""
-    notes = [note for row in placed for several in row.values() for note in several]
     remarks = list(dict.fromkeys(notes))
     scenes = {note: SCENES_SYMBOL for note in remarks if note.startswith("scenes")}
     letters = (note for note in remarks if note not in scenes)
-    return scenes | {note: _letter(i) for i, note in enumerate(letters)}
+    return scenes | {note: _make_letters(i) for i, note in enumerate(letters)}
 
 
-def _letter(index: int) -> str:
+def _make_letters(index: int) -> str:
     """a to z, then aa, ab, ..."""
     letter = chr(ord("a") + index % 26)
-    return letter if index < 26 else _letter(index // 26 - 1) + letter
+    return letter if index < 26 else _make_letters(index // 26 - 1) + letter
 
 
-def _sections(name: str, rows: list[Row]) -> tuple[tuple[int, str], ...]:
+def _find_sections(name: str, table: pd.DataFrame) -> tuple[tuple[int, str], ...]:
     """Where the paper's headings stand, and where the rows begin that its table lacks."""
     if name not in VIEWS or not VIEWS[name].table:
         return ((0, ""),)
-    known = {(row.model, row.dataset): row.group for row in paper.rows_of(VIEWS[name].table)}
-    places = [(row["model"], row["dataset"].removesuffix("_scenes")) for row in rows]
+    known = {(row.model, row.dataset): row.group for row in paper.list_rows(VIEWS[name].table)}
+    places = zip(table["model"], table["dataset"].str.removesuffix("_scenes"), strict=True)
     headings = [known.get(place, LACKING) for place in places]
-    starts = [i for i in range(len(rows)) if not i or headings[i] != headings[i - 1]]
+    starts = [i for i in range(len(headings)) if not i or headings[i] != headings[i - 1]]
     return tuple((i, headings[i]) for i in starts)
 
 
-def _cell(
-    row: Row,
-    column: str,
-    kind: Column,
-    mark: str,
-    notes: list[str],
-    symbols: Mapping[str, str],
-    measured: Mapping[str, str],
+def _make_cell(
+    row: Mapping[str, Any], column: str, kind: Column, mark: str, symbols: tuple[str, ...]
 ) -> Cell:
-    text = label(row, measured) if column == "model" else row[column]
-    counts = column in COUNTS or column.endswith(("_paper", "_difference"))
-    value = float(text) if text and (counts or kind.decimals is not None) else None
-    if value is not None and kind.decimals is not None:
-        text = f"{value:.{kind.decimals}f}"
-    if column == "miou" and row["miou_sd"]:
-        text += f" ± {float(row['miou_sd']):.2f}"
+    value = row[column]
+    if not _is_known(value):
+        return Cell("", mark, symbols)
+    is_number = column in (*NUMBERS, *COUNTS) or column.endswith(("_paper", "_difference"))
+    text = str(value) if kind.decimals is None else f"{value:.{kind.decimals}f}"
+    if column == "miou" and _is_known(row["miou_sd"]):
+        text += f" ± {row['miou_sd']:.2f}"
     if column.endswith("_difference"):
-        text = text.replace("-", "\N{MINUS SIGN}")
-    return Cell(text, mark, tuple(symbols[note] for note in notes), value)
+        text = f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") if value else "0.00"
+    return Cell(text, mark, symbols, float(value) if is_number else None)

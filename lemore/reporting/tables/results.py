@@ -1,10 +1,8 @@
-"""What the stages measured: result files read, seeds put together, the right profile cell found."""
+"""What the stages measured: result files, their groups by configuration, the names to print."""
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from lemore.runtime.files import read_json
@@ -12,7 +10,7 @@ from lemore.runtime.files import read_json
 Result = dict[str, Any]  # one result file as its stage wrote it, and `file`: its path
 
 
-def read(paths: Iterable[Path | str], stage: str) -> list[Result]:
+def read_results(paths: Iterable[Path | str], stage: str) -> list[Result]:
     """Result files of one stage. ValueError naming the file if it comes from another stage."""
     results = []
     for path in paths:
@@ -24,115 +22,65 @@ def read(paths: Iterable[Path | str], stage: str) -> list[Result]:
     return results
 
 
-@dataclass(frozen=True)
-class Score:
-    """One model in one configuration on one dataset, all seeds together. mIoU in percent, crop as
-    (H, W).
-
-    miou_sd: sample standard deviation over the seeds, None for a single seed.
-    target: the dataset whose place it takes in the paper's tables.
-    apart: what sets it apart from other scores of its model on the dataset.
-    verdicts: what significance tests say of it.
-    """
-
-    dataset: str
-    target: str
-    scenes: bool
-    model: str
-    label: str
-    encoder: str
-    seeds: int
-    miou: float
-    miou_sd: float | None
-    train_crop: tuple[int, int]
-    num_classes: int
-    recipe: str
-    test_mode: str
-    device: str
-    from_scratch: bool
-    apart: list[str]
-    verdicts: list[str] = field(default_factory=list)
-
-
-def by_configuration(evaluations: Iterable[Result]) -> list[list[Result]]:
+def group_by_configuration(evaluations: Iterable[Result]) -> list[list[Result]]:
     """The seeds of each dataset, model and configuration, in order of appearance."""
     groups: dict[tuple[str, ...], list[Result]] = {}
     for result in evaluations:
-        key = (result["dataset"], result["model"], *_configuration(result))
+        key = (result["dataset"], result["model"], *_describe_configuration(result))
         groups.setdefault(key, []).append(result)
     return list(groups.values())
 
 
-def _configuration(result: Result) -> tuple[str, ...]:
-    """How a model was trained and tested."""
-    crop, iterations = by(result["train_crop"]), result["iterations"]
-    tested = f"tested in {by(result['test_size'])}" if "test_size" in result else ""
-    told_by_rows = result["recipe"], result["test_mode"]
-    return f"crop {crop}", f"{iterations} iterations", tested, *told_by_rows
+def _describe_configuration(result: Result) -> tuple[str, ...]:
+    """How a model was trained and tested: crop, iterations, test size, recipe, test mode."""
+    tested = f"tested in {format_size(result['test_size'])}" if "test_size" in result else ""
+    return (
+        f"crop {format_size(result['train_crop'])}",
+        f"{result['iterations']} iterations",
+        tested,
+        result["recipe"],
+        result["test_mode"],
+    )
 
 
-def one_configuration(evaluations: list[Result]) -> None:
+def list_differences(group: list[Result], groups: list[list[Result]]) -> list[str]:
+    """What of a configuration differs from others of its model and dataset, "" for the rest."""
+    place, own = (group[0]["dataset"], group[0]["model"]), _describe_configuration(group[0])
+    others = [g[0] for g in groups if (g[0]["dataset"], g[0]["model"]) == place]
+    kinds = [set(texts) for texts in zip(*map(_describe_configuration, others), strict=True)]
+    return [text if len(kind) > 1 else "" for text, kind in zip(own, kinds, strict=True)]
+
+
+def check_one_configuration(evaluations: list[Result]) -> None:
     """ValueError if a model of a dataset has evaluations of several configurations."""
-    groups = by_configuration(evaluations)
+    groups = group_by_configuration(evaluations)
     for group in groups:
-        if apart := [*filter(None, _apart(group, groups))]:
+        if apart := [*filter(None, list_differences(group, groups))]:
             raise ValueError(
                 f"{group[0]['file']}: '{group[0]['model']}' was evaluated in several "
                 f"configurations (this one: {', '.join(apart)}); give those of one"
             )
 
 
-def _apart(group: list[Result], groups: list[list[Result]]) -> tuple[str, ...]:
-    """What of a configuration differs from others of its model and dataset, "" for the rest."""
-    place, own = (group[0]["dataset"], group[0]["model"]), _configuration(group[0])
-    others = [g[0] for g in groups if (g[0]["dataset"], g[0]["model"]) == place]
-    kinds = [set(texts) for texts in zip(*map(_configuration, others), strict=True)]
-    return tuple(text if len(kind) > 1 else "" for text, kind in zip(own, kinds, strict=True))
-
-
-def by_name(evaluations: list[Result]) -> dict[str, list[Result]]:
+def group_by_name(evaluations: list[Result]) -> dict[str, list[Result]]:
     """The seeds of each model and configuration on one dataset, by printed name."""
-    groups, printed = by_configuration(evaluations), names(evaluations)
+    groups, printed = group_by_configuration(evaluations), name_models(evaluations)
+    named = {}
+    for group in groups:
+        parts = [printed[group[0]["model"]], *filter(None, list_differences(group, groups))]
+        named[", ".join(parts)] = group
+    return named
+
+
+def pick_first_seeds(evaluations: list[Result]) -> dict[str, Result]:
+    """Of each model and configuration the evaluation with the smallest seed, by printed name."""
     return {
-        ", ".join([printed[group[0]["model"]], *filter(None, _apart(group, groups))]): group
-        for group in groups
+        name: min(seeds, key=lambda result: result["seed"])
+        for name, seeds in group_by_name(evaluations).items()
     }
 
 
-def scores(evaluations: list[Result]) -> list[Score]:
-    """One score per dataset, model and configuration, in order of appearance."""
-    groups = by_configuration(evaluations)
-    return [_score(group, [*filter(None, _apart(group, groups)[:3])]) for group in groups]
-
-
-def _score(group: list[Result], apart: list[str]) -> Score:
-    first = group[0]
-    seeds = [result["seed"] for result in group]
-    if len(set(seeds)) < len(seeds):
-        files = ", ".join(result["file"] for result in group)
-        raise ValueError(f"the same seed twice for {first['model']}, give each file once: {files}")
-    values = [100 * result["miou"] for result in group]
-    return Score(
-        dataset=first["dataset"],
-        target=first["stands_for"] or first["dataset"],
-        scenes=any(result["scenes"] for result in group),
-        model=first["model"],
-        label=first["label"],
-        encoder=first["encoder"],
-        seeds=len(seeds),
-        miou=mean(values),
-        miou_sd=stdev(values) if len(values) > 1 else None,
-        train_crop=(first["train_crop"][0], first["train_crop"][1]),
-        num_classes=first["num_classes"],
-        recipe=first["recipe"],
-        test_mode=first["test_mode"],
-        device=first["device"],
-        from_scratch=first.get("init") == "none",
-        apart=apart,
-    )
-
-
-def labels(results: Iterable[Result]) -> dict[str, str]:
+def label_models(results: Iterable[Result]) -> dict[str, str]:
     """Printed label of every measured model, by key; with the key where label and encoder are
     those of another model too."""
     known = {r["model"]: (r["label"], r["encoder"]) for r in results if "label" in r}
@@ -143,9 +91,11 @@ def labels(results: Iterable[Result]) -> dict[str, str]:
     }
 
 
-def names(evaluations: Iterable[Result]) -> dict[str, str]:
-    """Printed name of every evaluated model, by key; with its encoder, or where that is the same
-    too its key, where a label is shared."""
+def name_models(evaluations: Iterable[Result]) -> dict[str, str]:
+    """Printed name of every evaluated model, by key, for where no column has the encoder.
+
+    Of models that share a label it has the encoder, or the key where they share that as well.
+    """
     known = {r["model"]: (r["label"], r["encoder"]) for r in evaluations}
     numbers, shared = Counter(known.values()), Counter(label for label, _ in known.values())
     return {
@@ -156,7 +106,7 @@ def names(evaluations: Iterable[Result]) -> dict[str, str]:
     }
 
 
-def cell_for(profile: Result | None, datasets: Iterable[str], size: str) -> Result | None:
+def find_cell(profile: Result | None, datasets: Iterable[str], size: str) -> Result | None:
     """The profile cell to print for a row.
 
     datasets: in order of preference. size: "HxW" to prefer among the cells of one dataset, as the
@@ -165,23 +115,10 @@ def cell_for(profile: Result | None, datasets: Iterable[str], size: str) -> Resu
     for dataset in datasets:
         cells = [c for c in (profile or {"cells": []})["cells"] if c["dataset"] == dataset]
         if cells:
-            return min(cells, key=lambda cell: cell_size(cell) != size)
+            return min(cells, key=lambda cell: format_size(cell["size"]) != size)
     return None
 
 
-def cell_size(cell: Result) -> str:
-    """Input size of a profile cell as "HxW"."""
-    return by(cell["size"])
-
-
-def by(size: Iterable[int]) -> str:
+def format_size(size: Iterable[int]) -> str:
     """(512, 1024) as "512x1024"."""
     return "x".join(str(side) for side in size)
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A measured number as text, without trailing zeros; "" for None."""
-    if value is None:
-        return ""
-    text = f"{value:.{digits}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -225,11 +225,11 @@ def main() -> None:
     _wait_for_drivers()
     import ray
 
-    from lemore.runtime.tracking.run import deliver_waiting
+    from lemore.runtime.tracking.tracked_run import send_pending
 
     ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
-    deliver_waiting()
+    send_pending()
 
 
 if __name__ == "__main__":

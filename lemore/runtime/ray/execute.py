@@ -29,7 +29,7 @@ DYING_SECONDS = 60.0  # that a lost attempt's processes may hold the folder
 
 
 class WorkerLost(Exception):
-    """A worker died, or its node did; the training itself did not fail. Holds what was said."""
+    """A worker or its node died; the training itself did not fail. Its argument is Ray's error."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Work:
 
 
 def execute(work: Work, resources: Resources, stop: StopSignals) -> dict[str, Any]:
-    """The function's result, from wherever `resources` say. Its own exception is raised here.
+    """Returns the function's result, from where `resources` say; raises its own exception.
 
-    `stop()` is polled while waiting. OSError when workers are lost again and again.
+    Polls `stop()` while it waits. OSError when workers are lost again and again.
     """
     if resources.ray == "none":
         if resources.workers > 1:
@@ -54,27 +54,25 @@ def execute(work: Work, resources: Resources, stop: StopSignals) -> dict[str, An
     cluster.connect(resources)
     stop.install()
     write_atomic(work.worker.folder / "driver", str(Process.find_own()))
-    attempt = _torch_trainer if resources.workers > 1 else _task
-    losses = 0
+    attempt = run_workers if resources.workers > 1 else run_task
+    folder, losses = work.worker.folder, 0
     while True:
-        before, kills = _newest(work.worker.folder), memory.kernel_kills()
+        before, kills = _find_newest(folder), memory.count_kernel_kills()
         try:
             return attempt(work, resources, stop)
         except WorkerLost as lost:
-            told = _told(lost.args[0], work.worker.folder, memory.kernel_kills() > kills)
+            text = _describe_loss(lost.args[0], folder, memory.count_kernel_kills() > kills)
             if stop():
-                raise Stopped(
-                    f"stopped, and its worker was lost before it saved ({told})"
-                ) from None
-            losses = losses + 1 if _newest(work.worker.folder) == before else 1
+                text = f"stopped, and its worker was lost before it saved ({text})"
+                raise Stopped(text) from None
+            losses = losses + 1 if _find_newest(folder) == before else 1
             if losses >= MOST_LOSSES:
-                raise OSError(
-                    f"{told}; {losses} times without a new checkpoint, giving up"
-                ) from None
-            log.warning("%s; the training goes on from its last checkpoint", told)
+                text += f"; {losses} times without a new checkpoint, giving up"
+                raise OSError(text) from None
+            log.warning("%s; the training goes on from its last checkpoint", text)
 
 
-def _newest(folder: Path) -> str:
+def _find_newest(folder: Path) -> str:
     return max((path.name for path in folder.glob("iteration_*.json")), default="")
 
 
@@ -83,8 +81,8 @@ def resolve(function: str) -> Callable[..., dict[str, Any]]:
     return getattr(importlib.import_module(module), name)
 
 
-def _call(work: Work) -> dict[str, Any]:
-    """Body of a worker. What is left of a lost attempt must be gone before it begins."""
+def _run_work(work: Work) -> dict[str, Any]:
+    """Runs the work in a worker, once what is left of a lost attempt is gone."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     _check_shared(work)
     with hold_lock(work.worker.folder / f"worker{work.worker.rank}", DYING_SECONDS):
@@ -96,13 +94,13 @@ def run(function: str, *arguments: Any) -> dict[str, Any]:
     try:
         return resolve(function)(*arguments)
     except (RuntimeError, MemoryError) as error:
-        if not memory.short(error):
+        if not memory.is_out_of_memory(error):
             raise
-        raise OSError(f"{memory.REMEDY} ({_first(error)})") from error
+        raise OSError(f"{memory.REMEDY} ({_shorten(error)})") from error
 
 
 def _check_shared(work: Work) -> None:
-    """ValueError if this node does not see the folders of the one that submitted the training."""
+    """Raises ValueError if this node does not see the folders that the submitting node sees."""
     own = Process.find_own()
     for path in (work.worker.folder / "driver", work.worker.data / "digest.json"):
         if not path.exists():
@@ -112,11 +110,11 @@ def _check_shared(work: Work) -> None:
             )
 
 
-def _task(work: Work, resources: Resources, stop: StopSignals) -> dict[str, Any]:
+def run_task(work: Work, resources: Resources, stop: StopSignals) -> dict[str, Any]:
     import ray
     from ray.exceptions import RayError, RayTaskError, RuntimeEnvSetupError
 
-    remote = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=0)(_call)
+    remote = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=0)(_run_work)
     reference = remote.remote(work)
     while not ray.wait([reference], timeout=0.5)[0]:
         if stop():
@@ -131,24 +129,25 @@ def _task(work: Work, resources: Resources, stop: StopSignals) -> dict[str, Any]
         raise WorkerLost(error) from None
 
 
-def _told(error: Exception, folder: Path, kernel_killed: bool) -> str:
-    """Of a loss. kernel_killed: whether this machine's kernel has ended processes meanwhile."""
+def _describe_loss(error: Exception, folder: Path, kernel_killed: bool) -> str:
+    """Describes a loss. kernel_killed: whether this machine's kernel ended processes meanwhile."""
     hangs = ", ".join(str(path) for path in sorted(folder.glob("hang_rank*.txt")))
     why = ""
-    if memory.killed_by_ray(error):
+    if memory.is_killed_by_ray(error):
         why = f", which {memory.REMEDY}"
-    elif kernel_killed:  # who knows whose processes
+    elif kernel_killed:  # perhaps those of others
         why = f"; this machine's kernel ended processes meanwhile, so perhaps it {memory.REMEDY}"
-    told = f"lost the worker{why} ({type(error).__name__}: {_first(error)})"
-    return told + (f"; see {hangs}" * bool(hangs))
+    text = f"lost the worker{why} ({type(error).__name__}: {_shorten(error)})"
+    return text + (f"; see {hangs}" * bool(hangs))
 
 
-def _first(error: BaseException) -> str:
+def _shorten(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _torch_trainer(work: Work, resources: Resources, stop: StopSignals) -> dict[str, Any]:
-    """Several workers. Our own checkpoints resume, so every attempt has a name of its own."""
+def run_workers(work: Work, resources: Resources, stop: StopSignals) -> dict[str, Any]:
+    """Runs the work in several workers. Ray knows every attempt by a name of its own: it must not
+    resume one, as lemore's checkpoints do."""
     from ray.exceptions import RayError
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -158,7 +157,7 @@ def _torch_trainer(work: Work, resources: Resources, stop: StopSignals) -> dict[
     result = work.worker.folder / "result.json"
     bundle = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
     trainer = TorchTrainer(
-        _worker_loop,
+        _run_worker,
         train_loop_config={"work": work, "result": str(result)},
         torch_config=TorchConfig(timeout_s=GROUP_SECONDS),
         scaling_config=ScalingConfig(
@@ -173,7 +172,7 @@ def _torch_trainer(work: Work, resources: Resources, stop: StopSignals) -> dict[
         ),
     )
     # In the main thread it would take SIGINT for itself and abort the workers before they save.
-    fitted = _in_thread(trainer.fit)
+    fitted = _start_thread(trainer.fit)
     while not wait([fitted], timeout=0.5).done:
         if stop():
             (work.worker.folder / "stop").touch()
@@ -181,14 +180,14 @@ def _torch_trainer(work: Work, resources: Resources, stop: StopSignals) -> dict[
     try:
         fitted.result()
     except TrainingFailedError as error:
-        raise _cause(error) from None
+        raise find_cause(error) from None
     except RayError as error:  # of Ray Train's own process, which watches the workers
         raise WorkerLost(error) from None
     return read_json(result)
 
 
-def _in_thread(function: Callable[[], Any]) -> Future[Any]:
-    """Its result to come, from a thread that no exit waits for."""
+def _start_thread(function: Callable[[], Any]) -> Future[Any]:
+    """Starts `function` in a thread for which no exit waits; returns its result to come."""
     future: Future[Any] = Future()
 
     def run() -> None:
@@ -201,9 +200,9 @@ def _in_thread(function: Callable[[], Any]) -> Future[Any]:
     return future
 
 
-def _cause(error: Exception) -> Exception:
-    """Why workers failed. A worker's own error counts more than what Ray says of its end, and that
-    more than what the others saw of it."""
+def find_cause(error: Exception) -> Exception:
+    """Returns why workers failed: rather a worker's own error than what Ray says of its end, and
+    rather that than what the others saw of it."""
     failures = getattr(error, "worker_failures", {})
     causes = [getattr(e, "_base_exc", e) for _, e in sorted(failures.items())]
     for cause in causes:
@@ -217,19 +216,19 @@ def _cause(error: Exception) -> Exception:
 
 
 def _is_of_ray(error: Exception) -> bool:
-    """Whether Ray speaks for a worker that cannot (ray.exceptions, or Ray Train's health check)."""
+    """Returns whether Ray reports a worker's end (ray.exceptions, or Ray Train's health check)."""
     return type(error).__module__.partition(".")[0] == "ray"
 
 
-def _worker_loop(config: dict[str, Any]) -> None:
-    """One worker of several: the same function, told its rank."""
+def _run_worker(config: dict[str, Any]) -> None:
+    """Runs the work in one worker of several, with its rank."""
     import ray.train
 
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     work: Work = config["work"]
     worker = replace(work.worker, rank=rank, world_size=world)
-    result = _call(replace(work, worker=worker))
+    result = _run_work(replace(work, worker=worker))
     if rank == 0:
         write_json(config["result"], result)
     ray.train.report({"iterations": result["iterations"]})

@@ -1,4 +1,4 @@
-"""Whether something ended for want of memory, and what to do about it."""
+"""Tells whether something ended because memory ran out, and what to do about it."""
 
 import re
 from pathlib import Path
@@ -10,20 +10,20 @@ REMEDY = (
 KERNEL = Path("/proc/vmstat")
 
 
-def kernel_kills() -> int:
-    """Processes that this machine's kernel has ended for want of memory, 0 if it does not say."""
+def count_kernel_kills() -> int:
+    """Returns how many processes the kernel has ended for lack of memory, 0 if it does not say."""
     found = re.search(r"^oom_kill (\d+)$", KERNEL.read_text(), re.M) if KERNEL.exists() else None
     return int(found[1]) if found else 0
 
 
-def short(error: BaseException) -> bool:
-    """Whether an error is, or tells of, an allocation that failed."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether an error is, or reports, an allocation that failed."""
     words = ("out of memory", "can't allocate memory")
     if isinstance(error, RuntimeError):  # of torch, on any device
         return any(word in str(error) for word in words)
     return isinstance(error, MemoryError)
 
 
-def killed_by_ray(error: BaseException) -> bool:
-    """Whether Ray says that its memory monitor has ended a worker."""
+def is_killed_by_ray(error: BaseException) -> bool:
+    """Returns whether Ray says that its memory monitor has ended a worker."""
     return "running low on memory" in str(error)

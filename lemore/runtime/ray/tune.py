@@ -17,7 +17,7 @@ MOST_LOSSES = 3  # of one trial's worker
 
 @dataclass(frozen=True)
 class Space:
-    """Ranges drawn from evenly by their logarithm, and choices."""
+    """Ranges, of whose logarithms points are drawn evenly, and choices."""
 
     ranges: dict[str, tuple[float, float]]
     choices: dict[str, Sequence[Any]]
@@ -34,7 +34,7 @@ def try_points(
     resources: Resources,
     folder: Path,
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """(point, result) of `trials` points: the given ones first, the others drawn.
+    """Returns (point, result) of `trials` points: the given ones first, the others drawn.
 
     `function` ("module:name") is called with the job, the worker and the point; it may be called
     again for the same point, after a loss. RuntimeError if a trial fails.
@@ -45,7 +45,7 @@ def try_points(
 
     drawn: dict[str, Any] = {k: tune.loguniform(*v) for k, v in space.ranges.items()}
     drawn |= {name: tune.choice(list(values)) for name, values in space.choices.items()}
-    trial = tune.with_parameters(_trial, function=function, job=job, worker=worker)
+    trial = tune.with_parameters(_run_trial, function=function, job=job, worker=worker)
     tuner = tune.Tuner(
         tune.with_resources(trial, {"cpu": resources.cpus, "gpu": resources.gpus}),
         param_space=drawn,
@@ -66,7 +66,7 @@ def try_points(
     return [(result.config or {}, (result.metrics or {})["result"]) for result in grid]
 
 
-def _trial(point: dict[str, Any], function: str, job: Any, worker: Worker) -> None:
+def _run_trial(point: dict[str, Any], function: str, job: Any, worker: Worker) -> None:
     from ray import tune
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 from lemore.runtime.checkpoint import hash_tensors
 from lemore.runtime.tracking.mlflow import connect
-from lemore.runtime.tracking.outbox import store_uri
+from lemore.runtime.tracking.pending_run import find_store
+from lemore.runtime.tracking.tracked_run import warn_of
 
 FORMAT = "pt2"
 WEIGHTS = "weights_sha256"
-# what a version says of itself, from the tags of its training
+# tags of a training that its version has too
 KEPT = ("stage", "run", "dataset", "model", "backbone", "seed", "key")
 
 
@@ -32,26 +33,33 @@ def log_model(run_id: str, model: nn.Module, example: Tensor) -> None:
 
     example: an input B 3 H W; H and W are those that the file takes, B may be any where the
     signature says -1. A run whose network with these very weights is registered already is left
-    as it is.
+    as it is. If the store refuses, that is a warning: weights.pt is the result.
     """
+    try:
+        _register(run_id, model, example)
+    except Exception as error:  # whatever a store raises
+        warn_of(error)
+
+
+def _register(run_id: str, model: nn.Module, example: Tensor) -> None:
     client, weights = connect(), hash_tensors(model.state_dict())
     known = client.search_model_versions(f"run_id = '{run_id}'")
     if any(version.tags.get(WEIGHTS) == weights for version in known):
         return
-    tags = _tags(client, run_id)
-    batch = _batch(model, example)
-    mlflow.set_tracking_uri(store_uri())
+    tags = _read_tags(client, run_id)
+    batch = _make_batch(model, example)
+    mlflow.set_tracking_uri(find_store())
     with mlflow.start_run(run_id=run_id):
         logged = log_torch(
             model,
             name="model",
-            signature=_signature(model, batch),
+            signature=_make_signature(model, batch),
             input_example=batch.numpy(),
             pip_requirements=["torch"],
             serialization_format=FORMAT,
         )
-    name = registered_name(tags)
-    _create(client, name, tags)
+    name = make_name(tags)
+    _create_model(client, name, tags)
     version = client.create_model_version(
         name,
         logged.model_uri,
@@ -60,26 +68,26 @@ def log_model(run_id: str, model: nn.Module, example: Tensor) -> None:
         description=f"Normalised images as B 3 H W in, logits out. Trained by the run {run_id}.",
         model_id=logged.model_id,
     )
-    client.set_registered_model_alias(name, alias(tags), version.version)
+    client.set_registered_model_alias(name, make_alias(tags), version.version)
 
 
-def registered_name(tags: Mapping[str, str]) -> str:
-    """What the model of a training is registered as: <dataset>-<model or backbone>."""
+def make_name(tags: Mapping[str, str]) -> str:
+    """Returns the name of a training's registered model: <dataset>-<model or backbone>."""
     return f"{tags['dataset']}-{tags.get('model') or tags['backbone']}"
 
 
-def alias(tags: Mapping[str, str]) -> str:
-    """Of the newest version of a run's training: <run>-seed<seed>, in letters MLflow takes."""
+def make_alias(tags: Mapping[str, str]) -> str:
+    """Returns the alias of a run's newest version: <run>-seed<seed>, in letters MLflow takes."""
     return re.sub(r"[^0-9A-Za-z_-]", "_", f"{tags['run']}-seed{tags['seed']}")
 
 
-def _tags(client: MlflowClient, run_id: str) -> dict[str, str]:
+def _read_tags(client: MlflowClient, run_id: str) -> dict[str, str]:
     tags = client.get_run(run_id).data.tags
     return {name: tags[f"lemore.{name}"] for name in KEPT if f"lemore.{name}" in tags}
 
 
-def _batch(model: nn.Module, example: Tensor) -> Tensor:
-    """Two images where torch.export then takes any number of them, else one.
+def _make_batch(model: nn.Module, example: Tensor) -> Tensor:
+    """Returns two images where torch.export then takes any number of them, else one.
 
     Some networks (PEM, SegNeXt) reshape by the number of images, which fixes it in their program.
     """
@@ -88,19 +96,19 @@ def _batch(model: nn.Module, example: Tensor) -> Tensor:
     return two if program.range_constraints else example[:1]
 
 
-def _signature(model: nn.Module, batch: Tensor) -> ModelSignature:
-    """float32 in and out; -1 as the batch's size where it may be any."""
+def _make_signature(model: nn.Module, batch: Tensor) -> ModelSignature:
+    """Returns the signature: float32 in and out, -1 as the batch's size where it may be any."""
     with torch.inference_mode():
         output: Tensor = model(batch)
-    return ModelSignature(_schema(batch), _schema(output))
+    return ModelSignature(_make_schema(batch), _make_schema(output))
 
 
-def _schema(tensor: Tensor) -> Schema:
+def _make_schema(tensor: Tensor) -> Schema:
     size = -1 if len(tensor) > 1 else 1
     return Schema([TensorSpec(np.dtype(np.float32), (size, *tensor.shape[1:]))])
 
 
-def _create(client: MlflowClient, name: str, tags: Mapping[str, str]) -> None:
+def _create_model(client: MlflowClient, name: str, tags: Mapping[str, str]) -> None:
     """Makes the registered model unless it is there; another training may make it meanwhile."""
     kept = {key: tags[key] for key in ("dataset", "model", "backbone") if key in tags}
     try:

@@ -19,7 +19,7 @@ from lemore.data.loader import TrainBatches, Transform, deaths_told
 from lemore.data.part import Part
 from lemore.data.store import Store
 from lemore.runtime import checkpoint
-from lemore.runtime.tracking.metrics_file import Spool
+from lemore.runtime.tracking.metrics_file import MetricsFile
 from lemore.runtime.worker import Worker
 from lemore.training import loop, optim, sync_batch_norm
 from lemore.training.average import Average
@@ -97,11 +97,11 @@ def make_loop(
     """The training loop of a worker, with metrics on disk and the model wrapped for its workers."""
     device = next(model.parameters()).device
     checkpoints = checkpoint.Checkpoints(worker.folder, about=_about(worker, recipe))
-    spool = Spool(worker.folder / "metrics.jsonl")
+    metrics_file = MetricsFile(worker.folder / "metrics.jsonl")
     if worker.rank == 0:
         checkpoints.remove_remains()
         newest = checkpoints.load_newest()
-        spool.rewind(newest["iteration"] if newest else 0)
+        metrics_file.rewind(newest["iteration"] if newest else 0)
     return loop.Job(
         name=name,
         model=model,
@@ -117,7 +117,7 @@ def make_loop(
         seed=worker.seed,
         checkpoints=checkpoints,
         checkpoint_every=recipe.checkpoint_every,
-        record=spool.record if worker.rank == 0 else lambda iteration, metrics: None,
+        record=metrics_file.append if worker.rank == 0 else lambda iteration, metrics: None,
         stop=_make_stop(worker),
         validate=validate,
         validate_every=recipe.validate_every,
@@ -203,6 +203,6 @@ def finish(
 
 
 def _log_model(run_id: str, model: nn.Module, crop_size: tuple[int, int]) -> None:
-    from lemore.runtime.tracking.run import log_model
+    from lemore.runtime.tracking.models import log_model
 
     log_model(run_id, copy.deepcopy(model).cpu().eval(), torch.zeros(1, 3, *crop_size))

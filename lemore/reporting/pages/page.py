@@ -1,0 +1,27 @@
+"""What all pages share: filling in a template, and files inside a page."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+FOLDER = Path(__file__).parent
+
+
+def fill_template(name: str, **values: Any) -> str:
+    """The text of a template of this folder with its values; in HTML they are escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=select_autoescape(["html.j2", "css.j2"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=name.endswith(".md.j2"),
+    )
+    return environment.get_template(name).render(**values)
+
+
+def encode_uri(kind: str, data: bytes) -> str:
+    """`data` as an address that holds it. kind: its media type."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,337 @@
+"""The rows of every table, as DataFrames: what was measured beside what is published.
+
+Measured numbers come from result files alone and are rounded to four decimals; published ones come
+from paper.csv alone and stay text, since their digits are part of them. Parameters, MACs and
+latency are those of the paper-size model, whatever the run trained: `profile_size` says which.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import pandas as pd
+
+from lemore.reporting.tables import paper, significance
+from lemore.reporting.tables.paper import PaperRow
+from lemore.reporting.tables.results import (
+    Result,
+    find_cell,
+    format_size,
+    group_by_configuration,
+    list_differences,
+    name_models,
+)
+
+COLUMNS = [
+    "dataset", "model", "encoder", "seeds", "miou", "miou_sd", "miou_paper", "top1",
+    "top1_paper", "top5", "gmacs", "gmacs_fvcore", "gflops_paper", "params_m", "params_m_with_aux",
+    "params_m_paper", "latency_ms_p50", "latency_ms_p95", "latency_ms_paper", "profile_size",
+    "train_crop", "num_classes", "device", "source_paper", "note",
+]  # fmt: skip
+COUNTS = ("seeds", "num_classes")
+NUMBERS = (
+    "miou", "miou_sd", "top1", "top5", "gmacs", "gmacs_fvcore", "params_m", "params_m_with_aux",
+    "latency_ms_p50", "latency_ms_p95",
+)  # fmt: skip
+SCENES = "scenes: measured on scenes that the project draws, not on the real dataset"
+RECIPES = {
+    "own recipe": "own recipe: trained as its authors train it",
+    "common recipe": "common recipe: trained with LeMoRe's recipe",
+}
+FROM_SCRATCH = "from scratch: trained without ImageNet pretraining"
+TOP5 = "top-5 as measured here: the paper publishes none"
+RECONSTRUCTED = "recipe reconstructed: the paper gives none for ImageNet"
+IMAGENET = "imagenet_1k"
+UNSTEADY = 1.5  # p95 to p50 from which a remark is made
+DEFAULT_COSTS = "ade20k"  # whose costs to print for a dataset that the paper does not use
+
+Row = dict[str, Any]  # some of COLUMNS, with a list of remarks as `note`
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table of the paper: its number there, its title, the datasets it is about."""
+
+    table: str
+    title: str
+    datasets: tuple[str, ...]
+
+
+VIEWS = {
+    "ade20k": PaperTable("1", "Results on ADE20K val (the paper's Table 1)", ("ade20k",)),
+    "ablation": PaperTable("2", "Ablation on ADE20K val (the paper's Table 2)", ("ade20k",)),
+    "cityscapes": PaperTable(
+        "3", "Results on Cityscapes val (the paper's Table 3)", ("cityscapes",)
+    ),
+    "pascal_context": PaperTable(
+        "4",
+        "Results on PASCAL Context (the paper's Table 4)",
+        ("pascal_context_59", "pascal_context_60"),
+    ),
+    "coco_stuff": PaperTable(
+        "5", "Results on COCO-Stuff 10K (the paper's Table 5)", ("coco_stuff_10k",)
+    ),
+    "detection": PaperTable(
+        "6", "Object detection on COCO with RetinaNet (the paper's Table 6)", ("coco_detection",)
+    ),
+    "imagenet": PaperTable(
+        "supplement", "ImageNet-1K classification (the paper's supplement)", (IMAGENET,)
+    ),
+    "efficiency": PaperTable("", "Parameters, MACs and latency of every profiled model", ()),
+}
+
+
+def build_table(
+    name: str,
+    evaluations: list[Result],
+    profiles: list[Result],
+    pretrainings: list[Result],
+    pairs: Sequence[significance.Pair] = (),
+    counts: Sequence[Result] = (),
+) -> pd.DataFrame:
+    """Table `name`: a view or a dataset of the results. ValueError if it is neither.
+
+    pairs: which models are better than which, noted in the rows of the better ones. counts: like
+    profiles, of models at sizes at which they were not profiled.
+    """
+    if name == "efficiency":
+        return set_types([make_cell_row(p, cell) for p in profiles for cell in p["cells"]])
+    if name == "imagenet":
+        return set_types(_list_imagenet_rows(pretrainings, profiles))
+    measured = measure_accuracy(evaluations, pairs)
+    if name in VIEWS:
+        return set_types(_list_view_rows(name, measured, profiles, counts))
+    rows = [complete_row(row, None, profiles, counts) for row in measured if row["dataset"] == name]
+    rows = rows or [make_top1_row(p, None, profiles) for p in pretrainings if p["dataset"] == name]
+    if not rows:
+        views = ", ".join(VIEWS)
+        raise ValueError(f"table '{name}' is neither one of {views} nor a dataset of the results")
+    return set_types(rows)
+
+
+def set_types(rows: list[Row] | pd.DataFrame) -> pd.DataFrame:
+    """A table with exactly `COLUMNS`: floats, integers that may be missing, and text."""
+    frame = pd.DataFrame(rows, columns=pd.Index(COLUMNS), dtype=object)
+    for column in COLUMNS:
+        known = frame[column].where(frame[column] != "")
+        if column in NUMBERS:
+            frame[column] = known.astype(float)
+        elif column in COUNTS:
+            frame[column] = known.astype(float).astype("Int64")
+        else:
+            frame[column] = known.where(known.notna(), "")
+    notes = [note if isinstance(note, str) else "; ".join(note) for note in frame["note"]]
+    frame["note"] = pd.Series(notes, dtype=object)
+    return frame
+
+
+def read_csv(path: Path | str) -> pd.DataFrame:
+    """A table file. ValueError naming the file if its columns are others."""
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise ValueError(f"{path}: not a table of `lemore table`: {error}") from None
+    if list(frame.columns) != COLUMNS:
+        raise ValueError(f"{path}: not a table of `lemore table`, its columns differ")
+    return set_types(frame)
+
+
+def measure_accuracy(evaluations: list[Result], pairs: Sequence[significance.Pair]) -> list[Row]:
+    """A row per dataset, model and configuration: mIoU over the seeds, and what was different.
+
+    `target` in it is the dataset whose place it takes in the paper's tables. ValueError if a seed
+    is there twice.
+    """
+    groups, printed = group_by_configuration(evaluations), name_models(evaluations)
+    rows = []
+    for group in groups:
+        first, seeds = group[0], {result["seed"] for result in group}
+        if len(seeds) < len(group):
+            files = ", ".join(result["file"] for result in group)
+            raise ValueError(
+                f"the same seed twice for {first['model']}, give each file once: {files}"
+            )
+        apart = [text for text in list_differences(group, groups)[:3] if text]
+        notes = [SCENES] if any(result["scenes"] for result in group) else []
+        notes += [RECIPES.get(first["recipe"], first["recipe"])]
+        notes += [FROM_SCRATCH] if first.get("init") == "none" else []
+        notes += [f"test mode {first['test_mode']}"] if first["test_mode"] != "whole" else []
+        if not apart:  # tests know one configuration of a model only
+            place = first["dataset"], first["model"], first["test_mode"]
+            apart = significance.describe_verdicts(*place, pairs, printed)
+        miou = [100 * result["miou"] for result in group]
+        rows.append(
+            {
+                "target": first["stands_for"] or first["dataset"],
+                "dataset": first["dataset"],
+                "model": first["model"],
+                "encoder": first["encoder"],
+                "seeds": len(group),
+                "miou": _round(mean(miou)),
+                "miou_sd": _round(stdev(miou) if len(miou) > 1 else None),
+                "train_crop": format_size(first["train_crop"]),
+                "num_classes": first["num_classes"],
+                "note": [*notes, *apart],
+            }
+        )
+    return rows
+
+
+def _round(value: float | None, unit: float = 1.0) -> float | None:
+    return None if value is None else round(value / unit, 4)
+
+
+def complete_row(
+    measured: Row, row: PaperRow | None, profiles: Sequence[Result], counts: Sequence[Result]
+) -> Row:
+    """A model on a dataset, with its costs and its published numbers if there are any.
+
+    measured: a row of `measure_accuracy`, or model and target alone. row: the row of the paper's
+    table that this one stands in, None if it has none.
+    """
+    model, target = measured["model"], measured["target"]
+    profile = next((p for p in profiles if p["model"] == model), None)
+    published = row or paper.find_row(model, target)
+    datasets = [measured.get("dataset", target), target]
+    if not any(known.dataset == target for known in paper.load_rows()):
+        datasets.append(DEFAULT_COSTS)
+    size = published.input_size if published else ""
+    cell = find_cell(profile, datasets, size)
+    if cell is None:
+        counted = next((c for c in counts if c["model"] == model), None)
+        cell = find_cell(counted, datasets, size)
+        profile = counted if cell else profile
+    notes = list(measured.get("note", ()))
+    if cell is not None and cell["num_classes"] != measured.get("num_classes", cell["num_classes"]):
+        classes = f"{cell['num_classes']} classes ({cell['dataset']})"
+        notes += [f"params, MACs and latency counted with {classes}"]
+    notes += _remark_on_latency(cell)
+    if row is None and published is not None and published.table == paper.OWN:
+        notes += [_remark_on_source(published)]
+    if published is not None and published.table != paper.OWN:
+        notes += published.notes
+    notes += paper.quote_others(model, target, published)
+    encoder = row.encoder if row else measured.get("encoder") or (profile or {}).get("encoder", "")
+    return {
+        "dataset": target,
+        **_list_costs(profile, cell),
+        **_list_published(published),
+        **measured,
+        "encoder": encoder or (published.encoder if published else ""),
+        "note": notes,
+    }
+
+
+def _list_costs(profile: Result | None, cell: Result | None) -> Row:
+    if profile is None or cell is None:
+        return {}
+    latency = cell["latency"] or {"p50_ms": None, "p95_ms": None}
+    return {
+        "gmacs": _round(cell["macs"], 1e9),
+        "gmacs_fvcore": _round(cell["fvcore_total"], 1e9),
+        "params_m": _round(cell["params"], 1e6),
+        "params_m_with_aux": _round(cell["params_with_aux"], 1e6),
+        "latency_ms_p50": _round(latency["p50_ms"]),
+        "latency_ms_p95": _round(latency["p95_ms"]),
+        "profile_size": format_size(cell["size"]),
+        "num_classes": cell["num_classes"],
+        "device": profile["device"],
+    }
+
+
+def _list_published(row: PaperRow | None) -> Row:
+    if row is None:
+        return {}
+    return {
+        "miou_paper": row.miou,
+        "top1_paper": row.top1,
+        "gflops_paper": row.gflops,
+        "params_m_paper": row.params_m,
+        "latency_ms_paper": row.latency_ms,
+        "source_paper": row.source,
+    }
+
+
+def _remark_on_source(row: PaperRow) -> str:
+    details = f" ({row.note})" if row.note else ""
+    return f"not in the paper's table, published values from {row.short_source}{details}"
+
+
+def _remark_on_latency(cell: Result | None) -> list[str]:
+    """The remark on a latency that other work on the machine has disturbed."""
+    latency = cell["latency"] if cell else None
+    if latency is None or latency["p95_ms"] <= UNSTEADY * latency["p50_ms"]:
+        return []
+    return [f"latency unsteady (p95 over {UNSTEADY} times p50): a busy machine? measure again"]
+
+
+def make_top1_row(result: Result | None, row: PaperRow | None, profiles: list[Result]) -> Row:
+    """A classifier's row; its key is the backbone's, its costs those of the model of that name."""
+    model = result["backbone"] if result else row.model if row else ""
+    profile = next((p for p in profiles if p.get("backbone", p["model"]) == model), None)
+    cell = find_cell(profile, [IMAGENET], row.input_size if row else "")
+    cells = {"dataset": IMAGENET, "model": model, **_list_costs(profile, cell)}
+    cells |= _list_published(row)
+    cells["encoder"] = row.encoder if row else (profile or {}).get("encoder", model)
+    notes = [*(row.notes if row else []), *_remark_on_latency(cell)]
+    if result is not None:
+        cells |= {
+            "dataset": result["dataset"],
+            "top1": _round(100 * result["top1"]),
+            "top5": _round(100 * result["top5"]),
+            "seeds": 1,
+            "train_crop": format_size(result["input_size"]),
+        }
+        notes = [SCENES] * result["scenes"] + [RECONSTRUCTED, TOP5, *notes]
+    return cells | {"note": notes}
+
+
+def make_cell_row(profile: Result, cell: Result) -> Row:
+    """A row of the efficiency table; published costs only where they are for the same input."""
+    published = paper.find_row(profile["model"], cell["dataset"])
+    cells = {"dataset": cell["dataset"], "model": profile["model"], "encoder": profile["encoder"]}
+    cells |= _list_costs(profile, cell)
+    notes = []
+    if published is not None and published.input_size == format_size(cell["size"]):
+        cells |= _list_published(published) | {"miou_paper": "", "top1_paper": ""}
+        own = published.table == paper.OWN
+        notes = [_remark_on_source(published)] if own else published.notes
+    return cells | {"note": [*notes, *_remark_on_latency(cell)]}
+
+
+def _list_view_rows(
+    name: str, measured: list[Row], profiles: list[Result], counts: Sequence[Result]
+) -> list[Row]:
+    """The paper's rows in its order, then those it lacks: of LeMoRe's nearest rivals and of
+    everything measured for the view; ablation rows only in the ablation."""
+    view = VIEWS[name]
+    known = {(row.model, row.dataset): row for row in paper.list_rows(view.table)}
+    others = [(row.model, row.dataset) for row in paper.load_rows() if paper.is_rival(row.model)]
+    others += [(row["model"], row["target"]) for row in measured]
+    others += [(p["model"], cell["dataset"]) for p in profiles for cell in p["cells"]]
+    lacking = [
+        (model, dataset)
+        for model, dataset in dict.fromkeys(others)
+        if dataset in view.datasets
+        and paper.is_ablation(model) == (name == "ablation")
+        and (model, dataset) not in known
+    ]
+    lacking.sort(key=lambda place: view.datasets.index(place[1]))
+    rows = []
+    for model, target in (*known, *lacking):
+        matching = [row for row in measured if (row["model"], row["target"]) == (model, target)]
+        for row in matching or [{"model": model, "target": target}]:
+            rows.append(complete_row(row, known.get((model, target)), profiles, counts))
+    return rows
+
+
+def _list_imagenet_rows(pretrainings: list[Result], profiles: list[Result]) -> list[Row]:
+    mine = [p for p in pretrainings if (p["stands_for"] or p["dataset"]) == IMAGENET]
+    published, rows = paper.list_rows("supplement"), []
+    for row in published:
+        matching = [p for p in mine if p["backbone"] == row.model]
+        rows += [make_top1_row(p, row, profiles) for p in matching or [None]]
+    known = {row.model for row in published}
+    return rows + [make_top1_row(p, None, profiles) for p in mine if p["backbone"] not in known]
