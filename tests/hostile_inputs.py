@@ -32,7 +32,7 @@ from lemore.config.read import dump, load
 from lemore.data.archives import rle
 from lemore.data.archives.images import PNG
 from lemore.runtime.files import write_json
-from lemore.scenes.archives import mat_bytes, tar_bytes, zip_bytes
+from lemore.scenes.archives import pack_mat, pack_tar, pack_zip
 from lemore.trained.predict.video import VideoWriter
 from tests import trained_models as trained
 
@@ -104,14 +104,12 @@ def ade(folder: Path, content: bytes) -> list[str]:
 def ade_with(folder: Path, *changed: tuple[str, bytes | None]) -> list[str]:
     """A sound ADE20K archive with members replaced, added, or left out (None)."""
     files = dict(SOUND) | dict(changed)
-    return ade(
-        folder, zip_bytes([(name, data) for name, data in files.items() if data is not None])
-    )
+    return ade(folder, pack_zip([(name, data) for name, data in files.items() if data is not None]))
 
 
 def ade_zip(folder: Path, name: str, **attributes) -> list[str]:
     """A sound archive with one more member, whose entry has these attributes."""
-    buffer = io.BytesIO(zip_bytes(SOUND))
+    buffer = io.BytesIO(pack_zip(SOUND))
     with zipfile.ZipFile(buffer, "a") as archive:
         entry = zipfile.ZipInfo(name)
         for key, value in attributes.items():
@@ -141,7 +139,7 @@ def entry(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.T
     return info
 
 
-PHOTOS = tar_bytes([(f"VOCdevkit/VOC2010/JPEGImages/2008_00000{i}.jpg", JPEG) for i in (1, 2)])
+PHOTOS = pack_tar([(f"VOCdevkit/VOC2010/JPEGImages/2008_00000{i}.jpg", JPEG) for i in (1, 2)])
 RUNS = rle.encode(np.ones(SIZE, bool))
 DOCUMENT = {
     "images": [
@@ -161,11 +159,11 @@ def voc_with(folder: Path, **changes) -> list[str]:
 
 
 def coco(folder: Path, mat: bytes, train: bytes = b"a\n") -> list[str]:
-    sound = mat_bytes({"S": np.full(SIZE, 1, np.uint8)})
+    sound = pack_mat({"S": np.full(SIZE, 1, np.uint8)})
     files = [("images/a.jpg", JPEG), ("images/b.jpg", JPEG2), ("annotations/a.mat", mat)]
     files += [("annotations/b.mat", sound)]
     files += [("imageLists/train.txt", train), ("imageLists/test.txt", b"b\n")]
-    return prepared(folder, "coco_stuff_10k", [("cocostuff-10k-v1.1.zip", zip_bytes(files))])
+    return prepared(folder, "coco_stuff_10k", [("cocostuff-10k-v1.1.zip", pack_zip(files))])
 
 
 def dataset_yaml(folder: Path, text: str) -> list[str]:
@@ -232,12 +230,12 @@ def zip_device(folder: Path) -> list[str]:
 
 @case("zip: two members of one name", "occurs twice")
 def zip_twice(folder: Path) -> list[str]:
-    return ade(folder, zip_bytes([*SOUND, SOUND[0]]))
+    return ade(folder, pack_zip([*SOUND, SOUND[0]]))
 
 
 @case("zip: encrypted member", "is encrypted")
 def zip_encrypted(folder: Path) -> list[str]:
-    data = bytearray(zip_bytes(SOUND))
+    data = bytearray(pack_zip(SOUND))
     directory = data.index(b"PK\x01\x02")
     data[directory + 8] |= 1
     return ade(folder, bytes(data))
@@ -253,7 +251,7 @@ def zip_bomb(folder: Path) -> list[str]:
 
 @case("zip: member that claims 4 GiB", "unpacks to 4294967290 bytes")
 def zip_claims(folder: Path) -> list[str]:
-    data = bytearray(zip_bytes(SOUND))
+    data = bytearray(pack_zip(SOUND))
     directory = data.index(b"PK\x01\x02")
     data[directory + 24 : directory + 28] = struct.pack("<I", 0xFFFFFFFA)
     return ade(folder, bytes(data))
@@ -273,14 +271,14 @@ def zip_lies(folder: Path) -> list[str]:
 
 @case("zip: one byte of a member flipped", "damaged in the archive")
 def zip_flipped(folder: Path) -> list[str]:
-    data = bytearray(zip_bytes(SOUND))
+    data = bytearray(pack_zip(SOUND))
     data[data.index(JPEG) + len(JPEG) // 2] ^= 1
     return ade(folder, bytes(data))
 
 
 @case("zip: cut in the middle", "not a whole zip file")
 def zip_cut(folder: Path) -> list[str]:
-    data = zip_bytes(SOUND)
+    data = pack_zip(SOUND)
     return ade(folder, data[: len(data) // 2])
 
 
@@ -291,18 +289,18 @@ def zip_noise(folder: Path) -> list[str]:
 
 @case("zip: name that says it is UTF-8 and is not", "not a whole zip file")
 def zip_name(folder: Path) -> list[str]:
-    data = zip_bytes([*SOUND, ("ADE/ü.txt", b"x")])
+    data = pack_zip([*SOUND, ("ADE/ü.txt", b"x")])
     return ade(folder, data.replace("ü".encode(), b"\xff\xfe"))
 
 
 @case("zip: of another dataset", "split 'train' has 0 images, expected 1")
 def zip_other(folder: Path) -> list[str]:
-    return ade(folder, zip_bytes([("readme.txt", b"hello")]))
+    return ade(folder, pack_zip([("readme.txt", b"hello")]))
 
 
 @case("zip: the full ADE20K release", "full ADE20K release")
 def zip_full(folder: Path) -> list[str]:
-    return ade(folder, zip_bytes([("ADE20K_2021_17_01/index_ade20k.pkl", b"x")]))
+    return ade(folder, pack_zip([("ADE20K_2021_17_01/index_ade20k.pkl", b"x")]))
 
 
 @case("archive placed by hand: a web page", "a web page, not the archive")
@@ -317,17 +315,17 @@ def placed_empty(folder: Path) -> list[str]:
 
 @case("archive placed by hand: other bytes than published", "published is")
 def placed_other(folder: Path) -> list[str]:
-    return fetched_in_place(folder, zip_bytes(SOUND), checksum="md5:" + "0" * 32)
+    return fetched_in_place(folder, pack_zip(SOUND), checksum="md5:" + "0" * 32)
 
 
 @case("archive placed by hand: other size than published", "bytes, expected 7")
 def placed_size(folder: Path) -> list[str]:
-    return fetched_in_place(folder, zip_bytes(SOUND), bytes=7)
+    return fetched_in_place(folder, pack_zip(SOUND), bytes=7)
 
 
 @case("archive changed since it was fetched", "bytes, ")
 def changed_since(folder: Path) -> list[str]:
-    command = ade(folder, zip_bytes(SOUND))
+    command = ade(folder, pack_zip(SOUND))
     with open(folder / "archives/ade20k/ADEChallengeData2016.zip", "ab") as file:
         file.write(b"more")
     return command
@@ -396,7 +394,7 @@ def tar_noise(folder: Path) -> list[str]:
 
 def original_labels(folder: Path, content: bytes) -> list[str]:
     lists = [(f"VOC2010/ImageSets/Main/{s}.txt", b"2008_000001\n") for s in ("train", "val")]
-    tar = tar_bytes([("VOC2010/JPEGImages/2008_000001.jpg", JPEG), *lists])
+    tar = pack_tar([("VOC2010/JPEGImages/2008_000001.jpg", JPEG), *lists])
     files = [("VOCtrainval_03-May-2010.tar", tar), ("trainval.tar.gz", content)]
     return prepared(folder, "pascal_context_59", files)
 
@@ -411,7 +409,7 @@ def gzip_bomb(folder: Path) -> list[str]:
 @case("tar.gz: cut in the middle", "not a whole tar file")
 def gzip_cut(folder: Path) -> list[str]:
     noise = np.random.default_rng(2).bytes(50000)
-    return original_labels(folder, gzip.compress(tar_bytes([("a.mat", noise)]))[:20000])
+    return original_labels(folder, gzip.compress(pack_tar([("a.mat", noise)]))[:20000])
 
 
 # --- photos
@@ -584,42 +582,42 @@ def mat_bomb(folder: Path) -> list[str]:
 
 @case(".mat: without its field", "cannot be read as a .mat file with S")
 def mat_field(folder: Path) -> list[str]:
-    return coco(folder, mat_bytes({"T": np.zeros(SIZE)}))
+    return coco(folder, pack_mat({"T": np.zeros(SIZE)}))
 
 
 @case(".mat: field of text", "expected H x W numbers")
 def mat_text(folder: Path) -> list[str]:
-    return coco(folder, mat_bytes({"S": "text"}))
+    return coco(folder, pack_mat({"S": "text"}))
 
 
 @case(".mat: three dimensions", "expected H x W numbers")
 def mat_dimensions(folder: Path) -> list[str]:
-    return coco(folder, mat_bytes({"S": np.zeros((*SIZE, 2))}))
+    return coco(folder, pack_mat({"S": np.zeros((*SIZE, 2))}))
 
 
 @case(".mat: fractions", "not whole numbers")
 def mat_fractions(folder: Path) -> list[str]:
-    return coco(folder, mat_bytes({"S": np.full(SIZE, 1.5)}))
+    return coco(folder, pack_mat({"S": np.full(SIZE, 1.5)}))
 
 
 @case(".mat: value of an unused class", "label values 12 are in no class")
 def mat_unused(folder: Path) -> list[str]:
-    return coco(folder, mat_bytes({"S": np.full(SIZE, 12, np.uint8)}))
+    return coco(folder, pack_mat({"S": np.full(SIZE, 12, np.uint8)}))
 
 
 @case("list of names: not UTF-8", "is not text in UTF-8")
 def list_bytes(folder: Path) -> list[str]:
-    return coco(folder, mat_bytes({"S": np.ones(SIZE)}), b"\xff\xfe\n")
+    return coco(folder, pack_mat({"S": np.ones(SIZE)}), b"\xff\xfe\n")
 
 
 @case("list of names: `../../etc/passwd`", "no images/../../etc/passwd.jpg")
 def list_up(folder: Path) -> list[str]:
-    return coco(folder, mat_bytes({"S": np.ones(SIZE)}), b"../../etc/passwd\n")
+    return coco(folder, pack_mat({"S": np.ones(SIZE)}), b"../../etc/passwd\n")
 
 
 @case("list of names: a name twice", "two samples of split 'train' are called 'a'")
 def list_twice(folder: Path) -> list[str]:
-    return coco(folder, mat_bytes({"S": np.ones(SIZE)}), b"a\na\n")
+    return coco(folder, pack_mat({"S": np.ones(SIZE)}), b"a\na\n")
 
 
 # --- configuration and records
@@ -664,21 +662,21 @@ def yaml_path(folder: Path) -> list[str]:
 
 @case("record of fetch: no JSON", "not valid JSON")
 def record_noise(folder: Path) -> list[str]:
-    command = ade(folder, zip_bytes(SOUND))
+    command = ade(folder, pack_zip(SOUND))
     (folder / "fetched.json").write_text("{")
     return command
 
 
 @case("record of fetch: another file", "not written by `lemore fetch`")
 def record_other(folder: Path) -> list[str]:
-    command = ade(folder, zip_bytes(SOUND))
+    command = ade(folder, pack_zip(SOUND))
     (folder / "fetched.json").write_text("[]")
     return command
 
 
 @case("folder: file name that is not UTF-8", "is not UTF-8")
 def folder_name(folder: Path) -> list[str]:
-    command = ade(folder, zip_bytes(SOUND))
+    command = ade(folder, pack_zip(SOUND))
     place = folder / "archives/unpacked"
     place.mkdir()
     with open(os.fsencode(place) + b"/\xff\xfe.jpg", "wb"):

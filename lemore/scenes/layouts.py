@@ -4,9 +4,11 @@ One function per reader takes the drawn pictures of every split and returns the 
 comes out goes through the same fetch and prepare as the real thing.
 """
 
+import gzip
 import json
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from itertools import islice
 
 import numpy as np
 
@@ -16,88 +18,83 @@ from lemore.data.archives import rle
 from lemore.data.prepare.parallel import ordered_map
 from lemore.data.readers.pascal_ids import SPARSE_IDS
 from lemore.runtime.progress import show_progress
-from lemore.scenes import pictures as scenes
-from lemore.scenes.archives import Files, gzip_bytes, mat_bytes, tar_bytes, zip_bytes
-from lemore.scenes.scene_pictures import Drawn, Job, draw
+from lemore.scenes.archives import Files, pack_mat, pack_tar, pack_zip
+from lemore.scenes.drawing.singles import OBJECTS
+from lemore.scenes.pictures import Drawn, draw_encoded
 
 CITIES = {"train": ["aachen", "bochum", "cologne", "ulm"], "val": ["frankfurt", "lindau"]}
+Splits = dict[str, list[Drawn]]
 
 
-def archives(name: str, config: DatasetConfig, workers: int) -> Files:
+def draw_archives(name: str, config: DatasetConfig, workers: int) -> Files:
     """Draws every scene of the dataset and packs it: (archive name, bytes) of each archive."""
     if config.reader not in LAYOUTS:
         raise ValueError(f"no scenes in the layout of reader '{config.reader}'")
     counts = {split: count or 0 for split, count in config.splits.items()}
     total = sum(counts.values())
-    drawn = ordered_map(draw, (Job(config, index) for index in range(total)), workers)
+    drawn = ordered_map(partial(draw_encoded, config), range(total), workers)
     pictures = iter(list(show_progress(drawn, f"draw {name}", total, "scenes")))
-    splits = {split: [next(pictures) for _ in range(n)] for split, n in counts.items()}
+    splits = {split: list(islice(pictures, count)) for split, count in counts.items()}
     return LAYOUTS[config.reader](splits)
 
 
-def _numbered(splits: dict[str, list[Drawn]]) -> Iterator[tuple[str, int, Drawn]]:
-    """(split, number from 1 over all splits, picture)."""
-    number = 0
-    for split, pictures in splits.items():
-        for picture in pictures:
-            number += 1
-            yield split, number, picture
+def _number(splits: Splits) -> list[tuple[int, str, Drawn]]:
+    """(number from 1 over all splits, split, picture)."""
+    pictures = [(split, picture) for split, drawn in splits.items() for picture in drawn]
+    return [(number, *pair) for number, pair in enumerate(pictures, 1)]
 
 
-def _ade20k(splits: dict[str, list[Drawn]]) -> Files:
+def _join_lines(lines: list[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _pack_ade20k(splits: Splits) -> Files:
     root, files, categories = "ADEChallengeData2016", Files(), []
     for split, folder in (("train", "training"), ("val", "validation")):
         for number, picture in enumerate(splits[split], 1):
             stem = f"ADE_{split}_{number:08d}"
             files.append((f"{root}/images/{folder}/{stem}.jpg", picture.image))
             files.append((f"{root}/annotations/{folder}/{stem}.png", picture.label))
-            categories.append(f"{stem} misc\n")
-    table = labels.load("ade20k")
-    rows = [f"{k + 1}\t0\t0\t0\t{name}\n" for k, name in enumerate(table.names)]
-    info = "Idx\tRatio\tTrain\tVal\tName\n" + "".join(rows)
-    files.append((f"{root}/objectInfo150.txt", info.encode()))
-    files.append((f"{root}/sceneCategories.txt", "".join(categories).encode()))
-    return [("ADEChallengeData2016.zip", zip_bytes(files))]
+            categories.append(f"{stem} misc")
+    names = labels.load("ade20k").names
+    rows = [f"{k}\t0\t0\t0\t{name}" for k, name in enumerate(names, 1)]
+    info = _join_lines(["Idx\tRatio\tTrain\tVal\tName", *rows])
+    files.append((f"{root}/objectInfo150.txt", info))
+    files.append((f"{root}/sceneCategories.txt", _join_lines(categories)))
+    return [(f"{root}.zip", pack_zip(files))]
 
 
-def _cityscapes(splits: dict[str, list[Drawn]]) -> Files:
+def _pack_cityscapes(splits: Splits) -> Files:
     photos, masks = Files(), Files()
     for split, pictures in splits.items():
+        cities = CITIES[split]
         for number, picture in enumerate(pictures):
-            city = CITIES[split][number % len(CITIES[split])]
-            stem = f"{split}/{city}/{city}_{number // len(CITIES[split]):06d}_000019"
+            city = cities[number % len(cities)]
+            stem = f"{split}/{city}/{city}_{number // len(cities):06d}_000019"
             photos.append((f"leftImg8bit/{stem}_leftImg8bit.png", picture.image))
             masks.append((f"gtFine/{stem}_gtFine_labelIds.png", picture.label))
             masks.append((f"gtFine/{stem}_gtFine_color.png", picture.color))
-    return [
-        ("leftImg8bit_trainvaltest.zip", zip_bytes(photos)),
-        ("gtFine_trainvaltest.zip", zip_bytes(masks)),
-    ]
+    packed = {"leftImg8bit": pack_zip(photos), "gtFine": pack_zip(masks)}
+    return [(f"{name}_trainvaltest.zip", content) for name, content in packed.items()]
 
 
-def _pascal_context(splits: dict[str, list[Drawn]]) -> Files:
-    root, files = "VOCdevkit/VOC2010", Files()
+def _pack_pascal_context(splits: Splits) -> Files:
+    root, files, images, annotations = "VOCdevkit/VOC2010", Files(), [], []
     lists: dict[str, list[str]] = {split: [] for split in splits}
-    images, annotations = [], []
-    for split, number, picture in _numbered(splits):
-        stem = f"2008_{number:06d}"
+    for number, split, picture in _number(splits):
+        stem, image_id = f"2008_{number:06d}", 2008000000 + number
         lists[split].append(stem)
         files.append((f"{root}/JPEGImages/{stem}.jpg", picture.image))
-        image_id = int(stem.replace("_", ""))
-        images.append(
-            {
-                "image_id": image_id,
-                "file_name": f"{stem}.jpg",
-                "phase": split,
-                "height": picture.size[0],
-                "width": picture.size[1],
-            }
-        )
+        image = {"image_id": image_id, "file_name": f"{stem}.jpg", "phase": split}
+        images.append({**image, "height": picture.size[0], "width": picture.size[1]})
         for category, mask in picture.label:
-            annotations.append(_annotation(len(annotations) + 1, image_id, category, mask))
-    for split, stems in lists.items():
-        text = "".join(f"{stem}\n" for stem in stems)
-        files.append((f"{root}/ImageSets/Main/{split}.txt", text.encode()))
+            ids = {"id": len(annotations) + 1, "image_id": image_id, "category_id": category}
+            area = int(rle.decode(mask).sum())
+            rest = {"segmentation": mask, "area": area, "iscrowd": 0, "parts": []}
+            annotations.append({**ids, **rest})
+    files += [
+        (f"{root}/ImageSets/Main/{split}.txt", _join_lines(stems)) for split, stems in lists.items()
+    ]
     names = labels.load("pascal_context_60").names
     document = {
         "info": {"description": "drawn scenes in the coding of PASCAL in Detail"},
@@ -106,89 +103,66 @@ def _pascal_context(splits: dict[str, list[Drawn]]) -> Files:
             {"category_id": int(SPARSE_IDS[k]), "name": names[k], "onlysemantic": 1}
             for k in range(1, len(names))
         ],
-        "parts": [],
         "annos_segmentation": annotations,
-        "annos_occlusion": [],
-        "annos_boundary": [],
+        **{key: [] for key in ("parts", "annos_occlusion", "annos_boundary")},
     }
-    text = json.dumps(document, separators=(",", ":"))
-    tar = tar_bytes(files)
-    return [("VOCtrainval_03-May-2010.tar", tar), ("trainval_merged.json", text.encode())]
+    text = json.dumps(document, separators=(",", ":")).encode()
+    return [("VOCtrainval_03-May-2010.tar", pack_tar(files)), ("trainval_merged.json", text)]
 
 
-def _annotation(number: int, image: int, category: int, mask: dict[str, Any]) -> dict[str, Any]:
-    area = int(rle.decode(mask).sum())
-    return {
-        "id": number,
-        "image_id": image,
-        "category_id": category,
-        "segmentation": mask,
-        "area": area,
-        "iscrowd": 0,
-        "parts": [],
-    }
-
-
-def _coco_stuff_10k(splits: dict[str, list[Drawn]]) -> Files:
-    files, lists = Files(), {"train": [], "test": []}
-    for split, number, picture in _numbered(splits):
+def _pack_coco_stuff_10k(splits: Splits) -> Files:
+    files, lists = Files(), {"train": [], "test": [], "all": []}
+    for number, split, picture in _number(splits):
         stem = f"COCO_train2014_{number:012d}"
         lists["train" if split == "train" else "test"].append(stem)
+        lists["all"].append(stem)
         files.append((f"images/{stem}.jpg", picture.image))
         files.append((f"annotations/{stem}.mat", picture.label))
-    lists["all"] = sorted(lists["train"] + lists["test"])
-    for name, stems in lists.items():
-        files.append((f"imageLists/{name}.txt", "".join(f"{stem}\n" for stem in stems).encode()))
-    return [("cocostuff-10k-v1.1.zip", zip_bytes(files))]
+    files += [(f"imageLists/{name}.txt", _join_lines(stems)) for name, stems in lists.items()]
+    return [("cocostuff-10k-v1.1.zip", pack_zip(files))]
 
 
-def _imagenet(splits: dict[str, list[Drawn]]) -> Files:
-    wnids = scenes.OBJECT_CLASSES
-    inner: dict[str, Files] = {wnid: [] for wnid in wnids}
+def _pack_imagenet(splits: Splits) -> Files:
+    inner: dict[str, Files] = {wnid: [] for wnid in OBJECTS}
     for number, picture in enumerate(splits["train"], 1):
-        wnid = wnids[picture.label]
+        wnid = list(OBJECTS)[picture.label]
         inner[wnid].append((f"{wnid}_{number}.JPEG", picture.image))
-    train = [(f"{wnid}.tar", tar_bytes(files)) for wnid, files in inner.items()]
+    train = [(f"{wnid}.tar", pack_tar(files)) for wnid, files in inner.items()]
     order = np.random.Generator(np.random.Philox(key=[0, 0])).permutation(len(splits["val"]))
     shuffled = [splits["val"][int(i)] for i in order]
-    val = [
-        (f"ILSVRC2012_val_{number:08d}.JPEG", picture.image)
-        for number, picture in enumerate(shuffled, 1)
-    ]
-    kit = tar_bytes(_devkit([picture.label for picture in shuffled]))
+    names = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(1, len(order) + 1)]
+    val = list(zip(names, (picture.image for picture in shuffled), strict=True))
+    kit = pack_tar(_make_devkit([picture.label for picture in shuffled]))
     return [
-        ("ILSVRC2012_img_train.tar", tar_bytes(train)),
-        ("ILSVRC2012_img_val.tar", tar_bytes(val)),
-        ("ILSVRC2012_devkit_t12.tar.gz", gzip_bytes(kit)),
+        ("ILSVRC2012_img_train.tar", pack_tar(train)),
+        ("ILSVRC2012_img_val.tar", pack_tar(val)),
+        ("ILSVRC2012_devkit_t12.tar.gz", gzip.compress(kit, mtime=0)),
     ]
 
 
-def _devkit(truth: list[int]) -> Files:
+def _make_devkit(truth: list[int]) -> Files:
     """Ground truth in the kit's own numbering, which is not the order of the wnids; one inner
     node of the hierarchy after the leaves, as in the genuine kit."""
-    wnids, root = scenes.OBJECT_CLASSES, "ILSVRC2012_devkit_t12/data"
-    kit_ids = {number: 1 + (3 * number + 5) % len(wnids) for number in range(len(wnids))}
-    rows = [(kit_ids[k], wnid, 0, []) for k, wnid in enumerate(wnids)]
-    rows.sort(key=lambda row: row[0])
-    rows.append((len(wnids) + 1, "n00001740", len(wnids), list(range(1, len(wnids) + 1))))
-    fields = ["ILSVRC2012_ID", "WNID", "words", "gloss", "num_children", "children"]
-    fields += ["wordnet_height", "num_train_images"]
-    synsets = np.zeros((len(rows), 1), [(field, object) for field in fields])
-    for i, (kit_id, wnid, count, children) in enumerate(rows):
-        words = scenes.OBJECT_NAMES.get(wnid, "entity")
-        values = (float(kit_id), wnid, words, "drawn", float(count), np.array(children, float))
-        synsets[i, 0] = (*values, float(count > 0), 0.0)
-    text = "".join(f"{kit_ids[number]}\n" for number in truth)
+    count, root = len(OBJECTS), "ILSVRC2012_devkit_t12/data"
+    kit_ids = [1 + (3 * number + 5) % count for number in range(count)]
+    rows = [(k, wnid, OBJECTS[wnid][0], 0, []) for k, wnid in zip(kit_ids, OBJECTS, strict=True)]
+    rows = [*sorted(rows), (count + 1, "n00001740", "entity", count, list(range(1, count + 1)))]
+    fields = "ILSVRC2012_ID WNID words gloss num_children children wordnet_height num_train_images"
+    synsets = np.zeros((len(rows), 1), [(field, object) for field in fields.split()])
+    for i, (kit_id, wnid, words, inside, children) in enumerate(rows):
+        node = (float(inside), np.array(children, float), float(inside > 0), 0.0)
+        synsets[i, 0] = (float(kit_id), wnid, words, "drawn", *node)
+    text = _join_lines([str(kit_ids[number]) for number in truth])
     return [
-        (f"{root}/ILSVRC2012_validation_ground_truth.txt", text.encode()),
-        (f"{root}/meta.mat", mat_bytes({"synsets": synsets})),
+        (f"{root}/ILSVRC2012_validation_ground_truth.txt", text),
+        (f"{root}/meta.mat", pack_mat({"synsets": synsets})),
     ]
 
 
-LAYOUTS: dict[str, Callable[[dict[str, list[Drawn]]], Files]] = {
-    "ade20k": _ade20k,
-    "cityscapes": _cityscapes,
-    "pascal_context": _pascal_context,
-    "coco_stuff_10k": _coco_stuff_10k,
-    "imagenet": _imagenet,
+LAYOUTS: dict[str, Callable[[Splits], Files]] = {
+    "ade20k": _pack_ade20k,
+    "cityscapes": _pack_cityscapes,
+    "pascal_context": _pack_pascal_context,
+    "coco_stuff_10k": _pack_coco_stuff_10k,
+    "imagenet": _pack_imagenet,
 }

@@ -1,20 +1,37 @@
-"""Drawn stand-ins for photographs: street and room scenes with labels, and single objects.
+"""One drawn picture, encoded as its dataset stores it: photo, and label in the raw coding.
 
 Everything follows from (seed, index): the same numbers give the same pixels, whatever process
 draws them and in whatever order.
 """
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
+import cv2
 import numpy as np
 
 from lemore.config import labels
-from lemore.scenes.drawing import objects, rooms, streets
-from lemore.scenes.drawing.vocabulary import WORDS, class_name
+from lemore.config.dataset import DatasetConfig
+from lemore.data.archives import rle
+from lemore.data.readers.pascal_ids import SPARSE_IDS
+from lemore.scenes.archives import pack_mat
+from lemore.scenes.drawing.outdoors import draw_landscape
+from lemore.scenes.drawing.rooms import draw_room
+from lemore.scenes.drawing.singles import OBJECTS, draw_single
+from lemore.scenes.drawing.streets import draw_street
+from lemore.scenes.words import read_raw_values
 
-SCALE = 2  # drawn that much larger than wanted, then reduced
-OBJECT_CLASSES = tuple(sorted(objects.CLASSES))
-OBJECT_NAMES = objects.NAMES
+OBJECT_CLASSES = tuple(OBJECTS)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """An encoded picture; `label` in the raw coding: encoded, or masks, or a class number."""
+
+    size: tuple[int, int]
+    image: bytes
+    label: Any
+    color: bytes = b""
 
 
 def draw_scene(
@@ -22,36 +39,54 @@ def draw_scene(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(image H x W x 3 uint8 RGB, label H x W uint8 positions in WORDS) of scene `index`.
 
-    `streets` are seen from a car; `mixed` are rooms and streets, half and half.
+    `streets` are seen from a car; `mixed` are rooms, streets and landscapes.
     """
-    rng = generator(seed, index)
+    rng = np.random.Generator(np.random.Philox(key=[seed, index]))
     if kind == "streets":
-        return streets.draw(size, SCALE, rng, hood=True)
-    if rng.random() < 0.5:
-        return rooms.draw(size, SCALE, rng)
-    return streets.draw(size, SCALE, rng, hood=False)
+        return draw_street(size, rng, hood=True)
+    where = rng.random()
+    if where < 0.45:
+        return draw_room(size, rng)
+    return draw_street(size, rng, hood=False) if where < 0.85 else draw_landscape(size, rng)
 
 
 def draw_object(class_number: int, size: tuple[int, int], seed: int, index: int) -> np.ndarray:
     """Picture `index` of a class of OBJECT_CLASSES: H x W x 3 uint8 RGB, near the given size."""
-    rng = generator(seed, index)
+    rng = np.random.Generator(np.random.Philox(key=[seed, index]))
     height, width = (int(side * rng.uniform(0.85, 1.2)) for side in size)
-    return objects.draw(OBJECT_CLASSES[class_number], (height, width), SCALE, rng)
+    return draw_single(OBJECT_CLASSES[class_number], (height, width), rng)
 
 
-def generator(seed: int, index: int) -> np.random.Generator:
-    """Random numbers of one picture."""
-    return np.random.Generator(np.random.Philox(key=[seed, index]))
+def draw_encoded(config: DatasetConfig, index: int) -> Drawn:
+    """Draws and encodes picture `index` of a dataset; this runs in worker processes."""
+    plan, reader = config.scenes, config.reader
+    assert plan is not None
+    if plan.kind == "objects":
+        number = index % len(OBJECT_CLASSES)
+        image = draw_object(number, plan.size, plan.seed, index)
+        return Drawn(plan.size, encode_jpeg(image), number)
+    image, words = draw_scene(plan.kind, plan.size, plan.seed, index)
+    raw = read_raw_values(reader)[words]
+    if reader == "cityscapes":
+        table, colors = labels.load("cityscapes"), np.zeros((256, 3), np.uint8)
+        colors[list(table.raw_ids)] = table.colors
+        return Drawn(plan.size, encode_png(image), encode_png(raw), encode_png(colors[raw]))
+    if reader == "pascal_context":
+        ids = [int(value) for value in np.unique(raw) if value]  # 0 has no category
+        masks = [(int(SPARSE_IDS[value]), rle.encode(raw == value)) for value in ids]
+        return Drawn(plan.size, encode_jpeg(image), masks)
+    label = pack_mat({"S": raw}) if reader == "coco_stuff_10k" else encode_png(raw)
+    return Drawn(plan.size, encode_jpeg(image), label)
 
 
-def raw_values(coding: str, table_name: str) -> np.ndarray:
-    """256 uint8: position in WORDS -> raw value of a label table, 0 where it has no such class."""
-    values = np.zeros(256, np.uint8)
-    names = labels.raw_ids_by_name(table_name)
-    for position, word in enumerate(WORDS):
-        name = class_name(coding, word)
-        if name is not None:
-            if name not in names:
-                raise ValueError(f"label table '{table_name}' has no class '{name}'")
-            values[position] = names[name]
-    return values
+def encode_jpeg(image: np.ndarray) -> bytes:
+    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+    assert done
+    return data.tobytes()
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """H x W, or H x W x 3 RGB."""
+    done, data = cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)
+    assert done
+    return data.tobytes()

@@ -1,6 +1,7 @@
-"""Every command of README and docs is on the list docs/commands.md, which says where it runs.
+"""Commands of README and docs, as written and in the documents' order, in a copy of the project.
 
-Those marked `walk` run here, as written and in the list's order, in a copy of the project.
+A block of commands that begins with "```bash plan" runs dry, since it needs a GPU, an account or
+hours; one that begins with "```bash elsewhere" cannot run here.
 """
 
 import os
@@ -20,47 +21,42 @@ from tests.trained.test_import_weights import full_size
 from tests.trained.test_predict import clip, save
 
 ROOT = Path(__file__).parents[2]
-LIST = ROOT / "docs/commands.md"
-PLACES = ("walk", "plan", "check", "test", "elsewhere")
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Their commands run in tests of their own.
+TESTED = ("own_dataset.md", "predict.md")
+# These run the tests, and so this one.
+TESTS = ("make test", "make check", "make test-slow")
 
 
-def documented() -> set[str]:
-    """The commands of all bash blocks; lines joined, comments at their end left out."""
-    found = set()
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        for block in re.findall(r"^```bash\n(.*?)^```", path.read_text(), re.M | re.S):
-            if block.startswith("#!"):
-                found.add(f"the script in {path.relative_to(ROOT)}")
-                continue
-            lines = re.sub(r"\\\n\s*", "", block).splitlines()
-            found |= {re.sub(r"(^|\s)#\s.*", "", line).strip() for line in lines}
-    return found - {""}
+def read_blocks(path: Path) -> list[tuple[str, str]]:
+    """(mark, text) of a document's bash blocks."""
+    return re.findall(r"^```bash *(.*)\n((?:.*\n)*?)```", path.read_text(), re.M)
 
 
-def listed() -> list[tuple[str, str, str]]:
-    """Command, place and remark of every row."""
-    rows = re.findall(r"^\| `(.*)` \| (\w+)(?:: (.*))? \|$", LIST.read_text(), re.M)
-    return [(command.replace("\\|", "|"), place, remark) for command, place, remark in rows]
+def read_commands() -> list[str]:
+    """The commands that run here, in the documents' order, each once.
+
+    Lines are joined, comments at their end are left out, and those marked `plan` are dry runs.
+    """
+    found = []
+    for path in DOCUMENTS:
+        for mark, block in read_blocks(path) if path.name not in TESTED else ():
+            lines = re.sub(r"\\\n\s*", "", block).splitlines() if mark != "elsewhere" else []
+            commands = [re.sub(r"(^|\s)#\s.*", "", line).strip() for line in lines]
+            found += [f"{c} -n --quiet" if mark == "plan" else c for c in commands if c]
+    return [command for command in dict.fromkeys(found) if command not in TESTS]
 
 
-def test_the_list_has_every_command_once():
-    commands = [command for command, *_ in listed()]
-    assert len(commands) == len(set(commands))
-    assert set(commands) == documented()
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_blocks_of_commands_are_marked_by_words_that_mean_something(path):
+    assert {mark for mark, _ in read_blocks(path)} <= {"", "plan", "elsewhere"}
 
 
-@pytest.mark.parametrize("row", listed(), ids=lambda row: row[0][:50])
-def test_the_list_is_true(row):
-    command, place, remark = row
-    assert place in PLACES
-    if place == "check":
-        assert command in (ROOT / ".ci/run").read_text()
-    if place == "test":
-        file, _, name = remark.partition("::")
-        assert f"def {name}(" in (ROOT / "tests" / file).read_text()
-    if place in ("elsewhere", "plan"):
-        needs = ("a GPU", "a cluster", "an account", "the network", "hours", "your", "itself")
-        assert any(need in remark for need in needs)
+def test_the_walk_begins_with_the_readme():
+    commands = read_commands()
+    assert commands[0] == "make reproduce"
+    assert any(command.startswith("lemore export") for command in commands)
+    assert "snakemake search --cores 2 --configfile config/mine.yaml -n --quiet" in commands
 
 
 @pytest.mark.slow
@@ -69,11 +65,7 @@ def test_a_walk_through_the_documentation(tmp_path, samples):
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("LEMORE_", "RAY_"))}
     environment |= {"PYTHONPATH": str(project), "CORES": "2"}
     environment["PATH"] = f"{project}/.venv/bin:{environment['PATH']}"
-    for command, place, _ in listed():
-        if place == "plan":
-            command += " -n --quiet"
-        elif place != "walk":
-            continue
+    for command in read_commands():
         if command == "make reproduce":
             assert not (project / "results").exists()
         done = subprocess.run(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lemore.data.archives import archives
-from lemore.scenes.archives import zip_bytes
+from lemore.scenes.archives import pack_zip
 from tests.hostile_inputs import CASES, Case, ade, attempt, last_error, output_input
 
 DOCUMENT = Path(__file__).parents[2] / "docs/hostile_inputs.md"
@@ -37,7 +37,7 @@ def test_there_are_enough():
 
 def test_too_many_members(folder, monkeypatch):
     monkeypatch.setattr(archives, "MAX_MEMBERS", 10)
-    content = zip_bytes([(f"{i}.txt", b"") for i in range(11)])
+    content = pack_zip([(f"{i}.txt", b"") for i in range(11)])
     case = Case("many", lambda folder: ade(folder, content), "")
     code, lines, _ = attempt(case, folder)
     assert code == 2 and "more than 10 members" in lines[-1]

@@ -18,9 +18,9 @@ from lemore.data.fetch import download as downloads
 from lemore.data.fetch.download import FetchError, download
 from lemore.data.fetch.fetch import candidates, fetch
 from lemore.runtime.files import write_json
-from lemore.scenes.archives import zip_bytes
+from lemore.scenes.archives import pack_zip
 
-CONTENT = zip_bytes([(f"{i}.bin", os.urandom(4000)) for i in range(100)])
+CONTENT = pack_zip([(f"{i}.bin", os.urandom(4000)) for i in range(100)])
 SESSION = urllib.request.build_opener()
 SHA256 = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
 
@@ -242,6 +242,6 @@ def test_first_seen_hash_holds_where_none_is_published(tmp_path):
     (folder / "data.zip").write_bytes(CONTENT)
     record = run(tmp_path, [], archives=unknown)
     write_json(tmp_path / "out.json", record)
-    (folder / "data.zip").write_bytes(zip_bytes([("other", b"other")]))
+    (folder / "data.zip").write_bytes(pack_zip([("other", b"other")]))
     with pytest.raises(ValueError, match="first seen"):
         run(tmp_path, [], archives=unknown)

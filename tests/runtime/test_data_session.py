@@ -13,10 +13,10 @@ import pytest
 from lemore.config.dataset import Archive, DatasetConfig, Login
 from lemore.config.read import load
 from lemore.data.fetch.fetch import fetch
-from lemore.scenes.archives import zip_bytes
+from lemore.scenes.archives import pack_zip
 
 ROOT = Path(__file__).parents[2]
-CONTENT = zip_bytes([("a.txt", b"content")])
+CONTENT = pack_zip([("a.txt", b"content")])
 SECRET, TOKEN = "pass&word=1", "session-7f3a"
 
 

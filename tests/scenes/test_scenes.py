@@ -1,6 +1,7 @@
 """Drawn scenes: the same bytes every time, in the genuine layouts, through fetch and prepare."""
 
 import argparse
+import gzip
 import io
 import json
 import re
@@ -23,12 +24,11 @@ from lemore.data.fetch.fetch import fetch
 from lemore.data.prepare.prepare import prepare
 from lemore.data.readers.pascal_ids import SPARSE_IDS
 from lemore.data.store import Store
-from lemore.runtime.files import read_json, write_json
+from lemore.runtime.files import read_json, write_atomic, write_json
 from lemore.scenes import pictures
-from lemore.scenes.archives import gzip_bytes, mat_bytes, tar_bytes, write_files
-from lemore.scenes.drawing.vocabulary import WORDS
-from lemore.scenes.layouts import archives
-from lemore.scenes.scene_pictures import TABLES, jpeg
+from lemore.scenes.archives import pack_mat, pack_tar
+from lemore.scenes.layouts import draw_archives
+from lemore.scenes.words import READERS, WORDS, read_raw_values
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("ade20k", "cityscapes", "pascal_context_59", "pascal_context_60", "coco_stuff_10k")
@@ -43,16 +43,21 @@ def small(name: str, splits: dict[str, int] | None = None) -> DatasetConfig:
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, dict[str, bytes]]:
     """Archives by dataset, drawn in this process."""
-    made = {name: dict(archives(name, small(name), workers=1)) for name in NAMES}
+    made = {name: dict(draw_archives(name, small(name), workers=1)) for name in NAMES}
     counts = {"train": 20, "val": 20}
-    made["imagenet_1k"] = dict(archives("x", small("imagenet_1k", counts), workers=1))
+    made["imagenet_1k"] = dict(draw_archives("x", small("imagenet_1k", counts), workers=1))
     return made
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        write_atomic(folder / name, content)
 
 
 def store_of(name: str, files: dict[str, bytes], folder: Path, splits=None) -> Path:
     """Through fetch and prepare, as a user would."""
     config, dataset = small(name, splits), f"{name}_scenes"
-    write_files(folder / "archives" / dataset, list(files.items()))
+    write_files(folder / "archives" / dataset, files)
     fetched = folder / f"{dataset}.json"
     write_json(fetched, fetch(dataset, config, folder / "archives", [], fetched))
     output = folder / "data" / dataset
@@ -69,7 +74,7 @@ def words_of(name: str, index: int) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["ade20k", "cityscapes", "pascal_context_60", "coco_stuff_10k"])
 def test_same_bytes_from_other_processes(drawn, name):
-    assert dict(archives(name, small(name), workers=2)) == drawn[name]
+    assert dict(draw_archives(name, small(name), workers=2)) == drawn[name]
 
 
 def test_a_scene_depends_on_seed_and_index_alone():
@@ -95,9 +100,10 @@ def test_scenes_are_worth_learning(kind):
     assert len(seen) >= 20
 
 
-@pytest.mark.parametrize(("coding", "table"), TABLES.items())
-def test_every_word_has_a_class_or_is_ignored(coding, table):
-    values = pictures.raw_values(coding, table)
+@pytest.mark.parametrize("reader", READERS)
+def test_every_word_has_a_class_or_is_ignored(reader):
+    table = "pascal_context_60" if reader == "pascal_context" else reader
+    values = read_raw_values(reader)
     names = {raw: name for name, raw in labels.raw_ids_by_name(table).items()}
     given = {word: names.get(values[i]) for i, word in enumerate(WORDS)}
     assert all(word in (given[word] or "") for word in ("road", "building", "car", "person"))
@@ -106,7 +112,7 @@ def test_every_word_has_a_class_or_is_ignored(coding, table):
 
 def test_cityscapes_words_cover_all_classes():
     table = labels.load("cityscapes")
-    drawn_ids = set(pictures.raw_values("cityscapes", "cityscapes").tolist())
+    drawn_ids = set(read_raw_values("cityscapes").tolist())
     assert set(table.raw_ids) <= drawn_ids
 
 
@@ -120,7 +126,7 @@ def test_ade20k_layout(drawn):
     label = decode_label(
         files.read("ADEChallengeData2016/annotations/training/ADE_train_00000001.png")
     )
-    expected = pictures.raw_values("ade20k", "ade20k")[words_of("ade20k", 0)]
+    expected = read_raw_values("ade20k")[words_of("ade20k", 0)]
     assert (label == expected).all() and label.max() <= 150
 
 
@@ -159,12 +165,12 @@ def test_pascal_json_and_original_mat_files_agree(drawn, tmp_path):
             if entry["image_id"] == image["image_id"]:
                 label[rle.decode(entry["segmentation"])] = entry["category_id"]
         name = image["file_name"].replace(".jpg", ".mat")
-        mats.append((f"trainval/{name}", mat_bytes({"LabelMap": label})))
-    files["trainval.tar.gz"] = gzip_bytes(tar_bytes(mats))
+        mats.append((f"trainval/{name}", pack_mat({"LabelMap": label})))
+    files["trainval.tar.gz"] = gzip.compress(pack_tar(mats))
     config = small("pascal_context_60")
     other = replace(config.archives[1], instead=("trainval.tar.gz",))
     folder = tmp_path / "mat/archives/pascal_context_60_scenes"
-    write_files(folder, list(files.items()))
+    write_files(folder, files)
     config = replace(config, archives=(config.archives[0], other))
     fetched = tmp_path / "mat/fetched.json"
     name = "pascal_context_60_scenes"
@@ -229,7 +235,9 @@ def test_imagenet_labels_are_those_drawn(drawn, tmp_path):
         assert store.task == "classification" and store.classes == list(pictures.OBJECT_CLASSES)
         found = {store.image(i).tobytes(): store.label(i) for i in range(len(store))}
         for index in range(start, start + 20):
-            picture = jpeg(pictures.draw_object(index % 10, plan.size, plan.seed, index))
+            picture = pictures.encode_jpeg(
+                pictures.draw_object(index % 10, plan.size, plan.seed, index)
+            )
             assert found[decode_rgb(picture).tobytes()] == index % 10
 
 

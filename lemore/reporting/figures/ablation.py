@@ -8,14 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lemore.reporting.figures.style import (
-    COLORS,
-    GREY,
-    INK,
-    add_banner,
-    apply_style,
-    make_key,
-)
+from lemore.reporting.figures.style import COLORS, GREY, INK, add_banner, apply_style, make_key
 from lemore.reporting.tables.printed import find_scenes
 
 PARTS = ("Transverse", "Frontal", "Lateral", "CA", "N-Attn")

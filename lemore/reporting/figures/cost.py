@@ -11,14 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from lemore.reporting.figures.placement import place_labels
-from lemore.reporting.figures.style import (
-    COLORS,
-    GREY,
-    INK,
-    add_banner,
-    apply_style,
-    make_key,
-)
+from lemore.reporting.figures.style import COLORS, GREY, INK, add_banner, apply_style, make_key
 from lemore.reporting.tables.printed import find_scenes, label_rows
 
 AREA_PER_GMAC = 40.0  # square points

@@ -52,33 +52,27 @@ Row = dict[str, Any]  # some of COLUMNS, with a list of remarks as `note`
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table of the paper: its number there, its title, the datasets it is about."""
+    """A table of the paper: its number there, what it is about, its datasets."""
 
     table: str
-    title: str
+    subject: str
     datasets: tuple[str, ...]
 
+    @property
+    def title(self) -> str:
+        place = f"Table {self.table}" if self.table.isdigit() else self.table
+        return f"{self.subject} (the paper's {place})" if place else self.subject
 
+
+PASCAL = ("pascal_context_59", "pascal_context_60")
 VIEWS = {
-    "ade20k": PaperTable("1", "Results on ADE20K val (the paper's Table 1)", ("ade20k",)),
-    "ablation": PaperTable("2", "Ablation on ADE20K val (the paper's Table 2)", ("ade20k",)),
-    "cityscapes": PaperTable(
-        "3", "Results on Cityscapes val (the paper's Table 3)", ("cityscapes",)
-    ),
-    "pascal_context": PaperTable(
-        "4",
-        "Results on PASCAL Context (the paper's Table 4)",
-        ("pascal_context_59", "pascal_context_60"),
-    ),
-    "coco_stuff": PaperTable(
-        "5", "Results on COCO-Stuff 10K (the paper's Table 5)", ("coco_stuff_10k",)
-    ),
-    "detection": PaperTable(
-        "6", "Object detection on COCO with RetinaNet (the paper's Table 6)", ("coco_detection",)
-    ),
-    "imagenet": PaperTable(
-        "supplement", "ImageNet-1K classification (the paper's supplement)", (IMAGENET,)
-    ),
+    "ade20k": PaperTable("1", "Results on ADE20K val", ("ade20k",)),
+    "ablation": PaperTable("2", "Ablation on ADE20K val", ("ade20k",)),
+    "cityscapes": PaperTable("3", "Results on Cityscapes val", ("cityscapes",)),
+    "pascal_context": PaperTable("4", "Results on PASCAL Context", PASCAL),
+    "coco_stuff": PaperTable("5", "Results on COCO-Stuff 10K", ("coco_stuff_10k",)),
+    "detection": PaperTable("6", "Object detection on COCO with RetinaNet", ("coco_detection",)),
+    "imagenet": PaperTable("supplement", "ImageNet-1K classification", (IMAGENET,)),
     "efficiency": PaperTable("", "Parameters, MACs and latency of every profiled model", ()),
 }
 

@@ -1,214 +1,169 @@
-"""A picture and its label map, drawn together: polygons in space, seen by a camera, with shading.
+"""A picture and its label map, drawn together: flat polygons in space, seen by one camera.
 
-Everything is drawn larger than the final picture and reduced at the end, the picture with
-antialiasing, the labels by their nearest pixel.
+Metres: x to the right, y up, z away from the camera, the ground at y = 0. A depth buffer decides
+what is in front, so the order of drawing matters only for polygons in the same plane, where the
+later one wins. Everything is drawn SCALE times larger than the final picture and reduced at the
+end: the picture with antialiasing, the labels by their nearest pixel.
 """
 
 import cv2
 import numpy as np
 
-from lemore.scenes.drawing.space import NEAR, Camera, Color, Face, Light, clip_near, scaled
-from lemore.scenes.drawing.textures import clouds, noise
-from lemore.scenes.drawing.vocabulary import WORDS
+from lemore.scenes.drawing.textures import Rng, Size, make_clouds, make_noise, make_plain
+from lemore.scenes.words import INDEX
 
-INDEX = {word: i for i, word in enumerate(WORDS)}
+SCALE = 2
+NEAR = 0.4  # metres; nothing closer is drawn
+SAME = 1.003  # how much further away a polygon may be and still count as in the same plane
 
 
 class Canvas:
-    """`image` float32 RGB 0..255, `label` positions in WORDS, `depth` in metres for the haze."""
+    """`image` float32 RGB 0..255; `label` positions in WORDS; `near` 1 / metres, 0 for the sky.
 
-    def __init__(self, size: tuple[int, int], scale: int, camera: Camera, light: Light):
-        self.size, self.scale = size, scale
-        self.height, self.width = size[0] * scale, size[1] * scale
-        self.camera, self.light = camera, light
+    `focal`, `center` (x) and `horizon` (y) are in drawn pixels. `sun` is a unit vector towards
+    the light, `ambient` the share of it in the shade, `tint` RGB gains, `haze` per metre.
+    """
+
+    def __init__(self, size: Size, rng: Rng, ambient: float, tint=(1.0, 1.0, 1.0)):
+        self.size, self.rng, self.ambient, self.tint = size, rng, ambient, tint
+        self.height, self.width = size[0] * SCALE, size[1] * SCALE
         self.image = np.zeros((self.height, self.width, 3), np.float32)
         self.label = np.zeros((self.height, self.width), np.uint8)
-        self.grain = np.zeros((self.height, self.width), np.float32)
-        rows = np.arange(self.height, dtype=np.float32)[:, None] - camera.horizon
-        ground = camera.focal * camera.height / np.maximum(rows, 1e-3)
-        self.depth = np.repeat(np.minimum(ground, 400.0), self.width, axis=1)
+        self.near = np.zeros((self.height, self.width), np.float32)
+        self.focal, self.center = self.width * rng.uniform((0.6, 0.4), (0.9, 0.6))
+        self.horizon = self.height * rng.uniform(0.37, 0.51)
+        self.eye = np.array([0.0, rng.uniform(1.3, 1.8), 0.0])
+        sun = rng.uniform((-0.9, 1.0, -1.0), (0.9, 1.0, 0.1))
+        self.sun = sun / np.linalg.norm(sun)
+        self.haze, self.haze_color = 0.0, np.zeros(3, np.float32)
 
-    def polygon(
-        self,
-        points: np.ndarray,
-        color: Color,
-        word: str | None,
-        grain: float = 0.04,
-        depth: float | None = None,
+    def fill(
+        self, points: np.ndarray, paint: np.ndarray, word: str, gain: float | np.ndarray = 1.0
     ) -> None:
-        """Fills an N x 2 pixel polygon; without a word it leaves the labels alone."""
-        corners = [np.round(np.clip(points, -20000, 20000)).astype(np.int32)]
-        cv2.fillPoly(self.image, corners, color)
-        cv2.fillPoly(self.grain, corners, (grain,))
-        if word is not None:
-            cv2.fillPoly(self.label, corners, (INDEX[word],))
-        if depth is not None:
-            cv2.fillPoly(self.depth, corners, (depth,))
+        """Draws a flat N x 3 polygon in a colour, or a quadrilateral in a texture.
 
-    def oval(
-        self,
-        middle: tuple[float, float],
-        radii: tuple[float, float],
-        color: Color,
-        word: str,
-        grain: float,
-        depth: float,
-    ) -> None:
-        """Fills an upright ellipse; `middle` and `radii` in pixels."""
-        if not (-radii[0] < middle[0] < self.width + radii[0] and radii[0] < 4 * self.width):
-            return
-        center = (round(middle[0]), round(np.clip(middle[1], -9999, 9999)))
-        axes = (max(0, round(radii[0])), max(0, round(radii[1])))
-        cv2.ellipse(self.image, center, axes, 0, 0, 360, color, -1)
-        cv2.ellipse(self.grain, center, axes, 0, 0, 360, (grain,), -1)
-        cv2.ellipse(self.label, center, axes, 0, 0, 360, (INDEX[word],), -1)
-        cv2.ellipse(self.depth, center, axes, 0, 0, 360, (depth,), -1)
-
-    def surface(
-        self, points: np.ndarray, color: Color, word: str | None, grain: float = 0.04
-    ) -> None:
-        """Fills an N x 3 polygon in space, cut at the near plane; depth as on the ground."""
-        visible = clip_near(points)
-        if len(visible) >= 3:
-            self.polygon(self.camera.project(visible), color, word, grain)
-
-    def textured(
-        self,
-        quad: np.ndarray,
-        texture: np.ndarray,
-        word: str,
-        grain: float,
-        depth: float | None,
-        gain: Color = (1.0, 1.0, 1.0),
-    ) -> None:
-        """Maps an h x w x 3 texture, times `gain`, onto a 4 x 3 quadrilateral in space."""
-        corners = self.camera.project(quad).astype(np.float32)
-        low = np.maximum(np.floor(corners.min(0)), 0).astype(int)
-        high = np.minimum(np.ceil(corners.max(0)) + 1, [self.width, self.height]).astype(int)
-        if (high <= low).any():
-            return
-        area = (slice(low[1], high[1]), slice(low[0], high[0]))
-        shift = corners - low.astype(np.float32)
-        mask = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
-        cv2.fillPoly(mask, [np.round(np.clip(shift, -20000, 20000)).astype(np.int32)], (1,))
-        texture = _reduced(texture, mask) * np.array(gain, np.float32)
-        rows, columns = texture.shape[:2]
-        source = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]], np.float32)
-        matrix = cv2.getPerspectiveTransform(source, shift)
-        warped = cv2.warpPerspective(
-            texture,
-            matrix,
-            mask.shape[::-1],
-            flags=cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        inside = mask.astype(bool)
-        cv2.copyTo(warped, mask, self.image[area])
-        self.label[area][inside] = INDEX[word]
-        self.grain[area][inside] = grain
-        if depth is not None:
-            self.depth[area][inside] = depth
-
-    def solid(self, faces: list[Face], place: tuple[float, float, float], yaw: float = 0.0) -> None:
-        """Draws a body made of faces, turned by `yaw` radians about y and moved to `place`."""
-        turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
-        offset = np.array(place)
-        eye = np.array([0.0, self.camera.height, 0.0])
-        seen = []
-        for face in faces:
-            points = face.points @ turn.T + offset
-            normal = turn @ face.normal
-            middle = points.mean(0)
-            if normal @ (eye - middle) > 0 and points[:, 2].max() > NEAR:
-                seen.append((float(np.linalg.norm(middle - eye)), points, normal, face))
-        for distance, points, normal, face in sorted(seen, key=lambda item: -item[0]):
-            decals = [(shape @ turn.T + offset, color, word) for shape, color, word in face.decals]
-            self._face(face, points, self.shade(normal), decals, distance)
-
-    def _face(
-        self, face: Face, points: np.ndarray, shade: float, decals: list, depth: float
-    ) -> None:
-        if face.texture is not None:
-            gain = scaled(face.tint, shade)
-            self.textured(points, face.texture, face.word, face.grain, depth, gain)
-        else:
-            self._flat(points, face.color, face.word, face.grain, shade, depth)
-        for shape, color, word in decals:
-            self._flat(shape, color, word, 0.03, shade, depth)
-
-    def _flat(
-        self, points: np.ndarray, color: Color, word: str, grain: float, shade: float, depth: float
-    ) -> None:
-        visible = clip_near(points)
-        if len(visible) >= 3:
-            self.polygon(self.camera.project(visible), scaled(color, shade), word, grain, depth)
-
-    def shade(self, normal: np.ndarray) -> float:
-        """Lambert's cosine above the ambient part, softened: light also comes round corners."""
-        cosine = max(0.0, 0.3 + 0.7 * float(normal @ self.light.direction))
-        return self.light.ambient + (1.05 - self.light.ambient) * cosine
-
-    def shadow(self, points: np.ndarray, strength: float, softness: float) -> None:
-        """Darkens an N x 3 polygon in space softly; `softness` in drawn pixels; labels stay.
-
-        A negative strength brightens: a patch of sunlight.
+        A texture is h x w x 3, or x 4 with opacity 0..1; the corners go top left, top right,
+        bottom right, bottom left. `gain`, a number or a colour, multiplies the paint.
         """
-        visible = clip_near(points)
-        if len(visible) < 3:
+        part = self._rasterize(points)
+        if part is None:
             return
-        corners = np.clip(self.camera.project(visible), -4000, 4000)
-        margin = int(3 * softness) + 1
-        low = np.maximum(np.floor(corners.min(0)) - margin, 0).astype(int)
-        high = np.minimum(corners.max(0) + margin, [self.width, self.height]).astype(int)
-        if (high <= low).any():
-            return
-        mask = np.zeros((high[1] - low[1], high[0] - low[0]), np.float32)
-        cv2.fillPoly(mask, [np.round(corners - low).astype(np.int32)], (1.0,))
-        mask = cv2.GaussianBlur(mask, (0, 0), max(softness, 0.5))
-        self.image[low[1] : high[1], low[0] : high[0]] *= 1 - strength * mask[..., None]
+        area, mask, near, corners = part
+        color = _warp(paint, mask, corners) if paint.ndim == 3 else paint
+        if color.shape[-1] == 4:
+            mask &= color[..., 3] > 0.5
+            color = color[..., :3]
+        inside = mask.view(bool)
+        inside &= near * SAME > self.near[area]
+        np.copyto(self.image[area], color * np.float32(gain), where=inside[..., None])
+        np.copyto(self.near[area], near, where=inside)
+        np.copyto(self.label[area], INDEX[word], where=inside)
 
-    def sky(self, top: Color, bottom: Color, cover: float, rng: np.random.Generator) -> None:
-        """A gradient down to the horizon with clouds over the share `cover` of it."""
-        rows = int(np.clip(self.camera.horizon + 2, 1, self.height))
+    def shade(self, points: np.ndarray, strength: float, softness: float) -> None:
+        """Darkens what lies in the plane of an N x 3 polygon, not what stands in front of it.
+
+        `softness` is in drawn pixels; labels stay.
+        """
+        part = self._rasterize(points, int(3 * softness) + 1)
+        if part is not None:
+            area, mask, near, _ = part
+            soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), max(softness, 0.5))
+            soft *= np.abs(near - self.near[area]) <= 0.01 * near
+            self.image[area] *= (1 - strength * soft)[..., None]
+
+    def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """x and y in drawn pixels of N x 3 points with z > 0."""
+        factor = self.focal / points[:, 2]
+        y = self.horizon - factor * (points[:, 1] - self.eye[1])
+        return self.center + factor * points[:, 0], y
+
+    def hides(self, x: np.ndarray, y: np.ndarray, near: float) -> bool:
+        """Whether all within the bounds of pixels x, y is nearer than 1 / `near`, or outside."""
+        left, top = max(int(x.min()), 0), max(int(y.min()), 0)
+        drawn = self.near[top : max(int(y.max()) + 1, 0), left : max(int(x.max()) + 1, 0)]
+        return drawn.size == 0 or float(drawn.min()) > near
+
+    def _rasterize(self, points: np.ndarray, margin: int = 0) -> tuple | None:
+        """(slices of the picture, mask uint8, 1 / depth, corners within them) of a polygon."""
+        if points[:, 2].min() < NEAR:
+            points = _clip_near(points)
+            if len(points) < 3:
+                return None
+        x, y = self.project(points)
+        left, top = max(int(x.min()) - margin, 0), max(int(y.min()) - margin, 0)
+        right = min(int(x.max()) + 2 + margin, self.width)
+        bottom = min(int(y.max()) + 2 + margin, self.height)
+        if right <= left or bottom <= top:
+            return None
+        corners = np.stack([x - left, y - top], 1)
+        mask = np.zeros((bottom - top, right - left), np.uint8)
+        cv2.fillPoly(mask, [np.clip(corners + 0.5, -9999, 9999).astype(np.int32)], (1,))
+        near = self._measure_nearness(points, (left, right), (top, bottom))
+        return (slice(top, bottom), slice(left, right)), mask, near, corners
+
+    def _measure_nearness(self, points: np.ndarray, x: tuple, y: tuple) -> np.ndarray:
+        """1 / depth of the polygon's plane in the pixels of the ranges x and y."""
+        step = len(points) // 3
+        (ax, ay, az), (bx, by, bz), (cx, cy, cz) = points[: 3 * step : step].tolist()[:3]
+        bx, by, bz, cx, cy, cz = bx - ax, by - ay, bz - az, cx - ax, cy - ay, cz - az
+        nx, ny, nz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx  # the normal
+        offset = (nx * ax + ny * (ay - self.eye[1]) + nz * az) or 1e-9
+        nx, ny, nz = nx / offset / self.focal, -ny / offset / self.focal, nz / offset
+        across = np.arange(x[0], x[1], dtype=np.float32) * nx
+        down = np.arange(y[0], y[1], dtype=np.float32) * ny
+        return across + (down + (nz - self.center * nx - self.horizon * ny))[:, None]
+
+    def measure_light(self, normals: np.ndarray) -> np.ndarray:
+        """Brightness of F x 3 unit normals: Lambert's cosine, softened, above the ambient part."""
+        cosine = np.maximum(0.0, 0.3 + 0.7 * normals @ self.sun)
+        return self.ambient + (1.05 - self.ambient) * cosine
+
+    def paint_sky(self, top: np.ndarray, cover: float) -> None:
+        """Fills the picture, from `top` to the haze's colour, clouds over the share `cover`."""
+        low, rows = self.haze_color, int(self.horizon + 2)
         part = np.linspace(0, 1, rows, dtype=np.float32)[:, None, None] ** 0.7
-        color = np.array(top, np.float32) * (1 - part) + np.array(bottom, np.float32) * part
-        veil = clouds(rng, (rows, self.width), cover)[..., None]
-        self.image[:rows] = color * (1 - veil) + (np.array(bottom, np.float32) * 0.3 + 175) * veil
-        self.label[:rows] = INDEX["sky"]
-        self.depth[:rows] = 0.0
+        veil = make_clouds(self.rng, (rows, self.width), cover)[..., None]
+        self.image[:] = low
+        sky = top * (1 - part) + low * part
+        self.image[:rows] = sky * (1 - veil) + (low * 0.3 + 175) * veil
+        self.label[:] = INDEX["sky"]
 
-    def finish(
-        self, rng: np.random.Generator, haze: float, haze_color: Color
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Haze, grain, tint, uneven light, blur and sensor noise; (image uint8, label uint8)."""
-        size = self.size[::-1]
-        image, depth, grain = (
-            cv2.resize(layer, size, interpolation=cv2.INTER_AREA)
-            for layer in (self.image, self.depth, self.grain)
-        )
-        far = (1 - np.exp(-depth * haze))[..., None].astype(np.float32)
-        image = image * (1 - far) + np.array(haze_color, np.float32) * far
-        image *= 1 + (grain * noise(rng, self.size, (1, 2, 8)))[..., None]
-        image *= 1 + 0.1 * noise(rng, self.size, (self.size[0] // 2,))[..., None]
-        image *= np.array(self.light.tint, np.float32)
-        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 0.6)))
-        image *= vignette(self.size, float(rng.uniform(0.0, 0.25)))
-        image += rng.normal(0, rng.uniform(1.0, 4.0), image.shape).astype(np.float32)
-        middle = self.scale // 2
-        label = np.ascontiguousarray(self.label[middle :: self.scale, middle :: self.scale])
+    def finish(self) -> tuple[np.ndarray, np.ndarray]:
+        """Adds haze, tint, uneven light, blur and noise; (image uint8, label uint8), both H x W."""
+        size, rng = self.size[::-1], self.rng
+        image = cv2.resize(self.image, size, interpolation=cv2.INTER_AREA)
+        if self.haze:
+            near = cv2.resize(self.near, size, interpolation=cv2.INTER_AREA)
+            veil = np.where(near > 0, 1 - np.exp(-self.haze / np.maximum(near, 1e-4)), 0)[..., None]
+            image = image * (1 - veil) + self.haze_color * veil
+        image *= make_plain(rng, self.size, np.array(self.tint, np.float32), 0.04)
+        image *= 1 + (0.08 * make_noise(rng, self.size, (self.size[0] // 2,)))[..., None]
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.6))
+        image += rng.uniform(1.0, 4.0) * rng.standard_normal(image.shape, np.float32)
+        label = np.ascontiguousarray(self.label[SCALE // 2 :: SCALE, SCALE // 2 :: SCALE])
         return np.clip(np.round(image), 0, 255).astype(np.uint8), label
 
 
-def vignette(size: tuple[int, int], strength: float) -> np.ndarray:
-    rows = np.linspace(-1, 1, size[0], dtype=np.float32)[:, None]
-    columns = np.linspace(-1, 1, size[1], dtype=np.float32)[None]
-    return (1 - strength * (rows**2 + columns**2) / 2)[..., None]
+def _clip_near(points: np.ndarray) -> np.ndarray:
+    """The part of an N x 3 polygon with z >= NEAR."""
+    inside, kept = points[:, 2] >= NEAR, []
+    for i in range(len(points)):
+        here, there = points[i - 1], points[i]
+        if inside[i - 1] != inside[i]:
+            kept.append(here + (there - here) * (NEAR - here[2]) / (there[2] - here[2]))
+        if inside[i]:
+            kept.append(there)
+    return np.array(kept).reshape(-1, 3)
 
 
-def _reduced(texture: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The texture made smaller where it covers few pixels: no glitter in the distance."""
+def _warp(texture: np.ndarray, mask: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """The texture in perspective, as large as the mask; reduced first where it covers little."""
     factor = 1.5 * np.sqrt(max(int(mask.sum()), 1) / (texture.shape[0] * texture.shape[1]))
-    if factor >= 0.8:
-        return np.ascontiguousarray(texture, np.float32)
-    size = (max(2, int(texture.shape[1] * factor)), max(2, int(texture.shape[0] * factor)))
-    return cv2.resize(texture.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    if factor < 0.8:
+        small = [max(2, int(side * factor)) for side in texture.shape[1::-1]]
+        texture = cv2.resize(texture, small, interpolation=cv2.INTER_AREA)
+    rows, columns = texture.shape[:2]
+    source = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]], np.float32)
+    matrix = cv2.getPerspectiveTransform(source, corners.astype(np.float32))
+    border = cv2.BORDER_REPLICATE
+    return cv2.warpPerspective(texture, matrix, mask.shape[::-1], borderMode=border)

@@ -1,174 +1,130 @@
-"""A room seen from its open side: walls, windows, doors and furniture along the walls."""
+"""A furnished room seen from its open side."""
 
 import numpy as np
 
-from lemore.scenes.drawing import furniture
+from lemore.scenes.drawing import textures
+from lemore.scenes.drawing.bodies import Scale, place
 from lemore.scenes.drawing.canvas import Canvas
-from lemore.scenes.drawing.interiors import furnish
-from lemore.scenes.drawing.room_plan import Room
-from lemore.scenes.drawing.solids import quad
-from lemore.scenes.drawing.space import Camera, Color, Light
-from lemore.scenes.drawing.textures import jitter, pick, plain, planks, tiles, wallpaper
+from lemore.scenes.drawing.textures import Rng, Size
 
-PAPERS: list[Color] = [
-    *((226, 220, 206), (196, 208, 212), (212, 190, 160), (178, 196, 170), (228, 226, 224)),
-    *((170, 150, 140), (150, 170, 190), (205, 160, 140), (110, 120, 126), (232, 214, 170)),
-]
-FLOORS: list[Color] = [
-    (160, 112, 70),
-    (120, 80, 52),
-    (190, 150, 104),
-    (140, 136, 130),
-    (100, 92, 88),
-]
+# Body and height.
+HUNG = (("window", 0.9), ("window", 0.9), ("picture", 1.4), ("picture", 1.4), ("door", 0.001))
+# Body; x in metres from the middle, or wN: N metres from the right wall; metres from the back
+# wall; height; quarter turns; chance; width, height and depth as factors.
+GROUPS = {
+    "bedroom": """
+        bed          0     1.1  0    0  1   1,1,1
+        cabinet      1.25  .32  0    0  .8  .5,.55,.7
+        lamp:table   1.25  .32  .55  0  .7  1,1,1
+        cabinet      -1.25 .32  0    0  .8  .5,.55,.7""",
+    "living room": """
+        sofa         0     .5   0    0  1   1.05,1,1
+        table        0     1.6  0    0  .8  .65,.5,.7
+        bottle       -.2   1.6  .375 0  .5  1,1,1""",
+    "television": """
+        sofa         w.55  1.7  0    1  1   .95,1,1
+        cabinet      -.3   .3   0    0  1   1.6,.5,.8
+        tv           -.3   .3   .5   0  1   1.2,1.2,1
+        table        .2    1.7  0    1  .7  .6,.5,.7""",
+    "dining room": """
+        table        0     1.8  0    0  1   1,1,1
+        chair        .4    1.25 0    0  .9  1,1,1
+        chair        -.4   2.45 0    2  .7  1,1,1
+        chair        1.1   1.8  0    1  .7  1,1,1
+        chair        -1.1  1.8  0    -1 .7  1,1,1
+        bottle       -.2   1.8  .75  0  .8  1,1,1
+        cabinet      1.2   .3   0    0  .5  1.2,.9,1""",
+    "study": """
+        table        0     .5   0    0  1   .95,1,.85
+        tv           -.2   .45  .75  0  1   .62,.75,1
+        lamp:table   .5    .45  .75  0  .8  .9,.9,1
+        chair        -.1   1.15 0    2  .9  1,1,1
+        shelf        1.5   .2   0    0  .9  1,1.1,1""",
+}
 
 
-def draw(
-    size: tuple[int, int], scale: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def draw_room(size: Size, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     """(image H x W x 3 uint8 RGB, label H x W uint8 positions in WORDS)."""
-    height, width = size[0] * scale, size[1] * scale
-    half, high, deep = (
-        float(rng.uniform(1.7, 2.8)),
-        float(rng.uniform(2.4, 3.0)),
-        float(rng.uniform(3.4, 5.6)),
-    )
-    camera = Camera(
-        width * float(rng.uniform(0.6, 0.85)),
-        width * float(rng.uniform(0.42, 0.58)),
-        height * float(rng.uniform(0.38, 0.5)),
-        float(rng.uniform(1.25, 1.65)),
-    )
-    light = np.array([rng.uniform(-0.8, 0.8), 1.0, rng.uniform(-1.0, -0.2)])
-    warm = float(rng.uniform(0.92, 1.06))
-    tint = (warm, 1.0, 2 - warm)
-    canvas = Canvas(
-        size,
-        scale,
-        camera,
-        Light(light / np.linalg.norm(light), float(rng.uniform(0.45, 0.65)), tint),
-    )
-    canvas.depth[:] = 3.0
-    room = Room(canvas, rng, half, high, deep)
-    _shell(room)
-    free = _on_walls(room)
-    furnish(room, free)
-    for _, paint in sorted(room.items, key=lambda item: -item[0]):
-        paint()
-    gloom = float(rng.uniform(0.9, 1.2))
-    canvas.image *= np.float32(gloom)
-    return canvas.finish(rng, 0.0, (0, 0, 0))
+    warm = rng.uniform(0.92, 1.06)
+    room = Room(Canvas(size, rng, rng.uniform(0.45, 0.65), (warm, 1.0, 2 - warm)))
+    room.draw_shell()
+    for wall in (0, -1, 1):
+        room.decorate(wall)
+    room.furnish(str(rng.choice(list(GROUPS))))
+    room.draw_extras()
+    return room.canvas.finish()
 
 
-def _shell(room: Room) -> None:
-    rng, canvas = room.rng, room.canvas
-    paper = jitter(rng, pick(rng, PAPERS), 0.1)
-    shape = (160, 260)
-    texture = wallpaper(rng, shape, paper)
-    accent = (
-        wallpaper(rng, shape, jitter(rng, pick(rng, PAPERS), 0.2))
-        if rng.random() < 0.25
-        else texture
-    )
-    for wall, picture in (("left", texture), ("right", texture), ("back", accent)):
-        along = (room.left, room.right) if wall == "back" else (0.5, room.deep)
-        corners = room.wall_quad(wall, along, (0, room.high))
-        lit = picture * np.float32(canvas.shade(room.normal(wall)) * rng.uniform(0.94, 1.06))
-        canvas.textured(corners, lit, "room wall", 0.03, None)
-    color = jitter(rng, pick(rng, FLOORS), 0.15)
-    kind = rng.random()
-    if kind < 0.55:
-        floor = planks(rng, (320, 240), color, int(rng.integers(10, 22)))
-    elif kind < 0.8:
-        floor = tiles(rng, (240, 240), jitter(rng, (190, 182, 170), 0.15), 30)
-    else:
-        floor = plain(rng, (160, 160), color, 0.12)
-    ground = quad(
-        (room.left, 0, room.deep),
-        (room.right, 0, room.deep),
-        (room.right, 0, 0.5),
-        (room.left, 0, 0.5),
-    )
-    canvas.textured(ground, floor, "floor", 0.05, None)
-    top = ground + np.array([0, room.high, 0])
-    white = plain(rng, (60, 60), jitter(rng, (236, 233, 226), 0.05), 0.015)
-    canvas.textured(top, white * np.float32(0.92), "ceiling", 0.02, None)
-    _corners(room)
+class Room:
+    """A box open towards the camera, which stands at its front; sizes in metres.
 
+    Walls are numbered by the quarter turns of what hangs on them: -1 left, 0 back, 1 right.
+    """
 
-def _corners(room: Room) -> None:
-    """Less light where surfaces meet."""
-    z0, z1 = 0.5, room.deep
-    for x in (room.left, room.right):
-        for y in (0.0, room.high):
-            strip = quad((x - 0.1, y, z0), (x + 0.1, y, z0), (x + 0.1, y, z1), (x - 0.1, y, z1))
-            room.canvas.shadow(strip, 0.22, 4.0)
-    for y in (0.0, room.high):
-        strip = quad(
-            (room.left, y, z1),
-            (room.right, y, z1),
-            (room.right, y + 0.08, z1),
-            (room.left, y + 0.08, z1),
-        )
-        room.canvas.shadow(strip, 0.22, 4.0)
+    def __init__(self, canvas: Canvas):
+        self.canvas, self.rng = canvas, (rng := canvas.rng)
+        self.half, self.high = rng.uniform(1.8, 2.8), rng.uniform(2.4, 3.0)
+        self.deep, self.shift = rng.uniform(3.4, 5.4), rng.uniform(-0.35, 0.35) * self.half
 
+    def draw_shell(self) -> None:
+        rng, canvas = self.rng, self.canvas
+        x, z = self.shift + np.array([-1, 1, 1, -1]) * self.half, (self.deep, self.deep, 0.5, 0.5)
+        ground = np.stack([x, np.zeros(4), z], 1)
+        top = ground + np.array((0, self.high, 0))
+        block = (30, 30) if rng.random() < 0.3 else (int(rng.integers(80, 200)), 16)
+        floor = textures.make_blocks(rng, (320, 240), textures.choose(rng, "board"), block, 0.7)
+        canvas.fill(ground, floor, "floor")
+        canvas.fill(top, textures.choose(rng, "white", 0.05) * 0.95, "ceiling")
+        paper = textures.make_wallpaper(rng, (160, 260))
+        for ends, normal in (((0, 1), (0, 0, -1)), ((1, 2), (-1, 0, 0)), ((3, 0), (1, 0, 0))):
+            wall = np.concatenate([top[list(ends)], ground[list(ends[::-1])]])
+            gain = float(canvas.measure_light(np.array(normal))) * rng.uniform(0.94, 1.06)
+            canvas.fill(wall, paper, "room wall", gain)
 
-def _on_walls(room: Room) -> list[str]:
-    """Windows, a door and pictures; returns the walls where tall furniture may stand."""
-    rng, free = room.rng, ["back", "left", "right"]
-    order = [str(wall) for wall in rng.permutation(free)]
-    if rng.random() < 0.8:
-        wall = order.pop()
-        _window(room, wall)
-        free.remove(wall)
-    if rng.random() < 0.6:
-        wall = order.pop()
-        low, high = _extent(room, wall)
-        start = float(rng.uniform(low + 0.1, max(low + 0.2, high - 1.1)))
-        room.hang(wall, (start, start + 0.92), (0, 2.05), furniture.door_panel(rng), "door")
-        free.remove(wall)
-    for wall in order:
-        _pictures(room, wall)
-    return free
+    def put(self, body: str, at: tuple, turns: float, size: Scale = 1.0) -> None:
+        """Places a body; `at` is metres right of the middle, metres before the back, height."""
+        place(self.canvas, body, (self.shift + at[0], at[2], self.deep - at[1]), turns, size)
 
+    def decorate(self, wall: int) -> None:
+        """Hangs windows with curtains, doors and pictures in a row."""
+        rng = self.rng
+        for at in (0.9, 2.3) if wall else (-0.55 * self.half, 0.55 * self.half):
+            x, back = (wall * self.half, at) if wall else (at, 0.0)
+            body, y = HUNG[rng.integers(len(HUNG))]
+            self.put(body, (x, back, y), wall)
+            if body == "window" and rng.random() < 0.6:
+                self.put("curtain", (x, back, y), wall)
 
-def _extent(room: Room, wall: str) -> tuple[float, float]:
-    return (room.left, room.right) if wall == "back" else (1.6, room.deep)
+    def furnish(self, group: str) -> None:
+        rng, mirror = self.rng, int(self.rng.choice([-1, 1]))
+        middle = rng.uniform(-0.2, 0.2) * self.half
+        if rng.random() < 0.5:
+            x, z = rng.uniform(0.45, 0.75) * self.half, self.deep - rng.uniform(0.9, 1.3)
+            corners = [(-x, 0, z), (x, 0, z), (x, 0, z - 1.6), (-x, 0, z - 1.6)]
+            inside, edge = textures.choose(rng, "cloth"), textures.choose(rng, "cloth")
+            rug = textures.make_framed((60, 90), inside, edge, 9)
+            self.canvas.fill(np.array(corners) + np.array((self.shift, 0, 0)), rug, "rug")
+        for line in GROUPS[group].strip().splitlines():
+            body, x, *rest, size = line.split()
+            back, y, turns, chance = (float(cell) for cell in rest)
+            if rng.random() < chance:
+                across = self.half - float(x[1:]) if x[0] == "w" else float(x) + middle
+                factors = tuple(map(float, size.split(",")))
+                self.put(body, (mirror * across, back, y), mirror * turns, factors)
 
-
-def _window(room: Room, wall: str) -> None:
-    rng = room.rng
-    low, high = _extent(room, wall)
-    wide = float(rng.uniform(0.9, min(2.0, high - low - 0.5)))
-    start = float(rng.uniform(low + 0.2, high - wide - 0.2))
-    bottom, top = float(rng.uniform(0.75, 1.05)), room.high - float(rng.uniform(0.3, 0.5))
-    view = furniture.window_view(rng, int(wide * 70), int((top - bottom) * 70))
-    room.hang(wall, (start, start + wide), (bottom, top), view, "window")
-    if rng.random() < 0.6:
-        cloth = jitter(rng, pick(rng, furniture.CLOTHS), 0.15)
-        folds = 0.85 + 0.15 * np.sin(np.arange(40) * 0.9)[None, :, None]
-        drape = plain(rng, (120, 40), cloth, 0.04) * folds.astype(np.float32)
-        for a in (start - 0.2, start + wide - 0.2):
-            room.hang(wall, (a, a + 0.4), (max(0.05, bottom - 0.7), top + 0.12), drape, "curtain")
-    if wall != "back" and rng.random() < 0.7:  # its light on the floor
-        side = room.left if wall == "left" else room.right
-        reach = side + (1 if wall == "left" else -1) * np.array([0.5, 1.7])
-        patch = [(reach[0], 0.01, start), (reach[1], 0.01, start - 0.4)]
-        patch += [(reach[1], 0.01, start + wide - 0.4), (reach[0], 0.01, start + wide)]
-        room.canvas.shadow(np.array(patch), -0.4, 2.0)
-
-
-def _pictures(room: Room, wall: str) -> None:
-    rng = room.rng
-    low, high = _extent(room, wall)
-    for start in np.arange(low + float(rng.uniform(0.3, 0.8)), high - 0.8, 1.3):
-        choice = rng.random()
-        if choice < 0.55:
-            texture = furniture.painting(rng)
-            wide = 0.008 * texture.shape[1] * float(rng.uniform(0.8, 1.3))
-            tall, y = wide * texture.shape[0] / texture.shape[1], float(rng.uniform(1.35, 1.5))
-            room.hang(wall, (float(start), float(start) + wide), (y, y + tall), texture, "picture")
-        elif choice < 0.65:
-            glass = plain(rng, (70, 50), (196, 208, 214), 0.03)
-            glass[:4], glass[-4:], glass[:, :4], glass[:, -4:] = 70, 70, 70, 70
-            room.hang(wall, (float(start), float(start) + 0.6), (1.0, 1.9), glass, "mirror")
+    def draw_extras(self) -> None:
+        """Tall furniture at the sides, a plant, a lamp, now and then a person or a dog."""
+        rng, side = self.rng, int(self.rng.choice([-1, 1]))
+        for wall in (-1, 1):
+            body, tall = [("shelf", 1.0), ("cabinet", 1.8)][rng.integers(2)]
+            if rng.random() < 0.5:
+                size = (rng.uniform(0.8, 1.4), tall * rng.uniform(0.7, 1.1), 1.0)
+                self.put(body, (wall * (self.half - 0.25), rng.uniform(0.7, 1.8), 0.0), wall, size)
+        for body, x, back, y, chance in (
+            ("plant", side * (self.half - 0.4), 0.4, 0.0, 0.5),
+            ("lamp:ceiling", rng.uniform(-0.3, 0.3), rng.uniform(1.0, 2.0), self.high, 0.6),
+            ("person", rng.uniform(-0.6, 0.6) * self.half, rng.uniform(1, 2), 0.0, 0.25),
+            ("dog", rng.uniform(-0.5, 0.5) * self.half, rng.uniform(1.2, 2.4), 0.0, 0.2),
+        ):
+            if rng.random() < chance:
+                self.put(body, (x, back, y), 0, (side, 1, 1))
