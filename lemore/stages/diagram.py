@@ -51,7 +51,7 @@ def trace_feed_forward(config: BackboneConfig, size: tuple[int, int]) -> tuple[l
 
 
 def _capture_input(model: nn.Module, module: nn.Module, image: torch.Tensor) -> torch.Tensor:
-    """What the module gets when the model sees the image."""
+    """Returns the input of a module when the model is given an image."""
     seen: list[torch.Tensor] = []
     hook = module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     with torch.no_grad():

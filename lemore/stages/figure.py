@@ -67,7 +67,7 @@ def draw_results(evaluations: Sequence[str], trainings: Sequence[str], folder: s
 
 
 def _read_training(path: str, named: dict[str, str]) -> curves.RecordedTraining:
-    """What a training recorded, from the file beside its run.json."""
+    """Reads the metrics of a training from the file beside its run.json."""
     record = read_json(path)
     rows = MetricsFile(Path(path).with_name("metrics.jsonl")).read()
     if not rows:

@@ -73,7 +73,7 @@ def draw(
 
 
 def _choose_heights(examples: Sequence[Example], regions: Sequence[Region | None]) -> list[float]:
-    """Of the figure's rows, relative to a column's width."""
+    """The heights of the figure's rows, relative to a column's width."""
     heights = []
     for example, region in zip(examples, regions, strict=True):
         ratio = example.image.shape[0] / example.image.shape[1]
@@ -102,7 +102,7 @@ def _make_pictures(example: Example, colors: Sequence[Color]) -> list[np.ndarray
 
 
 def _write_texts(example: Example, colors: Sequence[Color]) -> list[str]:
-    """What stands below the image, the ground truth and each prediction."""
+    """The texts below the image, the ground truth and each prediction."""
     texts = [example.name, ""]
     for prediction in example.predictions:
         value = measure_miou(prediction, example.label, len(colors))

@@ -1,4 +1,4 @@
-"""What all pages share: filling in a template, and files inside a page."""
+"""Fills in the templates of all pages, and puts files inside a page."""
 
 import base64
 from pathlib import Path
@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 FOLDER = Path(__file__).parent
 
 
-def fill_template(name: str, **values: Any) -> str:
+def fill_template(name: str, /, **values: Any) -> str:
     """The text of a template of this folder with its values; in HTML they are escaped."""
     environment = Environment(
         loader=FileSystemLoader(FOLDER),

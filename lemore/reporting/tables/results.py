@@ -1,4 +1,4 @@
-"""What the stages measured: result files, their groups by configuration, the names to print."""
+"""Reads result files, groups them by configuration, and finds the names to print."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -44,7 +44,10 @@ def _describe_configuration(result: Result) -> tuple[str, ...]:
 
 
 def list_differences(group: list[Result], groups: list[list[Result]]) -> list[str]:
-    """What of a configuration differs from others of its model and dataset, "" for the rest."""
+    """Lists the parts of a configuration that set it apart from others of its model and dataset.
+
+    A part that they share is "".
+    """
     place, own = (group[0]["dataset"], group[0]["model"]), _describe_configuration(group[0])
     others = [g[0] for g in groups if (g[0]["dataset"], g[0]["model"]) == place]
     kinds = [set(texts) for texts in zip(*map(_describe_configuration, others), strict=True)]
@@ -73,7 +76,7 @@ def group_by_name(evaluations: list[Result]) -> dict[str, list[Result]]:
 
 
 def pick_first_seeds(evaluations: list[Result]) -> dict[str, Result]:
-    """Of each model and configuration the evaluation with the smallest seed, by printed name."""
+    """The evaluation with the smallest seed of each model and configuration, by printed name."""
     return {
         name: min(seeds, key=lambda result: result["seed"])
         for name, seeds in group_by_name(evaluations).items()

@@ -55,7 +55,7 @@ def write_caption(table: PrintedTable) -> str:
 
 
 def write_facts(table: PrintedTable) -> str:
-    """What a caption says after the title."""
+    """The part of a caption that follows the title."""
     sentences = ["; ".join(table.facts), SCENES_CAPTION if table.scenes else ""]
     return " ".join(_end_sentence(text) for text in sentences if text)
 
