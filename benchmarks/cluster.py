@@ -1,4 +1,4 @@
-"""What Snakemake and Ray cost a training, and what it gains to pack several on one machine."""
+"""Measures what Snakemake and Ray cost a training, and what packing several on a machine gains."""
 
 import argparse
 import os
@@ -41,10 +41,10 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(args, Path(folder))
         for turn in show_progress(range(args.repeats), "bench cluster", unit="turn"):
-            for way, taken in bench.turn(turn, args.trainings).items():
+            for way, taken in bench.take_turn(turn, args.trainings).items():
                 seconds.setdefault(way, []).append(taken)
             for way in ("plain", "ray"):
-                steps.setdefault(way, []).extend(bench.seconds_per_step(f"{way}{turn}"))
+                steps.setdefault(way, []).extend(bench.read_steps(f"{way}{turn}"))
     record = {
         "cores": count_cores(),
         "load": os.getloadavg()[1],
@@ -55,13 +55,13 @@ def run(args: argparse.Namespace) -> int:
         "all_seconds": seconds,
         "seconds_per_step": {way: statistics.median(taken) for way, taken in steps.items()},
     }
-    print("\n".join(lines(record)))
+    print("\n".join(describe(record)))
     if args.json:
         write_json(args.json, record)
     return 0
 
 
-def lines(record: dict[str, Any]) -> list[str]:
+def describe(record: dict[str, Any]) -> list[str]:
     seconds, steps = record["seconds"], record["seconds_per_step"]
     plain, more = seconds["plain"], ("ray", "snakemake and ray")
     return [
@@ -89,33 +89,35 @@ class Bench:
         self.config = folder / "config.yaml"
         self.config.write_text(dump(config))
 
-    def turn(self, turn: int, trainings: int) -> dict[str, float]:
+    def take_turn(self, turn: int, trainings: int) -> dict[str, float]:
         """Seconds of each way, one after the other."""
         names = [f"{turn}_{number}" for number in range(trainings)]
         return {
-            "plain": self.timed([self.plain(f"plain{turn}")]),
-            "ray": self.timed([self.ray(f"ray{turn}")]),
-            "snakemake and ray": self.timed([self.snakemake(f"whole{turn}")]),
-            "one after another": sum(self.timed([self.plain(f"after{name}")]) for name in names),
-            "at once": self.timed([self.ray(f"packed{name}") for name in names], owner=True),
+            "plain": self.time([self.make_plain(f"plain{turn}")]),
+            "ray": self.time([self.make_ray(f"ray{turn}")]),
+            "snakemake and ray": self.time([self.make_snakemake(f"whole{turn}")]),
+            "one after another": sum(
+                self.time([self.make_plain(f"after{name}")]) for name in names
+            ),
+            "at once": self.time([self.make_ray(f"packed{name}") for name in names], owner=True),
         }
 
-    def plain(self, name: str, ray: str = "none") -> list[str]:
+    def make_plain(self, name: str, ray: str = "none") -> list[str]:
         command: list[object] = [sys.executable, "-m", "lemore.cli", "finetune"]
         command += ["--config", self.config, "--data", self.data, "--ray", ray]
         command += ["--output", self.folder / name, "--checkpoints", self.folder / f"{name}_state"]
         return list(map(str, command))
 
-    def ray(self, name: str) -> list[str]:
-        return self.plain(name, "local")
+    def make_ray(self, name: str) -> list[str]:
+        return self.make_plain(name, "local")
 
-    def snakemake(self, name: str) -> list[str]:
+    def make_snakemake(self, name: str) -> list[str]:
         text = SNAKEFILE.replace("OUTPUT", str(self.folder / name))
-        text = text.replace("COMMAND", " ".join(self.ray(name)))
+        text = text.replace("COMMAND", " ".join(self.make_ray(name)))
         (self.folder / "Snakefile").write_text(text)
         return [str(Path(sys.executable).with_name("snakemake")), "--quiet", "--cores", "1"]
 
-    def timed(self, commands: list[list[str]], owner: bool = False) -> float:
+    def time(self, commands: list[list[str]], owner: bool = False) -> float:
         """Seconds until all of them, started together, are done.
 
         `owner`: as jobs of one pipeline, which share a cluster.
@@ -133,8 +135,8 @@ class Bench:
             raise OSError(f"a training failed: {(self.folder / 'log').read_text()[-2000:]}")
         return time.monotonic() - begin
 
-    def seconds_per_step(self, name: str) -> list[float]:
-        """Of each row of metrics, the first left out."""
+    def read_steps(self, name: str) -> list[float]:
+        """Seconds of a step by row of metrics, the first row left out."""
         rows = MetricsFile(self.folder / name / "metrics.jsonl").read()[1:]
         return [row["metrics"]["train/seconds_per_iteration"] for row in rows]
 

@@ -17,10 +17,12 @@ from lemore.cli import run_command
 from lemore.config.labels import IGNORE
 from lemore.config.read import positive
 from lemore.config.recipe import Train
+from lemore.config.size import Size
+from lemore.data.part import Part
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
-from lemore.evaluation.boundary import BoundaryIoU
-from lemore.evaluation.metrics import Confusion
+from lemore.evaluation.inference import make_passes
+from lemore.evaluation.metrics import Confusion, count_boundaries
 from lemore.runtime.files import write_json
 from lemore.runtime.process import count_cores
 from lemore.trained.find import HELP, read_trained
@@ -42,36 +44,25 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     trained = read_trained(args.checkpoint)
     model, recipe = trained.network(), trained.job.train
-    part = _Part(Store(args.data, args.split), args.images)
-    record = {"images_per_s": _rates(model, recipe, part, args.rounds)}
+    store = Store(args.data, args.split)
+    part = Part(store, range(min(args.images, len(store))))
+    record = {"images_per_s": measure_rates(model, recipe, part, args.rounds)}
     torch.set_num_threads(1)
-    record["maps_per_s"] = _counting()
-    _print(record, args)
+    record["maps_per_s"] = measure_counting()
+    print_record(record, args)
     if args.json:
         write_json(args.json, record)
     return 0
 
 
-class _Part:
-    """The first images of a split, in place of its `Store`."""
-
-    def __init__(self, store: Store, count: int):
-        self.store, self.count = store, min(count, len(store))
-        self.num_classes = store.num_classes
-        self.read, self.name = store.read, store.name
-
-    def __len__(self) -> int:
-        return self.count
-
-
-def _rates(model: nn.Module, recipe: Train, part: Any, rounds: int) -> dict[str, float]:
+def measure_rates(model: nn.Module, recipe: Train, part: Any, rounds: int) -> dict[str, float]:
     """Images per second, each way: the median of rounds that alternate."""
-    device, test = torch.device("cpu"), segmentation.whole(recipe.img_scale)
-    inputs = [segmentation.inputs(part.read(i)[0], device, test) for i in range(len(part))]
+    device, test = torch.device("cpu"), segmentation.make_plain_test(recipe.img_scale)
+    inputs = [segmentation.make_inputs(part.read(i)[0], device, test) for i in range(len(part))]
 
     def forward() -> None:
         for images in inputs:
-            segmentation.forward_views(model, images, test, None)
+            make_passes(model, images, test, None)
 
     ways: dict[str, Callable[[], Any]] = {
         "forward pass alone": forward,
@@ -80,40 +71,40 @@ def _rates(model: nn.Module, recipe: Train, part: Any, rounds: int) -> dict[str,
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
-            seconds[name].append(_seconds(way, time.perf_counter))
+            seconds[name].append(measure_seconds(way, time.perf_counter))
     return {name: len(part) / statistics.median(values) for name, values in seconds.items()}
 
 
-def _seconds(function: Callable[[], Any], clock: Callable[[], float]) -> float:
+def measure_seconds(function: Callable[[], Any], clock: Callable[[], float]) -> float:
     begin = clock()
     function()
     return clock() - begin
 
 
-# --- counting
-
-
-def _counting(size: tuple[int, int] = (512, 683), classes: int = 150) -> dict[str, float]:
+def measure_counting(size: Size = (512, 683), classes: int = 150) -> dict[str, float]:
     """Label maps per second of CPU time, one thread: regions that mostly agree."""
-    label, prediction = (_regions(seed, size, classes) for seed in (0, 1))
+    label, prediction = (draw_regions(seed, size, classes) for seed in (0, 1))
     rows = np.arange(size[0])[:, None] % 128 < 96
     prediction = np.where(rows, label, prediction).astype(np.uint8)
     label[:20] = IGNORE
-    confusion, boundary = Confusion(classes, IGNORE), BoundaryIoU(classes, IGNORE)
+    confusion = Confusion(classes, IGNORE)
     predicted, labelled = torch.from_numpy(prediction).long(), torch.from_numpy(label).long()
     ways: dict[str, Callable[[], Any]] = {
-        "histograms": lambda: _histograms(predicted, labelled, classes),
+        "histograms": lambda: count_by_histograms(predicted, labelled, classes),
         "confusion": lambda: confusion.count(prediction, label),
-        "boundary": lambda: boundary.count(prediction, label),
+        "boundary": lambda: count_boundaries(prediction, label, confusion),
     }
-    _check_counts(confusion.count(prediction, label), _histograms(predicted, labelled, classes))
+    matrix = confusion.count(prediction, label)
+    own = np.stack([np.diag(matrix), matrix[:, :-1].sum(axis=0), matrix.sum(axis=1)])
+    assert (own == count_by_histograms(predicted, labelled, classes).numpy()).all()
     times = {
-        name: [_seconds(way, time.process_time) for _ in range(20)] for name, way in ways.items()
+        name: [measure_seconds(way, time.process_time) for _ in range(20)]
+        for name, way in ways.items()
     }
     return {name: 1 / statistics.median(values) for name, values in times.items()}
 
 
-def _regions(seed: int, size: tuple[int, int], classes: int) -> np.ndarray:
+def draw_regions(seed: int, size: Size, classes: int) -> np.ndarray:
     """A label map (H, W) uint8 like a photo's: some 40 regions with smooth edges."""
     rng = np.random.default_rng(seed)
     fields = rng.normal(size=(7, 9, 40)).astype(np.float32)
@@ -121,7 +112,9 @@ def _regions(seed: int, size: tuple[int, int], classes: int) -> np.ndarray:
     return rng.permutation(classes)[large.argmax(2)].astype(np.uint8)
 
 
-def _histograms(prediction: torch.Tensor, label: torch.Tensor, classes: int) -> torch.Tensor:
+def count_by_histograms(
+    prediction: torch.Tensor, label: torch.Tensor, classes: int
+) -> torch.Tensor:
     """Intersection, prediction and label by class, 3 x K, as mmsegmentation counts them: three
     float histograms of the pixels that are not ignored."""
     kept = label != IGNORE
@@ -130,12 +123,7 @@ def _histograms(prediction: torch.Tensor, label: torch.Tensor, classes: int) -> 
     return torch.stack([torch.histc(x.float(), classes, 0, classes - 1) for x in parts])
 
 
-def _check_counts(matrix: np.ndarray, areas: torch.Tensor) -> None:
-    own = np.stack([np.diag(matrix), matrix[:, :-1].sum(axis=0), matrix.sum(axis=1)])
-    assert (own == areas.numpy()).all()
-
-
-def _print(record: dict[str, Any], args: argparse.Namespace) -> None:
+def print_record(record: dict[str, Any], args: argparse.Namespace) -> None:
     rates, counting = record["images_per_s"], record["maps_per_s"]
     print(f"{args.data.name}, {args.threads} threads\n")
     for name, rate in rates.items():

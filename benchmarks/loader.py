@@ -1,4 +1,4 @@
-"""How fast training data comes: store and transform beside the plain order on the same files."""
+"""Measures store and transform beside the plain order of augmentation on the same files."""
 
 import argparse
 import os
@@ -14,13 +14,14 @@ from typing import Any
 
 import cv2
 import numpy as np
+import plain_classification
+import plain_order
 import psutil
 from PIL import Image
 
-from benchmarks import plain_classification, plain_order
 from lemore.cli import run_command
 from lemore.config.dataset import DatasetConfig
-from lemore.config.read import load, positive
+from lemore.config.read import CONFIG, load, positive
 from lemore.config.recipe import Pretrain, Train, load_pretrain, load_recipe
 from lemore.data.archives.archives import members
 from lemore.data.archives.source import open_source
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of a prepared dataset")
     parser.add_argument("--fetched", type=Path, required=True, help="JSON of fetch or scenes")
     parser.add_argument("--dataset-config", type=Path, required=True, help="config/datasets/*.yaml")
-    parser.add_argument("--recipes", type=Path, default=Path("config/recipes/paper"))
+    parser.add_argument("--recipes", type=Path, default=CONFIG / "recipes/paper")
     parser.add_argument("--dataset", help="whose recipe; default: the prepared dataset's own")
     parser.add_argument("--samples", type=positive, default=200, help="samples measured, each way")
     parser.add_argument(
@@ -51,28 +52,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     cv2.setNumThreads(1)
     store = Store(args.data, "train")
-    recipe, transform = _recipe(args, store)
+    recipe, transform = load_transform(args, store)
     with tempfile.TemporaryDirectory(dir=args.data) as folder:
         chosen = np.random.default_rng(0).choice(len(store), min(args.samples, len(store)), False)
-        originals = _Originals(Path(folder), args, store, [int(i) for i in chosen])
+        originals = Originals(Path(folder), args, store, [int(i) for i in chosen])
         rates = {
-            cache: _rates(_ways(store, originals, transform), originals.indices, args.samples, drop)
+            cache: measure_rates(
+                make_ways(store, originals, transform), originals.indices, args.samples, drop
+            )
             for cache, drop in (("warm", None), ("cold", originals.drop_cache))
         }
     record = {
         "dataset": store.dataset,
         "crop_size": recipe.crop_size,
         "samples_per_s": rates,
-        "bytes": _sizes(args.data, args.fetched),
-        "resident_mib": {n: _resident(store, transform, recipe, n) for n in args.workers},
+        "bytes": measure_sizes(args.data, args.fetched),
+        "resident_mib": {n: measure_resident(store, transform, recipe, n) for n in args.workers},
     }
-    _print(record)
+    print_record(record)
     if args.json:
         write_json(args.json, record)
     return 0
 
 
-def _recipe(args: argparse.Namespace, store: Store) -> tuple[Train | Pretrain, Any]:
+def load_transform(args: argparse.Namespace, store: Store) -> tuple[Train | Pretrain, Any]:
     """The dataset's recipe and its transform."""
     name = args.dataset or store.dataset
     if store.task == "classification":
@@ -82,7 +85,7 @@ def _recipe(args: argparse.Namespace, store: Store) -> tuple[Train | Pretrain, A
     return train, finetune.make_transform(train)
 
 
-class _Originals:
+class Originals:
     """The photos as they were fetched, with PNGs of train ids, as files of their own."""
 
     def __init__(self, folder: Path, args: argparse.Namespace, store: Store, indices: list[int]):
@@ -115,9 +118,9 @@ class _Originals:
 Ways = dict[str, Callable[[int, np.random.Generator], Any]]
 
 
-def _ways(store: Store, originals: _Originals, transform: Any) -> Ways:
+def make_ways(store: Store, originals: Originals, transform: Any) -> Ways:
     if store.task == "classification":
-        return _ways_of_classification(store, originals, transform)
+        return make_ways_of_classification(store, originals, transform)
     here = replace(transform, photometric_distortion="cpu")
     elsewhere = replace(transform, photometric_distortion="device")
     return {
@@ -127,8 +130,8 @@ def _ways(store: Store, originals: _Originals, transform: Any) -> Ways:
     }
 
 
-def _ways_of_classification(
-    store: Store, originals: _Originals, transform: ClassificationTransform
+def make_ways_of_classification(
+    store: Store, originals: Originals, transform: ClassificationTransform
 ) -> Ways:
     """The plain order is Pillow's, step by step."""
 
@@ -144,11 +147,8 @@ def _ways_of_classification(
     }
 
 
-def _rates(
-    ways: Ways,
-    indices: list[int],
-    number: int,
-    drop_cache: Callable[[], None] | None,
+def measure_rates(
+    ways: Ways, indices: list[int], number: int, drop_cache: Callable[[], None] | None
 ) -> dict[str, float]:
     """Samples per second of one thread, each way: the median of blocks that alternate."""
     blocks: dict[str, list[float]] = {name: [] for name in ways}
@@ -164,7 +164,7 @@ def _rates(
     return {name: statistics.median(values) for name, values in blocks.items()}
 
 
-def _sizes(data: Path, fetched: Path) -> dict[str, int]:
+def measure_sizes(data: Path, fetched: Path) -> dict[str, int]:
     """Bytes of the store's packs and of what was fetched."""
     source, _ = open_source(fetched)
     whole = [path.stat().st_size for path in source.paths if path.is_file()]
@@ -175,7 +175,7 @@ def _sizes(data: Path, fetched: Path) -> dict[str, int]:
     return {"store": store, "archive": archive}
 
 
-def _resident(store: Store, transform: Any, recipe: Train | Pretrain, workers: int) -> float:
+def measure_resident(store: Store, transform: Any, recipe: Train | Pretrain, workers: int) -> float:
     """MiB of the loader's processes together (shared pages counted once) while batches come."""
     size, stop = min(recipe.batch_size, MEMORY_BATCH), 3 * workers
     batches = TrainBatches(
@@ -192,7 +192,7 @@ def _resident(store: Store, transform: Any, recipe: Train | Pretrain, workers: i
     return total / 2**20
 
 
-def _print(record: dict[str, Any]) -> None:
+def print_record(record: dict[str, Any]) -> None:
     rates = record["samples_per_s"]
     print(f"{record['dataset']}, crop {record['crop_size']}, samples/s of one core\n")
     print("| | warm cache | ratio | cold cache | ratio |\n|---|---:|---:|---:|---:|")

@@ -1,4 +1,4 @@
-"""How fast a training step is, beside a plain loop of the same model, and what each option gains.
+"""Measures a training step beside a plain loop of the same model, and the gain of each option.
 
 The plain loop is what one writes first: contiguous tensors, cross-entropy of the whole batch's
 logits at label size, AdamW as it comes. All ways take turns, so that other load meets all of them.
@@ -23,7 +23,7 @@ from torch.optim import AdamW
 from lemore.cli import run_command
 from lemore.config.dataset import DatasetConfig
 from lemore.config.jobs import FinetuneJob, make_finetune_job
-from lemore.config.read import load, positive
+from lemore.config.read import CONFIG, load, positive
 from lemore.config.recipe import Train, load_recipe
 from lemore.data.loader import normalize
 from lemore.models.segmentor import Segmentor, make_model
@@ -32,9 +32,9 @@ from lemore.runtime.files import write_json
 from lemore.runtime.process import read_processor_name
 from lemore.runtime.progress import show_progress
 from lemore.stages.workers import finetune, shared
-from lemore.training import loop, optim
-from lemore.training.average import Average
-from lemore.training.step import FiniteSteps
+from lemore.training import optim
+from lemore.training.loop import TrainingLoop
+from lemore.training.step import Average
 
 PLAIN, OURS = "plain loop", "lemore"
 LABEL_BLOCK = 32  # pixels
@@ -43,7 +43,7 @@ LABEL_BLOCK = 32  # pixels
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     models = ["lemore", "topformer_t", "segformer_b0"]
     parser.add_argument("--models", nargs="+", default=models, help="files of config/models")
-    parser.add_argument("--recipes", type=Path, default=Path("config/recipes/paper"))
+    parser.add_argument("--recipes", type=Path, default=CONFIG / "recipes/paper")
     parser.add_argument("--dataset", default="ade20k", help="whose recipe, crop size and classes")
     parser.add_argument("--batch-size", type=positive, help="default: 4 on a CPU, 16 on a GPU")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     device = torch.device(args.device)
     size = args.batch_size or (16 if args.device == "cuda" else 4)
-    classes = load(DatasetConfig, Path("config/datasets") / f"{args.dataset}.yaml").num_classes
+    classes = load(DatasetConfig, CONFIG / f"datasets/{args.dataset}.yaml").num_classes
     record: dict[str, Any] = {
         "device": read_processor_name() if args.device == "cpu" else torch.cuda.get_device_name(),
         "threads": args.threads,
@@ -68,10 +68,12 @@ def run(args: argparse.Namespace) -> int:
     }
     for model in args.models:
         recipe, _ = load_recipe(args.recipes, args.dataset, model, {})
-        steps = ways(model, recipe, classes, size, device, args.compile)
+        steps = make_steps(model, recipe, classes, size, device, args.compile)
         rates = {way: size / seconds for way, seconds in measure(steps, args.rounds, model).items()}
         record["images_per_s"][model] = rates
-        _print(f"{model}, {size} crops of {recipe.crop_size} (HxW), {args.threads} threads", rates)
+        print_rates(
+            f"{model}, {size} crops of {recipe.crop_size} (HxW), {args.threads} threads", rates
+        )
     if args.json:
         write_json(args.json, record)
     return 0
@@ -80,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 Step = Callable[[], Any]
 
 
-def ways(
+def make_steps(
     model: str, recipe: Train, classes: int, size: int, device: torch.device, compiled: bool
 ) -> dict[str, Step]:
     """Steps by name: the plain loop's, ours with the options on, and with one of them changed."""
@@ -98,12 +100,12 @@ def ways(
         changed["with precision: fp16"] = {"precision": "fp16"}
     if compiled:
         changed["with compile"] = {"compile": True}
-    steps = {PLAIN: plain_step(make_model(job), recipe, batch, device)}
+    steps = {PLAIN: make_plain_step(make_model(job), recipe, batch, device)}
     for name, change in changed.items():
-        steps[name] = our_step(
+        steps[name] = make_our_step(
             replace(job, train=replace(recipe, **change)), batch, device, fused=True
         )
-    steps["without fused optimiser"] = our_step(job, batch, device, fused=False)
+    steps["without fused optimiser"] = make_our_step(job, batch, device, fused=False)
     return steps
 
 
@@ -120,7 +122,7 @@ def make_batch(size: int, crop_size: tuple[int, int], classes: int) -> dict[str,
     }
 
 
-def plain_step(
+def make_plain_step(
     model: Segmentor, recipe: Train, batch: dict[str, Tensor], device: torch.device
 ) -> Step:
     model.to(device).train()
@@ -139,7 +141,7 @@ def plain_step(
     return step
 
 
-def our_step(
+def make_our_step(
     job: FinetuneJob,
     batch: dict[str, Tensor],
     device: torch.device,
@@ -150,16 +152,17 @@ def our_step(
     recipe = job.train
     model = make_model(job)
     shared.place(model, recipe, device)
-    groups = optim.parameter_groups(
+    groups = optim.group_parameters(
         model,
         head_parameters=finetune.head_parameters(model),
         head_lr_mult=recipe.head_lr_mult,
         weight_decay=recipe.weight_decay,
         decay_norm=recipe.decay_norm,
     )
-    adamw = optim.adamw(groups, recipe.betas)
-    unfused = AdamW(optim.bare(groups), betas=recipe.betas)
-    training = loop.Job(
+    adamw = optim.make_adamw(groups, recipe.betas)
+    unfused = AdamW(optim.drop_names(groups), betas=recipe.betas)
+    compiled: Any = torch.compile(model)  # compiles when it is called
+    training = TrainingLoop(
         name="",
         model=model,
         optimizer=adamw if fused else unfused,
@@ -174,13 +177,13 @@ def our_step(
         stop=lambda: False,
         scaler=GradScaler(device.type, enabled=recipe.precision == "fp16"),
         average=Average(model, recipe.ema) if recipe.ema else None,
+        wrapped=compiled if recipe.compile else None,
     )
-    called: Any = torch.compile(model) if recipe.compile else model
-    finite = FiniteSteps(called, training.optimizer, 1)
+    training.called.train()
 
     def step() -> Tensor:
-        loss = loop.step(training, called.train(), batch, 0, recipe.lr, finite)
-        finite.read(training.samples)
+        loss = training.step(batch, 0, recipe.lr)
+        training.finite.read(training.samples)
         return loss
 
     return step
@@ -201,7 +204,7 @@ def measure(steps: dict[str, Step], rounds: int, model: str) -> dict[str, float]
     return {way: statistics.median(values) for way, values in seconds.items()}
 
 
-def _print(title: str, rates: dict[str, float]) -> None:
+def print_rates(title: str, rates: dict[str, float]) -> None:
     print(f"{title}\n\n| | images/s | to the plain loop | to {OURS} |\n|---|---:|---:|---:|")
     for way, rate in rates.items():
         print(f"| {way} | {rate:.2f} | {rate / rates[PLAIN]:.2f} | {rate / rates[OURS]:.2f} |")

@@ -1,8 +1,6 @@
-"""From logits to a label map: by cells and by all classes, beside F.interpolate and argmax."""
+"""Measures label maps by cells and by all classes beside F.interpolate and argmax."""
 
 import argparse
-import ctypes
-import re
 import statistics
 import sys
 import time
@@ -18,15 +16,15 @@ from torch import nn
 
 from lemore.cli import run_command
 from lemore.config.model import BackboneConfig, ModelConfig
-from lemore.config.read import load, positive
+from lemore.config.read import CONFIG, load, positive
+from lemore.config.size import Size
 from lemore.data.store import Store
 from lemore.evaluation import cells, segmentation
-from lemore.evaluation.upsample import View, Window, by_classes, label_views, resize
+from lemore.evaluation.upsample import Pass, Window, label_by_classes, label_passes, resize
 from lemore.models.segmentor import build_segmentor
+from lemore.profiling.memory import watch_peak
 from lemore.runtime.files import write_json
 from lemore.trained.find import HELP, read_trained
-
-Size = tuple[int, int]
 
 TIE = 1e-5  # relative difference of the two best logits below which rounding decides
 NUMBERS = (1, 2, 3, 4, 8)  # of candidates, up to which cells are counted together
@@ -47,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 class Logits(NamedTuple):
-    """Of one image, 1 K h w, and the sizes (H, W) of the network's input and of the image."""
+    """Logits of one image, 1 K h w, and the sizes of the network's input and of the image."""
 
     values: torch.Tensor
     input_size: Size
@@ -58,39 +56,39 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     rows = [
-        _measure(f"{name}, {preset}", preset, list(make()), args.repeats)
-        for name, make in _sources(args)
+        measure(f"{name}, {preset}", preset, list(make()), args.repeats)
+        for name, make in list_sources(args)
         for preset in ("two_step", "one_step")
     ]
-    _print(rows)
+    print_rows(rows)
     if args.json:
         write_json(args.json, rows)
     return 0
 
 
-def _sources(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Iterator[Logits]]]]:
-    """What logits are measured: of a trained model, of untrained ones, and noise."""
+def list_sources(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Iterator[Logits]]]]:
+    """The logits that are measured: of a trained model, of untrained ones, and noise."""
     if args.checkpoint is not None:
         if args.data is None:
             raise ValueError("--checkpoint needs --data, whose images the model sees")
         model = read_trained(args.checkpoint).network()
-        yield f"trained on {Store(args.data, args.split).dataset}", lambda: _of_model(args, model)
+        yield f"trained on {Store(args.data, args.split).dataset}", lambda: run_model(args, model)
     for classes in args.classes:
-        model = _untrained(args.model, classes)
-        yield "random weights", lambda model=model: _of_model(args, model)
-        yield "noise", lambda classes=classes: _noise(args, classes)
+        model = make_untrained(args.model, classes)
+        yield "random weights", lambda model=model: run_model(args, model)
+        yield "noise", lambda classes=classes: make_noise(args, classes)
 
 
 @torch.inference_mode()
-def _of_model(args: argparse.Namespace, model: nn.Module) -> Iterator[Logits]:
+def run_model(args: argparse.Namespace, model: nn.Module) -> Iterator[Logits]:
     input_size = args.input_size or args.size
-    for image in islice(_images(args), args.images):
+    for image in islice(read_images(args), args.images):
         resized = cv2.resize(image, tuple(input_size)[::-1])
-        values = model(segmentation.network_input(resized, torch.device("cpu")))
+        values = model(segmentation.normalize_image(resized, torch.device("cpu")))
         yield Logits(values, tuple(input_size), tuple(args.size))
 
 
-def _images(args: argparse.Namespace) -> Iterator[np.ndarray]:
+def read_images(args: argparse.Namespace) -> Iterator[np.ndarray]:
     """RGB images: the split's, or one of coloured clouds."""
     if args.data is None:
         clouds = np.random.default_rng(0).integers(0, 256, (8, 10, 3), dtype=np.uint8)
@@ -100,12 +98,12 @@ def _images(args: argparse.Namespace) -> Iterator[np.ndarray]:
     yield from (store.image(i) for i in range(len(store)))
 
 
-def _untrained(name: str, classes: int) -> nn.Module:
-    model = load(ModelConfig, Path("config/models") / f"{name}.yaml")
+def make_untrained(name: str, classes: int) -> nn.Module:
+    model = load(ModelConfig, CONFIG / f"models/{name}.yaml")
     torch.manual_seed(0)
     return build_segmentor(
         model,
-        load(BackboneConfig, Path("config/backbones") / f"{model.backbone}.yaml"),
+        load(BackboneConfig, CONFIG / f"backbones/{model.backbone}.yaml"),
         num_classes=classes,
         input_size=(512, 512),
         drop_path=0.0,
@@ -114,31 +112,28 @@ def _untrained(name: str, classes: int) -> nn.Module:
     ).eval()
 
 
-def _noise(args: argparse.Namespace, classes: int) -> Iterator[Logits]:
+def make_noise(args: argparse.Namespace, classes: int) -> Iterator[Logits]:
     input_size = args.input_size or args.size
     height, width = (-(-side // 8) for side in input_size)
     values = torch.randn(1, classes, height, width, generator=torch.manual_seed(0))
     yield Logits(values, tuple(input_size), tuple(args.size))
 
 
-# --- one row
-
-
-def _measure(name: str, preset: str, images: list[Logits], repeats: int) -> dict[str, Any]:
-    """Milliseconds of each way and what else is to be known, over all images."""
+def measure(name: str, preset: str, images: list[Logits], repeats: int) -> dict[str, Any]:
+    """Measures one row of the table over all images: times, memory, differences, candidates."""
     times: dict[str, list[float]] = {}
     differing = beyond = 0
     counts = []
     for logits in images:
-        ways = _ways(logits, preset)
+        ways = make_ways(logits, preset)
         for _ in range(repeats):
             for way, make in ways.items():
-                times.setdefault(way, []).append(_milliseconds(make))
+                times.setdefault(way, []).append(measure_milliseconds(make))
         differ = ways["lemore"]() != ways["reference"]().numpy()
         differing += int(differ.sum())
-        beyond += int((differ & ~_tied(logits, preset)).sum())
-        counts.append(_candidates(logits, preset))
-    ways = _ways(images[0], preset)
+        beyond += int((differ & ~find_ties(logits, preset)).sum())
+        counts.append(count_candidates(logits, preset))
+    ways = make_ways(images[0], preset)
     return {
         "logits": name,
         "shape": list(images[0].values.shape[1:]),
@@ -146,57 +141,57 @@ def _measure(name: str, preset: str, images: list[Logits], repeats: int) -> dict
         "original_size": list(images[0].original_size),
         "images": len(images),
         "milliseconds": {way: statistics.median(values) for way, values in times.items()},
-        "memory_mib": {way: _extra_memory(make) for way, make in ways.items()},
+        "memory_mib": {way: measure_memory(make) for way, make in ways.items()},
         "pixels_differing": differing,
         "differing_beyond_ties": beyond,
-        "cells_by_candidates": _histogram(np.concatenate(counts)),
+        "cells_by_candidates": share_by_number(np.concatenate(counts)),
         "mean_candidates": float(np.concatenate(counts).mean()),
     }
 
 
-def _ways(logits: Logits, preset: str) -> dict[str, Callable[[], Any]]:
+def make_ways(logits: Logits, preset: str) -> dict[str, Callable[[], Any]]:
     size = logits.original_size
-    view = View([Window(0, 0, logits.input_size, logits.values)], _via(logits, preset))
+    only = Pass([Window(0, 0, logits.input_size, logits.values)], get_via(logits, preset))
     return {
-        "reference": lambda: _full(logits, preset).argmax(1)[0],
-        "all classes": lambda: by_classes(view, size, None),
-        "lemore": lambda: label_views([view], size),
+        "reference": lambda: resize_all(logits, preset).argmax(1)[0],
+        "all classes": lambda: label_by_classes(only, size, None),
+        "lemore": lambda: label_passes([only], size),
     }
 
 
-def _via(logits: Logits, preset: str) -> Size | None:
+def get_via(logits: Logits, preset: str) -> Size | None:
     return logits.input_size if preset == "two_step" else None
 
 
-def _full(logits: Logits, preset: str) -> torch.Tensor:
+def resize_all(logits: Logits, preset: str) -> torch.Tensor:
     """Logits at the image's size, all classes in one piece."""
-    via = _via(logits, preset)
+    via = get_via(logits, preset)
     return resize(resize(logits.values, via) if via else logits.values, logits.original_size)
 
 
-def _milliseconds(function: Callable[[], Any]) -> float:
-    """Of this process's CPU time, which other processes hardly change."""
+def measure_milliseconds(function: Callable[[], Any]) -> float:
+    """Milliseconds of this process's CPU time, which other processes hardly change."""
     begin = time.process_time()
     function()
     return 1e3 * (time.process_time() - begin)
 
 
-def _tied(logits: Logits, preset: str) -> np.ndarray:
+def find_ties(logits: Logits, preset: str) -> np.ndarray:
     """Pixels whose two best logits are equal but for rounding."""
-    values = _full(logits, preset)[0]
+    values = resize_all(logits, preset)[0]
     best = values.topk(min(2, len(values)), dim=0).values
     return ((best[0] - best[-1]) < TIE * best.abs().amax(0)).numpy()
 
 
-def _candidates(logits: Logits, preset: str) -> np.ndarray:
-    """How many classes can win, cell by cell."""
-    size, steps = logits.original_size, _via(logits, preset) or logits.original_size
+def count_candidates(logits: Logits, preset: str) -> np.ndarray:
+    """Counts the classes that can win, cell by cell."""
+    size, steps = logits.original_size, get_via(logits, preset) or logits.original_size
     low = logits.values.shape[2:]
-    taps = [cells.make_axis(low[i], steps[i], size[i]).taps for i in (0, 1)]
+    taps = [cells.make_linear_resize(low[i], steps[i], size[i]).taps for i in (0, 1)]
     return cells.find_candidates(logits.values[0], *taps).counts
 
 
-def _histogram(counts: np.ndarray) -> dict[str, float]:
+def share_by_number(counts: np.ndarray) -> dict[str, float]:
     """Share of the cells with so many candidates."""
     edges = (0, *NUMBERS, 255)
     return {
@@ -207,32 +202,22 @@ def _histogram(counts: np.ndarray) -> dict[str, float]:
     }
 
 
-def _extra_memory(function: Callable[[], Any]) -> float:
+def measure_memory(function: Callable[[], Any]) -> float | None:
     """MiB that the process holds at most while `function` runs, beyond what it held before."""
     function()
-    ctypes.CDLL(None).malloc_trim(0)  # or memory freed earlier would hide what is taken
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = _resident("VmRSS")
-    function()
-    return max(_resident("VmHWM") - before, 0.0)
+    with watch_peak(torch.device("cpu")) as peak:
+        function()
+    return None if peak.peak_mb is None else max(peak.peak_mb, 0.0)
 
 
-def _resident(field: str) -> float:
-    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) / 1024
-
-
-def _print(rows: list[dict[str, Any]]) -> None:
+def print_rows(rows: list[dict[str, Any]]) -> None:
     print("One thread; milliseconds of CPU time for an image, MiB beyond the logits' own\n")
     print("| logits | shape | input | image | reference | all classes | lemore | ratio | differ |")
     print("|---|---|---|---|---:|---:|---:|---:|---:|")
     for row in rows:
         sizes = ["x".join(map(str, row[k])) for k in ("shape", "input_size", "original_size")]
-        pairs = [
-            f"{row['milliseconds'][way]:.1f} ({row['memory_mib'][way]:.0f})"
-            for way in row["milliseconds"]
-        ]
+        memory = {way: "?" if m is None else f"{m:.0f}" for way, m in row["memory_mib"].items()}
+        pairs = [f"{ms:.1f} ({memory[way]})" for way, ms in row["milliseconds"].items()]
         ratio = row["milliseconds"]["reference"] / row["milliseconds"]["lemore"]
         differ = f"{row['pixels_differing']} ({row['differing_beyond_ties']} no ties)"
         print(f"| {' | '.join([row['logits'], *sizes, *pairs, f'{ratio:.1f}', differ])} |")

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,7 +36,7 @@ from lemore.runtime.checkpoint import Checkpoints, hash_tensors
 from lemore.runtime.tracking.metrics_file import MetricsFile
 from lemore.runtime.worker import Worker
 from lemore.training import losses, optim
-from lemore.training.loop import Job, train
+from lemore.training.loop import TrainingLoop
 
 ITERATIONS, INTERVAL = 40, 5
 ROOT = Path(__file__).parents[1]
@@ -59,10 +60,10 @@ def batches(start: int, stop: int) -> Any:
         yield {"x": torch.randn(4, 3, 8, 8, generator=generator)}
 
 
-def job(folder: Path, **changes: Any) -> Job:
+def make_loop(folder: Path, **changes: Any) -> TrainingLoop:
     torch.manual_seed(3)
     model = Small()
-    groups = optim.parameter_groups(
+    groups = optim.group_parameters(
         model, head_parameters=[], head_lr_mult=1, weight_decay=0.01, decay_norm="reference"
     )
     checkpoints = Checkpoints(folder)
@@ -72,7 +73,7 @@ def job(folder: Path, **changes: Any) -> Job:
     values = {
         "name": "small",
         "model": model,
-        "optimizer": optim.adamw(groups, (0.9, 0.999)),
+        "optimizer": optim.make_adamw(groups, (0.9, 0.999)),
         "learning_rate": lambda i: 0.01 * (1 - i / ITERATIONS),
         "batches": lambda start: batches(start, ITERATIONS),
         "loss": lambda network, batch: network(batch["x"]).square().mean(),
@@ -83,7 +84,7 @@ def job(folder: Path, **changes: Any) -> Job:
         "record": metrics_file.append,
         "stop": lambda: False,
     }
-    return Job(**values | changes)
+    return TrainingLoop(**values | changes)
 
 
 class Noise:
@@ -123,10 +124,10 @@ def run(folder: Path, cut: tuple[int, int] | None = None, pause: float = 0.0) ->
     logging.basicConfig(filename=folder.with_suffix(".log"), level=logging.INFO)
     if cut is not None:
         files.open = Cutting(*cut)
-    made = job(folder)
+    made = make_loop(folder)
     if pause:
-        made = Job(**vars(made) | {"stop": lambda: bool(time.sleep(pause))})
-    trained = train(made)
+        made = replace(made, stop=lambda: bool(time.sleep(pause)))
+    trained = made.train()
     outcome = {"digest": hash_tensors(made.model.state_dict()), **trained._asdict()}
     (folder / "outcome.json").write_text(json.dumps(outcome))
 
@@ -140,7 +141,7 @@ def hang(folder: Path, seconds: float, limit: float, pause: float = 0.0) -> None
         time.sleep(seconds if next(counter) == 13 else pause)
         return network(batch["x"]).square().mean()
 
-    train(Job(**vars(job(folder)) | {"loss": hanging_loss}))
+    make_loop(folder, loss=hanging_loss).train()
 
 
 def rank_sleeps(_: Any, worker: Worker) -> None:
@@ -152,7 +153,7 @@ def rank_sleeps(_: Any, worker: Worker) -> None:
         torch.distributed.all_reduce(torch.zeros(1))
         return network(batch["x"]).square().mean()
 
-    train(Job(**vars(job(worker.data)) | {"loss": sleeping_loss, "rank": worker.rank}))
+    make_loop(worker.data, loss=sleeping_loss, rank=worker.rank).train()
 
 
 class Cutting:
@@ -245,15 +246,15 @@ def nan_at_third_step() -> None:
 
 def held_images() -> None:
     """An evaluation that stays at its second image; says so before."""
-    original, calls = lemore_segmentation.forward_views, itertools.count(1)
+    original, calls = lemore_segmentation.make_passes, itertools.count(1)
 
-    def forward_views(*args: Any, **kwargs: Any) -> Any:
+    def make_passes(*args: Any, **kwargs: Any) -> Any:
         if next(calls) == 2:
             print("held", flush=True)
             time.sleep(600)
         return original(*args, **kwargs)
 
-    lemore_segmentation.forward_views = forward_views
+    lemore_segmentation.make_passes = make_passes
 
 
 def jumping_clock() -> None:
@@ -287,8 +288,8 @@ def nobody() -> None:
 
 def disturb(change: Callable[[int, torch.Tensor], torch.Tensor]) -> None:
     """Puts `change(number of the call, loss)` behind the segmentation loss."""
-    original, calls = losses.segmentation_loss, itertools.count(1)
-    losses.segmentation_loss = lambda *args: change(next(calls), original(*args))
+    original, calls = losses.compute_segmentation_loss, itertools.count(1)
+    losses.compute_segmentation_loss = lambda *args: change(next(calls), original(*args))
 
 
 def kill_a_loader(folder: Path) -> None:

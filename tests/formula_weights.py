@@ -1,10 +1,14 @@
 """Weights and images by formula: the same everywhere, from a tensor's name and shape alone."""
 
+import json
 import math
 import zlib
+from pathlib import Path
 
 import numpy as np
 import torch
+
+PARITY = Path(__file__).parent / "trained/parity"
 
 
 def uniform(name: str, count: int) -> np.ndarray:
@@ -39,3 +43,24 @@ def state(shapes: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
 def image(size: tuple[int, int]) -> torch.Tensor:
     """1 3 H W float64 in [-2, 2)."""
     return 4 * torch.from_numpy(uniform("image", 3 * size[0] * size[1])).view(1, 3, *size) - 2
+
+
+def read_original(name: str) -> tuple[dict[str, torch.Tensor], dict[str, np.ndarray]]:
+    """Formula-filled tensors of the original layout, and the reference outputs."""
+    data = np.load(PARITY / f"{name}.npz")
+    shapes = {key: tuple(shape) for key, shape in json.loads(str(data["shapes"])).items()}
+    return state(shapes), {k: data[k] for k in data.files if k != "shapes"}
+
+
+def make_full_size(classes: int, name: str = "segformer_b0") -> dict[str, torch.Tensor]:
+    """As `read_original`, in float32 and with another number of classes."""
+    state = read_original(name)[0]
+    for key in (f"decode_head.{name}" for name in ("conv_seg", "linear_pred", "classifier")):
+        if f"{key}.weight" not in state:
+            continue
+        width = state[f"{key}.weight"].shape[1]
+        state[f"{key}.weight"] = tensor(f"{key}.weight", (classes, width, 1, 1))
+        state[f"{key}.bias"] = tensor(f"{key}.bias", (classes,))
+    return {
+        key: value.float() if value.is_floating_point() else value for key, value in state.items()
+    }

@@ -5,12 +5,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 
 from lemore.config.jobs import FinetuneJob, make_finetune_job
 from lemore.config.read import build, plain
 from lemore.config.recipe import load_recipe
 from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint
+from lemore.trained.predict.video import VideoWriter
 
 ROOT = Path(__file__).parents[1]
 NUM_CLASSES = 11
@@ -65,3 +67,16 @@ def photo(seed: int, size: tuple[int, int] = (80, 112)) -> np.ndarray:
     """Smooth blobs of colour, H W 3 uint8 RGB."""
     small = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     return cv2.resize(small, size[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def save(path: Path, pixels: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def clip(path: Path, number: int = 7, size: tuple[int, int] = (80, 112)) -> Path:
+    with VideoWriter(path, 12.5) as writer:
+        for i in range(number):
+            writer.write(np.roll(photo(1, size), 5 * i, axis=1))
+    return path

@@ -1,6 +1,7 @@
-"""A part of a split: what a search trains on, and what it holds out to judge by."""
+"""A part of a split, such as the one that a search trains on, or holds out to judge by."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,10 @@ ONE_IN = 10
 
 
 class Part:
-    """Some samples of a store, read as a store. Which, follows from their names alone."""
+    """Some samples of a store, read as a store."""
 
-    def __init__(self, store: Store, held_out: bool):
-        self.store = store
-        self.indices = [i for i in range(len(store)) if _is_held_out(store.name(i)) == held_out]
-        if not self.indices:
-            raise ValueError(f"{store.folder}: too few training images to hold some out")
+    def __init__(self, store: Store, indices: Sequence[int]):
+        self.store, self.indices = store, indices
 
     @property
     def task(self) -> str:
@@ -35,6 +33,14 @@ class Part:
 
     def read(self, index: int) -> tuple[np.ndarray, Any]:
         return self.store.read(self.indices[index])
+
+
+def take_part(store: Store, held_out: bool) -> Part:
+    """The samples that a search holds out, a tenth chosen by their names alone, or the others."""
+    indices = [i for i in range(len(store)) if _is_held_out(store.name(i)) == held_out]
+    if not indices:
+        raise ValueError(f"{store.folder}: too few training images to hold some out")
+    return Part(store, indices)
 
 
 def _is_held_out(name: str) -> bool:

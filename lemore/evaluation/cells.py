@@ -1,4 +1,4 @@
-"""From one window's logits to the label map, interpolating only where more than one class can win.
+"""Labels pixels from logits, interpolating only where more than one class can win.
 
 A bilinear resize, or two of them one after the other, is linear and separable: an output pixel is
 a convex combination of a small rectangle of logits, its corners. Pixels with the same corners make
@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-Size = tuple[int, int]
+from lemore.config.size import Size
 
 BAND_VALUES = 1 << 17  # logits looked at in one piece: 512 KB, about a cache
 BLOCK_CELLS = 1024  # cells interpolated in one piece
@@ -25,7 +26,7 @@ MAX_CONTESTED = 1 / 3  # of all (cell, class) pairs; above, interpolating every 
 MIN_PIXELS = 4  # output pixels for each logit; below, cells are no shortcut
 
 
-class Axis(NamedTuple):
+class LinearResize(NamedTuple):
     """A linear resize along one axis, its output positions in groups that read the same inputs.
 
     Output position `positions[i, g]` is the sum over t of weights[t, i, g] * input[first[g] + t].
@@ -34,7 +35,7 @@ class Axis(NamedTuple):
 
     first: np.ndarray  # G
     positions: np.ndarray  # P G
-    weights: torch.Tensor  # T P G, float32
+    weights: Tensor  # T P G, float32
     first_of: np.ndarray  # `first` by output position
 
     @property
@@ -61,42 +62,39 @@ class Cells:
     counts: np.ndarray  # N
 
 
-def label_map(logits: torch.Tensor, via: Size | None, original_size: Size) -> np.ndarray | None:
+def label_by_cells(logits: Tensor, via: Size | None, original_size: Size) -> np.ndarray | None:
     """Best class per pixel, uint8 (H, W), of logits K h w; the first of equal classes wins.
 
     via: the size between two steps, None for one step. Rounding aside, this is argmax over
     F.interpolate. None where it would be no faster than that (noise, logits that are hardly
     smaller than the image, a GPU), and where logits are not finite.
     """
-    if not _promising(logits, original_size):
+    pixels = original_size[0] * original_size[1]
+    if logits.device.type != "cpu" or pixels < MIN_PIXELS * logits.shape[1] * logits.shape[2]:
+        return None
+    if not torch.isfinite(logits.sum()):
         return None
     logits, middle = logits.contiguous(), via or original_size
-    rows = make_axis(logits.shape[1], middle[0], original_size[0])
-    columns = make_axis(logits.shape[2], middle[1], original_size[1])
-    if _contested(logits, rows.taps, columns.taps) > MAX_CONTESTED:
+    rows = make_linear_resize(logits.shape[1], middle[0], original_size[0])
+    columns = make_linear_resize(logits.shape[2], middle[1], original_size[1])
+    if estimate_contested(logits, rows.taps, columns.taps) > MAX_CONTESTED:
         return None
     found = find_candidates(logits, rows.taps, columns.taps)
     across = logits.shape[2] - columns.taps + 1
     winners = found.classes[found.start[:-1]].astype(np.uint8).reshape(-1, across)
     labels = winners[rows.first_of][:, columns.first_of]
-    for cells in _blocks(found, rows, columns, logits.shape[2]):
+    for cells in _split_into_blocks(found, rows, columns, logits.shape[2]):
         y, x = rows.positions[:, None, cells.rows], columns.positions[None, :, cells.columns]
         labels[y, x] = _interpolate(logits, found, rows, columns, cells)
     return labels
 
 
-def _promising(logits: torch.Tensor, original_size: Size) -> bool:
-    pixels = original_size[0] * original_size[1]
-    large = pixels >= MIN_PIXELS * logits.shape[1] * logits.shape[2]
-    return large and logits.device.type == "cpu" and bool(torch.isfinite(logits.sum()))
-
-
 @lru_cache(maxsize=256)
-def make_axis(length: int, via: int, to: int) -> Axis:
+def make_linear_resize(length: int, via: int, to: int) -> LinearResize:
     """The resize of `length` positions to `via` and then to `to`, bilinear, align_corners=False."""
-    index, weight = _taps(length, via)
+    index, weight = _find_taps(length, via)
     if via != to:
-        outer, outer_weight = _taps(via, to)
+        outer, outer_weight = _find_taps(via, to)
         index = index[outer].reshape(to, -1)
         weight = (weight[outer] * outer_weight[:, :, None]).reshape(to, -1)
     used = weight > 0
@@ -105,16 +103,16 @@ def make_axis(length: int, via: int, to: int) -> Axis:
     first = np.minimum(first, length - taps)
     dense = np.zeros((to, taps))
     np.add.at(dense, (np.arange(to)[:, None], np.where(used, index - first[:, None], 0)), weight)
-    positions = _groups(first)
+    positions = _group_positions(first)
     weights = torch.from_numpy(dense[positions].astype(np.float32)).permute(2, 0, 1)
-    return Axis(first[positions[0]], positions, weights.contiguous(), first)
+    return LinearResize(first[positions[0]], positions, weights.contiguous(), first)
 
 
-def _taps(length: int, to: int) -> tuple[np.ndarray, np.ndarray]:
-    """Input positions, `to` x 4, that each output position reads, and their weights.
+def _find_taps(length: int, to: int) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the input positions, `to` x 4, that each output position reads, and their weights.
 
-    F.interpolate itself is asked, by resizing marks: its float32 weights are not quite those of
-    the formula.
+    The weights are read off F.interpolate itself, which resizes marks: its float32 weights are not
+    quite those of the formula.
     """
     marks = torch.eye(4).repeat(1, length // 4 + 1)[:, :length]  # position modulo 4
     shares = F.interpolate(marks[None, :, :, None], size=(to, 1), mode="bilinear")[0, :, :, 0]
@@ -125,8 +123,8 @@ def _taps(length: int, to: int) -> tuple[np.ndarray, np.ndarray]:
     return np.where(inside, index, 0), np.where(inside, weight, 0.0)
 
 
-def _groups(first: np.ndarray) -> np.ndarray:
-    """Positions P G of the runs of equal `first`; longer ones at the edges are cut to the rest."""
+def _group_positions(first: np.ndarray) -> np.ndarray:
+    """Groups positions by equal `first`, P G; longer runs at the edges are cut to the others'."""
     starts = np.flatnonzero(np.diff(first, prepend=-1))
     lengths = np.diff(starts, append=len(first))
     longest = int(lengths[1:-1].max() if len(lengths) > 2 else lengths.max())
@@ -136,8 +134,11 @@ def _groups(first: np.ndarray) -> np.ndarray:
     return np.minimum(starts + np.arange(longest)[:, None], ends - 1)
 
 
-def _can_win(logits: torch.Tensor, rows: int, columns: int) -> np.ndarray:
-    """Which classes can win in rectangles of rows x columns corners: K n m to bool n' m' K."""
+def _find_possible(logits: Tensor, rows: int, columns: int) -> np.ndarray:
+    """Finds the classes that can win in rectangles of rows x columns corners.
+
+    K n m -> bool n' m' K, one row for each rectangle.
+    """
     smallest = largest = logits.permute(1, 2, 0).contiguous()
     for axis, taps in enumerate((rows, columns)):
         length = smallest.shape[axis] - taps + 1
@@ -146,28 +147,30 @@ def _can_win(logits: torch.Tensor, rows: int, columns: int) -> np.ndarray:
     return (largest >= smallest.amax(-1, keepdim=True)).numpy()
 
 
-def _contested(logits: torch.Tensor, rows: int, columns: int) -> float:
-    """Share of (cell, class) pairs to interpolate, from a row of cells here and there."""
+def estimate_contested(logits: Tensor, rows: int, columns: int) -> float:
+    """Estimates the share of (cell, class) pairs to interpolate from some rows of cells."""
     tops = range(0, logits.shape[1] - rows + 1, SAMPLED)
-    sample = [_can_win(logits[:, top : top + rows], rows, columns) for top in tops]
+    sample = [_find_possible(logits[:, top : top + rows], rows, columns) for top in tops]
     counts = np.concatenate([np.count_nonzero(row, axis=-1) for row in sample])
     return float(counts[counts > 1].sum()) / (counts.size * logits.shape[0])
 
 
-def find_candidates(logits: torch.Tensor, rows: int, columns: int) -> Candidates:
-    """The candidates of all rectangles, band by band, so that little is held at a time."""
+def find_candidates(logits: Tensor, rows: int, columns: int) -> Candidates:
+    """Finds the candidates of all rectangles, band by band, so that little is held at a time."""
     classes, height, width = logits.shape
     band = max(BAND_VALUES // (classes * width), 1)
     found, counts = [], []
     for top in range(0, height - rows + 1, band):
-        possible = _can_win(logits[:, top : top + band + rows - 1], rows, columns)
+        possible = _find_possible(logits[:, top : top + band + rows - 1], rows, columns)
         found.append(np.flatnonzero(possible) % classes)
         counts.append(np.count_nonzero(possible, axis=-1).ravel())
     number = np.concatenate(counts)
     return Candidates(np.concatenate(found), np.append(0, np.cumsum(number)), number)
 
 
-def _blocks(found: Candidates, rows: Axis, columns: Axis, width: int) -> Iterator[Cells]:
+def _split_into_blocks(
+    found: Candidates, rows: LinearResize, columns: LinearResize, width: int
+) -> Iterator[Cells]:
     across = width - columns.taps + 1
     rectangle = rows.first[:, None] * across + columns.first
     y, x = np.nonzero(found.counts[rectangle] > 1)
@@ -181,7 +184,7 @@ def _blocks(found: Candidates, rows: Axis, columns: Axis, width: int) -> Iterato
 
 
 def _interpolate(
-    logits: torch.Tensor, found: Candidates, rows: Axis, columns: Axis, cells: Cells
+    logits: Tensor, found: Candidates, rows: LinearResize, columns: LinearResize, cells: Cells
 ) -> np.ndarray:
     """Best classes of the cells' pixels, uint8 P Q N: one candidate of each cell at a time."""
     height, width = logits.shape[1:]
@@ -199,13 +202,12 @@ def _interpolate(
         if rank == 0:
             best, labels = values, name.expand(values.shape).clone()
             continue
-        best_, labels_ = best[..., :n], labels[..., :n]
-        torch.where(values > best_, name, labels_, out=labels_)
-        torch.maximum(best_, values, out=best_)
+        torch.where(values > best[..., :n], name, labels[..., :n], out=labels[..., :n])
+        torch.maximum(best[..., :n], values, out=best[..., :n])
     return labels.numpy()
 
 
-def _combine(corners: torch.Tensor, by_row: torch.Tensor, by_column: torch.Tensor) -> torch.Tensor:
+def _combine(corners: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
     """Corners Ty Tx n with weights Ty P n and Tx Q n: values P Q n. Weights sum to 1."""
     mixed = by_row[0, :, None] * corners[0]  # P Tx n
     for weight, corner in zip(by_row[1:], corners[1:], strict=True):

@@ -1,22 +1,21 @@
-"""From normalised images to the label map at the image's original size.
+"""Runs a model over normalised images, in the geometry of a test.
 
-Three test geometries: `whole`, the image as it is; `square`, resized to the training size first;
-`slide`, windows of the training size, whose logits are averaged where they overlap
-(mmsegmentation's slide_inference). Further sizes of the image, and its mirror images, are views
-whose softmax is averaged (test-time augmentation). How logits become labels, `upsample` says.
+There are three: `whole`, the image as it is; `square`, resized to the training size first; `slide`,
+windows of the training size, whose logits are averaged where they overlap (mmsegmentation's
+slide_inference). Further sizes of the image, and its mirror images, are passes whose softmax is
+averaged (test-time augmentation). `upsample` makes the label map of the logits.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
 
-import numpy as np
 import torch
+from torch import Tensor
 
-from lemore.evaluation.upsample import Size, View, Window, label_views, resize
+from lemore.config.recipe import Test
+from lemore.config.size import Size
+from lemore.evaluation.upsample import Pass, Window, resize
 
-Preset = Literal["two_step", "one_step"]
-Mode = Literal["whole", "square", "slide"]
-Model = Callable[[torch.Tensor], torch.Tensor]
+Model = Callable[[Tensor], Tensor]
 Box = tuple[int, int, int, int]  # top, left, height, width
 
 # Pixels of the windows that go through the model in one batch. On a CPU, more than its cache holds
@@ -25,59 +24,33 @@ CPU_BATCH_PIXELS = 1 << 17
 GPU_BATCH_PIXELS = 1 << 21
 
 
-def label_map(
-    model: Model,
-    image: torch.Tensor,
-    original_size: Size,
-    *,
-    preset: Preset,
-    mode: Mode,
-    crop_size: Size | None,
-    stride: Size | None,
-) -> np.ndarray:
-    """Train ids, uint8 (H, W) of `original_size`, for one normalised image 1 3 h w.
-
-    As `make_views` of this image alone and then `label_views`.
-    """
-    views = make_views(
-        model, [image], flip=False, preset=preset, mode=mode, crop_size=crop_size, stride=stride
-    )
-    return label_views(views, original_size)
-
-
 @torch.inference_mode()
-def make_views(
-    model: Model,
-    images: Sequence[torch.Tensor],
-    *,
-    flip: bool,
-    preset: Preset,
-    mode: Mode,
-    crop_size: Size | None,
-    stride: Size | None,
-) -> list[View]:
-    """The logits of one normalised image in one or more sizes, each 1 3 h w.
+def make_passes(
+    model: Model, images: Sequence[Tensor], test: Test, crop_size: Size | None
+) -> list[Pass]:
+    """The logits of one normalised image at each of the test's sizes, `images` 1 3 h w.
 
-    model: images to logits at any stride; it should be in evaluation mode. flip: each size once
-    more, mirrored. crop_size (`square`, `slide`) and stride (`slide`) are (H, W) and may be None
-    where the mode does not read them. ValueError for settings that do not go together.
+    model: images to logits at any stride; it should be in evaluation mode. crop_size: of modes
+    `square` and `slide`. ValueError if the mode needs a crop_size, if strides leave gaps, and for
+    more classes than a label map holds.
     """
-    _check(preset, mode, crop_size, stride)
-    views = []
+    if test.mode != "whole" and crop_size is None:
+        raise ValueError(f"test mode {test.mode} needs crop_size")
+    passes = []
     for image in images:
         assert image.ndim == 4 and image.shape[0] == 1, tuple(image.shape)
-        if mode == "square":
-            image = resize(image, _given(crop_size))
+        if test.mode == "square" and crop_size is not None:
+            image = resize(image, crop_size)
         size = (image.shape[2], image.shape[3])
         boxes: list[Box] = [(0, 0, *size)]
-        if mode == "slide":
-            boxes = slide_boxes(size, _given(crop_size), _given(stride))
-        via = size if preset == "two_step" else None
-        views.append(View(list(_forward(model, image, boxes)), via))
-        if flip:
-            mirrored = _forward(model, image.flip(3), boxes)
-            views.append(View([_mirror(window, size[1]) for window in mirrored], via))
-    return views
+        if test.mode == "slide" and crop_size is not None:
+            boxes = slide_boxes(size, crop_size, test.stride)
+        via = size if test.upsample == "two_step" else None
+        passes.append(Pass(list(_run_windows(model, image, boxes)), via))
+        if test.flip:
+            mirrored = _run_windows(model, image.flip(3), boxes)
+            passes.append(Pass([_flip(window, size[1]) for window in mirrored], via))
+    return passes
 
 
 def slide_boxes(size: Size, crop_size: Size, stride: Size) -> list[Box]:
@@ -89,12 +62,15 @@ def slide_boxes(size: Size, crop_size: Size, stride: Size) -> list[Box]:
         raise ValueError(
             f"stride is {stride}, expected at least 1 and at most crop_size {crop_size}"
         )
-    tops, lefts = (_starts(size[axis], crop_size[axis], stride[axis]) for axis in (0, 1))
+    starts = []
+    for length, crop, step in zip(size, crop_size, stride, strict=True):
+        number = max(length - crop + step - 1, 0) // step + 1
+        starts.append([max(min(i * step, length - crop), 0) for i in range(number)])
     height, width = (min(size[axis], crop_size[axis]) for axis in (0, 1))
-    return [(top, left, height, width) for top in tops for left in lefts]
+    return [(top, left, height, width) for top in starts[0] for left in starts[1]]
 
 
-def _forward(model: Model, image: torch.Tensor, boxes: list[Box]) -> Iterator[Window]:
+def _run_windows(model: Model, image: Tensor, boxes: list[Box]) -> Iterator[Window]:
     """Windows of one size through the model, in batches."""
     height, width = boxes[0][2:]
     pixels = CPU_BATCH_PIXELS if image.device.type == "cpu" else GPU_BATCH_PIXELS
@@ -109,28 +85,7 @@ def _forward(model: Model, image: torch.Tensor, boxes: list[Box]) -> Iterator[Wi
             yield Window(top, left, (height, width), logits[i : i + 1])
 
 
-def _mirror(window: Window, width: int) -> Window:
+def _flip(window: Window, width: int) -> Window:
     """A window of the mirrored image, `width` wide, as one of the image itself."""
     left = width - window.left - window.size[1]
     return Window(window.top, left, window.size, window.logits.flip(3))
-
-
-def _starts(length: int, crop: int, stride: int) -> list[int]:
-    steps = max(length - crop + stride - 1, 0) // stride + 1
-    return [max(min(step * stride, length - crop), 0) for step in range(steps)]
-
-
-def _check(preset: str, mode: str, crop_size: Size | None, stride: Size | None) -> None:
-    if preset not in ("two_step", "one_step"):
-        raise ValueError(f"preset is '{preset}', expected two_step or one_step")
-    if mode not in ("whole", "square", "slide"):
-        raise ValueError(f"mode is '{mode}', expected whole, square or slide")
-    if mode == "slide" and preset == "one_step":
-        raise ValueError("mode slide needs preset two_step: windows meet at the network's size")
-    if (mode != "whole" and crop_size is None) or (mode == "slide" and stride is None):
-        raise ValueError(f"mode {mode} needs crop_size{' and stride' if mode == 'slide' else ''}")
-
-
-def _given(size: Size | None) -> Size:
-    assert size is not None
-    return size

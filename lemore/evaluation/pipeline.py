@@ -1,4 +1,4 @@
-"""An evaluation's stages side by side: while the model runs, others read and measure."""
+"""Stages of an evaluation side by side: while the model runs, others read and measure."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,22 +17,22 @@ D = TypeVar("D")
 AHEAD = 2  # items that wait between two stages, beyond one for each thread
 
 
-def overlapped(
+def overlap(
     read: Callable[[A], B],
     work: Callable[[B], C],
     finish: Callable[[C], D],
     items: Iterable[A],
     threads: int,
 ) -> Iterator[D]:
-    """finish(work(read(item))) for each item, in order.
+    """Yields finish(work(read(item))) for each item, in order.
 
-    `work` runs here, the others in `threads` threads that compute on one core each. What waits
-    between the stages is bounded. An error in any of them is raised here.
+    `work` runs here, the others in `threads` threads that compute on one core each. The number of
+    items that wait between the stages is bounded. An error in any of them is raised here.
     """
     waiting = iter(items)
     started: deque[Future[B]] = deque()
     ending: deque[Future[D]] = deque()
-    with ThreadPoolExecutor(threads, "evaluate", _start_thread) as pool:
+    with ThreadPoolExecutor(threads, "evaluate", _use_one_core) as pool:
         try:
             started.extend(pool.submit(read, item) for item in islice(waiting, threads + AHEAD))
             while started:
@@ -47,6 +47,6 @@ def overlapped(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _start_thread() -> None:
+def _use_one_core() -> None:
     torch.set_num_threads(1)  # of this thread; the model keeps its own
     cv2.setNumThreads(1)

@@ -1,4 +1,4 @@
-"""Is one model better than another? A paired bootstrap over images, with the seeds' spread.
+"""Compares two models: a paired bootstrap over images, with the seeds' spread.
 
 Both models are judged on the same resampled images: whole images, or blocks of neighbouring video
 frames, are drawn with replacement and the data set's mIoU is taken anew from the summed counts,
@@ -26,18 +26,6 @@ CHUNK = 500  # draws computed at a time
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Pixels of one evaluation by image and class, each N x K: intersection, predicted, labelled.
-
-    As in `metrics.Confusion`, pixels with the ignored label count nowhere.
-    """
-
-    intersection: np.ndarray
-    predicted: np.ndarray
-    labelled: np.ndarray
-
-
-@dataclass(frozen=True)
 class Difference:
     """mIoU of one model less another's, in fractions; low and high bound the 95 % interval.
 
@@ -59,8 +47,13 @@ class Resampled:
     blocks: int
 
 
-def miou(intersection: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) -> np.ndarray:
-    """Mean IoU (... K counts -> ... fractions) over the classes that have a union; nan if none."""
+def compute_miou(counts: np.ndarray) -> np.ndarray:
+    """Mean IoU (fraction) over the classes that have a union; nan if none has.
+
+    counts: 3 ... K pixels, intersection, predicted and labelled; those with the ignored label count
+    nowhere, as in `metrics.Confusion`. Returns the shape between.
+    """
+    intersection, predicted, labelled = counts
     union = predicted + labelled - intersection
     known = union > 0
     iou = np.divide(intersection, union, out=np.zeros(union.shape), where=known)
@@ -68,7 +61,7 @@ def miou(intersection: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) 
     return np.where(number > 0, iou.sum(axis=-1) / np.maximum(number, 1), np.nan)
 
 
-def blocks_of(names: Sequence[str], sequence: str, length: int) -> np.ndarray:
+def number_blocks(names: Sequence[str], sequence: str, length: int) -> np.ndarray:
     """Block number of each video frame: about `length` frames in a row of one sequence.
 
     sequence: regular expression for the beginning of a name; frames whose names begin alike are
@@ -91,33 +84,27 @@ def blocks_of(names: Sequence[str], sequence: str, length: int) -> np.ndarray:
 
 
 def resample(
-    evaluations: Sequence[Counts], blocks: np.ndarray, draws: int = DRAWS
+    evaluations: Sequence[np.ndarray], blocks: np.ndarray, draws: int = DRAWS
 ) -> list[Resampled]:
     """mIoU of evaluations of the same images on the same draws of blocks.
 
-    blocks: number of the block of each image, 0 to B - 1; an image by itself is a block of one.
+    evaluations: 3 N K pixels by image, as `compute_miou` takes them. blocks: number of the block of
+    each image, 0 to B - 1; an image by itself is a block of one.
     """
     size = int(blocks.max()) + 1
-    summed = [_by_block(counts, blocks, size) for counts in evaluations]
+    summed = [np.zeros((3, size, counts.shape[2])) for counts in evaluations]  # 3 B K
+    for totals, counts in zip(summed, evaluations, strict=True):
+        for total, values in zip(totals, counts, strict=True):
+            np.add.at(total, blocks, values)
     drawn = np.empty((len(evaluations), draws))
     rng = np.random.default_rng(0)
     for start in range(0, draws, CHUNK):
         part = slice(start, min(start + CHUNK, draws))
         times = rng.multinomial(size, np.full(size, 1 / size), size=part.stop - start)
-        for row, parts in zip(drawn, summed, strict=True):
-            row[part] = miou(*(times.astype(np.float64) @ counts for counts in parts))
-    points = [float(miou(*(part.sum(axis=0) for part in parts))) for parts in summed]
-    return [Resampled(m, row, size) for m, row in zip(points, drawn, strict=True)]
-
-
-def _by_block(counts: Counts, blocks: np.ndarray, size: int) -> list[np.ndarray]:
-    """Sums over the images of each block, float64 B x K: intersection, predicted, labelled."""
-    parts = []
-    for values in (counts.intersection, counts.predicted, counts.labelled):
-        total = np.zeros((size, values.shape[1]))
-        np.add.at(total, blocks, values)
-        parts.append(total)
-    return parts
+        for row, total in zip(drawn, summed, strict=True):
+            row[part] = compute_miou(times.astype(np.float64) @ total)
+    points = [float(compute_miou(total.sum(axis=1))) for total in summed]
+    return [Resampled(miou, row, size) for miou, row in zip(points, drawn, strict=True)]
 
 
 def compare(first: Sequence[Resampled], second: Sequence[Resampled]) -> Difference:
@@ -133,22 +120,22 @@ def compare(first: Sequence[Resampled], second: Sequence[Resampled]) -> Differen
             "of seeds, at least two, and two blocks of images"
         )
     rng = np.random.default_rng(1)
-    point = _mean(first) - _mean(second)
-    draws = point + _effect_of_images(first, second, rng) + _effect_of_seeds(first, second, rng)
+    point = _average_miou(first) - _average_miou(second)
+    draws = point + _draw_image_effect(first, second, rng) + _draw_seed_effect(first, second, rng)
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     rarer = min((draws <= 0).sum(), (draws >= 0).sum())
     p = min(1.0, 2 * (float(rarer) + 1) / (draws.size + 1))
     return Difference(point, float(low), float(high), p)
 
 
-def _effect_of_images(
+def _draw_image_effect(
     first: Sequence[Resampled], second: Sequence[Resampled], rng: np.random.Generator
 ) -> np.ndarray:
-    """What other images would add to the difference of the means, draw by draw."""
+    """Draws the effect of other images on the difference of the means."""
     seeds, blocks = len(first), first[0].blocks
     drawn = np.array([[e.draws for e in model] for model in (first, second)])  # 2 seeds draws
     means = drawn.mean(axis=1)
-    change = means[0] - means[1] - (_mean(first) - _mean(second))
+    change = means[0] - means[1] - (_average_miou(first) - _average_miou(second))
     if not change.any():
         return change
     own = (drawn - means[:, None]).var(axis=2).sum() / (seeds - 1) / seeds  # of the seeds alone
@@ -156,21 +143,21 @@ def _effect_of_images(
     return share * change * np.sqrt(blocks / rng.chisquare(blocks - 1, change.size))
 
 
-def _effect_of_seeds(
+def _draw_seed_effect(
     first: Sequence[Resampled], second: Sequence[Resampled], rng: np.random.Generator
 ) -> np.ndarray:
-    """What other seeds would add to the difference of the means: draws of a scaled t."""
+    """Draws the effect of other seeds on the difference of the means: a scaled t."""
     seeds, draws = len(first), first[0].draws.size
-    squares = sum((e.miou - _mean(model)) ** 2 for model in (first, second) for e in model)
+    squares = sum((e.miou - _average_miou(model)) ** 2 for model in (first, second) for e in model)
     variance = squares / rng.chisquare(2 * (seeds - 1), draws)
     return rng.standard_normal(draws) * np.sqrt(2 * variance / seeds)
 
 
-def _mean(model: Sequence[Resampled]) -> float:
+def _average_miou(model: Sequence[Resampled]) -> float:
     return sum(evaluation.miou for evaluation in model) / len(model)
 
 
-def holm(p: Sequence[float]) -> list[float]:
+def correct_p_values(p: Sequence[float]) -> list[float]:
     """p values corrected for their number (Holm, Scandinavian Journal of Statistics 6, 1979)."""
     corrected, largest = [0.0] * len(p), 0.0
     for rank, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):

@@ -1,9 +1,9 @@
-"""From the logits of windows to the label map at the image's original size.
+"""Makes label maps at the image's original size of the logits of windows.
 
-Presets: `two_step` resizes the logits to the network's input size and then to the original size, as
-mmsegmentation does (the reference); `one_step` goes straight to the original size. Both bilinear,
-align_corners=False. What `cells` does not serve goes class by class, in chunks with a running
-maximum, so that memory does not grow with the number of classes.
+Two presets: `two_step` resizes the logits to the network's input size and then to the original
+size, as mmsegmentation does (the reference); `one_step` goes straight to the original size. Both
+are bilinear with align_corners=False. Where `cells` has no shortcut, classes are interpolated a
+chunk at a time with a running maximum, so that memory does not grow with their number.
 """
 
 from functools import reduce
@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from lemore.evaluation import cells
-
-Size = tuple[int, int]
+from lemore.config.size import Size
+from lemore.evaluation.cells import label_by_cells
 
 CHUNK_VALUES = 1 << 22  # floats held at a time for a chunk of classes: 16 MB, about a cache
 
@@ -26,13 +26,14 @@ class Window(NamedTuple):
     top: int
     left: int
     size: Size
-    logits: torch.Tensor  # 1 K h w at native stride
+    logits: Tensor  # 1 K h w at native stride
 
 
-class View(NamedTuple):
-    """One pass of the model over an image: the windows, and the network's input size.
+class Pass(NamedTuple):
+    """One pass of the model over an image, in one or more windows.
 
-    via: where windows meet, and the size between the two steps; None for one step.
+    via: the network's input size, where windows meet and the first of two steps ends; None for a
+    single window that is resized in one step.
     """
 
     windows: list[Window]
@@ -40,100 +41,93 @@ class View(NamedTuple):
 
 
 @torch.inference_mode()
-def label_views(views: list[View], original_size: Size) -> np.ndarray:
-    """Best class per pixel, uint8 (H, W): by the logits of one view, by mean softmax of several."""
-    if len(views) > 1:
-        return by_mean_softmax(views, original_size, None).cpu().numpy()
-    (view,) = views
-    if len(view.windows) == 1:
-        labels = cells.label_map(view.windows[0].logits[0], view.via, original_size)
+def label_passes(passes: list[Pass], original_size: Size) -> np.ndarray:
+    """Best class per pixel, uint8 (H, W): by the logits of one pass, by mean softmax of several."""
+    if len(passes) > 1:
+        return label_by_softmax(passes, original_size, None).cpu().numpy()
+    (only,) = passes
+    if len(only.windows) == 1:
+        labels = label_by_cells(only.windows[0].logits[0], only.via, original_size)
         if labels is not None:
             return labels
-    return by_classes(view, original_size, None).cpu().numpy()
+    return label_by_classes(only, original_size, None).cpu().numpy()
 
 
-def by_classes(view: View, original_size: Size, chunk: int | None) -> torch.Tensor:
-    """Best class per pixel, uint8 (H, W), every class interpolated as it would be in one piece.
+def label_by_classes(only: Pass, original_size: Size, chunk: int | None) -> Tensor:
+    """Best class per pixel, uint8 (H, W), with every class interpolated; as argmax, ties included.
 
-    chunk: classes at a time; None chooses it by `CHUNK_VALUES`. The first of equal classes wins, as
-    in argmax.
+    chunk: classes at a time; None chooses it by `CHUNK_VALUES`.
     """
-    labels, best = _nothing(view, original_size)
-    for classes in _chunks([view], original_size, chunk):
-        _keep_best(labels, best, classes.start, _logits(view, classes, original_size))
-    return labels
+    best = BestClass(original_size, only.windows[0].logits.device)
+    for classes in _split_classes([only], original_size, chunk):
+        # Class by class while it is in the cache: argmax over the class axis is slower.
+        for i, values in enumerate(_resize_classes(only, classes, original_size), classes.start):
+            best.update(i, values)
+    return best.labels
 
 
-def by_mean_softmax(views: list[View], original_size: Size, chunk: int | None) -> torch.Tensor:
+def label_by_softmax(passes: list[Pass], original_size: Size, chunk: int | None) -> Tensor:
     """Class of the largest mean probability per pixel, uint8 (H, W) (mmsegmentation's aug_test).
 
-    The denominators first, then the probabilities by chunks of classes: those of all classes would
-    take gigabytes at high resolution.
+    The denominators come first, then the probabilities by chunks of classes: those of all classes
+    would take gigabytes at high resolution.
     """
-    chunks = _chunks(views, original_size, chunk)
-    denominators = [_log_sum_exp(view, chunks, original_size) for view in views]
-    labels, best = _nothing(views[0], original_size)
+    chunks = _split_classes(passes, original_size, chunk)
+    denominators = []  # logarithms, H W each
+    for one in passes:
+        parts = (_resize_classes(one, classes, original_size).logsumexp(0) for classes in chunks)
+        denominators.append(reduce(torch.logaddexp, parts))
+    best = BestClass(original_size, passes[0].windows[0].logits.device)
     for classes in chunks:
-        total = torch.zeros((), device=best.device)
-        for view, denominator in zip(views, denominators, strict=True):
-            total = total + (_logits(view, classes, original_size) - denominator).exp_()
-        _keep_best(labels, best, classes.start, total)
-    return labels
+        total = torch.zeros((), device=best.labels.device)
+        for one, denominator in zip(passes, denominators, strict=True):
+            logits = _resize_classes(one, classes, original_size)
+            total = total + (logits - denominator).exp_()
+        for i, values in enumerate(total, classes.start):
+            best.update(i, values)
+    return best.labels
 
 
-def resize(values: torch.Tensor, size: Size) -> torch.Tensor:
+def resize(values: Tensor, size: Size) -> Tensor:
     """Bilinear resize of B C h w to `size` (H, W), align_corners=False."""
     if (values.shape[2], values.shape[3]) == tuple(size):
         return values
     return F.interpolate(values, size=size, mode="bilinear", align_corners=False)
 
 
-def _nothing(view: View, size: Size) -> tuple[torch.Tensor, torch.Tensor]:
-    """Labels and best values before the first class."""
-    device = view.windows[0].logits.device
-    labels = torch.zeros(size, dtype=torch.uint8, device=device)
-    return labels, torch.full(size, -torch.inf, device=device)
+class BestClass:
+    """Running maximum over classes: `labels` uint8 H W, the first of equal classes."""
+
+    def __init__(self, size: Size, device: torch.device):
+        self.labels = torch.zeros(size, dtype=torch.uint8, device=device)
+        self.values = torch.full(size, -torch.inf, device=device)
+
+    def update(self, train_id: int, values: Tensor) -> None:
+        """Takes one class's values H W into account."""
+        self.labels.masked_fill_(values > self.values, train_id)
+        torch.maximum(self.values, values, out=self.values)
 
 
-def _keep_best(labels: torch.Tensor, best: torch.Tensor, start: int, values: torch.Tensor) -> None:
-    """Puts in place what is better in `values` C H W, the classes from `start` on."""
-    # Class by class while it is in the cache: argmax over the class axis is slower.
-    for train_id, plane in enumerate(values, start):
-        labels.masked_fill_(plane > best, train_id)
-        torch.maximum(best, plane, out=best)
-
-
-def _log_sum_exp(view: View, chunks: list[slice], size: Size) -> torch.Tensor:
-    """Logarithm of the softmax's denominator, H W."""
-    parts = (_logits(view, classes, size).logsumexp(0) for classes in chunks)
-    return reduce(torch.logaddexp, parts)
-
-
-def _chunks(views: list[View], size: Size, chunk: int | None) -> list[slice]:
-    """The classes, a chunk at a time."""
-    largest = max(via[0] * via[1] if (via := view.via) else 0 for view in views)
+def _split_classes(passes: list[Pass], size: Size, chunk: int | None) -> list[slice]:
+    largest = max(one.via[0] * one.via[1] if one.via else 0 for one in passes)
     chunk = chunk or max(CHUNK_VALUES // (size[0] * size[1] + largest), 1)
-    classes = views[0].windows[0].logits.shape[1]
+    classes = passes[0].windows[0].logits.shape[1]
     return [slice(start, start + chunk) for start in range(0, classes, chunk)]
 
 
-def _logits(view: View, classes: slice, size: Size) -> torch.Tensor:
+def _resize_classes(one: Pass, classes: slice, size: Size) -> Tensor:
     """Logits of some classes at the original size, C H W."""
-    if view.via:
-        return resize(_merge(view.windows, classes, view.via), size)[0]
-    return resize(view.windows[0].logits[:, classes].contiguous(), size)[0]
-
-
-def _merge(windows: list[Window], classes: slice, size: Size) -> torch.Tensor:
-    """Logits of some classes at the network's input size: the mean of the windows that overlap."""
-    parts = [resize(w.logits[:, classes].contiguous(), w.size) for w in windows]
-    if len(windows) == 1:
-        return parts[0]
-    total = parts[0].new_zeros((1, parts[0].shape[1], *size))
-    count = total.new_zeros((1, 1, *size))
-    for window, part in zip(windows, parts, strict=True):
+    logits = [window.logits[:, classes].contiguous() for window in one.windows]
+    if one.via is None:
+        return resize(logits[0], size)[0]
+    parts = [resize(values, w.size) for values, w in zip(logits, one.windows, strict=True)]
+    if len(parts) == 1:
+        return resize(parts[0], size)[0]
+    total = parts[0].new_zeros((1, parts[0].shape[1], *one.via))  # windows that overlap: mean
+    count = total.new_zeros((1, 1, *one.via))
+    for window, part in zip(one.windows, parts, strict=True):
         rows = slice(window.top, window.top + window.size[0])
         columns = slice(window.left, window.left + window.size[1])
         total[:, :, rows, columns] += part
         count[:, :, rows, columns] += 1
-    return total / count
+    return resize(total / count, size)[0]

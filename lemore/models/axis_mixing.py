@@ -23,7 +23,7 @@ CACHED_LENGTHS = 16  # per matrix; a test set has few distinct image sizes
 
 
 @functools.lru_cache(maxsize=256)
-def resize_operator(to: int, length: int) -> np.ndarray:
+def make_resize_operator(to: int, length: int) -> np.ndarray:
     """Matrix `to` x `length` (float64) that resizes a signal; its rows sum to 1.
 
     Area average when shrinking, bilinear (align_corners False) when growing: what
@@ -44,11 +44,13 @@ def resize_operator(to: int, length: int) -> np.ndarray:
     return operator
 
 
-def resample(matrix: Tensor, to: int) -> Tensor:
-    """U M D: an m x m matrix carried to `to` x `to`; differentiable."""
+def resample_matrix(matrix: Tensor, to: int) -> Tensor:
+    """Returns U M D, an m x m matrix carried over to `to` x `to`; differentiable."""
     length = matrix.shape[0]
-    up = torch.as_tensor(resize_operator(to, length), dtype=matrix.dtype, device=matrix.device)
-    down = torch.as_tensor(resize_operator(length, to), dtype=matrix.dtype, device=matrix.device)
+    up = torch.as_tensor(make_resize_operator(to, length), dtype=matrix.dtype, device=matrix.device)
+    down = torch.as_tensor(
+        make_resize_operator(length, to), dtype=matrix.dtype, device=matrix.device
+    )
     return up @ matrix @ down
 
 
@@ -64,45 +66,44 @@ class AxisMixing(nn.Module):
         assert axis in ("width", "height"), axis
         self.axis = axis
         self.weight = nn.Parameter(torch.zeros(length, length))
-        self._cache: OrderedDict[tuple, Tensor] = OrderedDict()
+        self.cache: OrderedDict[tuple, Tensor] = OrderedDict()
         self.register_load_state_dict_pre_hook(_carry_over)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.axis == "width":
-            return mix_width(x, self.matrix(x.shape[-1]))
-        return mix_height(x, self.matrix(x.shape[-2]))
+        length = x.shape[-1] if self.axis == "width" else x.shape[-2]
+        return mix_axis(x, self.get_matrix(length), self.axis)
 
-    def matrix(self, length: int) -> Tensor:
+    def get_matrix(self, length: int) -> Tensor:
         """M' for an axis of `length`; kept between calls only where no gradient is wanted."""
         if length == self.weight.shape[0]:
             return self.weight
         if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
-            return resample(self.weight, length)
+            return resample_matrix(self.weight, length)
         # The version counter changes with every in-place update of the weight.
         version = None if self.weight.is_inference() else self.weight._version
         key = (length, self.weight.device, self.weight.dtype, version)
-        if key not in self._cache:
-            self._cache[key] = resample(self.weight, length)
-            if len(self._cache) > CACHED_LENGTHS:
-                self._cache.popitem(last=False)
-        return self._cache[key]
+        if key not in self.cache:
+            self.cache[key] = resample_matrix(self.weight, length)
+            if len(self.cache) > CACHED_LENGTHS:
+                self.cache.popitem(last=False)
+        return self.cache[key]
 
     def clear_cache(self) -> None:
-        self._cache.clear()
+        self.cache.clear()
 
     def train(self, mode: bool = True) -> "AxisMixing":
         self.clear_cache()
         return super().train(mode)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_cache": OrderedDict()}
+        return {**self.__dict__, "cache": OrderedDict()}
 
     def extra_repr(self) -> str:
         return f"{self.weight.shape[0]}, axis={self.axis}"
 
 
 def _carry_over(module: AxisMixing, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Before loading: a matrix of another training size is carried to this one's."""
+    """Before loading: carries a matrix of another training size over to this one's."""
     module.clear_cache()
     key = prefix + "weight"
     found = state_dict.get(key)
@@ -110,24 +111,23 @@ def _carry_over(module: AxisMixing, state_dict: dict[str, Any], prefix: str, *_:
         return  # load_state_dict reports it
     length = module.weight.shape[0]
     if found.shape[0] != length:
-        log.info("%s: %d x %d carried to %d (U M D)", key, *found.shape, length)
-        state_dict[key] = resample(found.detach(), length)
+        log.info("%s: %d x %d carried over to %d (U M D)", key, *found.shape, length)
+        state_dict[key] = resample_matrix(found.detach(), length)
 
 
-def mix_width(x: Tensor, matrix: Tensor) -> Tensor:
-    """B C H W mixed along W; keeps the memory format, so that no layout is converted."""
-    if x.is_contiguous(memory_format=torch.channels_last):
-        return torch.matmul(matrix, x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-    return F.linear(x, matrix)
+def mix_axis(x: Tensor, matrix: Tensor, axis: str) -> Tensor:
+    """B C H W mixed along "width" or "height"; keeps the memory format, so that nothing converts.
 
-
-def mix_height(x: Tensor, matrix: Tensor) -> Tensor:
-    """B C H W mixed along H; keeps the memory format.
-
-    Batched products over an expanded matrix: `matmul` would copy the features in training.
+    The height by batched products over an expanded matrix: `matmul` would copy the features in
+    training.
     """
     b, c, h, w = x.shape
-    if x.is_contiguous(memory_format=torch.channels_last):
+    channels_last = x.is_contiguous(memory_format=torch.channels_last)
+    if axis == "width":
+        if channels_last:
+            return torch.matmul(matrix, x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return F.linear(x, matrix)
+    if channels_last:
         rows = x.permute(0, 2, 3, 1).reshape(b, h, w * c)
         return torch.bmm(matrix.expand(b, h, h), rows).view(b, h, w, c).permute(0, 3, 1, 2)
     planes = x.reshape(b * c, h, w)

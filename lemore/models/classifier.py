@@ -5,7 +5,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from lemore.config.model import BackboneConfig
-from lemore.models import build_backbone, check_arguments
+from lemore.config.size import Size
+from lemore.models import build_backbone
 
 
 class Classifier(nn.Module):
@@ -28,13 +29,16 @@ def build_classifier(
     backbone: BackboneConfig,
     *,
     num_classes: int,
-    input_size: tuple[int, int],
+    input_size: Size,
     drop_path: float,
     dropout: float = 0.0,
 ) -> Classifier:
     """Classifier for training crops of `input_size` (H, W); ValueError names a wrong argument."""
-    check_arguments("backbone", backbone.module, backbone.arguments, f"backbone {backbone.module}")
     encoder = build_backbone(
-        backbone.module, input_size=input_size, drop_path=drop_path, **backbone.arguments
+        backbone.module,
+        backbone.arguments,
+        input_size=input_size,
+        drop_path=drop_path,
+        source=f"backbone {backbone.module}",
     )
     return Classifier(encoder, num_classes, dropout)

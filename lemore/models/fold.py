@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from lemore.models.axis_mixing import AxisMixing, mix_height, mix_width
+from lemore.models.axis_mixing import AxisMixing, mix_axis
 from lemore.models.layers import ConvNorm, keep_on_one_kernel
 
 M = TypeVar("M", bound=nn.Module)
@@ -25,8 +25,11 @@ def fold(model: M, *, norms: bool = False) -> M:
             fold_projections = getattr(module, "fold_projections", None)
             if callable(fold_projections):
                 fold_projections()
-        if norms:
-            _fold_norms(folded)
+        for module in folded.modules() if norms else ():
+            if isinstance(module, ConvNorm):
+                module.fold()
+            if isinstance(module, nn.Conv2d) and module.weight.device.type == "cpu":
+                keep_on_one_kernel(module)
     return folded
 
 
@@ -51,16 +54,6 @@ class FixedMixing(nn.Module):
         self.axis, self.weight = mixing.axis, mixing.weight
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.axis == "width":
-            return mix_width(x, self.weight)
-        if torch.compiler.is_exporting():
+        if self.axis == "height" and torch.compiler.is_exporting():
             return torch.matmul(self.weight, x)  # one matrix for all planes, without copies of it
-        return mix_height(x, self.weight)
-
-
-def _fold_norms(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, ConvNorm):
-            module.fold()
-        if isinstance(module, nn.Conv2d) and module.weight.device.type == "cpu":
-            keep_on_one_kernel(module)
+        return mix_axis(x, self.weight, self.axis)

@@ -1,4 +1,4 @@
-"""Weights of another implementation, renamed for ours: each finds its place or is refused."""
+"""Renames the weights of another implementation: each finds its place in ours or is refused."""
 
 import importlib
 import re
@@ -15,7 +15,7 @@ Rename = tuple[str, str | Callable[[re.Match[str]], str]]
 
 @dataclass(frozen=True)
 class KeyMap:
-    """How tensor names change.
+    """The changes of tensor names.
 
     renames: (pattern, replacement) for `re.sub`, applied in this order to every name. Names that
         end in `#0`, `#1`, ... afterwards are parts of one tensor, joined along the first axis.
@@ -35,8 +35,8 @@ class KeyMap:
             name = re.sub(pattern, replacement, name)
         return name
 
-    def parts(self, name: str, tensor: Tensor) -> list[tuple[str, Tensor]]:
-        """Renamed, and cut where `splits` says so."""
+    def split(self, name: str, tensor: Tensor) -> list[tuple[str, Tensor]]:
+        """Renames a tensor, and cuts it where `splits` says so."""
         for pattern, replacements in self.splits:
             if re.search(pattern, name) and tensor.ndim:
                 pieces = (piece.clone() for piece in tensor.tensor_split(len(replacements)))
@@ -45,8 +45,8 @@ class KeyMap:
         return [(self.rename(name), tensor)]
 
 
-def find(decode_head: str, layout: str) -> KeyMap:
-    """How published weights of a decode head's model are named in a library's layout.
+def find_key_map(decode_head: str, layout: str) -> KeyMap:
+    """Finds the names of a decode head's published weights in a library's layout.
 
     ValueError names what is known: files in lemore/models/import_maps, the layouts in each.
     """
@@ -77,16 +77,18 @@ def convert(
     for pattern, what in key_map.foreign:
         if any(re.match(pattern, name) for name in state):
             raise ValueError(f"{source}: {what}")
-    found, unknown = _renamed(state, key_map, target)
-    missing = [name for name in target if name not in found and not _is_counter(name)]
+    found, unknown = _rename_all(state, key_map, target)
+    absent = [name for name in target if name not in found]
+    # BatchNorm's count of batches: no output depends on it, and some files leave it out.
+    missing = [name for name in absent if not name.endswith("num_batches_tracked")]
     misshapen = [
         f"{name} {tuple(found[name].shape)} instead of {tuple(target[name].shape)}"
         for name in target
-        if name in found and _squeezed(found[name]) != _squeezed(target[name])
+        if name in found and _squeeze(found[name]) != _squeeze(target[name])
     ]
     problems = {"unknown": unknown, "missing": missing, "of another shape": misshapen}
     if any(problems.values()):
-        raise ValueError(f"{source}: " + "; ".join(_listed(problems)))
+        raise ValueError(f"{source}: " + "; ".join(_list_problems(problems)))
     return {
         name: found[name].reshape(tensor.shape).to(tensor.dtype)
         if name in found
@@ -95,7 +97,7 @@ def convert(
     }
 
 
-def _renamed(
+def _rename_all(
     state: Mapping[str, Tensor], key_map: KeyMap, target: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Tensors by their new names, and the old names of those that the target does not have."""
@@ -104,17 +106,17 @@ def _renamed(
     for old, tensor in state.items():
         if any(re.match(pattern, old) for pattern in key_map.ignored):
             continue
-        for full_name, piece in key_map.parts(old, tensor):
+        for full_name, piece in key_map.split(old, tensor):
             name, _, part = full_name.partition("#")
             if name not in target or "#" in old or int(part or 0) in parts.get(name, {}):
                 unknown.append(old)
             else:
                 parts.setdefault(name, {})[int(part or 0)] = piece
-    joined = {name: _joined(pieces) for name, pieces in parts.items() if 0 in pieces}
+    joined = {name: _join(pieces) for name, pieces in parts.items() if 0 in pieces}
     return joined, list(dict.fromkeys(unknown))
 
 
-def _joined(pieces: dict[int, Tensor]) -> Tensor:
+def _join(pieces: dict[int, Tensor]) -> Tensor:
     """The parts as one tensor, or the first alone (a shape that is refused) if they do not fit."""
     ordered = [pieces[i] for i in sorted(pieces)]
     if len({piece.shape for piece in ordered}) > 1 or not ordered[0].ndim:
@@ -122,16 +124,11 @@ def _joined(pieces: dict[int, Tensor]) -> Tensor:
     return torch.cat(ordered)
 
 
-def _is_counter(name: str) -> bool:
-    """BatchNorm's count of batches, which no output depends on and some files leave out."""
-    return name.endswith("num_batches_tracked")
-
-
-def _squeezed(tensor: Tensor) -> tuple[int, ...]:
+def _squeeze(tensor: Tensor) -> tuple[int, ...]:
     return tuple(length for length in tensor.shape if length != 1)
 
 
-def _listed(problems: Mapping[str, list[str]]) -> Iterable[str]:
+def _list_problems(problems: Mapping[str, list[str]]) -> Iterable[str]:
     for kind, names in problems.items():
         if names:
             more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""

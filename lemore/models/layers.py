@@ -5,16 +5,13 @@ whose optimiser rules match parameter names by substring.
 """
 
 import math
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Size = tuple[int, int]
-
-
-def relu() -> nn.Module:
-    return nn.ReLU(inplace=True)
+from lemore.config.size import Size
 
 
 class ConvNorm(nn.Module):
@@ -29,24 +26,18 @@ class ConvNorm(nn.Module):
         stride: int = 1,
         dilation: int = 1,
         groups: int = 1,
-        activation: nn.Module | None = None,
+        activation: type[nn.ReLU] | type[nn.ReLU6] | None = None,
     ) -> None:
         super().__init__()
         size = (kernel, kernel) if isinstance(kernel, int) else kernel
+        padding = (size[0] // 2 * dilation, size[1] // 2 * dilation)
         self.conv = nn.Conv2d(
-            in_channels,
-            out_channels,
-            size,
-            stride=stride,
-            padding=(size[0] // 2 * dilation, size[1] // 2 * dilation),
-            dilation=dilation,
-            groups=groups,
-            bias=False,
+            in_channels, out_channels, size, stride, padding, dilation, groups, bias=False
         )
         if groups == in_channels:
             keep_on_one_kernel(self.conv)
         self.bn = nn.BatchNorm2d(out_channels)
-        self.activation = activation or nn.Identity()
+        self.activation = activation(inplace=True) if activation else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.activation(self.bn(self.conv(x)))
@@ -55,13 +46,13 @@ class ConvNorm(nn.Module):
         """Takes the norm into the convolution (for inference); a second call does nothing."""
         if isinstance(self.bn, nn.Identity):
             return
-        weight, bias = self.folded()
+        weight, bias = self.fold_norm()
         self.conv.weight.copy_(weight)
         self.conv.bias = nn.Parameter(bias.to(self.conv.weight))
         self.add_module("bn", nn.Identity())
 
-    def folded(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias (float64) of the one convolution that equals this one and its norm."""
+    def fold_norm(self) -> tuple[Tensor, Tensor]:
+        """Returns weight and bias (float64) of the one convolution that equals both."""
         bn = self.bn
         assert bn.running_var is not None and bn.running_mean is not None
         gain = bn.weight.double() / torch.sqrt(bn.running_var.double() + bn.eps)
@@ -88,9 +79,9 @@ class InvertedResidual(nn.Module):
     ) -> None:
         super().__init__()
         hidden = in_channels * expansion
-        layers = [] if expansion == 1 else [ConvNorm(in_channels, hidden, activation=relu())]
+        layers = [] if expansion == 1 else [ConvNorm(in_channels, hidden, activation=nn.ReLU)]
         layers += [
-            ConvNorm(hidden, hidden, kernel, stride=stride, groups=hidden, activation=relu()),
+            ConvNorm(hidden, hidden, kernel, stride=stride, groups=hidden, activation=nn.ReLU),
             ConvNorm(hidden, out_channels),
         ]
         self.layers = nn.Sequential(*layers)
@@ -134,9 +125,14 @@ class DropPath(nn.Module):
         return f"rate={self.rate:.4f}"
 
 
-def drop_path_rates(rate: float, blocks: int) -> list[float]:
+def spread_rates(rate: float, blocks: int) -> list[float]:
     """Rates rising linearly from 0 at the first block to `rate` at the last."""
     return [rate * index / max(blocks - 1, 1) for index in range(blocks)]
+
+
+def get_size(x: Tensor) -> Size:
+    """(H, W) of a map B C H W."""
+    return x.shape[-2], x.shape[-1]
 
 
 def resize(x: Tensor, size: Size) -> Tensor:
@@ -146,21 +142,20 @@ def resize(x: Tensor, size: Size) -> Tensor:
     return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
-def half(size: Size, times: int = 1) -> Size:
+def halve(size: Size, times: int = 1) -> Size:
     """Size after `times` convolutions of stride 2: half, rounded up, each time."""
     step = 2**times
     return -(-size[0] // step), -(-size[1] // step)
 
 
-def pool_to_tokens(features: tuple[Tensor, ...]) -> Tensor:
+def pool_to_tokens(features: Sequence[Tensor]) -> Tensor:
     """Maps averaged to half the coarsest one's size, concatenated: B sum(C) ceil(h/2) ceil(w/2)."""
-    coarsest = features[-1]
-    size = half((coarsest.shape[-2], coarsest.shape[-1]))
+    size = halve(get_size(features[-1]))
     return torch.cat([F.adaptive_avg_pool2d(x, size) for x in features], dim=1)
 
 
-def init_weights(module: nn.Module) -> None:
-    """For `Module.apply`: convolutions and linear layers N(0, 2 / fan_out), norms one and zero."""
+def initialize_weights(module: nn.Module) -> None:
+    """Sets convolutions and linear layers to N(0, 2 / fan_out), norms to one and zero."""
     if isinstance(module, nn.Conv2d):
         fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
         nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
@@ -172,3 +167,12 @@ def init_weights(module: nn.Module) -> None:
         return
     if module.bias is not None:
         nn.init.zeros_(module.bias)
+
+
+def run_stages(stages: Iterable[nn.Module], x: Tensor) -> list[Tensor]:
+    """Runs one stage after the other; returns the output of each."""
+    maps = []
+    for stage in stages:
+        x = stage(x)
+        maps.append(x)
+    return maps

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lemore.models.layers import ConvNorm, relu, resize
+from lemore.models.layers import ConvNorm, get_size, resize
 
 
 class SeparableConv(nn.Sequential):
@@ -18,9 +18,9 @@ class SeparableConv(nn.Sequential):
                 3,
                 dilation=dilation,
                 groups=in_channels,
-                activation=relu(),
+                activation=nn.ReLU,
             ),
-            ConvNorm(in_channels, out_channels, activation=relu()),
+            ConvNorm(in_channels, out_channels, activation=nn.ReLU),
         )
 
 
@@ -30,11 +30,11 @@ class PooledBranch(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, bins: int = 1) -> None:
         super().__init__()
         self.bins = bins
-        self.conv = ConvNorm(in_channels, out_channels, activation=relu())
+        self.conv = ConvNorm(in_channels, out_channels, activation=nn.ReLU)
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = self.conv(F.adaptive_avg_pool2d(x, self.bins))
-        return resize(pooled, (x.shape[-2], x.shape[-1]))
+        return resize(pooled, get_size(x))
 
 
 class ASPP(nn.Module):
@@ -45,7 +45,7 @@ class ASPP(nn.Module):
         self.branches = nn.ModuleList(
             [
                 PooledBranch(in_channels, width),
-                ConvNorm(in_channels, width, activation=relu()),
+                ConvNorm(in_channels, width, activation=nn.ReLU),
                 *(SeparableConv(in_channels, width, rate) for rate in dilations),
             ]
         )

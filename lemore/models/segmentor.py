@@ -5,8 +5,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from lemore.config.jobs import FinetuneJob
-from lemore.config.model import AuxiliaryHead, BackboneConfig, ModelConfig
-from lemore.models import build_backbone, build_decode_head, check_arguments
+from lemore.config.model import BackboneConfig, ModelConfig
+from lemore.config.size import Size
+from lemore.models import build_backbone, build_decode_head
 
 
 class Segmentor(nn.Module):
@@ -26,9 +27,9 @@ class Segmentor(nn.Module):
         self.auxiliary_feature = auxiliary_feature
 
     def forward(self, x: Tensor, for_loss: bool = False) -> Any:
-        """Logits; `for_loss` what the loss is made of: (outputs, auxiliary logits or None).
+        """Returns logits; `for_loss` the loss's arguments: (outputs, auxiliary logits or None).
 
-        outputs: the logits, or what a head with a `loss(outputs, label)` of its own gives it.
+        outputs: the logits, or what a head with a `loss(outputs, label)` of its own passes to it.
         """
         features = self.backbone(x)
         if not for_loss:
@@ -56,7 +57,7 @@ def build_segmentor(
     backbone: BackboneConfig,
     *,
     num_classes: int,
-    input_size: tuple[int, int],
+    input_size: Size,
     drop_path: float,
     overrides: dict[str, Any],
     auxiliary: bool = True,
@@ -68,35 +69,28 @@ def build_segmentor(
     ValueError names the configuration, the key and the nearest known one.
     """
     source = f"backbone {model.backbone}"
-    check_arguments("backbone", backbone.module, backbone.arguments, source)
-    arguments = {**model.arguments, **overrides}
-    check_arguments("decode_head", model.decode_head, arguments, f"model {model.label}")
     encoder = build_backbone(
-        backbone.module, input_size=input_size, drop_path=drop_path, **backbone.arguments
+        backbone.module,
+        backbone.arguments,
+        input_size=input_size,
+        drop_path=drop_path,
+        source=source,
     )
     channels: Any = encoder.channels
     head = build_decode_head(
-        model.decode_head, channels=channels, num_classes=num_classes, **arguments
+        model.decode_head,
+        model.arguments | overrides,
+        channels=channels,
+        num_classes=num_classes,
+        source=f"model {model.label}",
     )
     extra = model.auxiliary_head if auxiliary else None
     if extra is None:
         return Segmentor(encoder, head)
-    helper = _auxiliary_head(extra, channels, num_classes, source)
-    return Segmentor(encoder, head, helper, extra.feature)
-
-
-def _auxiliary_head(
-    config: AuxiliaryHead, channels: tuple[int, ...], num_classes: int, source: str
-) -> nn.Module:
-    if config.feature >= len(channels):
-        raise ValueError(f"auxiliary_head.feature is {config.feature}, {source} has {channels}")
-    return build_decode_head(
-        config.DECODE_HEAD,
-        channels=(channels[config.feature],),
-        num_classes=num_classes,
-        inputs="last",
-        width=config.width,
-        convs=1,
-        kernel=3,
-        concat_input=False,
+    if extra.feature >= len(channels):
+        raise ValueError(f"auxiliary_head.feature is {extra.feature}, {source} has {channels}")
+    fcn = {"inputs": "last", "width": extra.width, "convs": 1, "kernel": 3, "concat_input": False}
+    helper = build_decode_head(
+        extra.DECODE_HEAD, fcn, channels=(channels[extra.feature],), num_classes=num_classes
     )
+    return Segmentor(encoder, head, helper, extra.feature)

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-IGNORE_INDEX = 255
+from lemore.config.labels import IGNORE
+
 CLASS_WEIGHT, MASK_WEIGHT, DICE_WEIGHT, NONE_WEIGHT = 2.0, 5.0, 5.0, 0.1
 POINTS, OVERSAMPLE, UNSURE_SHARE = 12544, 3, 0.75
 
@@ -25,25 +26,25 @@ class Target(NamedTuple):
     masks: Tensor
 
 
-def set_loss(classes: Tensor, masks: Tensor, label: Tensor) -> Tensor:
+def compute_set_loss(classes: Tensor, masks: Tensor, label: Tensor) -> Tensor:
     """Weighted loss of one prediction.
 
     classes: B Q K+1 logits, the last one for "none". masks: B Q h w logits. label: B H W train ids,
     255 ignored: such pixels belong to no mask. Returns a scalar.
     """
-    targets = [_target(image) for image in label]
+    targets = [_make_target(image) for image in label]
     total = max(sum(len(target.classes) for target in targets), 1)
     matches = [_match(classes[i], masks[i], target) for i, target in enumerate(targets)]
-    loss = CLASS_WEIGHT * _class_loss(classes, targets, matches)
+    loss = CLASS_WEIGHT * _compute_class_loss(classes, targets, matches)
     for i, (target, (queries, wanted)) in enumerate(zip(targets, matches, strict=True)):
         if len(queries):
-            loss = loss + _mask_loss(masks[i][queries], target.masks[wanted]) / total
+            loss = loss + _compute_mask_loss(masks[i][queries], target.masks[wanted]) / total
     return loss
 
 
-def _target(label: Tensor) -> Target:
+def _make_target(label: Tensor) -> Target:
     present = torch.unique(label)
-    present = present[present != IGNORE_INDEX].long()
+    present = present[present != IGNORE].long()
     return Target(present, (label[None] == present[:, None, None]).float())
 
 
@@ -57,8 +58,8 @@ def _match(classes: Tensor, masks: Tensor, target: Target) -> tuple[Tensor, Tens
     logits = _sample(masks.float(), points)  # Q P
     wanted = _sample(target.masks, points)  # M P
     cost = -CLASS_WEIGHT * classes.float().softmax(-1)[:, target.classes]
-    cost = cost + MASK_WEIGHT * _pairwise_cross_entropy(logits, wanted)
-    cost = cost + DICE_WEIGHT * _pairwise_dice(logits.sigmoid(), wanted)
+    cost = cost + MASK_WEIGHT * _compare_by_cross_entropy(logits, wanted)
+    cost = cost + DICE_WEIGHT * _compare_by_dice(logits.sigmoid(), wanted)
     queries, targets = linear_sum_assignment(cost.cpu().numpy())
     return (
         torch.as_tensor(queries, device=masks.device),
@@ -66,7 +67,7 @@ def _match(classes: Tensor, masks: Tensor, target: Target) -> tuple[Tensor, Tens
     )
 
 
-def _class_loss(
+def _compute_class_loss(
     classes: Tensor, targets: list[Target], matches: list[tuple[Tensor, Tensor]]
 ) -> Tensor:
     none = classes.shape[-1] - 1
@@ -78,11 +79,11 @@ def _class_loss(
     return F.cross_entropy(classes.float().transpose(1, 2), wanted, weight)
 
 
-def _mask_loss(masks: Tensor, wanted: Tensor) -> Tensor:
+def _compute_mask_loss(masks: Tensor, wanted: Tensor) -> Tensor:
     """Weighted cross-entropy and dice of matched pairs (M h w and M H W), summed over them."""
     masks = masks.float()
     with torch.no_grad():
-        points = _unsure_points(masks)
+        points = _draw_points(masks)
         labels = _sample(wanted, points)
     logits = _sample(masks, points)
     cross_entropy = F.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(1)
@@ -92,7 +93,7 @@ def _mask_loss(masks: Tensor, wanted: Tensor) -> Tensor:
     return (MASK_WEIGHT * cross_entropy + DICE_WEIGHT * dice).sum()
 
 
-def _unsure_points(masks: Tensor) -> Tensor:
+def _draw_points(masks: Tensor) -> Tensor:
     """M POINTS 2 in [0, 1): three quarters the least sure of many random ones, the rest random."""
     count, unsure = len(masks), int(UNSURE_SHARE * POINTS)
     many = torch.rand(count, OVERSAMPLE * POINTS, 2, device=masks.device)
@@ -108,13 +109,13 @@ def _sample(maps: Tensor, points: Tensor) -> Tensor:
     return F.grid_sample(maps[:, None], grid, align_corners=False)[:, 0, :, 0]
 
 
-def _pairwise_cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:
+def _compare_by_cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:
     """Q P and M P -> Q M, mean over the points."""
     positive, negative = F.softplus(-logits), F.softplus(logits)
     return (positive @ wanted.T + negative @ (1 - wanted).T) / logits.shape[1]
 
 
-def _pairwise_dice(probabilities: Tensor, wanted: Tensor) -> Tensor:
+def _compare_by_dice(probabilities: Tensor, wanted: Tensor) -> Tensor:
     """Q P and M P -> Q M."""
     overlap = 2 * probabilities @ wanted.T
     return 1 - (overlap + 1) / (probabilities.sum(1)[:, None] + wanted.sum(1)[None] + 1)

@@ -6,7 +6,7 @@ from torch import Tensor
 from lemore.models.key_map import KeyMap
 
 CLASSIFIER = (r"classifier\.", r"fc\.")
-# by module in lemore/models/backbones; what only a classifier uses is left out
+# by module in lemore/models/backbones; tensors that only a classifier uses are left out
 KEY_MAPS = {
     "mobilenet_v2": KeyMap((), (*CLASSIFIER, r"features\.18\.")),
     "mobilenet_v3": KeyMap((), CLASSIFIER),
@@ -15,7 +15,7 @@ KEY_MAPS = {
 }
 
 
-def key_map(backbone: str) -> KeyMap:
+def find_key_map(backbone: str) -> KeyMap:
     """ValueError if the backbone is none of torchvision's."""
     if backbone not in KEY_MAPS:
         raise ValueError(

@@ -1,7 +1,6 @@
 """The ways to run a network whose latency is measured; each becomes a function of an image."""
 
 import copy
-import importlib.util
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
@@ -20,41 +19,44 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 Run = Callable[[], object]
 
 
-def missing(backend: Backend) -> str | None:
-    """Why a backend cannot run on this machine, None if it can."""
+def explain_absence(backend: Backend) -> str | None:
+    """Says why a backend cannot run on this machine; None if it can."""
     if backend == "cuda" and not torch.cuda.is_available():
         return "torch sees no CUDA device"
     if backend == "compiled" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         return "torch.compile needs a C++ compiler (g++)"
     if backend == "onnxruntime":
-        absent = [name for name in export.PACKAGES if importlib.util.find_spec(name) is None]
+        absent = export.find_missing_packages()
         return f"needs {', '.join(absent)}: pip install 'lemore[export]'" if absent else None
     return None
 
 
-def device_of(backend: Backend) -> torch.device:
+def get_device(backend: Backend) -> torch.device:
     return torch.device("cuda" if backend == "cuda" else "cpu")
 
 
 def prepare(
     backend: Backend, model: nn.Module, image: Tensor, ends: Iterable[bool], threads: int
 ) -> dict[bool, Run]:
-    """For each of `ends` a function that runs `model` (eval mode, on the CPU) on `image` 1 3 H W.
+    """Makes a function for each end that runs `model` (eval mode, on the CPU) on `image` 1 3 H W.
 
     ends: whether the logits are then resized (bilinear) to the image's size. For CUDA a function
     returns when the device has finished.
     """
     if backend == "onnxruntime":
-        return {end: _onnxruntime(model, image, end, threads) for end in ends}
-    device = device_of(backend)
+        return {end: _prepare_onnxruntime(model, image, end, threads) for end in ends}
+    device = get_device(backend)
     model = copy.deepcopy(model).to(device)
-    model = model.to(memory_format=torch.channels_last)
+    network: Callable[[Tensor], Tensor] = model.to(memory_format=torch.channels_last)
     image = image.to(device=device, memory_format=torch.channels_last)
-    network = _compiled(model, image) if backend == "compiled" else model
-    return {end: partial(_call, network, image, end) for end in ends}
+    if backend == "compiled":
+        torch.compiler.reset()  # drops what was compiled for another network
+        network = torch.compile(model, dynamic=False, options={"freezing": True})
+        network(image)  # compiles it
+    return {end: partial(_run, network, image, end) for end in ends}
 
 
-def _call(network: Callable[[Tensor], Tensor], image: Tensor, upsample: bool) -> Tensor:
+def _run(network: Callable[[Tensor], Tensor], image: Tensor, upsample: bool) -> Tensor:
     logits = network(image)
     if upsample:
         logits = F.interpolate(logits, image.shape[-2:], mode="bilinear", align_corners=False)
@@ -63,17 +65,10 @@ def _call(network: Callable[[Tensor], Tensor], image: Tensor, upsample: bool) ->
     return logits
 
 
-def _compiled(model: nn.Module, image: Tensor) -> Callable[[Tensor], Tensor]:
-    torch.compiler.reset()  # what was compiled for another network
-    compiled = torch.compile(model, dynamic=False, options={"freezing": True})
-    compiled(image)  # compiles it
-    return compiled
-
-
-def _onnxruntime(model: nn.Module, image: Tensor, upsample: bool, threads: int) -> Run:
+def _prepare_onnxruntime(model: nn.Module, image: Tensor, upsample: bool, threads: int) -> Run:
     size = (image.shape[-2], image.shape[-1])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        export.to_onnx(export.Deployed(model, resize_to=size if upsample else None), image, path)
-        session = export.session(path, threads)
+        export.write_onnx(export.Deployed(model, resize_to=size if upsample else None), image, path)
+        session = export.open_session(path, threads)
     return partial(session.run, None, {export.INPUT: image.numpy()})

@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulates, per module, without running a number: on the meta device.
+"""Parameters and multiply-accumulates, per module, without computing: on the meta device.
 
 Two totals, because published GFLOPs come from different counters:
 macs            convolution + linear + matrix products, one per multiply-accumulate; what PyTorch's
@@ -9,6 +9,7 @@ fvcore_total    the same plus norms, pooling and upsampling by fvcore's rules.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,14 +18,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from lemore.config.size import Size
+
 aten = torch.ops.aten
 
 MEMORY_ONLY = {aten.empty, aten.clone, aten.copy_, aten.cat, aten._unsafe_view, aten._to_copy}
 
 
 @dataclass(frozen=True)
-class Counts:
-    """What one image costs.
+class Complexity:
+    """The cost of one image.
 
     params: trainable and frozen parameters of the whole model.
     modules: name -> {"params", "macs"} of each module and all below it; "" is the model.
@@ -38,7 +41,7 @@ class Counts:
     uncounted: dict[str, int]
 
 
-def count(model: nn.Module, input_size: tuple[int, int]) -> Counts:
+def count(model: nn.Module, input_size: Size) -> Complexity:
     """Counts a model that lies on the meta device, in eval mode, for one image (H, W).
 
     Attention runs as plain matrix products: fused kernels would count nothing.
@@ -52,9 +55,10 @@ def count(model: nn.Module, input_size: tuple[int, int]) -> Counts:
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counting:
             model(image)
     finally:
-        counting.remove_hooks()
+        for hook in counting.hooks:
+            hook.remove()
         model.train(was_training)
-    return Counts(
+    return Complexity(
         params=sum(p.numel() for p in model.parameters()),
         macs=counting.macs[""],
         fvcore_total=counting.macs[""] + counting.extra,
@@ -80,21 +84,18 @@ class _Counting(TorchDispatchMode):
         self.running: list[str] = []
         self.hooks: list[Any] = []
         for name, module in model.named_modules():
-            self.hooks.append(module.register_forward_pre_hook(self._enter(name)))
+            enter = partial(self._enter, name)
+            self.hooks.append(module.register_forward_pre_hook(enter))
             self.hooks.append(module.register_forward_hook(self._leave, always_call=True))
 
-    def _enter(self, name: str) -> Callable[..., None]:
-        return lambda *_: self.running.append(name)
+    def _enter(self, name: str, *_: Any) -> None:
+        self.running.append(name)
 
     def _leave(self, *_: Any) -> None:
         self.running.pop()
 
-    def remove_hooks(self) -> None:
-        for hook in self.hooks:
-            hook.remove()
-
     def _add(self, macs: int) -> None:
-        for name in set().union(*map(with_parents, self.running)):
+        for name in set().union(*map(_list_parents, self.running)):
             self.macs[name] += macs
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -112,38 +113,31 @@ class _Counting(TorchDispatchMode):
         return out
 
 
-def with_parents(name: str) -> list[str]:
+def _list_parents(name: str) -> list[str]:
     """A module and all above it: a list of modules is never called, but its members are."""
     parts = name.split(".") if name else []
     return [".".join(parts[:i]) for i in range(len(parts) + 1)]
 
 
-def _batch_norm(args: Any, _: Any) -> int:
+def _count_batch_norm(args: Any, _: Any) -> int:
     return args[0].numel() * (1 if args[1] is None else 2)  # as in eval: scale and shift
 
 
-def _other_norm(weight: int) -> Callable[[Any, Any], int]:
-    return lambda args, _: args[0].numel() * (4 if args[weight] is None else 5)
-
-
-def _pooling(args: Any, _: Any) -> int:
+def _count_pooling(args: Any, _: Any) -> int:
     return args[0].numel()
 
 
-def _upsampling(per_output: int) -> Callable[[Any, Any], int]:
-    return lambda _, out: out.numel() * per_output
-
-
+# operator -> fvcore's cost of (its arguments, its output)
 FVCORE_RULES: dict[Any, Callable[[Any, Any], int]] = {
-    aten.native_batch_norm: _batch_norm,
-    aten._native_batch_norm_legit_no_training: _batch_norm,
-    aten._batch_norm_no_update: _batch_norm,
-    aten.cudnn_batch_norm: _batch_norm,
-    aten.native_layer_norm: _other_norm(2),
-    aten.native_group_norm: _other_norm(1),
-    aten._adaptive_avg_pool2d: _pooling,
-    aten.adaptive_avg_pool2d: _pooling,
-    aten.upsample_bilinear2d: _upsampling(4),
-    aten.grid_sampler_2d: _upsampling(4),
-    aten.upsample_nearest2d: _upsampling(1),
+    aten.native_batch_norm: _count_batch_norm,
+    aten._native_batch_norm_legit_no_training: _count_batch_norm,
+    aten._batch_norm_no_update: _count_batch_norm,
+    aten.cudnn_batch_norm: _count_batch_norm,
+    aten.native_layer_norm: lambda args, _: args[0].numel() * (4 if args[2] is None else 5),
+    aten.native_group_norm: lambda args, _: args[0].numel() * (4 if args[1] is None else 5),
+    aten._adaptive_avg_pool2d: _count_pooling,
+    aten.adaptive_avg_pool2d: _count_pooling,
+    aten.upsample_bilinear2d: lambda _, out: out.numel() * 4,
+    aten.grid_sampler_2d: lambda _, out: out.numel() * 4,
+    aten.upsample_nearest2d: lambda _, out: out.numel(),
 }

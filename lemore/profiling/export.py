@@ -19,16 +19,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lemore.config.size import Size
 from lemore.runtime.files import write_atomic
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 INPUT, OUTPUT = "image", "output"
 METADATA = "lemore.json"  # beside the program in a torch.export file
-Size = tuple[int, int]
 
 
 class Deployed(nn.Module):
-    """A network with what the program around it may want to leave to it; B 3 H W.
+    """A network together with its pre- and post-processing, each on request; B 3 H W.
 
     normalization: (mean, std) of R, G, B: the input is then 0..255, not normalised.
     resize_to: (H, W) to which the logits are resized (bilinear); None leaves them as they are.
@@ -62,7 +62,7 @@ class Deployed(nn.Module):
         return x.argmax(1).to(torch.uint8) if self.labels else x
 
 
-def to_onnx(
+def write_onnx(
     model: nn.Module,
     image: Tensor,
     path: Path,
@@ -75,25 +75,29 @@ def to_onnx(
     dynamic_batch: any number of images at a time. metadata: kept in the file, values as JSON.
     ValueError if a package is missing.
     """
-    require()
-    for name in ("onnxscript", "onnx_ir"):  # they tell of every constant that they fold
+    require_packages()
+    for name in ("onnxscript", "onnx_ir"):  # they log every constant that they fold
         logging.getLogger(name).setLevel(logging.WARNING)
+    model = copy.deepcopy(model).eval().to(memory_format=torch.contiguous_format)
+    for module in model.modules():
+        # A single point's dilation only keeps PyTorch's CPU convolutions off a slow path.
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
+            module.dilation = (1, 1)
+    example, shapes = _make_example(image, dynamic_batch)
     program = torch.onnx.export(
-        _plain(model),
-        (_example(image, dynamic_batch),),
+        model,
+        (example,),
         dynamo=True,
         verbose=False,
         input_names=[INPUT],
         output_names=[OUTPUT],
-        dynamic_shapes=_shapes(dynamic_batch),
+        dynamic_shapes=shapes,
     )
     assert program is not None
-    proto = program.model_proto
-    _describe(proto, metadata or {})
-    write_atomic(path, proto.SerializeToString())
+    _write_proto(program.model_proto, path, metadata or {})
 
 
-def to_torch_export(
+def write_torch_export(
     model: nn.Module,
     image: Tensor,
     path: Path,
@@ -105,9 +109,10 @@ def to_torch_export(
 
     Weights lie channels last, which PyTorch's CPU convolutions want, whatever the image's layout.
     """
-    example = _example(image, dynamic_batch).to(memory_format=torch.channels_last)
+    example, shapes = _make_example(image, dynamic_batch)
+    example = example.to(memory_format=torch.channels_last)
     network = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)
-    program = torch.export.export(network, (example,), dynamic_shapes=_shapes(dynamic_batch))
+    program = torch.export.export(network, (example,), dynamic_shapes=shapes)
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "program.pt2"
         torch.export.save(program, made, extra_files={METADATA: json.dumps(metadata or {})})
@@ -121,19 +126,19 @@ def quantize(source: Path, path: Path, images: Iterable[np.ndarray]) -> None:
     Weights are quantised per output channel, activations per tensor (QDQ), their ranges being the
     mean of the images' extremes: the extremes of all would be those of a few outliers.
     """
-    require()
+    require_packages()
     import onnx
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with tempfile.TemporaryDirectory() as folder:
         prepared, made = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
-        with _quiet():
+        with _mute_quantiser():
             quant_pre_process(str(source), str(prepared))
             quantization.quantize_static(
                 str(prepared),
                 str(made),
-                _reader(images),
+                _make_reader(images),
                 quant_format=quantization.QuantFormat.QDQ,
                 per_channel=True,
                 activation_type=quantization.QuantType.QUInt8,
@@ -141,28 +146,27 @@ def quantize(source: Path, path: Path, images: Iterable[np.ndarray]) -> None:
                 extra_options={"CalibMovingAverage": True},
             )
         proto = onnx.load(made)
-    _describe(proto, metadata_of(source))
-    write_atomic(path, proto.SerializeToString())
+    _write_proto(proto, path, read_metadata(source))
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the quantiser's remarks on weights that have no channels."""
+def _mute_quantiser() -> Iterator[None]:
+    """Drops the quantiser's remarks on weights that have no channels."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return "out-of-range for weight" not in record.getMessage()
+
     root = logging.getLogger()
-    root.addFilter(_no_remark)
+    root.addFilter(keep)
     try:
         yield
     finally:
-        root.removeFilter(_no_remark)
+        root.removeFilter(keep)
 
 
-def _no_remark(record: logging.LogRecord) -> bool:
-    return "out-of-range for weight" not in record.getMessage()
-
-
-def session(path: Path, threads: int) -> Any:
+def open_session(path: Path, threads: int) -> Any:
     """An ONNX Runtime session on the CPU."""
-    require()
+    require_packages()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -176,7 +180,7 @@ class OnnxNetwork(nn.Module):
 
     def __init__(self, path: Path, threads: int) -> None:
         super().__init__()
-        self.session = session(path, threads)
+        self.session = open_session(path, threads)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.from_numpy(self.session.run(None, {INPUT: x.contiguous().numpy()})[0])
@@ -194,49 +198,42 @@ class ProgramNetwork(nn.Module):
         return self.program[0](x)
 
 
-def metadata_of(path: Path) -> dict[str, Any]:
-    """What `to_onnx` kept in a file."""
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Reads the metadata that `write_onnx` kept in a file."""
     import onnx
 
     return {p.key: json.loads(p.value) for p in onnx.load(path).metadata_props}
 
 
-def require() -> None:
+def require_packages() -> None:
     """ValueError that says what to install, if a package is missing."""
-    absent = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    absent = find_missing_packages()
     if absent:
         raise ValueError(
             f"ONNX needs the packages {', '.join(absent)}: pip install 'lemore[export]'"
         )
 
 
-def _plain(model: nn.Module) -> nn.Module:
-    """A copy in the usual memory format, without the dilation of single points, which does nothing
-    but keep PyTorch's CPU convolutions off a slow path."""
-    model = copy.deepcopy(model).eval().to(memory_format=torch.contiguous_format)
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
-            module.dilation = (1, 1)
-    return model
+def find_missing_packages() -> list[str]:
+    return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
 
 
-def _example(image: Tensor, dynamic_batch: bool) -> Tensor:
-    """A batch of one would be taken for a constant."""
+def _make_example(image: Tensor, dynamic_batch: bool) -> tuple[Tensor, Any]:
+    """The image to trace with, and its dynamic shapes; a batch of one would become a constant."""
     image = image.contiguous()
-    return torch.cat([image, image]) if dynamic_batch else image
+    if not dynamic_batch:
+        return image, None
+    return torch.cat([image, image]), ({0: torch.export.Dim("batch")},)
 
 
-def _shapes(dynamic_batch: bool) -> Any:
-    return ({0: torch.export.Dim("batch")},) if dynamic_batch else None
-
-
-def _describe(proto: Any, metadata: Mapping[str, Any]) -> None:
+def _write_proto(proto: Any, path: Path, metadata: Mapping[str, Any]) -> None:
     import onnx
 
     onnx.helper.set_model_props(proto, {key: json.dumps(v) for key, v in metadata.items()})
+    write_atomic(path, proto.SerializeToString())
 
 
-def _reader(images: Iterable[np.ndarray]) -> Any:
+def _make_reader(images: Iterable[np.ndarray]) -> Any:
     from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):

@@ -1,4 +1,4 @@
-"""How much memory a stretch of work takes at its peak, and how that was measured."""
+"""Measures the peak memory of a stretch of work, and says how."""
 
 import ctypes
 from collections.abc import Iterator
@@ -20,40 +20,32 @@ UNKNOWN = "not measured: this system has no /proc/self/clear_refs"
 
 @dataclass
 class Peak:
-    """peak_mb: MiB, None where the system cannot tell; `how` says in words what that is."""
+    """peak_mb: MiB, None where the system cannot tell; `how` describes the measurement."""
 
     peak_mb: float | None
     how: str
 
 
 @contextmanager
-def watch(device: torch.device) -> Iterator[Peak]:
+def watch_peak(device: torch.device) -> Iterator[Peak]:
     """Fills the `Peak` that it yields when its block ends."""
     if device.type == "cuda":
-        yield from _watch_cuda(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before, peak = torch.cuda.memory_allocated(device), Peak(None, ALLOCATED)
+        yield peak
+        peak.peak_mb = (torch.cuda.max_memory_allocated(device) - before) / MEGABYTE
     elif STATUS.exists() and CLEAR.exists():
-        yield from _watch_resident()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
+        if trim is not None:
+            trim(0)
+        CLEAR.write_text("5")  # sets the peak back to what is resident now
+        before, peak = _read_kilobytes("VmRSS"), Peak(None, RESIDENT)
+        yield peak
+        peak.peak_mb = (_read_kilobytes("VmHWM") - before) * 1024 / MEGABYTE
     else:
         yield Peak(None, UNKNOWN)
 
 
-def _watch_cuda(device: torch.device) -> Iterator[Peak]:
-    torch.cuda.reset_peak_memory_stats(device)
-    before, peak = torch.cuda.memory_allocated(device), Peak(None, ALLOCATED)
-    yield peak
-    peak.peak_mb = (torch.cuda.max_memory_allocated(device) - before) / MEGABYTE
-
-
-def _watch_resident() -> Iterator[Peak]:
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
-    if trim is not None:
-        trim(0)
-    CLEAR.write_text("5")  # sets the peak back to what is resident now
-    before, peak = _kilobytes("VmRSS"), Peak(None, RESIDENT)
-    yield peak
-    peak.peak_mb = (_kilobytes("VmHWM") - before) * 1024 / MEGABYTE
-
-
-def _kilobytes(name: str) -> int:
+def _read_kilobytes(name: str) -> int:
     lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
     return int(lines[name].split()[0])

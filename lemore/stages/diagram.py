@@ -39,7 +39,7 @@ def trace_feed_forward(config: BackboneConfig, size: tuple[int, int]) -> tuple[l
     ValueError if the backbone has none.
     """
     with torch.device("meta"):
-        backbone = build_backbone(config.module, input_size=size, drop_path=0.0, **config.arguments)
+        backbone = build_backbone(config.module, config.arguments, input_size=size, drop_path=0.0)
         image = torch.zeros(1, 3, *size)
     names = [name for name, _ in backbone.named_modules() if name.split(".")[-1] == PART]
     if not names:

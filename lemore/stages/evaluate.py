@@ -49,7 +49,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     leave_with_owner()
     evaluation_files.check_output(options.json)
     torch.set_num_threads(options.threads)
-    device = segmentation.device_of(options.gpu)
+    device = segmentation.choose_device(options.gpu)
     trained = read_trained(options.checkpoint)
     job = load_job(options, trained)
     store = Store(options.data_dir / options.dataset, job.test.split)
@@ -106,7 +106,7 @@ def load_job(options: EvaluateOptions, trained: Trained) -> EvaluateJob:
             scenes=options.dataset.endswith("_scenes"),
             classes=(),
             images=(),
-            test=trained.test if own else segmentation.whole(trained.job.train.img_scale),
+            test=trained.test if own else segmentation.make_plain_test(trained.job.train.img_scale),
         )
     changes = parse_changes(options.test)
     if not changes:

@@ -91,7 +91,7 @@ def check_options(options: ExportOptions) -> None:
     if options.output.suffix != suffix:
         raise ValueError(f"--output: {options.output} should end in {suffix} for {options.format}")
     if options.format == "onnx":
-        export.require()
+        export.require_packages()
     if options.int8 and options.format != "onnx":
         raise ValueError("--int8: only onnx can be quantised; use --format onnx")
     if options.int8 and not options.calibration:

@@ -59,7 +59,7 @@ def predict_files(options: PredictOptions) -> int:
     """Writes the outputs of every input that can be read; returns 1 if one could not."""
     torch.set_num_threads(options.threads)
     geometry = Geometry(options.size, options.tile, options.overlap)
-    device = segmentation.device_of(options.gpu)
+    device = segmentation.choose_device(options.gpu)
     model = load(options.checkpoint, device=device, data_dir=options.data_dir)
     model.check(geometry)
     reporter = Reporter(options.json)

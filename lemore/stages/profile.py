@@ -47,7 +47,9 @@ def profile(options: ProfileOptions) -> dict[str, Any]:
     leave_with_owner()
     job, left_out = load_job(options), {}
     if options.config is not None:
-        left_out = {b: reason for b in job.latency_backends if (reason := backends.missing(b))}
+        left_out = {
+            b: reason for b in job.latency_backends if (reason := backends.explain_absence(b))
+        }
         for backend, reason in left_out.items():
             log.warning("latency: backend %s is left out: %s", backend, reason)
         kept = tuple(b for b in job.latency_backends if b not in left_out)

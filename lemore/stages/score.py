@@ -52,7 +52,7 @@ def score(
     confusion = Confusion(coding.num_classes, coding.ignore_index)
     for prediction, label in show_progress(pairs, "score", unit="image"):
         add_pair(confusion, coding, prediction, label)
-    results = confusion.results()
+    results = confusion.compute_measures()
     if output is not None:
         write_json(output, results)
     return format_table(results, coding.names, len(pairs))

@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from lemore.evaluation.statistics import Counts, Resampled, blocks_of, compare, holm, resample
+from lemore.evaluation.statistics import (
+    Resampled,
+    compare,
+    correct_p_values,
+    number_blocks,
+    resample,
+)
 from lemore.reporting.tables.results import Result, check_one_configuration, read_results
 from lemore.reporting.tables.significance import format_csv
 from lemore.runtime.files import hash_file, write_atomic
@@ -46,7 +52,7 @@ def _test_pairs(group: list[Result], sequence: str | None, block: int) -> list[d
     names, drawn = _resample_models(models, sequence, block)
     ordered = [sorted(both, key=lambda m: -_mean(models[m])) for both in pairs]
     found = [compare(drawn[a], drawn[b]) for a, b in ordered]
-    corrected = holm([difference.p for difference in found])
+    corrected = correct_p_values([difference.p for difference in found])
     return [
         {
             "dataset": group[0]["dataset"],
@@ -82,16 +88,16 @@ def _resample_models(
     if any(other != names for other, _ in evaluations):
         files = ", ".join(r["file"] for results in models.values() for r in results)
         raise ValueError(f"evaluated on different images, evaluate them again: {files}")
-    blocks = blocks_of(names, sequence, block) if sequence else np.arange(len(names))
+    blocks = number_blocks(names, sequence, block) if sequence else np.arange(len(names))
     drawn = iter(resample([counts for _, counts in evaluations], blocks))
     return names, {model: [next(drawn) for _ in several] for model, several in loaded.items()}
 
 
-def _load_counts(result: Result) -> tuple[list[str], Counts]:
+def _load_counts(result: Result) -> tuple[list[str], np.ndarray]:
     """Names of the images of an evaluation and its pixel counts by image and class."""
     path = Path(result["file"]).parent / result["per_image"]["file"]
     if not path.exists() or hash_file(path) != result["per_image"]["sha256"]:
         raise ValueError(f"{path}: missing, or not as {result['file']} records it; evaluate again")
     with np.load(path, allow_pickle=False) as counts:
         values = [counts[key] for key in ("intersection", "predicted", "labelled")]
-        return [str(name) for name in counts["names"]], Counts(*values)
+        return [str(name) for name in counts["names"]], np.stack(values)

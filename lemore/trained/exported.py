@@ -13,16 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from lemore import __version__
+from lemore.config.size import Size
 from lemore.data.loader import MEAN, STD, normalize
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
-from lemore.evaluation.inference import resize
+from lemore.evaluation.upsample import resize
 from lemore.models.fold import bake, fold
 from lemore.profiling import backends, export, latency
 from lemore.trained.checkpoint import Classes, Trained
 from lemore.trained.predict.photos import SUFFIXES, read_photo
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def write_file(
     Returns the float file that an INT8 one was made from, as a network in memory, else None.
     """
     inputs = [make_input(image, interface.raw) for image in images]
-    write = export.to_onnx if path.suffix == ".onnx" else export.to_torch_export
+    write = export.write_onnx if path.suffix == ".onnx" else export.write_torch_export
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "float.onnx" if int8 else path
         write(deployed, inputs[0], plain, dynamic_batch=interface.dynamic_batch, metadata=metadata)
@@ -143,7 +142,7 @@ def compare_outputs(exported: Exported, images: list[Tensor]) -> dict[str, Any]:
 
 def evaluate_both(exported: Exported, store: Store, img_scale: Size) -> dict[str, Any]:
     """mIoU of PyTorch and of the file, all images of `store` resized to the file's size."""
-    test = replace(segmentation.whole(img_scale), split=store.split, mode="square")
+    test = replace(segmentation.make_plain_test(img_scale), split=store.split, mode="square")
     size, cpu = exported.interface.size, torch.device("cpu")
     return {
         name: segmentation.evaluate(network, store, cpu, test, (), size).results["miou"]

@@ -120,4 +120,4 @@ def _read_test(path: Path, job: FinetuneJob) -> Test:
         if (folder / "config" / names).is_file():
             values = read_yaml(folder / "config" / names)
             return build(Test, values["test"], str(folder / "config" / names), "test.")
-    return segmentation.whole(job.train.img_scale)
+    return segmentation.make_plain_test(job.train.img_scale)

@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from lemore.config.size import Size
 from lemore.data.augment.segmentation import fit_size, resize_for_test
 from lemore.evaluation import segmentation
-from lemore.evaluation.inference import label_map
-from lemore.evaluation.tiles import check_progress, tiled_label_map
+from lemore.evaluation.tiles import check_progress, label_tiles
+from lemore.evaluation.upsample import Pass, Window, label_passes
 from lemore.reporting.prediction import Prediction
 from lemore.trained.checkpoint import Classes, Trained
 from lemore.trained.classes import DATA_DIR, find_classes
@@ -23,7 +24,6 @@ from lemore.trained.find import read_trained
 from lemore.trained.predict.photos import read_photo, rgb_of
 
 WHOLE_PIXELS = 2048 * 1024  # the largest image that a chosen size sends through in one piece
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Model(nn.Module):
         if test.mode == "whole" and test.ratios == (1.0,) and not test.flip:
             return self._whole(images, test)
         return [
-            segmentation.predict(self.network, image, self._device(), test, self.crop_size)
+            segmentation.label_image(self.network, image, self._device(), test, self.crop_size)
             for image in images
         ]
 
@@ -150,21 +150,15 @@ class Model(nn.Module):
         """One pass of the network for all; then, image by image, what evaluation does."""
         device = self._device()
         inputs = [
-            segmentation.network_input(resize_for_test(image, test.img_scale, test.align), device)
+            segmentation.normalize_image(resize_for_test(image, test.img_scale, test.align), device)
             for image in images
         ]
-        logits = self.network(torch.cat(inputs))
+        logits = self.network(torch.cat(inputs)).float()  # B K h w
+        size = (inputs[0].shape[2], inputs[0].shape[3])
+        via = size if test.upsample == "two_step" else None
         return [
-            label_map(
-                lambda _, own=logits[i : i + 1]: own,
-                inputs[i],
-                _size(image),
-                preset=test.upsample,
-                mode="whole",
-                crop_size=None,
-                stride=None,
-            )
-            for i, image in enumerate(images)
+            label_passes([Pass([Window(0, 0, size, own)], via)], _size(image))
+            for own, image in zip(logits.split(1), images, strict=True)
         ]
 
     def _in_tiles(
@@ -178,9 +172,9 @@ class Model(nn.Module):
             below, right = height - part.shape[0], width - part.shape[1]
             if below or right:
                 part = cv2.copyMakeBorder(part, 0, below, 0, right, cv2.BORDER_REPLICATE)
-            return segmentation.network_input(part, device)
+            return segmentation.normalize_image(part, device)
 
-        return tiled_label_map(
+        return label_tiles(
             self.network,
             read,
             size,

@@ -15,7 +15,7 @@ from lemore.config.dataset import DatasetConfig
 from lemore.config.jobs import make_finetune_job
 from lemore.config.read import CONFIG, load, plain
 from lemore.config.recipe import load_recipe
-from lemore.models.key_map import convert, find
+from lemore.models.key_map import convert, find_key_map
 from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint
 from lemore.runtime.checkpoint import refuse_compressed, shorten_error
@@ -39,7 +39,7 @@ def import_weights(file: Path, layout: str, model: str, dataset: str, output: Pa
     with torch.device("meta"):
         network = make_model(job)
     network.auxiliary_head = None  # it helps training only
-    key_map = find(job.model.decode_head, layout)
+    key_map = find_key_map(job.model.decode_head, layout)
     source = f"{file} as {model} with the {job.num_classes} classes of {dataset}"
     state = convert(read_published(file), key_map, network.state_dict(), source)
     table = labels.of(data)

@@ -20,27 +20,37 @@ from lemore.runtime.checkpoint import Checkpoints, check_alike
 from lemore.runtime.process import Stopped
 from lemore.runtime.progress import Meter
 from lemore.runtime.watchdog import Watchdog
-from lemore.training.average import Average
-from lemore.training.backward import backward
 from lemore.training.optim import set_learning_rate
-from lemore.training.step import FiniteSteps
+from lemore.training.step import Average, Batch, FiniteSteps, add_gradient
 
 log = logging.getLogger(__name__)
 LOG_EVERY = 10
 
 
-@dataclass(frozen=True)
-class Job:
-    """What the loop needs. `batches(start)` yields the batches from iteration `start` on;
-    `loss(model, batch)` gives a scalar; `record(iteration, metrics)` keeps a row of metrics;
-    `validate(model)` gives metrics to record; `stop()` says whether to save and leave."""
+class Outcome(NamedTuple):
+    """The iteration that a training started from, and how many steps it left out in all."""
+
+    resumed_at: int
+    skipped_steps: int
+
+
+@dataclass
+class TrainingLoop:
+    """A training of `model`, from its newest checkpoint to the end.
+
+    batches(start) yields the batches from iteration `start` on; loss(model, batch) gives a scalar;
+    record(iteration, metrics) keeps a row of metrics; validate(model) gives metrics to record;
+    stop() says whether to save and leave; samples(iteration) names those of a global batch.
+    wrapped: the model as it is called in training (DDP, compiled), if not `model` itself.
+    micro_batch: see `add_gradient`. average: of the weights, if that is what counts in the end.
+    """
 
     name: str
     model: nn.Module
     optimizer: Any
     learning_rate: Callable[[int], float]
-    batches: Callable[[int], Iterable[dict[str, Tensor]]]
-    loss: Callable[[nn.Module, dict[str, Tensor]], Tensor]
+    batches: Callable[[int], Iterable[Batch]]
+    loss: Callable[[nn.Module, Batch], Tensor]
     iterations: int
     seed: int
     checkpoints: Checkpoints
@@ -50,142 +60,123 @@ class Job:
     validate: Callable[[nn.Module], dict[str, float]] | None = None
     validate_every: int = 0
     rank: int = 0
-    samples: Callable[[int], list[str]] = lambda iteration: []  # names of a global batch
-    wrapped: nn.Module | None = None  # the model as called in training (DDP), if not `model` itself
-    micro_batch: int = 0  # see `backward`
+    samples: Callable[[int], list[str]] = lambda iteration: []
+    wrapped: nn.Module | None = None
+    micro_batch: int = 0
     scaler: GradScaler = field(default_factory=lambda: GradScaler(enabled=False))
-    average: Average | None = None  # of the weights, if it is what counts in the end
+    average: Average | None = None
+
+    def __post_init__(self) -> None:
+        self.called = self.model if self.wrapped is None else self.wrapped
+        self.finite = FiniteSteps(self.called, self.optimizer, self.iterations)
+        self.means = RunningMeans()
 
     @property
     def kept(self) -> nn.Module:
         """The network that is evaluated and kept."""
         return self.average.module if self.average is not None else self.model
 
+    def train(self) -> Outcome:
+        """Trains to the end; returns when the last checkpoint is on disk.
 
-class Trained(NamedTuple):
-    """The iteration that a training started from, and how many steps it left out in all."""
+        Raises Stopped after saving when `stop()` says so, FloatingPointError when the loss or its
+        gradient is not finite for many steps in a row (single ones are left out), ValueError when
+        workers have found different checkpoints.
+        """
+        start = self._resume()
+        folder = self.checkpoints.folder
+        check_alike(folder, start, self.model.state_dict())
+        if start < self.iterations:
+            with (
+                Watchdog(self.name, self.rank, folder) as watchdog,
+                self.checkpoints.write_in_background(),
+            ):
+                self.run(start, watchdog)
+        return Outcome(start, self.finite.skipped)
 
-    resumed_at: int
-    skipped_steps: int
+    def run(self, start: int, watchdog: Watchdog) -> None:
+        """Takes the steps from `start` on, and all that is due between them."""
+        self.called.train()
+        meter = Meter(self.name, self.iterations, done=start)
+        self.means.restart_clock()
+        for iteration, batch in enumerate(self.batches(start), start):
+            self.means.end_data()
+            rate = self.learning_rate(iteration)
+            self.means.end_step(self.step(batch, iteration, rate))
+            watchdog.start_phase("step")
+            done = iteration + 1
+            if done % LOG_EVERY == 0 or done == self.iterations:
+                self.finite.read(self.samples)
+                self.finite.check(self.name, self.checkpoints.folder / "not_finite.json")
+                row = self.means.take_row()
+                self.record(
+                    done, row | {"train/lr": rate, "train/skipped_steps": self.finite.skipped}
+                )
+            meter.step(self.means.note)
+            validating = self.validate_every > 0 and done % self.validate_every == 0
+            if validating:
+                watchdog.start_phase("validation")
+                if self.validate:
+                    self.record(done, self.validate(self.kept))
+                    self.called.train()
+            stopping = self.stop()
+            due = done % self.checkpoint_every == 0 or done == self.iterations
+            if due:
+                self.means.gather_losses()
+            if stopping or due:
+                if self.rank == 0 or not validating:  # else it waits for rank 0
+                    watchdog.start_phase("checkpoint")
+                self._save(done)
+            if stopping and done < self.iterations:
+                raise Stopped(f"{self.name}: stopped after iteration {done}, state saved")
+            self.means.restart_clock()
+        meter.close()
 
+    def step(self, batch: Batch, iteration: int, rate: float) -> Tensor:
+        """Takes one optimiser step, unless it is not finite; returns the loss, detached."""
+        torch.manual_seed((self.seed * 1_000_003 + iteration) * 1_009 + self.rank)
+        set_learning_rate(self.optimizer, rate)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.finite.remember()
+        loss = add_gradient(self.loss, self.called, batch, self.micro_batch, self.scaler)
+        self.finite.update(self.scaler)
+        self.finite.finish(iteration, rate, loss)
+        if self.average is not None:
+            self.average.follow(self.model, iteration)
+        return loss
 
-def train(job: Job) -> Trained:
-    """Trains to the end, from the newest checkpoint if there is one.
+    def _resume(self) -> int:
+        """Loads the newest checkpoint into model and optimiser; returns the next iteration."""
+        state = self.checkpoints.load_newest()
+        if state is None:
+            log.info("%s: starts at iteration 0 of %d", self.name, self.iterations)
+            return 0
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.module.load_state_dict(state["average"])
+        self.finite.load_state_dict(state["finite"])
+        self.means.losses = state["losses"].tolist()
+        iteration = state["iteration"]
+        log.info("%s: resumes at iteration %d of %d", self.name, iteration, self.iterations)
+        return iteration
 
-    Returns when the last checkpoint is on disk. Raises Stopped after saving when `job.stop()` says
-    so, FloatingPointError when the loss or its gradient is not finite for many steps in a row
-    (single ones are left out), ValueError when workers have found different checkpoints.
-    """
-    model = job.model if job.wrapped is None else job.wrapped
-    finite, watch = FiniteSteps(model, job.optimizer, job.iterations), Watch()
-    start = resume(job, finite, watch)
-    check_alike(job.checkpoints.folder, start, job.model.state_dict())
-    if start < job.iterations:
-        with (
-            Watchdog(job.name, job.rank, job.checkpoints.folder) as watchdog,
-            job.checkpoints.write_in_background(),
-        ):
-            run(job, model, start, finite, watch, watchdog)
-    return Trained(start, finite.skipped)
-
-
-def run(
-    job: Job,
-    model: nn.Module,
-    start: int,
-    finite: FiniteSteps,
-    watch: "Watch",
-    watchdog: Watchdog,
-) -> None:
-    """The steps from `start` on."""
-    model.train()
-    meter = Meter(job.name, job.iterations, done=start)
-    watch.go_on()
-    for iteration, batch in enumerate(job.batches(start), start):
-        watch.data_done()
-        rate = job.learning_rate(iteration)
-        loss = step(job, model, batch, iteration, rate, finite)
-        watch.step_done(loss)
-        watchdog.start_phase("step")
-        done = iteration + 1
-        if done % LOG_EVERY == 0 or done == job.iterations:
-            finite.read(job.samples)
-            finite.check(job.name, job.checkpoints.folder / "not_finite.json")
-            row = watch.row() | {"train/lr": rate, "train/skipped_steps": finite.skipped}
-            job.record(done, row)
-        meter.step(watch.note)
-        validating = job.validate_every > 0 and done % job.validate_every == 0
-        if validating:
-            watchdog.start_phase("validation")
-        if validating and job.validate:
-            job.record(done, job.validate(job.kept))
-            model.train()
-        stopping = job.stop()
-        due = done % job.checkpoint_every == 0 or done == job.iterations
-        if due:
-            watch.gather()
-        if (stopping or due) and (job.rank == 0 or not validating):  # else it waits for rank 0
-            watchdog.start_phase("checkpoint")
-        if stopping or due:
-            save(job, done, finite, watch)
-        if stopping and done < job.iterations:
-            raise Stopped(f"{job.name}: stopped after iteration {done}, state saved")
-        watch.go_on()
-    meter.close()
-
-
-def step(
-    job: Job,
-    model: nn.Module,
-    batch: dict[str, Tensor],
-    iteration: int,
-    rate: float,
-    finite: FiniteSteps,
-) -> Tensor:
-    """One optimiser step, left out if it is not finite; returns the loss, detached."""
-    torch.manual_seed((job.seed * 1_000_003 + iteration) * 1_009 + job.rank)
-    set_learning_rate(job.optimizer, rate)
-    job.optimizer.zero_grad(set_to_none=True)
-    finite.before()
-    loss = backward(job.loss, model, batch, job.micro_batch, job.scaler)
-    finite.step(job.scaler)
-    finite.after(iteration, rate, loss)
-    if job.average is not None:
-        job.average.follow(job.model, iteration)
-    return loss
-
-
-def resume(job: Job, finite: FiniteSteps, watch: "Watch") -> int:
-    """Loads the newest checkpoint into model and optimiser; returns the next iteration."""
-    state = job.checkpoints.load_newest()
-    if state is None:
-        log.info("%s: starts at iteration 0 of %d", job.name, job.iterations)
-        return 0
-    job.model.load_state_dict(state["model"])
-    job.optimizer.load_state_dict(state["optimizer"])
-    job.scaler.load_state_dict(state["scaler"])
-    if job.average is not None:
-        job.average.module.load_state_dict(state["average"])
-    finite.load(state["finite"])
-    watch.losses = state["losses"].tolist()
-    log.info("%s: resumes at iteration %d of %d", job.name, state["iteration"], job.iterations)
-    return state["iteration"]
+    def _save(self, iteration: int) -> None:
+        """Rank 0 writes model, optimiser and what belongs to them; the others have the same."""
+        self.finite.read(self.samples)
+        if self.rank == 0:
+            state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+            state |= {"scaler": self.scaler.state_dict(), "finite": self.finite.state_dict()}
+            losses = self.means.losses + [float(loss) for loss in self.means.unread]
+            state["losses"] = torch.tensor(losses)
+            if self.average is not None:
+                state["average"] = self.average.module.state_dict()
+            self.checkpoints.save(iteration, state)
 
 
-def save(job: Job, iteration: int, finite: FiniteSteps, watch: "Watch") -> None:
-    """Rank 0 writes model, optimiser and what belongs to them; the others have the same."""
-    finite.read(job.samples)
-    if job.rank == 0:
-        state = {"model": job.model.state_dict(), "optimizer": job.optimizer.state_dict()}
-        state |= {"scaler": job.scaler.state_dict(), "finite": finite.state()}
-        state["losses"] = torch.tensor(watch.losses + [float(loss) for loss in watch.own])
-        if job.average is not None:
-            state["average"] = job.average.module.state_dict()
-        job.checkpoints.save(iteration, state)
-
-
-class Watch:
-    """Means of loss and times since the last row.
+class RunningMeans:
+    """Means of loss and times since the last row of metrics.
 
     The loss stays where it is computed until a row or a checkpoint is made: to read it would make
     the host wait for the device. So on a GPU only the times of a whole row mean something.
@@ -194,43 +185,44 @@ class Watch:
     def __init__(self) -> None:
         self.note = ""  # of the last row, for the progress line
         self.mark = time.perf_counter()
-        self.clear()
+        self._clear()
 
-    def clear(self) -> None:
-        self.data = self.compute = 0.0
+    def _clear(self) -> None:
+        self.data = self.compute = 0.0  # seconds
         self.timed = 0  # steps; those of a row that a resumed training has not made itself are not
         self.losses: list[float] = []
-        self.own: list[Tensor] = []  # of this worker's share, not yet read
+        self.unread: list[Tensor] = []  # of this worker's share
 
-    def go_on(self) -> None:
-        """Leaves out what has passed since the last step (validation, saving)."""
+    def restart_clock(self) -> None:
+        """Leaves out the time since the last step (validation, saving)."""
         self.mark = time.perf_counter()
 
-    def data_done(self) -> None:
+    def end_data(self) -> None:
         now = time.perf_counter()
         self.data, self.mark = self.data + now - self.mark, now
 
-    def step_done(self, loss: Tensor | None = None) -> None:
+    def end_step(self, loss: Tensor | None = None) -> None:
         if loss is not None:
-            self.own.append(loss)
+            self.unread.append(loss)
             self.timed += 1
         now = time.perf_counter()
         self.compute, self.mark = self.compute + now - self.mark, now
 
-    def gather(self) -> None:
+    def gather_losses(self) -> None:
         """Reads the losses, means over the workers, all of which call it after the same step."""
-        if not self.own:
+        if not self.unread:
             return
-        losses = torch.stack(self.own)
+        losses = torch.stack(self.unread)
         if dist.is_initialized():
             dist.all_reduce(losses)
             losses /= dist.get_world_size()
         self.losses += losses.tolist()
-        self.own = []
+        self.unread = []
 
-    def row(self) -> dict[str, float]:
-        self.gather()
-        self.step_done()  # now that the device has finished
+    def take_row(self) -> dict[str, float]:
+        """Returns the metrics since the last row and starts anew."""
+        self.gather_losses()
+        self.end_step()  # now that the device has finished
         finite = [loss for loss in self.losses if math.isfinite(loss)]
         row = {"train/loss": sum(finite) / len(finite)} if finite else {}
         row |= {
@@ -239,5 +231,5 @@ class Watch:
         }
         loss, share = row.get("train/loss", math.nan), row["train/data_share"]
         self.note = f"loss {loss:.3f}, data {share:.0%} of the time"
-        self.clear()
+        self._clear()
         return row

@@ -7,12 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-IGNORE_INDEX = 255
+from lemore.config.labels import IGNORE
+
 FEW_CLASSES = 16
 BAND_VALUES = 2**21  # logits at label size in one band, 8 MB: they stay in a CPU's cache
 
 
-def segmentation_loss(
+def compute_segmentation_loss(
     logits: Tensor,
     label: Tensor,
     average: Literal["all_pixels", "valid_pixels"],
@@ -23,24 +24,23 @@ def segmentation_loss(
 
     logits: B K h w float. label: B H W, train ids, 255 ignored. The logits are resized to the
     label's size (bilinear, align_corners=False). "all_pixels" divides by every pixel, the ignored
-    ones included, as the mmcv 0.x lineage does (protocol trap 2); "valid_pixels" by the others
-    only, and is 0 where there are none. class_weight: K float, factors of the pixels' losses; the
-    divisor counts pixels all the same, as mmseg's does. fused: on a CPU, the same but for rounding,
-    about four times faster (`FusedLoss`); for labels whose height is a multiple of h. Returns a
-    scalar.
+    ones included, as the mmcv 0.x lineage does; "valid_pixels" by the others only, and is 0 where
+    there are none. class_weight: K float, factors of the pixels' losses; the divisor counts pixels
+    all the same, as mmseg's does. fused: on a CPU, the same but for rounding, about four times
+    faster (`FusedLoss`); for labels whose height is a multiple of h. Returns a scalar.
     """
     if fused and logits.device.type == "cpu" and label.shape[1] % logits.shape[2] == 0:
         total = FusedLoss.apply(logits, label, class_weight)
     else:
         images = zip(logits.split(1), label, strict=True)
-        total = sum(_image_loss(one, its, class_weight) for one, its in images)
+        total = sum(_sum_image_loss(one, its, class_weight) for one, its in images)
     assert isinstance(total, Tensor)
     if average == "all_pixels":
         return total / label.numel()
-    return total / (label != IGNORE_INDEX).sum().clamp(min=1)
+    return total / (label != IGNORE).sum().clamp(min=1)
 
 
-def _image_loss(logits: Tensor, label: Tensor, class_weight: Tensor | None) -> Tensor:
+def _sum_image_loss(logits: Tensor, label: Tensor, class_weight: Tensor | None) -> Tensor:
     """Summed cross-entropy of one image (logits 1 K h w, label H W).
 
     Image by image, since the whole batch at label size leaves every cache of a CPU: up to six
@@ -53,9 +53,7 @@ def _image_loss(logits: Tensor, label: Tensor, class_weight: Tensor | None) -> T
     target = label[None].long()
     if logits.shape[1] >= FEW_CLASSES:
         full, target = full.permute(0, 2, 3, 1).flatten(0, 2), target.flatten()  # H*W K
-    return F.cross_entropy(
-        full, target, weight=class_weight, ignore_index=IGNORE_INDEX, reduction="sum"
-    )
+    return F.cross_entropy(full, target, weight=class_weight, ignore_index=IGNORE, reduction="sum")
 
 
 class FusedLoss(torch.autograd.Function):
@@ -71,11 +69,11 @@ class FusedLoss(torch.autograd.Function):
         factors = logits.new_ones(logits.shape[1]) if class_weight is None else class_weight
         gradient, total = torch.zeros_like(logits), torch.zeros((), dtype=torch.float64)
         stride = label.shape[1] // logits.shape[2]
-        for source, target in _bands(logits.shape, label.shape):
+        for source, target in _split_into_bands(logits.shape, label.shape):
             offset = target.start - source.start * stride
             for i in range(len(label)):
                 part = logits[i : i + 1, :, source]
-                loss, slope = _band_loss(part, label[i, target], offset, stride, factors)
+                loss, slope = _sum_band_loss(part, label[i, target], offset, stride, factors)
                 total += loss
                 gradient[i : i + 1, :, source] += slope
         ctx.save_for_backward(gradient)
@@ -87,7 +85,7 @@ class FusedLoss(torch.autograd.Function):
         return gradient * grads[0], None, None
 
 
-def _bands(logits: Sequence[int], label: Sequence[int]) -> Iterator[tuple[slice, slice]]:
+def _split_into_bands(logits: Sequence[int], label: Sequence[int]) -> Iterator[tuple[slice, slice]]:
     """Rows of logits (B K h w) and the rows of labels (B H W) that lie between their centres."""
     height, stride = logits[2], label[1] // logits[2]
     step = max(1, BAND_VALUES // (logits[1] * stride * label[2]))
@@ -98,7 +96,7 @@ def _bands(logits: Sequence[int], label: Sequence[int]) -> Iterator[tuple[slice,
         yield slice(first, last + 1), slice(begin, end)
 
 
-def _band_loss(
+def _sum_band_loss(
     logits: Tensor, label: Tensor, offset: int, stride: int, factors: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Summed loss of a band and its gradient (1 K r w).
@@ -112,16 +110,16 @@ def _band_loss(
         full = F.interpolate(logits, size, mode="bilinear", align_corners=False)
     rows = full.detach()[0].permute(1, 2, 0)  # R W K
     inside = slice(offset, offset + len(label))
-    loss = _cross_entropy_(rows[inside].view(-1, rows.shape[2]), label.flatten(), factors)
+    loss = _compute_cross_entropy_(rows[inside].view(-1, rows.shape[2]), label.flatten(), factors)
     rows[: inside.start] = 0
     rows[inside.stop :] = 0
     (gradient,) = torch.autograd.grad(full, logits, rows.permute(2, 0, 1)[None])
     return loss, gradient
 
 
-def _cross_entropy_(logits: Tensor, label: Tensor, factors: Tensor) -> Tensor:
+def _compute_cross_entropy_(logits: Tensor, label: Tensor, factors: Tensor) -> Tensor:
     """Summed loss of pixels (logits P K, label P); the logits become its gradient in place."""
-    ignored = (label == IGNORE_INDEX)[:, None]
+    ignored = (label == IGNORE)[:, None]
     target = label.long()[:, None].masked_fill(ignored, 0)
     factor = factors[target].masked_fill_(ignored, 0.0)
     logits.sub_(logits.amax(1, keepdim=True))
@@ -131,7 +129,7 @@ def _cross_entropy_(logits: Tensor, label: Tensor, factors: Tensor) -> Tensor:
     return (factor * (total.log() - chosen)).sum(dtype=torch.float64)
 
 
-def class_weight(frequencies: Sequence[float]) -> Tensor:
+def compute_class_weight(frequencies: Sequence[float]) -> Tensor:
     """K weights 1 / ln(1.02 + p) for classes with the share p of the labelled pixels, float32.
 
     Paszke et al., "ENet", 2016, section 5.2: rare classes count more, at most some 50 times. Scaled
@@ -142,7 +140,7 @@ def class_weight(frequencies: Sequence[float]) -> Tensor:
     return (weight / (weight * share).sum()).float()
 
 
-def classification_loss(
+def compute_classification_loss(
     logits: Tensor,
     label: Tensor,
     label_smoothing: float,
@@ -163,7 +161,7 @@ def classification_loss(
     return torch.lerp(of_other, of_label, share).mean()
 
 
-def accuracy(logits: Tensor, label: Tensor, k: int) -> Tensor:
+def count_correct(logits: Tensor, label: Tensor, k: int) -> Tensor:
     """Count (int64 scalar) of samples whose label is among the `k` largest logits."""
     k = min(k, logits.shape[1])
     return torch.eq(logits.topk(k, dim=1).indices, label[:, None]).any(1).sum()

@@ -1,19 +1,28 @@
-"""Optimiser, parameter groups and learning-rate curves of the mmcv 0.x lineage (protocol 3.3)."""
+"""Optimisers, parameter groups and learning-rate curves of the mmcv 0.x lineage and of timm."""
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Any, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from lemore.config.recipe import Pretrain, Train
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+ALPHA, MOMENTUM, EPS = 0.9, 0.9, 1e-3  # of RMSpropTF
 
 
-def learning_rate(iteration: int, recipe: Train) -> float:
-    """Base learning rate at `iteration` (0-based).
+def make_schedule(recipe: Train | Pretrain) -> Callable[[int], float]:
+    """The learning rate as a function of the iteration (0-based)."""
+    if isinstance(recipe, Pretrain):
+        return lambda iteration: compute_pretraining_rate(iteration, recipe)
+    return lambda iteration: compute_learning_rate(iteration, recipe)
+
+
+def compute_learning_rate(iteration: int, recipe: Train) -> float:
+    """Base learning rate of a fine-tuning.
 
     mmcv 0.x ("mmcv0"): poly from iteration 0, the warm-up multiplied onto it:
     base (1 - i/T)^p (1 - (1 - i/W)(1 - r)) for i < W, else base (1 - i/T)^p.
@@ -24,13 +33,13 @@ def learning_rate(iteration: int, recipe: Train) -> float:
     ramp = 1.0
     if iteration < warmup:
         ramp = 1 - (1 - iteration / warmup) * (1 - recipe.warmup_ratio)
+    past = iteration / recipe.iterations
     if recipe.schedule == "mmseg1":
         past = max(iteration - warmup, 0) / max(recipe.iterations - warmup, 1)
-        return ramp * ((base - low) * (1 - past) ** recipe.poly_power + low)
-    return ramp * ((base - low) * (1 - iteration / recipe.iterations) ** recipe.poly_power + low)
+    return ramp * ((base - low) * (1 - past) ** recipe.poly_power + low)
 
 
-def pretraining_rate(iteration: int, recipe: Pretrain) -> float:
+def compute_pretraining_rate(iteration: int, recipe: Pretrain) -> float:
     """Linear warm-up; then half a cosine from lr to min_lr over the rest, or steps: lr multiplied
     by a factor after each so many iterations, those of the warm-up counted (as timm does)."""
     warmup = min(recipe.warmup_iterations, recipe.iterations)
@@ -43,7 +52,12 @@ def pretraining_rate(iteration: int, recipe: Pretrain) -> float:
     return recipe.min_lr + (recipe.lr - recipe.min_lr) * (1 + math.cos(math.pi * past)) / 2
 
 
-def parameter_groups(
+def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["lr_mult"]
+
+
+def group_parameters(
     model: nn.Module,
     *,
     head_parameters: Iterable[str],
@@ -51,16 +65,19 @@ def parameter_groups(
     weight_decay: float,
     decay_norm: Literal["reference", False],
 ) -> list[dict]:
-    """AdamW groups, each with its `lr_mult`, `weight_decay`, `params` and `names`.
+    """Optimiser groups, each with its `lr_mult`, `weight_decay`, `params` and `names`.
 
-    `head_parameters`: names of the tensors that learn `head_lr_mult` times faster.
+    head_parameters: names of the tensors that learn `head_lr_mult` times faster.
     decay_norm "reference" decays normalisation layers like all else, since the reference's rule
-    never matches their names (protocol trap 1); False spares them.
+    never matches their names; False spares them.
     """
     fast = set(head_parameters)
     unknown = fast - {name for name, _ in model.named_parameters()}
     assert not unknown, f"head_parameters names no parameter: {sorted(unknown)}"
-    spared = _norm_parameters(model) if decay_norm is False else set()
+    spared = set()
+    if decay_norm is False:
+        norms = ((n, m) for n, m in model.named_modules() if isinstance(m, NORMS))
+        spared = {n for prefix, m in norms for n, _ in m.named_parameters(prefix, recurse=False)}
     groups: dict[tuple[float, float], dict] = {}
     for name, parameter in model.named_parameters():
         key = (head_lr_mult if name in fast else 1.0, 0.0 if name in spared else weight_decay)
@@ -72,32 +89,13 @@ def parameter_groups(
     return list(groups.values())
 
 
-def _norm_parameters(model: nn.Module) -> set[str]:
-    return {
-        f"{module_name}.{name}" if module_name else name
-        for module_name, module in model.named_modules()
-        if isinstance(module, NORMS)
-        for name, _ in module.named_parameters(recurse=False)
-    }
-
-
-def adamw(groups: list[dict], betas: tuple[float, float]) -> AdamW:
-    """AdamW whose learning rate is set by `set_learning_rate` before every step."""
-    return AdamW(bare(groups), lr=0.0, betas=betas, fused=True)
-
-
-def bare(groups: list[dict]) -> list[dict]:
-    """The groups without their names, as optimisers take them."""
+def drop_names(groups: list[dict]) -> list[dict]:
+    """The groups as optimisers take them."""
     return [{k: v for k, v in group.items() if k != "names"} for group in groups]
 
 
-def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["lr_mult"]
-
-
-def describe(groups: list[dict]) -> str:
-    """One line a group, for the log: what is really decayed and sped up."""
+def describe_groups(groups: list[dict]) -> str:
+    """One line a group, for the log: the tensors that are really decayed and sped up."""
     return "\n".join(
         f"parameter group: {len(g['names'])} tensors, lr x{g['lr_mult']:g}, "
         f"weight decay {g['weight_decay']:g}"
@@ -106,8 +104,37 @@ def describe(groups: list[dict]) -> str:
     )
 
 
-def schedule(recipe: Train | Pretrain) -> Callable[[int], float]:
-    """The learning rate as a function of the iteration."""
-    if isinstance(recipe, Pretrain):
-        return lambda iteration: pretraining_rate(iteration, recipe)
-    return lambda iteration: learning_rate(iteration, recipe)
+def make_adamw(groups: list[dict], betas: tuple[float, float]) -> AdamW:
+    """AdamW whose learning rate is set by `set_learning_rate` before every step."""
+    return AdamW(drop_names(groups), lr=0.0, betas=betas, fused=True)
+
+
+class RMSpropTF(Optimizer):
+    """RMSprop as TensorFlow computes it, the optimiser of the lineage's ImageNet training.
+
+    s <- s + (1 - alpha)(g^2 - s), m <- momentum m + lr g / sqrt(s + eps), w <- w - m, where the
+    gradient g includes weight_decay * w. As in timm's "rmsproptf", epsilon is added under the root,
+    the mean of squares starts at one, and the momentum gathers updates that are already multiplied
+    by the learning rate; torch's own RMSprop differs in all three.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]]):
+        super().__init__(groups, {"lr": 0.0, "weight_decay": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:
+        assert closure is None
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._update(weight, weight.grad, group["lr"], group["weight_decay"])
+
+    def _update(self, weight: Tensor, gradient: Tensor, rate: float, decay: float) -> None:
+        state = self.state[weight]
+        if not state:
+            state |= {"square": torch.ones_like(weight), "momentum": torch.zeros_like(weight)}
+        square, momentum = state["square"], state["momentum"]
+        gradient = gradient.add(weight, alpha=decay)
+        square.lerp_(gradient.square(), 1 - ALPHA)
+        momentum.mul_(MOMENTUM).addcdiv_(gradient, square.add(EPS).sqrt_(), value=rate)
+        weight.sub_(momentum)

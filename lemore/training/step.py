@@ -1,12 +1,15 @@
-"""Steps whose loss or gradient is not finite: left out on the device, counted and explained.
+"""The parts of a training step: gradient, guard against non-finite values, average of the weights.
 
-Nothing waits for the device. The optimiser's own kernel leaves an update out where `found_inf` is 1
+A step whose loss or gradient is not finite is left out on the device, counted and explained.
+Nothing waits for the device: the optimiser's own kernel leaves an update out where `found_inf` is 1
 (as it does for mixed precision), and the host reads the flags with the next row of metrics. Where
 all is finite no number differs by a bit.
 """
 
+import copy
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +23,57 @@ from lemore.runtime.files import write_json
 
 log = logging.getLogger(__name__)
 MOST_IN_A_ROW = 50
+Batch = dict[str, Tensor]
+
+
+def add_gradient(
+    loss: Callable[[nn.Module, Batch], Tensor],
+    model: nn.Module,
+    batch: Batch,
+    micro_batch: int,
+    scaler: GradScaler,
+) -> Tensor:
+    """Adds the gradient of `loss(model, batch)`, a mean over the batch; returns the loss, detached.
+
+    The batch is taken in parts of at most `micro_batch` samples (0: whole), each weighted by its
+    size. Workers average their gradients after the last part only.
+    """
+    parts = split_batch(batch, micro_batch)
+    skip_averaging = getattr(model, "no_sync", nullcontext)  # of several workers
+    losses = []
+    for part in parts:
+        with skip_averaging() if part is not parts[-1] else nullcontext():
+            mean = loss(model, part)
+            if len(parts) > 1:
+                mean = mean * (_count_samples(part) / _count_samples(batch))
+            scaler.scale(spread_nan(mean)).backward()
+        losses.append(mean.detach())
+    return torch.stack(losses).sum()
+
+
+def split_batch(batch: Batch, micro_batch: int) -> list[Batch]:
+    """Parts of at most `micro_batch` samples, in order."""
+    if not micro_batch or _count_samples(batch) <= micro_batch:
+        return [batch]
+    columns = {name: values.split(micro_batch) for name, values in batch.items()}
+    return [dict(zip(columns, parts, strict=True)) for parts in zip(*columns.values(), strict=True)]
+
+
+def _count_samples(batch: Batch) -> int:
+    return len(next(iter(batch.values())))
+
+
+def spread_nan(loss: Tensor) -> Tensor:
+    """Returns the scalar itself; if it is not finite, its gradient is NaN everywhere too."""
+    return loss * torch.ones_like(loss).where(loss.detach().isfinite(), torch.nan)
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """A step that was left out: its iteration, learning rate, loss ("nan", "inf", a number, of
-    this worker's share) and the samples of its global batch."""
+class SkippedStep:
+    """A step that was left out, and the samples of its global batch.
+
+    loss: "nan", "inf" or a number, of this worker's share.
+    """
 
     iteration: int
     learning_rate: float
@@ -33,16 +81,11 @@ class Skipped:
     samples: list[str]
 
 
-def spread(loss: Tensor) -> Tensor:
-    """The scalar itself; if it is not finite, its gradient is NaN everywhere too."""
-    return loss * torch.ones_like(loss).where(loss.detach().isfinite(), torch.nan)
-
-
 class FiniteSteps:
     """Keeps steps that are not finite away from weights, optimiser and BatchNorm's statistics.
 
-    `before()`, the gradient of `spread(loss)`, `step(scaler)` and `after(...)` make a step. All
-    workers leave out the same steps, since each of them adds its NaN to the averaged gradient.
+    `remember()`, the gradient of `spread_nan(loss)`, `update(scaler)` and `finish(...)` make a
+    step. All workers leave out the same steps, since each adds its NaN to the averaged gradient.
     """
 
     def __init__(self, model: nn.Module, optimizer: Any, iterations: int):
@@ -52,18 +95,18 @@ class FiniteSteps:
         statistics = [b for norm in norms for b in norm.buffers(recurse=False)]
         kinds = {b.dtype for b in statistics}
         self.statistics = [[b for b in statistics if b.dtype == kind] for kind in kinds]
-        self.kept: list[Tensor] = []
+        self.before: list[Tensor] = []  # the statistics of each kind, flat
         self.bad = torch.zeros(())
         self.steps: list[tuple[int, float, Tensor, Tensor]] = []  # not yet read by the host
         self.skipped = self.in_a_row = 0
-        self.last: list[Skipped] = []
+        self.last: list[SkippedStep] = []
 
-    def before(self) -> None:
+    def remember(self) -> None:
         """Remembers BatchNorm's statistics, which the forward pass changes."""
-        self.kept = [torch.cat([b.reshape(-1) for b in group]) for group in self.statistics]
+        self.before = [torch.cat([b.reshape(-1) for b in group]) for group in self.statistics]
 
-    def step(self, scaler: GradScaler) -> None:
-        """The optimiser's step, unless the gradient is not finite."""
+    def update(self, scaler: GradScaler) -> None:
+        """Takes the optimiser's step, unless the gradient is not finite."""
         scaler.unscale_(self.optimizer)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         self.bad = get_total_norm(gradients).isfinite().logical_not().float()
@@ -76,11 +119,11 @@ class FiniteSteps:
         elif not self.bad:  # the host waits: only a fused kernel heeds `found_inf`
             self.optimizer.step()
 
-    def after(self, iteration: int, rate: float, loss: Tensor) -> None:
-        """Puts the statistics of a step that was left out back; notes how the step went."""
-        for group, kept in zip(self.statistics, self.kept, strict=True):
+    def finish(self, iteration: int, rate: float, loss: Tensor) -> None:
+        """Restores the statistics if the step was left out; notes how the step went."""
+        for group, before in zip(self.statistics, self.before, strict=True):
             now = torch.cat([b.reshape(-1) for b in group])
-            parts = kept.where(self.bad > 0, now).split([b.numel() for b in group])
+            parts = before.where(self.bad > 0, now).split([b.numel() for b in group])
             shaped = [part.view_as(b) for part, b in zip(parts, group, strict=True)]
             torch._foreach_copy_(group, shaped)  # pyright: ignore[reportPrivateImportUsage]
         self.steps.append((iteration, rate, loss.detach(), self.bad))
@@ -95,7 +138,7 @@ class FiniteSteps:
             if not bad:
                 continue
             self.skipped += 1
-            step = Skipped(iteration, rate, str(float(loss)), samples(iteration))
+            step = SkippedStep(iteration, rate, str(float(loss)), samples(iteration))
             self.last = [*self.last[-MOST_IN_A_ROW + 1 :], step]
             log.warning(
                 "iteration %d: loss %s or its gradient is not finite, step left out (%d so far)",
@@ -104,7 +147,7 @@ class FiniteSteps:
         self.steps.clear()
 
     def check(self, name: str, record: Path) -> None:
-        """FloatingPointError after too many steps in a row, which `record` then tells of."""
+        """FloatingPointError after too many steps in a row, which are then written to `record`."""
         if self.in_a_row < self.most:
             return
         write_json(record, [asdict(step) for step in self.last])
@@ -114,9 +157,53 @@ class FiniteSteps:
             "lengthen train.warmup_iterations, or look at the samples"
         )
 
-    def state(self) -> dict[str, int]:
-        """What a checkpoint keeps."""
+    def state_dict(self) -> dict[str, int]:
         return {"skipped": self.skipped, "in_a_row": self.in_a_row}
 
-    def load(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, int]) -> None:
         self.skipped, self.in_a_row = state["skipped"], state["in_a_row"]
+
+
+class Average:
+    """Running average of weights and BatchNorm's statistics (EMA), which is evaluated and kept.
+
+    a <- d a + (1 - d) w after every step, where d is min(decay, (1 + i) / (10 + i)) at iteration i,
+    as TensorFlow's average has it, so that a short training is not held to its first weights.
+    torch's AveragedModel would make the host wait for a GPU at every step, and average counters.
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.module = copy.deepcopy(model).requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def follow(self, model: nn.Module, iteration: int) -> None:
+        decay = min(self.decay, (1 + iteration) / (10 + iteration))
+        own, followed = [], []
+        states = (self.module.state_dict().values(), model.state_dict().values())
+        for mine, theirs in zip(*states, strict=True):
+            if mine.is_floating_point():
+                own.append(mine)
+                followed.append(theirs)
+            else:
+                mine.copy_(theirs)  # a counter
+        torch._foreach_lerp_(own, followed, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+
+
+class FullPrecisionConv2d(nn.Conv2d):
+    """nn.Conv2d that computes in its weights' type, also where autocast is on."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.to(self.weight.dtype)).to(input.dtype)
+
+
+def spare_dilated(model: nn.Module) -> None:
+    """Makes every grouped, dilated convolution compute in full precision.
+
+    oneDNN's gradient of such a convolution's weights is wrong in bfloat16 on a CPU with channels
+    last: on maps 32 wide and more it reads memory that nobody has written.
+    """
+    for module in model.modules():
+        if type(module) is nn.Conv2d and module.groups > 1 and max(module.dilation) > 1:
+            module.__class__ = FullPrecisionConv2d

@@ -19,16 +19,13 @@ class SyncBatchNorm(nn.BatchNorm2d):
             return super().forward(input)
         count = input.numel() // input.shape[1] * dist.get_world_size()
         output, mean, variance = _Normalize.apply(input, self.weight, self.bias, self.eps, count)
-        self._follow(mean, variance * (count / max(count - 1, 1)))
-        return output
-
-    @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor) -> None:
         assert self.momentum is not None and self.num_batches_tracked is not None
         assert self.running_mean is not None and self.running_var is not None
-        self.num_batches_tracked.add_(1)
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance, self.momentum)
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (count / max(count - 1, 1)), self.momentum)
+        return output
 
 
 class _Normalize(torch.autograd.Function):
@@ -51,7 +48,7 @@ class _Normalize(torch.autograd.Function):
         ctx.save_for_backward(x, weight, mean, inverse)
         ctx.count = count
         scale = weight * inverse
-        output = torch.addcmul(_map(bias - mean * scale), x, _map(scale)).to(x.dtype)
+        output = torch.addcmul(_unsqueeze(bias - mean * scale), x, _unsqueeze(scale)).to(x.dtype)
         ctx.mark_non_differentiable(mean, variance)
         return output, mean, variance
 
@@ -59,16 +56,16 @@ class _Normalize(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         """The weights' own gradients are this worker's share, as of any other layer."""
         x, weight, mean, inverse = ctx.saved_tensors
-        grad, normalized = grad.float(), (x - _map(mean)) * _map(inverse)
+        grad, normalized = grad.float(), (x - _unsqueeze(mean)) * _unsqueeze(inverse)
         of_bias, of_weight = grad.sum((0, 2, 3)), (grad * normalized).sum((0, 2, 3))
         sums = torch.stack([of_bias, of_weight])
         dist.all_reduce(sums)
         of_mean, of_deviation = sums / ctx.count
-        centred = grad - _map(of_mean) - normalized * _map(of_deviation)
-        return (centred * _map(weight * inverse)).to(x.dtype), of_weight, of_bias, None, None
+        centred = grad - _unsqueeze(of_mean) - normalized * _unsqueeze(of_deviation)
+        return (centred * _unsqueeze(weight * inverse)).to(x.dtype), of_weight, of_bias, None, None
 
 
-def _map(channels: Tensor) -> Tensor:
+def _unsqueeze(channels: Tensor) -> Tensor:
     return channels[:, None, None]
 
 

@@ -11,14 +11,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import formula_weights
 import pytest
 import yaml
 from safetensors.torch import save_file
 
 from lemore.runtime.files import read_json, write_json
 from tests import trained_models as trained
-from tests.trained.test_import_weights import full_size
-from tests.trained.test_predict import clip, save
+from tests.trained_models import clip, save
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -116,7 +116,7 @@ def copy_of_the_project(folder: Path, samples: Path) -> Path:
     clip(folder / "drive.mp4")
     label = trained.photo(3)[..., 0] // 24
     save(folder / "DIR/a.png", label)
-    save_file(full_size(150, "segformer_b0_hf"), folder / "model.safetensors")
+    save_file(formula_weights.make_full_size(150, "segformer_b0_hf"), folder / "model.safetensors")
     return folder
 
 

@@ -132,7 +132,6 @@ MATRIX = [
     ("lemore/evaluation/metrics.py", EVALUATIONS),
     ("lemore/evaluation/inference.py", EVALUATIONS),
     ("lemore/evaluation/cells.py", EVALUATIONS),
-    ("lemore/evaluation/boundary.py", EVALUATIONS),
     ("lemore/evaluation/statistics.py", set()),
     ("lemore/trained/checkpoint.py", EVALUATIONS),
     ("lemore/trained/model.py", None),

@@ -104,7 +104,7 @@ def test_the_loss_of_a_mixture_is_that_of_mixed_labels(smoothing):
     target = share[:, None] * F.one_hot(label, 6) + (1 - share)[:, None] * F.one_hot(other, 6)
     target = (1 - smoothing) * target + smoothing / 6
     expected = -(target * logits.log_softmax(1)).sum(1).mean()
-    loss = losses.classification_loss(logits, label, smoothing, (other, share))
+    loss = losses.compute_classification_loss(logits, label, smoothing, (other, share))
     torch.testing.assert_close(loss, expected)
 
 
@@ -116,5 +116,5 @@ def test_top_k_counts_labels_among_the_k_largest():
         for row, k in zip(logits.tolist(), label, strict=True)
     ]
     for k in (1, 5):
-        assert int(losses.accuracy(logits, label, k)) == sum(rank < k for rank in ranks)
-    assert int(losses.accuracy(logits[:, :3], label % 3, 5)) == 200
+        assert int(losses.count_correct(logits, label, k)) == sum(rank < k for rank in ranks)
+    assert int(losses.count_correct(logits[:, :3], label % 3, 5)) == 200

@@ -12,7 +12,7 @@ from torch.amp.grad_scaler import GradScaler
 
 from lemore.runtime.checkpoint import check_alike
 from lemore.training import losses, sync_batch_norm
-from lemore.training.backward import backward
+from lemore.training.step import add_gradient
 
 WORLD, SAMPLES, STEPS = 2, 4, 3
 
@@ -34,7 +34,7 @@ def batch(part: slice = slice(None)) -> dict[str, Tensor]:
 
 def loss(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     logits = model(batch["x"].to(next(model.parameters()).dtype))
-    return losses.segmentation_loss(logits, batch["label"], "all_pixels", fused=True)
+    return losses.compute_segmentation_loss(logits, batch["label"], "all_pixels", fused=True)
 
 
 def train(model: nn.Module, called: nn.Module, part: slice = slice(None)) -> list[Tensor]:
@@ -42,7 +42,7 @@ def train(model: nn.Module, called: nn.Module, part: slice = slice(None)) -> lis
     optimizer, values = torch.optim.SGD(model.parameters(), lr=0.5), []
     for _ in range(STEPS):
         optimizer.zero_grad()
-        values.append(backward(loss, called, batch(part), 0, GradScaler(enabled=False)))
+        values.append(add_gradient(loss, called, batch(part), 0, GradScaler(enabled=False)))
         optimizer.step()
     return values
 
@@ -57,7 +57,7 @@ def worker(rank: int, folder: str) -> None:
     called = nn.parallel.DistributedDataParallel(model, forward_sync_buffers=False)
     found = {"output": model(batch(part)["x"])}
     model.load_state_dict(network().state_dict())
-    backward(loss, called, batch(part), 0, GradScaler(enabled=False))
+    add_gradient(loss, called, batch(part), 0, GradScaler(enabled=False))
     found["gradients"] = [p.grad.clone() for p in model.parameters()]
     found["buffers"] = [b.clone() for b in model.buffers()]
     model.load_state_dict(network().state_dict())

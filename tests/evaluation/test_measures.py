@@ -7,9 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lemore.evaluation.boundary import BoundaryIoU, boundary_width
-from lemore.evaluation.measures import Measures
-from lemore.evaluation.pipeline import AHEAD, overlapped
+from lemore.evaluation.metrics import Evaluation, measure_boundary_width
+from lemore.evaluation.pipeline import AHEAD, overlap
 
 
 def blobs(seed: int, num_classes: int, size: tuple[int, int], ignored: bool = True) -> np.ndarray:
@@ -50,10 +49,10 @@ def by_definition(pairs, num_classes: int) -> list[float | None]:
 
 
 def boundary_iou(pairs, num_classes: int) -> dict:
-    measure = BoundaryIoU(num_classes, 255)
+    evaluation = Evaluation(num_classes, 255)
     for prediction, label in pairs:
-        measure.counts += measure.count(prediction, label)
-    return measure.results()
+        evaluation.add("", evaluation.count(prediction, label))
+    return {key: evaluation.results[key] for key in ("boundary_iou", "mean_boundary_iou")}
 
 
 # --- Boundary IoU
@@ -77,15 +76,15 @@ def test_noise_is_all_boundary():
 
 def test_square_grown_by_a_pixel():
     label, prediction = np.zeros((100, 100), np.uint8), np.zeros((100, 100), np.uint8)
-    assert boundary_width(label.shape) == 3
+    assert measure_boundary_width(label.shape) == 3
     label[30:70, 30:70] = prediction[29:71, 29:71] = 1
     # rings: 42^2 - 36^2 = 468 and 40^2 - 34^2 = 444; they share 40^2 - 36^2 = 304
     assert boundary_iou([(prediction, label)], 2)["boundary_iou"][1] == 304 / (468 + 444 - 304)
 
 
 def test_width_is_a_fiftieth_of_the_diagonal():
-    assert boundary_width((512, 683)) == 17 and boundary_width((1024, 2048)) == 46
-    assert boundary_width((4, 4)) == 1
+    assert measure_boundary_width((512, 683)) == 17 and measure_boundary_width((1024, 2048)) == 46
+    assert measure_boundary_width((4, 4)) == 1
 
 
 def test_what_is_predicted_where_it_is_ignored_does_not_matter():
@@ -119,11 +118,12 @@ def test_real_labels(samples):
 
 
 def test_counts_by_image():
-    measures = Measures(5, 255)
+    evaluation = Evaluation(5, 255)
     pairs = [(blobs(s + 9, 6, (40, 50), ignored=False), blobs(s, 5, (40, 50))) for s in range(4)]
-    for prediction, label in pairs:
-        measures.add(measures.count(prediction, label))
-    found = measures.per_image()
+    for i, (prediction, label) in enumerate(pairs):
+        evaluation.add(f"image {i}", evaluation.count(prediction, label))
+    found = evaluation.per_image
+    assert found.pop("names").tolist() == ["image 0", "image 1", "image 2", "image 3"]
     assert {rows.shape for rows in found.values()} == {(4, 5)}
     for i, (prediction, label) in enumerate(pairs):
         for k in range(5):
@@ -136,17 +136,17 @@ def test_counts_by_image():
             assert {name: rows[i, k] for name, rows in found.items()} == expected
     totals = {name: rows.sum(axis=0) for name, rows in found.items()}
     union = totals["predicted"] + totals["labelled"] - totals["intersection"]
-    assert measures.results()["iou"] == pytest.approx((totals["intersection"] / union).tolist())
+    assert evaluation.results["iou"] == pytest.approx((totals["intersection"] / union).tolist())
 
 
 def test_counts_do_not_overflow():
-    measures = Measures(2, 255)
+    evaluation = Evaluation(2, 255)
     label = np.zeros((100, 100), np.uint8)
-    counts = measures.count(label, label)
+    counts = evaluation.count(label, label)
     assert counts.confusion.dtype == counts.boundary.dtype == np.int64
-    measures.add(counts._replace(confusion=counts.confusion * 2**38))
-    measures.add(counts)
-    assert measures.confusion.matrix[0, 0] == 10_000 * (2**38 + 1)
+    evaluation.add("many", counts._replace(confusion=counts.confusion * 2**38))
+    evaluation.add("one", counts)
+    assert evaluation.confusion.matrix[0, 0] == 10_000 * (2**38 + 1)
 
 
 # --- stages side by side
@@ -167,16 +167,14 @@ def test_results_come_in_order_and_few_wait():
         waiting.discard(i)
         return -i
 
-    assert list(overlapped(read, lambda i: i, finish, range(50), 3)) == [-i for i in range(50)]
+    assert list(overlap(read, lambda i: i, finish, range(50), 3)) == [-i for i in range(50)]
     assert most <= 2 * (3 + AHEAD) + 2
 
 
 def test_the_model_stays_in_the_callers_thread():
-    names = list(
-        overlapped(lambda i: i, lambda i: threading.current_thread().name, str, range(3), 2)
-    )
+    names = list(overlap(lambda i: i, lambda i: threading.current_thread().name, str, range(3), 2))
     assert set(names) == {threading.current_thread().name}
-    assert list(overlapped(str, str, str, [], 1)) == []
+    assert list(overlap(str, str, str, [], 1)) == []
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2])
@@ -188,4 +186,4 @@ def test_an_error_in_any_stage_is_raised(stage):
 
     stages = [fail if k == stage else (lambda i: i) for k in range(3)]
     with pytest.raises(ValueError, match="image 7"):
-        list(overlapped(*stages, range(1000), 2))
+        list(overlap(*stages, range(1000), 2))

@@ -5,15 +5,21 @@ import pytest
 from scipy import stats
 
 from lemore.evaluation.metrics import Confusion
-from lemore.evaluation.statistics import Counts, blocks_of, compare, holm, miou, resample
+from lemore.evaluation.statistics import (
+    compare,
+    compute_miou,
+    correct_p_values,
+    number_blocks,
+    resample,
+)
 
 UNION = 10_000
 
 
-def one_class(shares) -> Counts:
-    """One class whose union is the same in every image: the data set's mIoU is the mean share."""
+def one_class(shares) -> np.ndarray:
+    """Pixels 3 N 1 of one class whose union is the same in every image: mIoU is the mean share."""
     hits = np.round(np.asarray(shares)[:, None] * UNION).astype(np.int64)
-    return Counts(hits, hits, np.full_like(hits, UNION))
+    return np.stack([hits, hits, np.full_like(hits, UNION)])
 
 
 def alone(number: int) -> np.ndarray:
@@ -38,11 +44,11 @@ def test_miou_of_counts_is_that_of_the_confusion_matrix():
         one.update(prediction, label)
         m = one.matrix
         parts.append((np.diag(m), m[:, :-1].sum(axis=0), m.sum(axis=1)))
-    counts = Counts(*(np.array(part) for part in zip(*parts, strict=True)))
-    summed = (counts.intersection, counts.predicted, counts.labelled)
-    assert miou(*(part.sum(axis=0) for part in summed)) == pytest.approx(whole.results()["miou"])
-    assert resample([counts], alone(6), 10)[0].miou == pytest.approx(whole.results()["miou"])
-    assert np.isnan(miou(*np.zeros((3, 4))))
+    counts = np.stack(parts, axis=1)  # 3 N K
+    expected = pytest.approx(whole.compute_measures()["miou"])
+    assert compute_miou(counts.sum(axis=1)) == expected
+    assert resample([counts], alone(6), 10)[0].miou == expected
+    assert np.isnan(compute_miou(np.zeros((3, 4))))
 
 
 def test_images_alone_give_the_t_interval_of_pairs():
@@ -113,7 +119,7 @@ def test_neighbouring_frames_count_once():
     """Ten equal frames in a row tell as much as one: without blocks every noise is 'better'."""
     rng = np.random.default_rng(5)
     names = [f"a_{i:03}" for i in range(240)]
-    blocks = blocks_of(names, "[^_]+", 10)
+    blocks = number_blocks(names, "[^_]+", 10)
     wrong = np.zeros(2)
     for _ in range(80):
         a, b = np.repeat(rng.normal(0.5, 0.05, (2, 24)), 10, axis=1)
@@ -127,7 +133,7 @@ def test_neighbouring_frames_count_once():
 def test_the_data_set_is_resampled_not_the_mean_of_images():
     """A class in few images: its IoU comes from summed counts, not from images' IoUs."""
     hits = np.array([[90, 0], [80, 5]])
-    counts = Counts(hits, np.array([[100, 0], [100, 10]]), np.array([[100, 0], [100, 20]]))
+    counts = np.array([hits, [[100, 0], [100, 10]], [[100, 0], [100, 20]]])
     drawn = resample([counts], alone(2), 2000)[0]
     assert drawn.miou == pytest.approx((170 / 230 + 5 / 25) / 2)
     both = {  # images (0, 0), (0, 1), (1, 1); class 1 is only in the second
@@ -157,17 +163,17 @@ def test_the_same_input_gives_the_same_answer():
 def test_blocks_keep_to_their_sequence_and_are_of_equal_size():
     names = [f"0001TP_{8550 + 30 * i:06}" for i in range(62)]
     names += [f"Seq05VD_f{30 * i:05}" for i in range(171)]
-    blocks = blocks_of(names, "[^_]+", 10)
+    blocks = number_blocks(names, "[^_]+", 10)
     sizes = np.bincount(blocks)
     assert len(sizes) == 6 + 17 and set(sizes) <= {10, 11}
     assert not set(blocks[:62]) & set(blocks[62:])
     assert (np.diff(blocks) >= 0).all()
     shuffled = np.random.default_rng(0).permutation(len(names))
-    assert (blocks_of([names[i] for i in shuffled], "[^_]+", 10) == blocks[shuffled]).all()
+    assert (number_blocks([names[i] for i in shuffled], "[^_]+", 10) == blocks[shuffled]).all()
     with pytest.raises(ValueError, match=r"image '_x' does not begin with the pattern '\[\^_\]\+'"):
-        blocks_of(["_x"], "[^_]+", 10)
+        number_blocks(["_x"], "[^_]+", 10)
 
 
 def test_holm_against_hand_computed_values():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.6, 0.7]) == [1.0, 1.0] and holm([]) == []
+    assert correct_p_values([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert correct_p_values([0.6, 0.7]) == [1.0, 1.0] and correct_p_values([]) == []

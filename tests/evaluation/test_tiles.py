@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lemore.evaluation.inference import label_map
-from lemore.evaluation.tiles import tiled_label_map
+from lemore.evaluation.tiles import label_tiles
+from lemore.evaluation.upsample import Pass, Window, label_passes
 
 
 def local(classes: int = 7, stride: int = 8):
@@ -36,12 +36,12 @@ def tiled(model, image: torch.Tensor, original, **geometry) -> np.ndarray:
         return part
 
     size = (image.shape[2], image.shape[3])
-    return tiled_label_map(model, read, size, original, **geometry)
+    return label_tiles(model, read, size, original, **geometry)
 
 
 def whole(model, image: torch.Tensor, original) -> np.ndarray:
-    options = {"preset": "one_step", "mode": "whole", "crop_size": None, "stride": None}
-    return label_map(model, image, original, **options)
+    window = Window(0, 0, (image.shape[2], image.shape[3]), model(image))
+    return label_passes([Pass([window], None)], original)
 
 
 @pytest.mark.parametrize("original", [(256, 320), (300, 411), (100, 90)])

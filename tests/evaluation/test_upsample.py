@@ -12,7 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lemore.evaluation import cells, upsample
-from lemore.evaluation.upsample import View, Window, by_classes, by_mean_softmax, label_views
+from lemore.evaluation.upsample import (
+    Pass,
+    Window,
+    label_by_classes,
+    label_by_softmax,
+    label_passes,
+)
 
 TIE = 1e-5  # relative difference of the two best logits below which rounding may decide
 
@@ -35,9 +41,9 @@ def smooth(classes: int, size: tuple[int, int], seed: int, noise: float) -> torc
     return (F.interpolate(coarse, size, mode="bicubic") + fine)[0]
 
 
-def one_view(logits: torch.Tensor, size: tuple[int, int], via=None) -> View:
+def one_pass(logits: torch.Tensor, size: tuple[int, int], via=None) -> Pass:
     """A whole image of `size` with these logits K h w."""
-    return View([Window(0, 0, size, logits[None])], via)
+    return Pass([Window(0, 0, size, logits[None])], via)
 
 
 def ties(labels: np.ndarray, values: torch.Tensor, scale: float) -> int:
@@ -50,7 +56,7 @@ def ties(labels: np.ndarray, values: torch.Tensor, scale: float) -> int:
 
 
 def by_cells(logits: torch.Tensor, via, size) -> np.ndarray:
-    labels = cells.label_map(logits, via, size)
+    labels = cells.label_by_cells(logits, via, size)
     assert labels is not None and labels.dtype == np.uint8 and labels.shape == size
     return labels
 
@@ -128,7 +134,7 @@ def test_first_of_equal_classes_wins():
     with whatever_the_logits():
         assert not by_cells(same, None, (64, 72)).any()
     for chunk in (1, 2, 6):
-        assert not by_classes(one_view(same, (64, 72)), (64, 72), chunk).any()
+        assert not label_by_classes(one_pass(same, (64, 72)), (64, 72), chunk).any()
 
 
 def test_winners_are_among_few_candidates():
@@ -141,7 +147,7 @@ def test_winners_are_among_few_candidates():
     assert set(zip((y * 42 + x).ravel().tolist(), winners.ravel().tolist(), strict=True)) <= pairs
     assert found.counts.min() >= 1 and found.counts.mean() < 3
     exact = found.counts[found.counts > 1].sum() / (found.counts.size * 19)
-    assert abs(cells._contested(logits, 2, 2) - exact) < 0.1
+    assert abs(cells.estimate_contested(logits, 2, 2) - exact) < 0.1
 
 
 @pytest.mark.parametrize(
@@ -155,21 +161,21 @@ def test_winners_are_among_few_candidates():
     ids=["noise", "large", "nan", "infinite"],
 )
 def test_what_is_not_for_cells_is_left_to_all_classes(logits):
-    assert cells.label_map(logits, None, (360, 480)) is None
-    view = one_view(logits, (360, 480))
-    expected = by_classes(view, (360, 480), None)
-    np.testing.assert_array_equal(label_views([view], (360, 480)), expected)
+    assert cells.label_by_cells(logits, None, (360, 480)) is None
+    only = one_pass(logits, (360, 480))
+    expected = label_by_classes(only, (360, 480), None)
+    np.testing.assert_array_equal(label_passes([only], (360, 480)), expected)
 
 
 def test_other_devices_are_left_to_all_classes():
-    assert cells.label_map(torch.empty(3, 8, 8, device="meta"), None, (64, 64)) is None
+    assert cells.label_by_cells(torch.empty(3, 8, 8, device="meta"), None, (64, 64)) is None
 
 
-def test_label_views_takes_cells_where_they_serve():
+def test_label_passes_takes_cells_where_they_serve():
     logits = smooth(11, (45, 60), 0, 0.1)
-    view = one_view(logits, (360, 480), via=(360, 480))
+    only = one_pass(logits, (360, 480), via=(360, 480))
     expected = by_cells(logits, (360, 480), (300, 400))
-    np.testing.assert_array_equal(label_views([view], (300, 400)), expected)
+    np.testing.assert_array_equal(label_passes([only], (300, 400)), expected)
 
 
 # --- all classes
@@ -180,9 +186,9 @@ def test_label_views_takes_cells_where_they_serve():
 @pytest.mark.parametrize("chunk", [None, 1, 3, 4, 11, 50])
 def test_chunks_of_classes_change_nothing(chunk, layout, via):
     logits = torch.randn(11, 12, 16, generator=torch.manual_seed(0))
-    view = one_view(logits[None].contiguous(memory_format=layout)[0], (96, 128), via)
+    only = one_pass(logits[None].contiguous(memory_format=layout)[0], (96, 128), via)
     expected = reference(logits, via, (75, 101)).argmax(0)
-    np.testing.assert_array_equal(by_classes(view, (75, 101), chunk), expected)
+    np.testing.assert_array_equal(label_by_classes(only, (75, 101), chunk), expected)
 
 
 @pytest.mark.parametrize("chunk", [None, 1, 4])
@@ -190,18 +196,18 @@ def test_chunks_of_classes_change_nothing(chunk, layout, via):
 def test_mean_softmax(chunk, steps, monkeypatch):
     """Three sizes, against softmax and mean of whole tensors."""
     monkeypatch.setattr(upsample, "CHUNK_VALUES", 60_000)  # one to four classes at these sizes
-    views, mean = [], torch.zeros(11, 75, 101)
+    passes, mean = [], torch.zeros(11, 75, 101)
     for seed, size in enumerate([(48, 64), (96, 128), (144, 192)]):
         logits = smooth(11, (size[0] // 8, size[1] // 8), seed, 1.0)
         via = size if steps == 2 else None
-        views.append(one_view(logits, size, via))
+        passes.append(one_pass(logits, size, via))
         mean += reference(logits, via, (75, 101)).softmax(0) / 3
-    labels = by_mean_softmax(views, (75, 101), chunk).numpy()
+    labels = label_by_softmax(passes, (75, 101), chunk).numpy()
     assert ties(labels, mean, 1.0) < 5
-    np.testing.assert_array_equal(label_views(views, (75, 101)), labels)
+    np.testing.assert_array_equal(label_passes(passes, (75, 101)), labels)
 
 
 def test_mean_softmax_is_not_the_mean_of_logits():
     votes = [(9.0, 0.0), (0.0, 4.0), (0.0, 4.0)]  # logits would say 9 against 8
-    views = [one_view(torch.tensor(vote).view(2, 1, 1).expand(2, 2, 2), (8, 8)) for vote in votes]
-    assert label_views(views, (8, 8)).min() == 1
+    passes = [one_pass(torch.tensor(vote).view(2, 1, 1).expand(2, 2, 2), (8, 8)) for vote in votes]
+    assert label_passes(passes, (8, 8)).min() == 1

@@ -4,7 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lemore.models.axis_mixing import CACHED_LENGTHS, AxisMixing, resample, resize_operator
+from lemore.models.axis_mixing import (
+    CACHED_LENGTHS,
+    AxisMixing,
+    make_resize_operator,
+    resample_matrix,
+)
 
 
 def resized(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -40,13 +45,13 @@ def test_mixing_at_any_length_equals_resize_mix_resize(axis, length, layout):
 def test_resize_operators_keep_constants():
     for to in (1, 3, 7, 8, 16):
         for length in (1, 5, 8, 16):
-            assert resize_operator(to, length).sum(1) == pytest.approx(1.0)
+            assert make_resize_operator(to, length).sum(1) == pytest.approx(1.0)
 
 
 def test_native_length_uses_the_matrix_itself():
     mixing = AxisMixing(8, "width")
-    assert mixing.matrix(8) is mixing.weight
-    assert mixing.eval().matrix(8) is mixing.weight
+    assert mixing.get_matrix(8) is mixing.weight
+    assert mixing.eval().get_matrix(8) is mixing.weight
 
 
 def test_gradients_reach_the_matrix_at_any_length():
@@ -62,15 +67,15 @@ def test_gradients_reach_the_matrix_at_any_length():
 def test_cache_is_used_bounded_and_never_stale():
     mixing = AxisMixing(8, "width").eval()
     torch.nn.init.normal_(mixing.weight)
-    assert mixing.matrix(5) is mixing.matrix(5)
+    assert mixing.get_matrix(5) is mixing.get_matrix(5)
     for length in range(9, 9 + 2 * CACHED_LENGTHS):
-        mixing.matrix(length)
-    assert len(mixing._cache) == CACHED_LENGTHS
+        mixing.get_matrix(length)
+    assert len(mixing.cache) == CACHED_LENGTHS
 
     def fresh() -> bool:
-        return torch.equal(mixing.matrix(5), resample(mixing.weight, 5))
+        return torch.equal(mixing.get_matrix(5), resample_matrix(mixing.weight, 5))
 
-    mixing.matrix(5)
+    mixing.get_matrix(5)
     mixing.weight.mul_(2.0)
     assert fresh()
     mixing.load_state_dict({"weight": torch.randn(8, 8)})
@@ -81,7 +86,7 @@ def test_cache_is_used_bounded_and_never_stale():
     mixing.weight.data.mul_(2.0)  # not seen by the version counter
     mixing.train().eval()
     assert fresh()
-    assert mixing.double().matrix(5).dtype == torch.float64
+    assert mixing.double().get_matrix(5).dtype == torch.float64
 
 
 def test_cache_made_in_inference_mode_does_not_break_training():

@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 
 from lemore.models import build_backbone
-from lemore.models.axis_mixing import resize_operator
+from lemore.models.axis_mixing import make_resize_operator
 from lemore.models.backbones.lemore import CEncoder, NestedAttention
 from lemore.models.classifier import build_classifier
 from lemore.models.fold import fold
 from lemore.models.layers import DropPath
 from lemore.models.segmentor import build_segmentor
 from lemore.profiling.counts import count
-from tests.models.test_models import awaken, configs, conv_norm, images, segmentor
+from tests.networks import awaken, configs, conv_norm, images, segmentor
 
 SQUARE = (512, 512)
 # name, size (H, W), classes, overrides -> parameters (exact), MACs in millions (0.1 %)
@@ -90,12 +90,12 @@ def test_checkpoint_moves_to_another_training_size(caplog):
     _, backbone = configs("lemore")
     source = awaken(build_classifier(backbone, num_classes=3, input_size=(96, 64), drop_path=0.0))
     target = build_backbone(
-        "lemore", input_size=(128, 160), drop_path=0.1, **backbone.arguments
+        "lemore", backbone.arguments, input_size=(128, 160), drop_path=0.1
     ).eval()
     kept = {k: v.clone() for k, v in source.backbone.state_dict().items()}
     with caplog.at_level(logging.INFO):
         target.load_state_dict(source.backbone.state_dict())
-    assert "stages.0.3.frontal.weight: 16 x 16 carried to 40" in caplog.text
+    assert "stages.0.3.frontal.weight: 16 x 16 carried over to 40" in caplog.text
     for key, value in target.state_dict().items():
         old = kept[key]
         assert torch.equal(source.backbone.state_dict()[key], old), "the source must not change"
@@ -103,7 +103,7 @@ def test_checkpoint_moves_to_another_training_size(caplog):
             assert torch.equal(value, old), key
             continue
         up, down = (
-            torch.from_numpy(resize_operator(a, b)).float()
+            torch.from_numpy(make_resize_operator(a, b)).float()
             for a, b in ((len(value), len(old)), (len(old), len(value)))
         )
         torch.testing.assert_close(value, up @ old @ down)

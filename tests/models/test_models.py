@@ -10,33 +10,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from lemore import models
 from lemore.config.jobs import FinetuneJob
-from lemore.config.model import BackboneConfig, ModelConfig
+from lemore.config.model import BackboneConfig
 from lemore.config.read import load, plain
 from lemore.config.recipe import Train, load_recipe
-from lemore.evaluation.inference import label_map
 from lemore.evaluation.metrics import Confusion
+from lemore.evaluation.upsample import Pass, Window, label_passes
 from lemore.models.classifier import build_classifier
 from lemore.models.fold import bake, fold
 from lemore.models.layers import DropPath
-from lemore.models.segmentor import Segmentor, build_segmentor, make_model
+from lemore.models.segmentor import build_segmentor, make_model
 from lemore.profiling import export
 from lemore.runtime import checkpoint
-from lemore.stages.finetune import Loss, head_parameters
+from lemore.stages.workers.finetune import Loss, head_parameters
 from lemore.trained.exported import open_file
 from lemore.trained.find import read_trained
-from lemore.training import loop, optim
+from lemore.training import optim
+from lemore.training.loop import TrainingLoop
+from tests.networks import CONFIG, SIZE, awaken, configs, conv_norm, images, segmentor
 
-CONFIG = Path(__file__).parents[2] / "config"
 MODELS = sorted(path.stem for path in (CONFIG / "models").glob("*.yaml"))
 # The slowest, of kinds of which a smaller one is there; `make test-slow` has them all.
 HEAVY = {"metaseg_b", "pem_stdc2", "seaformer_b", "topformer_b", "pspnet_mobilenet_v2"} | {
     f"deeplabv3plus_{encoder}" for encoder in ("efficientnet_b0", "shufflenet_v2_x1_5")
 }
-SIZE = (128, 96)
 FIVE = (
     "fuse.conv.weight",
     "fuse.bn.weight",
@@ -44,48 +43,6 @@ FIVE = (
     "classifier.weight",
     "classifier.bias",
 )
-
-
-def configs(name: str) -> tuple[ModelConfig, BackboneConfig]:
-    model = load(ModelConfig, CONFIG / "models" / f"{name}.yaml")
-    return model, load(BackboneConfig, CONFIG / "backbones" / f"{model.backbone}.yaml")
-
-
-def segmentor(name: str, size=SIZE, classes: int = 7, drop_path: float = 0.1) -> Segmentor:
-    model, backbone = configs(name)
-    torch.manual_seed(0)
-    return build_segmentor(
-        model, backbone, num_classes=classes, input_size=size, drop_path=drop_path, overrides={}
-    )
-
-
-def awaken(model: torch.nn.Module) -> torch.nn.Module:
-    """Random values where initialisation leaves zeros, so that no branch is silent."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.weight.uniform_(0.3, 0.8, generator=generator)
-                module.bias.normal_(0, 0.1, generator=generator)
-                module.running_mean.normal_(0, 0.1, generator=generator)
-                module.running_var.uniform_(0.5, 1.5, generator=generator)
-        for name, parameter in model.named_parameters():
-            if name.endswith(("frontal.weight", "lateral.weight")):
-                parameter.normal_(0, 0.3 / parameter.shape[0] ** 0.5, generator=generator)
-    return model
-
-
-def images(batch: int, size: tuple[int, int]) -> torch.Tensor:
-    return torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(2))
-
-
-def conv_norm(x: torch.Tensor, layer, **options) -> torch.Tensor:
-    """Convolution and batch norm (eval) by formula."""
-    y = F.conv2d(x, layer.conv.weight, **options)
-    bn = layer.bn
-    shape = (1, -1, 1, 1)
-    y = (y - bn.running_mean.view(shape)) / (bn.running_var.view(shape) + 1e-5).sqrt()
-    return y * bn.weight.view(shape) + bn.bias.view(shape)
 
 
 STRIDES = {  # of the logits, by published decode head; the encoder decides where None
@@ -256,29 +213,27 @@ def train(name: str, iterations: int, folder: Path) -> tuple[list[float], Path]:
         losses.append(value.item())
         return value
 
-    groups = optim.parameter_groups(
+    groups = optim.group_parameters(
         model,
         head_parameters=head_parameters(model),
         head_lr_mult=1.0,
         weight_decay=recipe.weight_decay,
         decay_norm=recipe.decay_norm,
     )
-    loop.train(
-        loop.Job(
-            name=name,
-            model=model,
-            optimizer=optim.adamw(groups, recipe.betas),
-            learning_rate=optim.schedule(recipe),
-            batches=lambda start: (squares(i % 2) for i in range(start, iterations)),
-            loss=noted,
-            iterations=iterations,
-            seed=0,
-            checkpoints=checkpoint.Checkpoints(folder),
-            checkpoint_every=iterations,
-            record=lambda iteration, metrics: None,
-            stop=lambda: False,
-        )
-    )
+    TrainingLoop(
+        name=name,
+        model=model,
+        optimizer=optim.make_adamw(groups, recipe.betas),
+        learning_rate=optim.make_schedule(recipe),
+        batches=lambda start: (squares(i % 2) for i in range(start, iterations)),
+        loss=noted,
+        iterations=iterations,
+        seed=0,
+        checkpoints=checkpoint.Checkpoints(folder),
+        checkpoint_every=iterations,
+        record=lambda iteration, metrics: None,
+        stop=lambda: False,
+    ).train()
     checkpoint.save(folder / "weights.pt", {"state_dict": model.state_dict(), "config": plain(job)})
     return losses, folder / "weights.pt"
 
@@ -292,9 +247,9 @@ def check_trained(name: str, path: Path, exported: Path, write) -> None:
         logits = model(x)
         assert torch.isfinite(logits).all()
     confusion = Confusion(CLASSES, 255)
-    labels = label_map(model, x, CROP, preset="two_step", mode="whole", crop_size=None, stride=None)
+    labels = label_passes([Pass([Window(0, 0, CROP, logits)], CROP)], CROP)
     confusion.update(labels, batch["label"][0].numpy())
-    results = confusion.results()
+    results = confusion.compute_measures()
     assert 0 <= results["miou"] <= 1 and np.isfinite(results["aacc"])
     write(export.Deployed(bake(fold(model, norms=True))).eval(), x, exported)
     file = open_file(exported, 1)
@@ -311,7 +266,7 @@ def test_trains_loads_exports_and_evaluates(name, tmp_path):
     """torch.export, since it takes a third of the time of ONNX, which begins with it."""
     losses, path = train(name, 5, tmp_path)
     assert len(losses) == 5 and np.isfinite(losses).all()
-    check_trained(name, path, tmp_path / "model.pt2", export.to_torch_export)
+    check_trained(name, path, tmp_path / "model.pt2", export.write_torch_export)
 
 
 @pytest.mark.slow
@@ -319,7 +274,7 @@ def test_trains_loads_exports_and_evaluates(name, tmp_path):
 def test_learns_and_exports_as_onnx(name, tmp_path):
     losses, path = train(name, 50, tmp_path)
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:4]), losses
-    check_trained(name, path, tmp_path / "model.onnx", export.to_onnx)
+    check_trained(name, path, tmp_path / "model.onnx", export.write_onnx)
 
 
 @pytest.mark.parametrize("name", sorted({configs(name)[0].backbone for name in MODELS}))
@@ -364,23 +319,17 @@ def test_overrides_reach_the_head():
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):
-    with pytest.raises(ValueError, match=message) as caught:
-        models.check_arguments("backbone", "lemore", arguments, "config/backbones/x.yaml")
-    assert "config/backbones/x.yaml" in str(caught.value)
+    source = "config/backbones/x.yaml"
+    with pytest.raises(ValueError, match=f"{source}: .*{message}"):
+        models.build_backbone("lemore", arguments, input_size=SIZE, drop_path=0, source=source)
 
 
 def test_wrong_values_and_modules_are_named():
     with pytest.raises(ValueError, match="did you mean 'topformer'"):
-        models.build_backbone("topforme", input_size=SIZE, drop_path=0.0)
+        models.build_backbone("topforme", {}, input_size=SIZE, drop_path=0.0)
     with pytest.raises(ValueError, match="views is 'x', expected one of t, tf, tfl"):
-        models.build_backbone(
-            "lemore",
-            input_size=SIZE,
-            drop_path=0.0,
-            views="x",
-            channel_attention=True,
-            nested_attention=True,
-        )
+        arguments = {"views": "x", "channel_attention": True, "nested_attention": True}
+        models.build_backbone("lemore", arguments, input_size=SIZE, drop_path=0.0)
     with pytest.raises(ValueError, match="key 'init'"):
         BackboneConfig("lemore", {}, "torchvision")
 

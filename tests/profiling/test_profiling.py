@@ -19,7 +19,7 @@ from lemore.profiling import backends, latency, memory
 from lemore.profiling.counts import count
 from lemore.profiling.latency import measure
 from lemore.stages import profile
-from tests.models.test_models import awaken, configs, images, segmentor
+from tests.networks import awaken, configs, images, segmentor
 
 
 def on_meta(name, size, classes, auxiliary=False, **overrides):
@@ -195,7 +195,7 @@ def test_latency_measures_the_model():
 )
 @pytest.mark.parametrize("upsample", [False, True])
 def test_backends_compute_the_network(backend, upsample):
-    if reason := backends.missing(backend):
+    if reason := backends.explain_absence(backend):
         pytest.skip(reason)
     model, image = awaken(segmentor("lemore", (64, 64))).eval(), images(1, (64, 64))
     with torch.inference_mode():
@@ -337,9 +337,9 @@ def test_the_protocol_of_a_gpu_names_tf32(monkeypatch, convolutions):
     before = torch.backends.cudnn.allow_tf32
     try:
         torch.backends.cudnn.allow_tf32 = convolutions
-        text = latency._protocol("cuda", (8, 8), 1, False, times)
+        text = latency.describe_protocol("cuda", (8, 8), 1, False, times)
     finally:
         torch.backends.cudnn.allow_tf32 = before
     state = "on" if convolutions else "off"
     assert f"GPU X, TF32 {state} in convolutions, off in matrix products, 1 thread" in text
-    assert "TF32" not in latency._protocol("eager", (8, 8), 1, False, times)
+    assert "TF32" not in latency.describe_protocol("eager", (8, 8), 1, False, times)

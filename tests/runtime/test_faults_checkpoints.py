@@ -9,17 +9,17 @@ import shutil
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fault_training import INTERVAL, ITERATIONS, job, run, start
+from fault_training import INTERVAL, ITERATIONS, make_loop, run, start
 
 from lemore.runtime import checkpoint
 from lemore.runtime.checkpoint import Checkpoints
 from lemore.runtime.files import remove_temporaries, write_atomic
 from lemore.runtime.process import Stopped
 from lemore.runtime.tracking.metrics_file import MetricsFile
-from lemore.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SEEDS = range(20)
@@ -130,7 +130,7 @@ def test_no_checkpoint_left_is_a_failure_and_no_restart(tmp_path):
     process.join(60)
     assert process.exitcode == 1
     with pytest.raises(ValueError, match=r"every checkpoint is damaged; remove it to start anew"):
-        job(folder)
+        make_loop(folder)
     assert all(path.read_bytes() == data for path, data in before.items())
 
 
@@ -147,11 +147,11 @@ def slow_disk(monkeypatch):
 def test_the_state_is_on_disk_before_a_stopped_training_says_so(tmp_path, slow_disk):
     steps = iter(range(1, 100))
     with pytest.raises(Stopped, match="after iteration 12, state saved"):
-        train(job(tmp_path, stop=lambda: next(steps) == 12))
+        make_loop(tmp_path, stop=lambda: next(steps) == 12).train()
     newest = Checkpoints(tmp_path).load_newest()
     assert newest is not None and newest["iteration"] == 12
     assert not list(tmp_path.glob(".*")) and not writers()
-    assert train(job(tmp_path)).resumed_at == 12
+    assert make_loop(tmp_path).train().resumed_at == 12
 
 
 def test_an_interrupt_waits_for_what_is_being_written(tmp_path, slow_disk):
@@ -163,7 +163,7 @@ def test_an_interrupt_waits_for_what_is_being_written(tmp_path, slow_disk):
         return network(batch["x"]).square().mean()
 
     with pytest.raises(KeyboardInterrupt):
-        train(job(tmp_path, loss=loss))
+        make_loop(tmp_path, loss=loss).train()
     newest = Checkpoints(tmp_path).load_newest()
     assert newest is not None and newest["iteration"] == 5
     assert not list(tmp_path.glob(".*")) and not writers()
@@ -193,7 +193,7 @@ def test_a_full_disk_stops_the_training_and_keeps_what_there_was(tmp_path, plain
         folder = disk / "run"
         folder.mkdir()
         filler = disk / "filler"
-        made = job(folder, record=lambda step, metrics: None)
+        made = make_loop(folder, record=lambda step, metrics: None)
 
         def fill(iteration: int) -> float:
             if iteration == 12:
@@ -201,13 +201,13 @@ def test_a_full_disk_stops_the_training_and_keeps_what_there_was(tmp_path, plain
             return made.learning_rate(iteration)
 
         with pytest.raises(OSError, match=r"no space left for .*iteration_00000015\.pt: \d+ bytes"):
-            train(type(made)(**vars(made) | {"learning_rate": fill}))
+            replace(made, learning_rate=fill).train()
         left = [path.name for path in Checkpoints(folder).list_paths()]
         assert left == ["iteration_00000010.pt", "iteration_00000005.pt"]
         assert not list(folder.glob(".*"))
         filler.unlink()
-        again = job(folder, record=lambda step, metrics: None)
-        assert train(again).resumed_at == 10
+        again = make_loop(folder, record=lambda step, metrics: None)
+        assert again.train().resumed_at == 10
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 

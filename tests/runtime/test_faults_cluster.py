@@ -35,10 +35,10 @@ PACED = """
 
 import time
 
-_plain_loss = segmentation_loss
+_plain_loss = compute_segmentation_loss
 
 
-def segmentation_loss(*args, **kwargs):
+def compute_segmentation_loss(*args, **kwargs):
     time.sleep(0.1)
     return _plain_loss(*args, **kwargs)
 """

@@ -14,7 +14,7 @@ import yaml
 from conftest import ROOT
 
 from lemore.config.jobs import FinetuneJob, read_job
-from lemore.data.part import Part
+from lemore.data.part import take_part
 from lemore.data.store import Store
 from lemore.runtime.files import read_json, write_json
 from lemore.runtime.lock import LockHeld, hold_lock
@@ -67,7 +67,7 @@ def test_a_shorter_recipe_keeps_its_shape():
 
 def test_what_is_held_out_is_not_trained_on(tiny):
     store = Store(tiny.data, "train")
-    trained, held = (Part(store, held_out) for held_out in (False, True))
+    trained, held = (take_part(store, held_out) for held_out in (False, True))
     names = [[part.name(i) for i in range(len(part))] for part in (trained, held)]
     assert not set(names[0]) & set(names[1])
     assert sorted(names[0] + names[1]) == sorted(store.name(i) for i in range(len(store)))

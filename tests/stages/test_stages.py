@@ -100,14 +100,17 @@ def test_changes_that_cannot_be_read(pairs, message):
         evaluate.parse_changes(pairs)
 
 
-def test_benchmarks_of_evaluation(tiny, plain, monkeypatch):
-    monkeypatch.chdir(ROOT)
+def run_benchmark(name: str, *arguments: str) -> None:
+    subprocess.run([sys.executable, ROOT / "benchmarks" / name, *arguments], check=True)
+
+
+def test_benchmarks_of_evaluation(tiny, plain):
     path = tiny.folder / "bench.json"
     common = ["--checkpoint", f"{plain}/weights.pt", "--data", f"{tiny.data}", "--json", f"{path}"]
-    assert cli.main(["bench", "evaluate", *common, "--images", "2", "--rounds", "1"]) == 0
+    run_benchmark("evaluate.py", *common, "--images", "2", "--rounds", "1")
     assert read_json(path)["images_per_s"].keys() == {"forward pass alone", "evaluation"}
     few = "--images 2 --size 80 112 --input-size 96 128 --classes 3 --repeats 1"
-    assert cli.main(["bench", "upsample", *common, *few.split()]) == 0
+    run_benchmark("upsample.py", *common, *few.split())
     rows = read_json(path)
     assert len(rows) == 6 and not any(row["differing_beyond_ties"] for row in rows)
 

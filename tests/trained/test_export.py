@@ -24,7 +24,7 @@ from lemore.profiling import export
 from lemore.runtime import checkpoint
 from lemore.stages.export import format_record, warn_of_size
 from lemore.trained.find import read_trained
-from tests.models.test_models import awaken, configs, segmentor
+from tests.networks import awaken, configs, segmentor
 
 ROOT = Path(__file__).parents[2]
 SIZE = (96, 160)  # of the files; the network was trained at 128 x 128
@@ -132,7 +132,7 @@ def test_matrices_and_projections_are_constants(fixed):
 
 
 def test_the_file_says_what_it_is(fixed):
-    about = export.metadata_of(fixed)
+    about = export.read_metadata(fixed)
     assert about["classes"][:3] == ["sky", "building", "pole"] and len(about["classes"]) == 11
     assert (about["size"], about["mean"], about["std"]) == (list(SIZE), list(MEAN), list(STD))
     assert (about["model"], about["dataset"]) == ("lemore", "camvid")
@@ -184,7 +184,7 @@ def test_int8_stays_near_and_is_smaller(folder, fixed):
     kinds = {node.op_type for node in onnx.load(folder / "int8.onnx").graph.node}
     assert "QuantizeLinear" in kinds
     assert (folder / "int8.onnx").stat().st_size < 0.5 * fixed.stat().st_size
-    assert export.metadata_of(folder / "int8.onnx") == export.metadata_of(fixed)
+    assert export.read_metadata(folder / "int8.onnx") == export.read_metadata(fixed)
     x = (torch.from_numpy(photo(folder, 0)).permute(2, 0, 1)[None] - 120) / 58
     small = F.interpolate(x, SIZE, mode="bilinear")
     with torch.inference_mode():

@@ -6,7 +6,6 @@ says how they were made and how far float64 and float32 differ.
 """
 
 import dataclasses
-import json
 import re
 import zipfile
 from pathlib import Path
@@ -25,30 +24,22 @@ from lemore.config.model import BackboneConfig
 from lemore.config.read import build, load
 from lemore.evaluation import segmentation
 from lemore.models import build_backbone, torchvision_weights
-from lemore.models.key_map import KeyMap, convert, find
+from lemore.models.key_map import KeyMap, convert, find_key_map
 from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint
 from lemore.trained.find import read_trained
-from tests.models.test_models import CONFIG, segmentor
+from tests.networks import CONFIG, segmentor
 
-PARITY = Path(__file__).parent / "parity"
 SIZE = (128, 96)
 LAYOUTS = {"pem": "detectron2", "hf": "hf", "hf5": "hf"}  # by a part of the file's name
-FILES = sorted(path.stem for path in PARITY.glob("*.npz"))
-
-
-def original(name: str) -> tuple[dict[str, torch.Tensor], dict[str, np.ndarray]]:
-    """Formula-filled tensors of the original layout, and the reference outputs."""
-    data = np.load(PARITY / f"{name}.npz")
-    shapes = {key: tuple(shape) for key, shape in json.loads(str(data["shapes"])).items()}
-    return formula_weights.state(shapes), {k: data[k] for k in data.files if k != "shapes"}
+FILES = sorted(path.stem for path in formula_weights.PARITY.glob("*.npz"))
 
 
 def imported(name: str):
     model = segmentor(re.sub("_hf5?$", "", name), SIZE).double().eval()
-    state, reference = original(name)
+    state, reference = formula_weights.read_original(name)
     layout = next((LAYOUTS[part] for part in name.split("_") if part in LAYOUTS), "mmseg")
-    key_map = find(model.decode_head.__class__.__module__.split(".")[-1], layout)
+    key_map = find_key_map(model.decode_head.__class__.__module__.split(".")[-1], layout)
     model.load_state_dict(convert(state, key_map, model.state_dict(), name))
     return model, reference
 
@@ -76,10 +67,12 @@ def test_logits_equal_the_original_implementations(name):
 @pytest.fixture
 def segformer():
     """Formula-filled tensors in the original layout, and the state dict they belong in."""
-    return original("segformer_b0")[0], segmentor("segformer_b0", SIZE).state_dict()
+    return formula_weights.read_original("segformer_b0")[0], segmentor(
+        "segformer_b0", SIZE
+    ).state_dict()
 
 
-SEGFORMER = find("segformer", "mmseg")
+SEGFORMER = find_key_map("segformer", "mmseg")
 
 
 def test_unknown_missing_and_misshapen_tensors_are_listed(segformer):
@@ -107,20 +100,26 @@ def test_parts_that_do_not_fit_are_listed():
     """transformers keeps keys and values apart, MMSegmentation queries, keys and values together:
     joined and cut here, wrong sizes and marks of parts in the file's own names are refused."""
     name = "segformer.encoder.block.0.0.attention.self.{}.weight"
-    state, target = original("segformer_b0_hf")[0], segmentor("segformer_b0", SIZE).state_dict()
+    state, target = (
+        formula_weights.read_original("segformer_b0_hf")[0],
+        segmentor("segformer_b0", SIZE).state_dict(),
+    )
     state[name.format("value")] = torch.zeros(16, 16)
     state[name.format("key") + "#1"] = torch.zeros(32, 32)
     with pytest.raises(ValueError) as caught:
-        convert(state, find("segformer", "hf"), target, "x.bin")
+        convert(state, find_key_map("segformer", "hf"), target, "x.bin")
     message = str(caught.value)
     assert "1 tensors unknown: segformer.encoder.block.0.0.attention.self.key.weight#1" in message
     assert "0.attention.key_value.weight (32, 32) instead of (64, 32)" in message
 
-    state, target = original("umixformer_b0")[0], segmentor("umixformer_b0", SIZE).state_dict()
+    state, target = (
+        formula_weights.read_original("umixformer_b0")[0],
+        segmentor("umixformer_b0", SIZE).state_dict(),
+    )
     state["backbone.layers.0.1.0.attn.attn.in_proj_weight"] = torch.zeros(95, 32)
     state["backbone.layers.0.1.0.attn.attn.in_proj_bias"] = torch.tensor(0.0)
     with pytest.raises(ValueError) as caught:
-        convert(state, find("umixformer", "mmseg"), target, "x.pth")
+        convert(state, find_key_map("umixformer", "mmseg"), target, "x.pth")
     message = str(caught.value)
     assert "0.attention.key_value.weight (32, 32) instead of (64, 32)" in message
     assert "1 tensors unknown: backbone.layers.0.1.0.attn.attn.in_proj_bias" in message
@@ -128,9 +127,9 @@ def test_parts_that_do_not_fit_are_listed():
 
 def test_layouts_and_models_without_weights_are_named():
     with pytest.raises(ValueError, match="no layout 'hf', only mmseg"):
-        find("topformer", "hf")
+        find_key_map("topformer", "hf")
     with pytest.raises(ValueError, match=r"decode head 'lemore'.*segformer"):
-        find("lemore", "mmseg")
+        find_key_map("lemore", "mmseg")
 
 
 ENCODERS = {
@@ -154,8 +153,8 @@ def test_torchvision_encoders_compute_the_same(name):
     state = formula_weights.state(shapes)
     theirs.load_state_dict(state)
     config = load(BackboneConfig, CONFIG / "backbones" / f"{name}.yaml")
-    ours = build_backbone(config.module, input_size=SIZE, drop_path=0.0, **config.arguments)
-    key_map = torchvision_weights.key_map(config.module)
+    ours = build_backbone(config.module, config.arguments, input_size=SIZE, drop_path=0.0)
+    key_map = torchvision_weights.find_key_map(config.module)
     ours.double().eval().load_state_dict(convert(state, key_map, ours.state_dict(), name))
     with torch.inference_mode():
         image = formula_weights.image(SIZE)
@@ -170,7 +169,7 @@ def test_torchvision_encoders_compute_the_same(name):
 
 def test_backbones_without_torchvision_weights_are_refused():
     with pytest.raises(ValueError, match="backbone mit has no torchvision weights"):
-        torchvision_weights.key_map("mit")
+        torchvision_weights.find_key_map("mit")
     with pytest.raises(ValueError, match="torchvision has no weights 'Nothing'"):
         torchvision_weights.download("Nothing")
 
@@ -185,22 +184,9 @@ def run_import(file: Path, output: Path, *, layout="mmseg", model="segformer_b0"
     return main(["import-weights", *options, str(file)])
 
 
-def full_size(classes: int, name: str = "segformer_b0") -> dict[str, torch.Tensor]:
-    state = original(name)[0]
-    for key in (f"decode_head.{name}" for name in ("conv_seg", "linear_pred", "classifier")):
-        if f"{key}.weight" not in state:
-            continue
-        width = state[f"{key}.weight"].shape[1]
-        state[f"{key}.weight"] = formula_weights.tensor(f"{key}.weight", (classes, width, 1, 1))
-        state[f"{key}.bias"] = formula_weights.tensor(f"{key}.bias", (classes,))
-    return {
-        key: value.float() if value.is_floating_point() else value for key, value in state.items()
-    }
-
-
 @pytest.mark.parametrize("kind", ["pth", "safetensors"])
 def test_import_writes_a_checkpoint_that_rebuilds_the_model(tmp_path, kind, capsys):
-    state = full_size(150)
+    state = formula_weights.make_full_size(150)
     if kind == "pth":
         file = weights_file(tmp_path, {"state_dict": state, "meta": {"epoch": 3}})
     else:
@@ -223,14 +209,16 @@ TOPFORMER_PIXELS = {
 
 
 def test_a_photograph_gets_the_original_implementation_s_labels(samples, tmp_path):
-    file = weights_file(tmp_path, {"state_dict": full_size(150, "topformer_t")})
+    file = weights_file(
+        tmp_path, {"state_dict": formula_weights.make_full_size(150, "topformer_t")}
+    )
     assert run_import(file, tmp_path / "out.pt", model="topformer_t") == 0
     trained = read_trained(tmp_path / "out.pt")
     model, recipe = trained.network(), trained.job.train
     photo = samples / "ade20k_samples/ADEChallengeData2016/images/validation/ADE_val_00000002.jpg"
     image = cv2.cvtColor(cv2.imread(str(photo)), cv2.COLOR_BGR2RGB)
-    test = dataclasses.replace(segmentation.whole(recipe.img_scale), align=32)
-    labels = segmentation.predict(model, image, torch.device("cpu"), test, None)
+    test = dataclasses.replace(segmentation.make_plain_test(recipe.img_scale), align=32)
+    labels = segmentation.label_image(model, image, torch.device("cpu"), test, None)
     expected = np.zeros(150, np.int64)
     expected[list(TOPFORMER_PIXELS)] = list(TOPFORMER_PIXELS.values())
     # rounding may turn a pixel between two equal classes
@@ -244,7 +232,11 @@ class Evil:
 
 def test_a_training_file_is_read_without_its_logs(tmp_path, capsys, caplog):
     """Files that a training saved hold metrics and logs as objects, and may lack counters."""
-    state = {k: v for k, v in full_size(150).items() if not k.endswith("num_batches_tracked")}
+    state = {
+        k: v
+        for k, v in formula_weights.make_full_size(150).items()
+        if not k.endswith("num_batches_tracked")
+    }
     meta = {"best_score": np.float64(0.4), "log": {"loss": np.zeros(3)}, "hub": Evil()}
     file = weights_file(tmp_path, {"meta": meta, "state_dict": state})
     with caplog.at_level("INFO"):
@@ -314,7 +306,7 @@ def test_foreign_files_are_refused_and_not_executed(tmp_path, content, message, 
 
 
 def test_wrong_number_of_classes_is_named(tmp_path, capsys):
-    file = weights_file(tmp_path, full_size(150))
+    file = weights_file(tmp_path, formula_weights.make_full_size(150))
     assert run_import(file, tmp_path / "out.pt", dataset="cityscapes") == 2
     message = capsys.readouterr().err
     assert "segformer_b0 with the 19 classes of cityscapes: 2 tensors of another shape" in message

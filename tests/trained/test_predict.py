@@ -26,7 +26,7 @@ from lemore.stages import evaluate
 from lemore.trained.find import read_trained
 from lemore.trained.model import Geometry, Model, as_rgb, load
 from lemore.trained.predict.inputs import find_inputs, name_outputs
-from lemore.trained.predict.video import VideoReader, VideoWriter
+from lemore.trained.predict.video import VideoReader
 from tests import trained_models as trained
 
 ROOT = Path(__file__).parents[2]
@@ -40,12 +40,6 @@ def weights(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def model(weights):
     return load(weights)
-
-
-def save(path: Path, pixels: np.ndarray) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-    return path
 
 
 def predict(weights: Path, output: Path, *inputs: object, code: int = 0) -> None:
@@ -82,7 +76,9 @@ def test_the_maps_are_those_of_evaluation(tiny):
         *("--data-dir", tiny.folder / "data", "--json", path, "--threads", 1),
     )
     store = Store(tiny.data, "val")
-    photos = [save(tiny.folder / f"val_{i}.png", np.array(store.image(i))) for i in range(4)]
+    photos = [
+        trained.save(tiny.folder / f"val_{i}.png", np.array(store.image(i))) for i in range(4)
+    ]
     options = ("--index", "--data-dir", tiny.folder / "data", "--threads", 1)
     predict(weights, tiny.folder / "out", *photos, *options)
     found = set()
@@ -119,7 +115,7 @@ def test_a_batch_changes_nothing_but_ties(model):
 
 def test_neighbours_of_one_size_go_together(weights, tmp_path, monkeypatch):
     sizes = [(80, 112), (80, 112), (112, 80), (80, 112), (160, 224)]
-    paths = [save(tmp_path / f"{i}.png", trained.photo(i, s)) for i, s in enumerate(sizes)]
+    paths = [trained.save(tmp_path / f"{i}.png", trained.photo(i, s)) for i, s in enumerate(sizes)]
     batches = []
     original = Model.predictions
 
@@ -176,7 +172,7 @@ def test_a_tiled_map_is_near_the_whole(model):
     ],
 )
 def test_tiles_that_make_no_progress_are_refused_first(weights, tmp_path, capsys, options, words):
-    path = save(tmp_path / "x.png", trained.photo(1))
+    path = trained.save(tmp_path / "x.png", trained.photo(1))
     predict(weights, tmp_path / "out", path, *options, code=2)
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line and not (tmp_path / "out").exists()
@@ -186,7 +182,7 @@ def test_a_model_tested_in_squares_takes_no_other_size(weights, tmp_path, capsys
     model = load(weights)
     model.test = replace(model.test, mode="square")
     image = trained.photo(1, (100, 190))
-    expected = segmentation.predict(
+    expected = segmentation.label_image(
         model.network, image, torch.device("cpu"), model.test, model.crop_size
     )
     assert (model.predict(image).label_map == expected).all()
@@ -201,7 +197,7 @@ def test_a_model_tested_in_squares_takes_no_other_size(weights, tmp_path, capsys
 def test_names(tmp_path):
     def names(*paths: str, arguments: tuple[str, ...] = ()) -> list[str]:
         for path in paths:
-            save(tmp_path / path, trained.photo(0, (4, 4)))
+            trained.save(tmp_path / path, trained.photo(0, (4, 4)))
         given = [str(tmp_path / name) for name in arguments or paths]
         found, problems = find_inputs(given, tmp_path / "out")
         assert not problems
@@ -237,7 +233,7 @@ def test_folders_and_patterns(tmp_path):
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\0"])
 def test_a_list_on_standard_input(weights, tmp_path, monkeypatch, end):
-    paths = [save(tmp_path / f"im {i}.png", trained.photo(i)) for i in range(3)]
+    paths = [trained.save(tmp_path / f"im {i}.png", trained.photo(i)) for i in range(3)]
     listed = b"".join(os.fsencode(path) + end for path in paths[1:])
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(listed)))
     predict(weights, tmp_path / "out", "-", paths[0])
@@ -251,7 +247,7 @@ def test_an_empty_list_is_refused(weights, tmp_path, monkeypatch, capsys):
 
 
 def test_a_bad_file_in_the_middle(weights, tmp_path, capsys):
-    good = [save(tmp_path / f"{i}.png", trained.photo(i)) for i in range(2)]
+    good = [trained.save(tmp_path / f"{i}.png", trained.photo(i)) for i in range(2)]
     (tmp_path / "bad\n.jpg").write_text("not an image")
     predict(weights, tmp_path / "out", good[0], tmp_path / "bad\n.jpg", "nowhere", good[1], code=1)
     captured = capsys.readouterr()
@@ -303,7 +299,7 @@ def test_alpha_is_dropped_and_16_bits_become_8(tmp_path):
 
 def test_outputs(model, weights, tmp_path, capsys):
     image = trained.photo(1, (50, 70))
-    path = save(tmp_path / "x.png", image)
+    path = trained.save(tmp_path / "x.png", image)
     options = ("--index", "--color", "--overlay", "--shares", "csv", "--json")
     predict(weights, tmp_path / "out", path, *options)
     expected = model.predict(image)
@@ -330,7 +326,7 @@ def test_shares_add_up_to_one(model):
 
 
 def test_shares_as_json(weights, tmp_path):
-    paths = [save(tmp_path / f"{i}.png", trained.photo(i)) for i in range(2)]
+    paths = [trained.save(tmp_path / f"{i}.png", trained.photo(i)) for i in range(2)]
     predict(weights, tmp_path / "out", *paths, "--shares", "json")
     rows = json.loads((tmp_path / "out/shares.json").read_text())
     assert [row["file"] for row in rows] == list(map(str, paths))
@@ -338,20 +334,20 @@ def test_shares_as_json(weights, tmp_path):
 
 
 def test_what_exists_is_left_alone(weights, tmp_path, capsys):
-    path = save(tmp_path / "x.png", trained.photo(1))
+    path = trained.save(tmp_path / "x.png", trained.photo(1))
     predict(weights, tmp_path / "out", path)
     before = (tmp_path / "out/overlay/x.jpg").read_bytes()
     (tmp_path / "out/overlay/x.jpg").write_bytes(b"mine")
     predict(weights, tmp_path / "out", path, code=2)
     assert "exists already" in capsys.readouterr().err
     assert (tmp_path / "out/overlay/x.jpg").read_bytes() == b"mine"
-    predict(weights, tmp_path / "out", save(tmp_path / "y.png", trained.photo(2)))
+    predict(weights, tmp_path / "out", trained.save(tmp_path / "y.png", trained.photo(2)))
     predict(weights, tmp_path / "out", path, "--overwrite")
     assert (tmp_path / "out/overlay/x.jpg").read_bytes() == before
 
 
 def test_inputs_are_never_overwritten(weights, tmp_path, capsys):
-    path = save(tmp_path / "overlay/x.jpg", trained.photo(1))
+    path = trained.save(tmp_path / "overlay/x.jpg", trained.photo(1))
     before = path.read_bytes()
     predict(weights, tmp_path, path, "--overwrite", code=2)
     assert "is one of the inputs" in capsys.readouterr().err and path.read_bytes() == before
@@ -367,15 +363,8 @@ def test_the_classes_of_an_unknown_dataset_are_numbered(tmp_path, caplog):
 # --- videos
 
 
-def clip(path: Path, number: int = 7, size: tuple[int, int] = (80, 112)) -> Path:
-    with VideoWriter(path, 12.5) as writer:
-        for i in range(number):
-            writer.write(np.roll(trained.photo(1, size), 5 * i, axis=1))
-    return path
-
-
 def test_a_video_there_and_back(model, weights, tmp_path):
-    path = clip(tmp_path / "clip.mp4")
+    path = trained.clip(tmp_path / "clip.mp4")
     frames = list(VideoReader(path))
     assert len(frames) == 7
     kept = [frame.copy() for frame in frames]
@@ -396,8 +385,10 @@ def test_a_video_there_and_back(model, weights, tmp_path):
 
 
 def test_a_shorter_video_leaves_no_frames_of_the_longer_one(weights, tmp_path):
-    predict(weights, tmp_path / "out", clip(tmp_path / "clip.mp4", 5), "--index")
-    predict(weights, tmp_path / "out", clip(tmp_path / "clip.mp4", 2), "--index", "--overwrite")
+    predict(weights, tmp_path / "out", trained.clip(tmp_path / "clip.mp4", 5), "--index")
+    predict(
+        weights, tmp_path / "out", trained.clip(tmp_path / "clip.mp4", 2), "--index", "--overwrite"
+    )
     assert files(tmp_path / "out/index") == ["clip/000000.png", "clip/000001.png"]
 
 
@@ -424,8 +415,8 @@ def test_a_cut_video_is_predicted_to_its_end_and_reported(weights, tmp_path, cap
 def test_memory_is_bounded(weights, tmp_path):
     """48 million pixels in tiles and as evaluated, and 300 frames: below 2 GiB."""
     image = cv2.resize(trained.photo(1), (8000, 6000))
-    photo = save(tmp_path / "large.jpg", image)
-    video = clip(tmp_path / "long.mp4", 300)
+    photo = trained.save(tmp_path / "large.jpg", image)
+    video = trained.clip(tmp_path / "long.mp4", 300)
     for inputs in ([photo, "--size", "original", "--tile", 512], [photo], [video]):
         command = ["predict", "--checkpoint", weights, "--output", tmp_path / "out", "--overwrite"]
         code = (
@@ -449,10 +440,10 @@ def blocks(kind: str) -> list[str]:
 
 def test_the_documentation_does_what_it_says(tmp_path, monkeypatch):
     trained.write(tmp_path / "results/camvid/finetune/camvid/lemore/0/weights.pt")
-    save(tmp_path / "street.jpg", trained.photo(1))
-    save(tmp_path / "photos/sub/a b.jpg", trained.photo(2))
-    save(tmp_path / "photos/b.jpg", trained.photo(3))
-    clip(tmp_path / "drive.mp4")
+    trained.save(tmp_path / "street.jpg", trained.photo(1))
+    trained.save(tmp_path / "photos/sub/a b.jpg", trained.photo(2))
+    trained.save(tmp_path / "photos/b.jpg", trained.photo(3))
+    trained.clip(tmp_path / "drive.mp4")
     data = tmp_path / "resources/datasets/camvid"
     camvid_store(data)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/m.db")

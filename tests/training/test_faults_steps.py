@@ -4,10 +4,11 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 import torch
-from fault_training import ITERATIONS, Job, Small, batches, hang, job, kill_a_loader, start
+from fault_training import ITERATIONS, Small, batches, hang, kill_a_loader, make_loop, start
 from torch.amp.grad_scaler import GradScaler
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -17,8 +18,7 @@ from lemore.runtime.process import Stopped
 from lemore.runtime.tracking.metrics_file import MetricsFile
 from lemore.training import optim
 from lemore.training import step as finite
-from lemore.training.loop import Watch, run, train
-from lemore.training.step import FiniteSteps, spread
+from lemore.training.step import FiniteSteps, spread_nan
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -70,21 +70,17 @@ def spoilt(kind: str, bad: set[int]):
     return loss
 
 
-def changed(made: Job, **changes) -> Job:
-    return Job(**vars(made) | changes)
-
-
 def test_where_all_is_finite_no_bit_differs(tmp_path):
-    made = job(tmp_path)
-    assert train(made).skipped_steps == 0
+    made = make_loop(tmp_path)
+    assert made.train().skipped_steps == 0
     assert hash_tensors(made.model.state_dict()) == plain_loop(set())
 
 
 @pytest.mark.parametrize("kind", ["nan", "inf", "-inf", "gradient", "input"])
 def test_a_step_that_is_not_finite_has_not_been(tmp_path, kind, caplog):
     bad = {7, 20, 21}
-    made = changed(job(tmp_path), loss=spoilt(kind, bad), samples=lambda i: [f"image {i}"])
-    assert train(made).skipped_steps == 3
+    made = make_loop(tmp_path, loss=spoilt(kind, bad), samples=lambda i: [f"image {i}"])
+    assert made.train().skipped_steps == 3
     assert hash_tensors(made.model.state_dict()) == plain_loop(bad)
     rows = MetricsFile(tmp_path / "metrics.jsonl").read()
     assert [row["metrics"]["train/skipped_steps"] for row in rows] == [1, 1, 3, 3]
@@ -94,26 +90,26 @@ def test_a_step_that_is_not_finite_has_not_been(tmp_path, kind, caplog):
 
 def test_the_count_outlives_a_stop(tmp_path):
     stops = iter(range(100))
-    first = changed(job(tmp_path), loss=spoilt("nan", {7}), stop=lambda: next(stops) == 11)
+    first = make_loop(tmp_path, loss=spoilt("nan", {7}), stop=lambda: next(stops) == 11)
     with pytest.raises(Exception, match="stopped after iteration 12"):
-        train(first)
-    assert train(job(tmp_path)) == (12, 1)
+        first.train()
+    assert make_loop(tmp_path).train() == (12, 1)
 
 
 def test_many_in_a_row_end_it_and_name_the_samples(tmp_path, monkeypatch):
     monkeypatch.setattr(finite, "MOST_IN_A_ROW", 10)
-    made = changed(
-        job(tmp_path), loss=spoilt("nan", set(range(12, 1000))), samples=lambda i: [f"image {i}"]
+    made = make_loop(
+        tmp_path, loss=spoilt("nan", set(range(12, 1000))), samples=lambda i: [f"image {i}"]
     )
     with pytest.raises(FloatingPointError, match=r"18 steps in a row.*not_finite\.json"):
-        train(made)
+        made.train()
     record = json.loads((tmp_path / "not_finite.json").read_text())
     assert [step["iteration"] for step in record] == list(range(20, 30))
     assert record[0]["samples"] == ["image 20"] and record[0]["loss"] == "nan"
     assert record[0]["learning_rate"] == pytest.approx(0.01 * (1 - 20 / ITERATIONS))
     state = made.checkpoints.load_newest()
     assert state is not None and state["finite"]["in_a_row"] > 10
-    reached = changed(job(tmp_path / "other"), loss=spoilt("nan", set(range(12, 40))))
+    reached = make_loop(tmp_path / "other", loss=spoilt("nan", set(range(12, 40))))
     assert all(torch.isfinite(value).all() for value in state["model"].values())
     assert hash_tensors(state["model"]) == hash_tensors(made.model.state_dict())
     assert reached.iterations == ITERATIONS
@@ -168,12 +164,12 @@ def test_in_half_precision_guard_and_scaler_leave_out_the_same_steps(tmp_path):
             return half_loss(model, batch) * (float("nan") if next(counter) == 25 else 1.0)
 
         folder, steps = tmp_path / f"{stop_at}", iter(range(1, 100))
-        made = changed(job(folder), loss=loss, scaler=half_scaler())
+        made = make_loop(folder, loss=loss, scaler=half_scaler())
         if stop_at:
             with pytest.raises(Stopped):
-                train(changed(made, stop=lambda s=steps, at=stop_at: next(s) == at))
-            made = changed(job(folder), loss=loss, scaler=half_scaler())
-        assert train(made).skipped_steps == left_out
+                replace(made, stop=lambda s=steps, at=stop_at: next(s) == at).train()
+            made = make_loop(folder, loss=loss, scaler=half_scaler())
+        assert made.train().skipped_steps == left_out
         assert hash_tensors(made.model.state_dict()) == digest
         assert made.scaler.state_dict() == scale
 
@@ -191,18 +187,18 @@ class HostReads(TorchDispatchMode):
 
 def test_the_guard_never_waits_for_the_device():
     model = Small()
-    groups = optim.parameter_groups(
+    groups = optim.group_parameters(
         model, head_parameters=[], head_lr_mult=1, weight_decay=0.01, decay_norm="reference"
     )
-    guard = FiniteSteps(model, optim.adamw(groups, (0.9, 0.999)), 1000)
+    guard = FiniteSteps(model, optim.make_adamw(groups, (0.9, 0.999)), 1000)
     with HostReads() as reads:
         for i in range(3):
             model.zero_grad()
-            guard.before()
+            guard.remember()
             loss = model(torch.randn(2, 3, 8, 8)).mean() * (float("nan") if i == 1 else 1.0)
-            spread(loss).backward()
-            guard.step(GradScaler(enabled=False))
-            guard.after(i, 0.1, loss)
+            spread_nan(loss).backward()
+            guard.update(GradScaler(enabled=False))
+            guard.finish(i, 0.1, loss)
         assert reads.count == 0
         guard.read(lambda i: [])
         assert reads.count > 0 and guard.skipped == 1
@@ -214,10 +210,10 @@ def test_an_optimiser_without_a_fused_kernel_is_guarded_too():
         torch.nn.ParameterList([weight]), torch.optim.SGD([weight], lr=1.0), iterations=10
     )
     for factor, expected in ((float("nan"), 1.0), (2.0, -1.0)):
-        guard.before()
+        guard.remember()
         weight.grad = None
-        spread(weight.sum() * factor).backward()
-        guard.step(GradScaler(enabled=False))
+        spread_nan(weight.sum() * factor).backward()
+        guard.update(GradScaler(enabled=False))
         assert weight.tolist() == [expected] * 3
 
 
@@ -249,17 +245,17 @@ def test_the_limit_follows_what_steps_take(tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(watchdog.time, "monotonic", lambda: now[0])
     dog = watchdog.Watchdog("small", 0, tmp_path)
-    assert dog.limit() == 3600  # the first step compiles and fills caches
+    assert dog.limit == 3600  # the first step compiles and fills caches
     for seconds in (400, 1, 2, 1):
         now[0] += seconds
-        dog.phase("step")
-    assert dog.limit() == 30 * 400
-    dog.phase("validation")
-    assert dog.limit() == 4 * 3600
+        dog.start_phase("step")
+    assert dog.limit == 30 * 400
+    dog.start_phase("validation")
+    assert dog.limit == 4 * 3600
     now[0] += 5
-    dog.phase("step")
-    dog.phase("validation")
-    assert dog.limit() == 300
+    dog.start_phase("step")
+    dog.start_phase("validation")
+    assert dog.limit == 300
 
 
 def test_who_waits_for_the_first_workers_validation_does_not_hang(tmp_path):
@@ -270,8 +266,8 @@ def test_who_waits_for_the_first_workers_validation_does_not_hang(tmp_path):
         waits.append(dog.current)
         return network(batch["x"]).square().mean()
 
-    made = changed(job(tmp_path), loss=loss, validate_every=20, rank=1)
-    run(made, made.model, 0, FiniteSteps(made.model, made.optimizer, ITERATIONS), Watch(), dog)
+    made = make_loop(tmp_path, loss=loss, validate_every=20, rank=1)
+    made.run(0, dog)
     assert [waits[step] for step in (10, 20, 30)] == ["checkpoint", "validation", "checkpoint"]
 
 

@@ -12,7 +12,7 @@ from lemore.config.jobs import PretrainJob, read_job
 from lemore.config.recipe import load_pretrain
 from lemore.runtime.worker import Worker
 from lemore.stages.workers import pretrain, shared
-from lemore.training.loop import Trained
+from lemore.training.loop import Outcome
 
 CPU = torch.device("cpu")
 
@@ -58,7 +58,7 @@ def test_only_the_first_worker_validates_and_tests(tiny, tmp_path, monkeypatch, 
     jobs, tested = [], []
     real = shared.make_loop
     monkeypatch.setattr(shared, "make_loop", lambda *a, **kw: jobs.append(kw) or real(*a, **kw))
-    monkeypatch.setattr(shared, "run", lambda loop: Trained(0, 0))
+    monkeypatch.setattr(shared, "run", lambda loop: Outcome(0, 0))
     monkeypatch.setattr(shared, "finish", lambda *args: {"iterations": 4})
     monkeypatch.setattr(pretrain, "top_k", lambda *args: tested.append(args) or {"top1": 0.5})
     job = read_job(PretrainJob, tiny.pretrain_job())

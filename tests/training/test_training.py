@@ -1,6 +1,7 @@
 """The faithful preset against closed forms, and a loop that survives being killed."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from lemore.runtime.files import read_json
 from lemore.runtime.process import Stopped
 from lemore.runtime.tracking.metrics_file import MetricsFile
 from lemore.training import loop, losses, optim
-from lemore.training.loop import Job, train
+from lemore.training.loop import TrainingLoop
 
 RECIPES = Path(__file__).parents[2] / "config/recipes"
 
@@ -25,7 +26,7 @@ def paper(dataset="ade20k", model="lemore"):
 # protocol 3.3: i < 1500: base (1 - i/T) (1 - (1 - i/1500)(1 - 1e-6)); else base (1 - i/T)
 @pytest.mark.parametrize("i", [0, 1, 700, 1499, 1500, 80_000, 159_999])
 def test_learning_rate_is_mmcv_0_x(i):
-    rate = optim.learning_rate(i, paper())
+    rate = optim.compute_learning_rate(i, paper())
     expected = 1.2e-4 * (1 - i / 160_000)
     if i < 1500:
         expected *= 1 - (1 - i / 1500) * (1 - 1e-6)
@@ -37,7 +38,7 @@ def test_the_newer_curve_is_higher_by_its_late_start():
     from dataclasses import replace
 
     new = replace(paper(), schedule="mmseg1")
-    ratio = optim.learning_rate(1500, new) / optim.learning_rate(1500, paper())
+    ratio = optim.compute_learning_rate(1500, new) / optim.compute_learning_rate(1500, paper())
     assert ratio == pytest.approx(1 / (1 - 1500 / 160_000), rel=1e-9)
     assert 100 * (ratio - 1) == pytest.approx(0.95, abs=0.01)
 
@@ -64,8 +65,8 @@ def test_loss_divides_by_all_pixels():
     logits = torch.zeros(2, 150, 8, 8)
     label = torch.full((2, 16, 16), 7, dtype=torch.uint8)
     label[:, :4] = 255
-    every = losses.segmentation_loss(logits, label, "all_pixels")
-    valid = losses.segmentation_loss(logits, label, "valid_pixels")
+    every = losses.compute_segmentation_loss(logits, label, "all_pixels")
+    valid = losses.compute_segmentation_loss(logits, label, "valid_pixels")
     assert float(every) == pytest.approx(0.75 * math.log(150), rel=1e-5)
     assert float(valid) == pytest.approx(math.log(150), rel=1e-5)
 
@@ -79,16 +80,16 @@ def test_weighted_loss_divides_by_the_number_of_pixels():
         logits, label, weight=weight, ignore_index=255, reduction="none"
     )
     for average, divisor in (("all_pixels", 72), ("valid_pixels", 48)):
-        loss = losses.segmentation_loss(logits, label, average, weight)
+        loss = losses.compute_segmentation_loss(logits, label, average, weight)
         torch.testing.assert_close(loss, every.sum() / divisor)
 
 
 def test_class_weights_follow_the_frequencies():
-    weight = losses.class_weight([0.5, 0.45, 0.05, 0.0])
+    weight = losses.compute_class_weight([0.5, 0.45, 0.05, 0.0])
     plain = [1 / math.log(1.02 + p) for p in (0.5, 0.45, 0.05, 0.0)]
     mean = 0.5 * plain[0] + 0.45 * plain[1] + 0.05 * plain[2]
     assert weight.tolist() == pytest.approx([w / mean for w in plain], rel=1e-6)
-    assert losses.class_weight([0.25] * 4).tolist() == pytest.approx([1.0] * 4)
+    assert losses.compute_class_weight([0.25] * 4).tolist() == pytest.approx([1.0] * 4)
 
 
 @pytest.mark.parametrize("num_classes", [5, 40])
@@ -99,7 +100,7 @@ def test_loss_and_gradient_are_those_of_the_whole_batch_at_once(num_classes, mem
     label = torch.randint(0, num_classes, (3, 40, 56), dtype=torch.uint8)
     label[1, :9] = 255
     ours, plain = logits.clone().requires_grad_(), logits.clone().requires_grad_()
-    losses.segmentation_loss(ours, label, "valid_pixels").backward()
+    losses.compute_segmentation_loss(ours, label, "valid_pixels").backward()
     full = nn.functional.interpolate(plain, size=(40, 56), mode="bilinear", align_corners=False)
     nn.functional.cross_entropy(full, label.long(), ignore_index=255).backward()
     assert ours.grad is not None and plain.grad is not None
@@ -109,7 +110,9 @@ def test_loss_and_gradient_are_those_of_the_whole_batch_at_once(num_classes, mem
 def test_an_image_of_ignored_pixels_costs_nothing():
     label = torch.full((1, 8, 8), 255, dtype=torch.uint8)
     for average in ("all_pixels", "valid_pixels"):
-        assert float(losses.segmentation_loss(torch.randn(1, 5, 4, 4), label, average)) == 0.0
+        assert (
+            float(losses.compute_segmentation_loss(torch.randn(1, 5, 4, 4), label, average)) == 0.0
+        )
 
 
 class Tiny(nn.Module):
@@ -125,14 +128,14 @@ class Tiny(nn.Module):
 def test_the_reference_decays_norms_and_speeds_up_the_head():
     """protocol trap 1."""
     names = ["head.weight", "head.bias"]
-    reference = optim.parameter_groups(
+    reference = optim.group_parameters(
         Tiny(), head_parameters=names, head_lr_mult=10, weight_decay=0.01, decay_norm="reference"
     )
     assert {(g["lr_mult"], g["weight_decay"], len(g["params"])) for g in reference} == {
         (1.0, 0.01, 4),
         (10, 0.01, 2),
     }
-    spared = optim.parameter_groups(
+    spared = optim.group_parameters(
         Tiny(), head_parameters=names, head_lr_mult=10, weight_decay=0.01, decay_norm=False
     )
     assert {(g["lr_mult"], g["weight_decay"], len(g["params"])) for g in spared} == {
@@ -148,16 +151,16 @@ def batches(start, stop):
         yield {"x": torch.randn(4, 3, 8, 8, generator=generator)}
 
 
-def job(folder, *, iterations=12, stop=lambda: False, seed=3):
+def make_loop(folder, *, iterations=12, stop=lambda: False, seed=3):
     torch.manual_seed(seed)
     model = Tiny()
-    groups = optim.parameter_groups(
+    groups = optim.group_parameters(
         model, head_parameters=[], head_lr_mult=1, weight_decay=0.01, decay_norm="reference"
     )
-    return Job(
+    return TrainingLoop(
         name="tiny",
         model=model,
-        optimizer=optim.adamw(groups, (0.9, 0.999)),
+        optimizer=optim.make_adamw(groups, (0.9, 0.999)),
         learning_rate=lambda i: 0.01 * (1 - i / iterations),
         batches=lambda start: batches(start, iterations),
         loss=lambda network, batch: network(batch["x"]).square().mean(),
@@ -175,37 +178,37 @@ def digest(job):
 
 
 def test_resume_is_bit_exact(tmp_path):
-    whole = job(tmp_path / "whole")
-    train(whole)
+    whole = make_loop(tmp_path / "whole")
+    whole.train()
     calls = iter(range(100))
-    cut = job(tmp_path / "cut", stop=lambda: next(calls) == 6)  # stops after the 7th step
+    cut = make_loop(tmp_path / "cut", stop=lambda: next(calls) == 6)  # stops after the 7th step
     with pytest.raises(Stopped, match="after iteration 7"):
-        train(cut)
-    again = job(tmp_path / "cut", seed=3)
-    assert train(again).resumed_at == 7
+        cut.train()
+    again = make_loop(tmp_path / "cut", seed=3)
+    assert again.train().resumed_at == 7
     assert digest(again) == digest(whole)
 
 
 def test_workers_compare_where_they_begin(tmp_path, monkeypatch):
     compared = []
     monkeypatch.setattr(loop, "check_alike", lambda *args: compared.append(args))
-    cut = job(tmp_path, stop=lambda: True)
+    cut = make_loop(tmp_path, stop=lambda: True)
     with pytest.raises(Stopped):
-        train(cut)
-    again = job(tmp_path)
-    train(again)
+        cut.train()
+    again = make_loop(tmp_path)
+    again.train()
     assert [(folder, start) for folder, start, _ in compared] == [(tmp_path, 0), (tmp_path, 1)]
     assert all(state.keys() == again.model.state_dict().keys() for *_, state in compared)
 
 
 def test_a_kill_between_checkpoints_repeats_at_most_one_interval(tmp_path):
-    whole = job(tmp_path / "whole")
-    train(whole)
+    whole = make_loop(tmp_path / "whole")
+    whole.train()
 
     class Killed(BaseException):
         pass
 
-    killed = job(tmp_path / "cut")
+    killed = make_loop(tmp_path / "cut")
     calls = iter(range(100))
 
     def loss(network, batch):
@@ -214,9 +217,9 @@ def test_a_kill_between_checkpoints_repeats_at_most_one_interval(tmp_path):
         return network(batch["x"]).square().mean()
 
     with pytest.raises(Killed):
-        train(Job(**{**vars(killed), "loss": loss}))
-    again = job(tmp_path / "cut")
-    assert train(again).resumed_at == 4
+        replace(killed, loss=loss).train()
+    again = make_loop(tmp_path / "cut")
+    assert again.train().resumed_at == 4
     assert digest(again) == digest(whole)
 
 
@@ -255,13 +258,13 @@ def test_a_checkpoint_with_code_in_it_is_refused(tmp_path):
 
 
 def test_a_loss_that_is_never_finite_stops_the_training(tmp_path):
-    broken = job(tmp_path)
+    broken = make_loop(tmp_path)
 
     def loss(network, batch):
         return network(batch["x"]).mean() * float("nan")
 
     with pytest.raises(FloatingPointError, match="not finite for 12 steps in a row"):
-        train(Job(**{**vars(broken), "loss": loss}))
+        replace(broken, loss=loss).train()
 
 
 def test_the_metrics_forget_what_will_be_written_again(tmp_path):

@@ -1,4 +1,4 @@
-"""What a recipe may switch on: each against a closed form, and resumable to the bit."""
+"""Options of a recipe, each against a closed form, and resumable to the bit."""
 
 import shutil
 import threading
@@ -23,10 +23,8 @@ from lemore.runtime.worker import Worker
 from lemore.stages.workers import finetune, shared
 from lemore.trained.find import read_trained
 from lemore.training import losses, optim
-from lemore.training.average import Average
-from lemore.training.backward import backward, split
-from lemore.training.loop import Job, train
-from lemore.training.rmsprop import RMSpropTF
+from lemore.training.loop import TrainingLoop
+from lemore.training.step import Average, add_gradient, split_batch
 from tests import trained_models as trained
 
 RECIPES = Path(__file__).parents[2] / "config/recipes"
@@ -55,18 +53,18 @@ def half_loss(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     return output.float().square().mean()
 
 
-def job(folder: Path, option: str, stop=lambda: False) -> Job:
+def make_loop(folder: Path, option: str, stop=lambda: False) -> TrainingLoop:
     model = network()
-    groups = optim.parameter_groups(
+    groups = optim.group_parameters(
         model, head_parameters=(), head_lr_mult=1.0, weight_decay=0.01, decay_norm="reference"
     )
     half = option == "fp16"
-    return Job(
+    return TrainingLoop(
         name="tiny",
         model=model,
-        optimizer=RMSpropTF(optim.bare(groups))
+        optimizer=optim.RMSpropTF(optim.drop_names(groups))
         if option == "rmsprop"
-        else optim.adamw(groups, (0.9, 0.999)),
+        else optim.make_adamw(groups, (0.9, 0.999)),
         learning_rate=lambda i: 0.01 * (1 - i / ITERATIONS),
         batches=batches,
         loss=half_loss if half else loss,
@@ -85,15 +83,17 @@ def job(folder: Path, option: str, stop=lambda: False) -> Job:
 @pytest.mark.parametrize("option", ["ema", "fp16", "micro_batch", "rmsprop"])
 def test_resume_is_bit_exact_with(option, tmp_path):
     """The average and the scale of half precision included."""
-    whole = job(tmp_path / "whole", option)
-    train(whole)
+    whole = make_loop(tmp_path / "whole", option)
+    whole.train()
     for cut in (1, 4, 7, ITERATIONS - 1):  # before, at and after a checkpoint
         calls = iter(range(100))
-        part = job(tmp_path / str(cut), option, stop=lambda cut=cut, c=calls: next(c) == cut - 1)
+        part = make_loop(
+            tmp_path / str(cut), option, stop=lambda cut=cut, c=calls: next(c) == cut - 1
+        )
         with pytest.raises(Stopped, match=f"after iteration {cut}"):
-            train(part)
-        again = job(tmp_path / str(cut), option)
-        assert train(again).resumed_at == cut
+            part.train()
+        again = make_loop(tmp_path / str(cut), option)
+        assert again.train().resumed_at == cut
         assert hash_tensors(again.model.state_dict()) == hash_tensors(whole.model.state_dict())
         assert hash_tensors(again.kept.state_dict()) == hash_tensors(whole.kept.state_dict())
         assert again.scaler.state_dict() == whole.scaler.state_dict()
@@ -101,9 +101,9 @@ def test_resume_is_bit_exact_with(option, tmp_path):
 
 
 def test_half_precision_learns_and_lowers_a_scale_that_is_too_high(tmp_path):
-    one = job(tmp_path, "fp16")
+    one = make_loop(tmp_path, "fp16")
     before = half_loss(one.model, next(batches(0))).item()
-    train(one)
+    one.train()
     assert half_loss(one.model, next(batches(0))).item() < before
     assert one.scaler.get_scale() != 2.0**20
 
@@ -111,13 +111,15 @@ def test_half_precision_learns_and_lowers_a_scale_that_is_too_high(tmp_path):
 def test_micro_batches_add_up_to_the_gradient_of_the_batch():
     model = nn.Conv2d(3, 2, 3).double()
     batch = {"x": torch.randn(5, 3, 8, 8, dtype=torch.float64), "label": torch.arange(5)}
-    assert [len(part["label"]) for part in split(batch, 2)] == [2, 2, 1]
-    whole = [len(part) for part in (split(batch, 0), split(batch, 5), split(batch, 9))]
+    assert [len(part["label"]) for part in split_batch(batch, 2)] == [2, 2, 1]
+    whole = [
+        len(part) for part in (split_batch(batch, 0), split_batch(batch, 5), split_batch(batch, 9))
+    ]
     assert whole == [1, 1, 1]
     found = []
     for micro_batch in (0, 1, 2, 5):
         model.zero_grad()
-        value = backward(square, model, batch, micro_batch, GradScaler(enabled=False))
+        value = add_gradient(square, model, batch, micro_batch, GradScaler(enabled=False))
         assert model.weight.grad is not None
         found.append((value, model.weight.grad.clone()))
     for value, gradient in found[1:]:
@@ -146,7 +148,7 @@ def test_the_average_follows_its_formula():
 def test_rmsprop_is_tensorflows():
     """s = 0.9 s + 0.1 g^2 from s = 1, m = 0.9 m + lr g / sqrt(s + 0.001), w = w - m."""
     weight = nn.Parameter(torch.tensor([2.0, -3.0]))
-    optimizer = RMSpropTF([{"params": [weight], "lr": 0.1, "weight_decay": 0.01}])
+    optimizer = optim.RMSpropTF([{"params": [weight], "lr": 0.1, "weight_decay": 0.01}])
     w, s, m = np.array([2.0, -3.0]), np.ones(2), np.zeros(2)
     for step in range(5):
         optimizer.param_groups[0]["lr"] = rate = 0.1 / (step + 1)
@@ -162,7 +164,7 @@ def test_rmsprop_is_tensorflows():
 def test_the_lineages_rate_falls_by_steps():
     """0.064 * 0.973 ^ floor(epochs / 2.4), after a warm-up of 10 epochs of 1251 iterations."""
     recipe = load_pretrain(RECIPES / "paper", "imagenet_1k", "lemore")
-    rate = optim.schedule(recipe)
+    rate = optim.make_schedule(recipe)
     assert rate(0) == pytest.approx(0.064 / 12510)
     assert rate(12509) == pytest.approx(0.064)
     for epoch, steps in ((10, 4), (12, 5), (24, 10), (100, 41), (599, 249)):
@@ -172,7 +174,7 @@ def test_the_lineages_rate_falls_by_steps():
 
 def test_the_cosine_ends_at_min_lr():
     recipe = load_pretrain(RECIPES / "scenes", "imagenet_1k_scenes", "lemore")
-    rate = optim.schedule(recipe)
+    rate = optim.make_schedule(recipe)
     assert rate(recipe.warmup_iterations - 1) == recipe.lr
     middle = (recipe.warmup_iterations + recipe.iterations) // 2
     assert rate(middle) == pytest.approx((recipe.lr + recipe.min_lr) / 2)
@@ -323,7 +325,7 @@ def test_the_fused_loss_is_the_plain_one(monkeypatch, weighted, classes, logits,
         full, target.long(), weight, ignore_index=255, reduction="sum"
     )
     (expected / target.numel()).backward()
-    value = losses.segmentation_loss(fused, target, "all_pixels", weight, fused=True)
+    value = losses.compute_segmentation_loss(fused, target, "all_pixels", weight, fused=True)
     (3 * value).backward()
     torch.testing.assert_close(value, expected / target.numel(), rtol=1e-12, atol=0)
     assert plain.grad is not None and fused.grad is not None
@@ -334,14 +336,17 @@ def test_the_fused_loss_of_certain_and_of_ignored_pixels():
     logits = torch.zeros(1, 3, 2, 2)
     logits[:, 0] = 1e4  # exp would overflow; the wrong class costs the difference
     label = torch.full((1, 16, 16), 1, dtype=torch.uint8)
-    assert float(losses.segmentation_loss(logits, label, "valid_pixels", fused=True)) == 1e4
+    assert float(losses.compute_segmentation_loss(logits, label, "valid_pixels", fused=True)) == 1e4
     label[:] = 255
-    assert float(losses.segmentation_loss(logits, label, "valid_pixels", fused=True)) == 0.0
+    assert float(losses.compute_segmentation_loss(logits, label, "valid_pixels", fused=True)) == 0.0
 
 
 def test_sizes_that_do_not_divide_take_the_plain_loss():
     logits, label = torch.randn(1, 4, 7, 7), torch.randint(0, 4, (1, 50, 50), dtype=torch.uint8)
-    both = [losses.segmentation_loss(logits, label, "all_pixels", fused=f) for f in (True, False)]
+    both = [
+        losses.compute_segmentation_loss(logits, label, "all_pixels", fused=f)
+        for f in (True, False)
+    ]
     assert torch.equal(*both)
 
 
@@ -368,10 +373,10 @@ def test_a_write_that_fails_stops_the_training(tmp_path, monkeypatch):
 
     monkeypatch.setattr(checkpoint, "save", full)
     steps = []
-    tiny = job(tmp_path, "none")
+    tiny = make_loop(tmp_path, "none")
     recorded = replace(tiny, record=lambda iteration, metrics: steps.append(iteration))
     with pytest.raises(OSError, match="No space left"):
-        train(recorded)
+        recorded.train()
     assert steps == []  # the second checkpoint, at iteration 8, meets the failure of the first
 
 

@@ -7,7 +7,7 @@ published code computes it. Differs in nothing known.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lemore.models.layers import ConvNorm, DropPath, Size, drop_path_rates, relu
+from lemore.models.layers import ConvNorm, DropPath, spread_rates
 
 
 class ConvBlock(nn.Module):
@@ -16,9 +16,9 @@ class ConvBlock(nn.Module):
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            ConvNorm(channels, hidden, activation=relu()),
-            ConvNorm(hidden, hidden, 3, activation=relu()),
-            ConvNorm(hidden, channels, activation=relu()),
+            ConvNorm(channels, hidden, activation=nn.ReLU),
+            ConvNorm(hidden, hidden, 3, activation=nn.ReLU),
+            ConvNorm(hidden, channels, activation=nn.ReLU),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -57,23 +57,30 @@ class MLPBlock(nn.Module):
 
 
 class ConvMLP(nn.Module):
-    """B 3 H W -> maps at 1/4, 1/8, 1/16, 1/32."""
+    """B 3 H W -> maps at 1/4, 1/8, 1/16, 1/32.
+
+    S: stem 64, 2 conv blocks, dims [128, 256, 512], depths [2, 4, 2], expansion 2.
+    """
 
     def __init__(
         self,
+        drop_path: float,
         stem: int,
         conv_blocks: int,
-        dims: tuple[int, ...],
-        depths: tuple[int, ...],
+        dims: list[int],
+        depths: list[int],
         expansion: int,
-        drop_path: float,
     ) -> None:
         super().__init__()
+        if len(dims) != len(depths):
+            raise ValueError(
+                f"backbone convmlp: dims {dims!r} and depths {depths!r} differ in length"
+            )
         self.channels = (stem, *dims)
         self.tokenizer = nn.Sequential(
-            ConvNorm(3, stem // 2, 3, stride=2, activation=relu()),
-            ConvNorm(stem // 2, stem // 2, 3, activation=relu()),
-            ConvNorm(stem // 2, stem, 3, activation=relu()),
+            ConvNorm(3, stem // 2, 3, stride=2, activation=nn.ReLU),
+            ConvNorm(stem // 2, stem // 2, 3, activation=nn.ReLU),
+            ConvNorm(stem // 2, stem, 3, activation=nn.ReLU),
             nn.MaxPool2d(3, stride=2, padding=1),
         )
         self.conv_blocks = nn.Sequential(*(ConvBlock(stem, dims[0]) for _ in range(conv_blocks)))
@@ -83,7 +90,7 @@ class ConvMLP(nn.Module):
         )
         self.stages = nn.ModuleList(
             nn.Sequential(
-                *(MLPBlock(dim, expansion, rate) for rate in drop_path_rates(drop_path, depth))
+                *(MLPBlock(dim, expansion, rate) for rate in spread_rates(drop_path, depth))
             )
             for dim, depth in zip(dims, depths, strict=True)
         )
@@ -105,18 +112,4 @@ def _init(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-def build(
-    *,
-    input_size: Size,
-    drop_path: float,
-    stem: int,
-    conv_blocks: int,
-    dims: list[int],
-    depths: list[int],
-    expansion: int,
-) -> ConvMLP:
-    """S: stem 64, 2 conv blocks, dims [128, 256, 512], depths [2, 4, 2], expansion 2."""
-    del input_size
-    if len(dims) != len(depths):
-        raise ValueError(f"backbone convmlp: dims {dims!r} and depths {depths!r} differ in length")
-    return ConvMLP(stem, conv_blocks, tuple(dims), tuple(depths), expansion, drop_path)
+build = ConvMLP

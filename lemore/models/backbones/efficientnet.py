@@ -7,13 +7,11 @@ torchvision. The last 1x1 convolution (320 -> 1280) is left out.
 from torch import nn
 from torchvision.models import efficientnet_b0
 
-from lemore.models.layers import Size
 from lemore.models.sequential import SequentialEncoder, dilate
 
 
-def build(*, input_size: Size, drop_path: float) -> SequentialEncoder:
-    """Maps at 1/4, 1/8, 1/16 and 1/16; `input_size` is not used."""
-    del input_size
+def build(drop_path: float) -> SequentialEncoder:
+    """Maps at 1/4, 1/8, 1/16 and 1/16."""
     features = efficientnet_b0(stochastic_depth_prob=drop_path).features[:8]
     assert isinstance(features, nn.Sequential)
     dilate(features[6:], 2)

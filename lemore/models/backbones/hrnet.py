@@ -5,12 +5,10 @@ layout that the lineage calls hr18s (blocks of two, one, three and two modules).
 nothing known.
 """
 
-from itertools import pairwise
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lemore.models.layers import ConvNorm, Size, init_weights, relu, resize
+from lemore.models.layers import ConvNorm, get_size, initialize_weights, resize
 
 STEM = 64
 BOTTLENECKS = 2
@@ -24,8 +22,8 @@ class Bottleneck(nn.Module):
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            ConvNorm(channels, width, activation=relu()),
-            ConvNorm(width, width, 3, activation=relu()),
+            ConvNorm(channels, width, activation=nn.ReLU),
+            ConvNorm(width, width, 3, activation=nn.ReLU),
             ConvNorm(width, 4 * width),
         )
         self.shortcut = ConvNorm(channels, 4 * width) if channels != 4 * width else nn.Identity()
@@ -40,32 +38,27 @@ class BasicBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            ConvNorm(channels, channels, 3, activation=relu()), ConvNorm(channels, channels, 3)
+            ConvNorm(channels, channels, 3, activation=nn.ReLU), ConvNorm(channels, channels, 3)
         )
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.layers(x))
 
 
-def _downsample(before: int, after: int, steps: int) -> nn.Sequential:
-    """`steps` strided 3x3; all but the last keep the width and have a ReLU."""
-    widths = [before] * steps + [after]
-    pairs = list(enumerate(pairwise(widths), 1))
-    return nn.Sequential(
-        *(
-            ConvNorm(a, b, 3, stride=2, activation=relu() if step < steps else None)
-            for step, (a, b) in pairs
-        )
-    )
+def _make_path(before: int, after: int, source: int, target: int) -> nn.Module:
+    """From branch `source` to branch `target`, upsampling left to the sum.
 
-
-def _exchange(before: int, after: int, source: int, target: int) -> nn.Module:
-    """From branch `source` to branch `target`, upsampling left to the sum."""
+    Downwards by strided 3x3: all but the last keep the width and have a ReLU.
+    """
     if source == target:
         return nn.Identity()
     if source > target:
         return ConvNorm(before, after)
-    return _downsample(before, after, target - source)
+    layers = [
+        ConvNorm(before, before, 3, stride=2, activation=nn.ReLU)
+        for _ in range(target - source - 1)
+    ]
+    return nn.Sequential(*layers, ConvNorm(before, after, 3, stride=2))
 
 
 class Sum(nn.Module):
@@ -75,12 +68,12 @@ class Sum(nn.Module):
         super().__init__()
         self.target = target
         self.paths = nn.ModuleList(
-            _exchange(before, widths[target], source, target)
+            _make_path(before, widths[target], source, target)
             for source, before in enumerate(widths)
         )
 
     def forward(self, *maps: Tensor) -> Tensor:
-        size = (maps[self.target].shape[-2], maps[self.target].shape[-1])
+        size = get_size(maps[self.target])
         parts = [resize(path(x), size) for path, x in zip(self.paths, maps, strict=True)]
         return F.relu(sum(parts[1:], parts[0]))
 
@@ -100,7 +93,7 @@ class Exchange(nn.Module):
         return [path(*maps) for path in self.paths]
 
 
-class Stage(nn.Module):
+class HRNetStage(nn.Module):
     """Exchanges one after another, between branches of the same `widths`."""
 
     def __init__(self, widths: tuple[int, ...], modules: int) -> None:
@@ -115,27 +108,29 @@ class Stage(nn.Module):
 
 
 class HRNet(nn.Module):
-    """B 3 H W -> maps at 1/4, 1/8, 1/16, 1/32."""
+    """B 3 H W -> maps at 1/4, 1/8, 1/16, 1/32; widths [18, 36, 72, 144]."""
 
-    def __init__(self, widths: tuple[int, ...]) -> None:
+    def __init__(self, widths: list[int]) -> None:
         super().__init__()
-        self.channels = widths
+        if len(widths) != len(MODULES) + 1:
+            raise ValueError(f"backbone hrnet: widths is {widths!r}, expected four whole numbers")
+        self.channels = tuple(widths)
         self.stem = nn.Sequential(
-            ConvNorm(3, STEM, 3, stride=2, activation=relu()),
-            ConvNorm(STEM, STEM, 3, stride=2, activation=relu()),
+            ConvNorm(3, STEM, 3, stride=2, activation=nn.ReLU),
+            ConvNorm(STEM, STEM, 3, stride=2, activation=nn.ReLU),
             Bottleneck(STEM, STEM),
             *(Bottleneck(4 * STEM, STEM) for _ in range(BOTTLENECKS - 1)),
         )
-        self.first = ConvNorm(4 * STEM, widths[0], 3, activation=relu())
+        self.first = ConvNorm(4 * STEM, widths[0], 3, activation=nn.ReLU)
         before = (4 * STEM, *widths[1:-1])
         self.new_branches = nn.ModuleList(
-            ConvNorm(a, b, 3, stride=2, activation=relu())
+            ConvNorm(a, b, 3, stride=2, activation=nn.ReLU)
             for a, b in zip(before, widths[1:], strict=True)
         )
         self.stages = nn.ModuleList(
-            Stage(widths[: index + 2], modules) for index, modules in enumerate(MODULES)
+            HRNetStage(self.channels[: index + 2], modules) for index, modules in enumerate(MODULES)
         )
-        self.apply(init_weights)
+        self.apply(initialize_weights)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = self.stem(x)
@@ -147,9 +142,4 @@ class HRNet(nn.Module):
         return tuple(maps)
 
 
-def build(*, input_size: Size, drop_path: float, widths: list[int]) -> HRNet:
-    """widths [18, 36, 72, 144]; `input_size` and `drop_path` are not used."""
-    del input_size, drop_path
-    if len(widths) != len(MODULES) + 1:
-        raise ValueError(f"backbone hrnet: widths is {widths!r}, expected four whole numbers")
-    return HRNet(tuple(widths))
+build = HRNet

@@ -8,23 +8,23 @@ equals ordinary attention on summed projections, which is how it is computed her
 """
 
 import math
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from lemore.config.size import Size
 from lemore.models.axis_mixing import AxisMixing
 from lemore.models.layers import (
     ConvFeedForward,
     ConvNorm,
     DropPath,
     InvertedResidual,
-    Size,
-    drop_path_rates,
-    half,
-    init_weights,
+    halve,
+    initialize_weights,
     pool_to_tokens,
-    relu,
+    run_stages,
+    spread_rates,
 )
 
 Views = Literal["t", "tf", "tfl"]
@@ -70,12 +70,12 @@ class CEncoder(nn.Module):
         self.frontal = AxisMixing(size[1], "width") if "f" in views else None
         self.lateral = AxisMixing(size[0], "height") if "l" in views else None
         self.bn = nn.BatchNorm2d(channels)
-        self.activation = relu()
+        self.activation = nn.ReLU(inplace=True)
         self.depthwise = nn.Sequential(
             ConvNorm(channels, channels, (3, 1), groups=channels),
-            ConvNorm(channels, channels, (1, 3), groups=channels, activation=relu()),
+            ConvNorm(channels, channels, (1, 3), groups=channels, activation=nn.ReLU),
             ConvNorm(channels, channels, (3, 1), dilation=2, groups=channels),
-            ConvNorm(channels, channels, (1, 3), dilation=2, groups=channels, activation=relu()),
+            ConvNorm(channels, channels, (1, 3), dilation=2, groups=channels, activation=nn.ReLU),
         )
         self.attention = ChannelAttention(channels) if channel_attention else nn.Identity()
 
@@ -107,23 +107,19 @@ class NestedAttention(nn.Module):
     def reset_parameters(self) -> None:
         """Each projection by its own fan-out; the residual branch starts at zero."""
         weight = self.projections.conv.weight
-        parts = weight.split([KEY_WIDTH, KEY_WIDTH, VALUE_WIDTH] * BRANCHES)
-        for part in parts:
+        for part in weight.split([KEY_WIDTH, KEY_WIDTH, VALUE_WIDTH] * BRANCHES):
             nn.init.normal_(part, 0.0, math.sqrt(2.0 / part.shape[0]))
         nn.init.zeros_(self.output.bn.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         b, _, h, w = x.shape
-        projected = self._projected(x)
-        nine = self.softmax == "mean_of_nine"
-        mixed = _mean_of_nine(projected) if nine else _factorised(projected)
-        return self.output(self.activation(mixed.reshape(b, VALUE_WIDTH, h, w)))
-
-    def _projected(self, x: Tensor) -> Tensor:
-        """B C h w -> B 3 (2 dk + dv) N, or B 1 (2 dk + dv) N once folded."""
         if self.folded is not None:
-            return self.folded(x).flatten(2)[:, None]
-        return self.projections(x).unflatten(1, (BRANCHES, -1)).flatten(3)
+            projected = self.folded(x).flatten(2)[:, None]  # B 1 (2 dk + dv) N
+        else:
+            projected = self.projections(x).unflatten(1, (BRANCHES, -1)).flatten(3)  # B 3 ... N
+        attend = attend_by_mean_of_nine if self.softmax == "mean_of_nine" else attend_by_sum
+        mixed = attend(projected).reshape(b, VALUE_WIDTH, h, w)
+        return self.output(self.activation(mixed))
 
     def fold_projections(self) -> None:
         """Sums the three projections, batch norm included, into one convolution (for inference).
@@ -132,39 +128,38 @@ class NestedAttention(nn.Module):
         """
         if self.softmax != "sum" or self.folded is not None:
             return
-        weight, bias = self.projections.folded()
-        weight, bias = (t.unflatten(0, (BRANCHES, -1)).sum(0) for t in (weight, bias))
-        self.folded = nn.Conv2d(weight.shape[1], weight.shape[0], 1).to(
-            self.projections.conv.weight
-        )
+        parts = (part.unflatten(0, (BRANCHES, -1)) for part in self.projections.fold_norm())
+        weight, bias = (part.sum(0) for part in parts)
+        folded = nn.Conv2d(weight.shape[1], weight.shape[0], 1)
+        self.folded = folded.to(self.projections.conv.weight)
         self.folded.load_state_dict({"weight": weight, "bias": bias})
         del self.projections
 
 
-def _heads(projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """... (2 dk + dv) N -> q, k: ... heads dk/heads N and v: ... heads dv/heads N."""
-    q, k, v = projected.split([KEY_WIDTH, KEY_WIDTH, VALUE_WIDTH], dim=-2)
-    return q.unflatten(-2, (HEADS, -1)), k.unflatten(-2, (HEADS, -1)), v.unflatten(-2, (HEADS, -1))
-
-
-def _factorised(projected: Tensor) -> Tensor:
+def attend_by_sum(projected: Tensor) -> Tensor:
     """sum_ij q_i^T k_j = (sum_i q_i)^T (sum_j k_j); B 3 (2 dk + dv) N -> B heads dv/heads N."""
-    q, k, v = _heads(projected.sum(1))
+    q, k, v = _split_heads(projected.sum(1))
     scale = 1.0 / (BRANCHES * math.sqrt(KEY_WIDTH // HEADS))
     attention = torch.softmax((q * scale).transpose(-2, -1) @ k, dim=-1)  # B heads N N
     return v @ attention.transpose(-2, -1)
 
 
-def _mean_of_nine(projected: Tensor) -> Tensor:
+def attend_by_mean_of_nine(projected: Tensor) -> Tensor:
     """mean_ij softmax(q_i^T k_j / sqrt(d)); B 3 (2 dk + dv) N -> B heads dv/heads N."""
-    q, k, v = _heads(projected)  # B 3 heads d N
+    q, k, v = _split_heads(projected)  # B 3 heads d N
     scale = 1.0 / math.sqrt(KEY_WIDTH // HEADS)
     products = (q * scale).transpose(-2, -1)[:, :, None] @ k[:, None]  # B 3 3 heads N N
     attention = torch.softmax(products, dim=-1).mean((1, 2))
     return v.sum(1) @ attention.transpose(-2, -1)
 
 
-class Block(nn.Module):
+def _split_heads(projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """... (2 dk + dv) N -> q, k: ... heads dk/heads N and v: ... heads dv/heads N."""
+    q, k, v = projected.split([KEY_WIDTH, KEY_WIDTH, VALUE_WIDTH], dim=-2)
+    return q.unflatten(-2, (HEADS, -1)), k.unflatten(-2, (HEADS, -1)), v.unflatten(-2, (HEADS, -1))
+
+
+class LeMoReBlock(nn.Module):
     """X + N-Attn(X), then X + FFN(X); the ablation without attention keeps the FFN."""
 
     def __init__(self, channels: int, attention: bool, softmax: Softmax, drop_path: float) -> None:
@@ -180,77 +175,54 @@ class Block(nn.Module):
 
 
 class LeMoRe(nn.Module):
-    """B 3 H W -> maps at 1/4, 1/8, 1/16, 1/32 (16, 32, 64, 96) and tokens at 1/64 (208)."""
+    """B 3 H W -> maps at 1/4, 1/8, 1/16, 1/32 (16, 32, 64, 96) and tokens at 1/64 (208).
+
+    input_size: (H, W) of the training images. The switches are Table 2's.
+    """
 
     def __init__(
         self,
         input_size: Size,
+        drop_path: float,
         views: Views,
         channel_attention: bool,
         nested_attention: bool,
-        softmax: Softmax,
-        drop_path: float,
+        softmax: Softmax = "sum",
     ) -> None:
         super().__init__()
-        widths = tuple(width for width, _ in STAGES)
+        widths = [width for width, _ in STAGES]
         self.channels = (*widths, sum(widths))
         self.stem = nn.Sequential(
-            ConvNorm(3, STEM, 3, stride=2, activation=relu()),
+            ConvNorm(3, STEM, 3, stride=2, activation=nn.ReLU),
             InvertedResidual(STEM, STEM, expansion=1, kernel=3, stride=1),
         )
         self.stages = nn.ModuleList()
+        before = STEM
         for index, (width, residuals) in enumerate(STAGES):
-            before = widths[index - 1] if index else STEM
-            c_encoder = CEncoder(width, half(input_size, index + 2), views, channel_attention)
-            self.stages.append(nn.Sequential(*_residuals(before, width, residuals), c_encoder))
+            layers: list[nn.Module] = []
+            for expansion in (e for e, number in residuals for _ in range(number)):
+                stride = 1 if layers else 2
+                layers.append(
+                    InvertedResidual(before, width, expansion=expansion, kernel=5, stride=stride)
+                )
+                before = width
+            layers.append(CEncoder(width, halve(input_size, index + 2), views, channel_attention))
+            self.stages.append(nn.Sequential(*layers))
         self.blocks = nn.Sequential(
             *(
-                Block(self.channels[-1], nested_attention, softmax, rate)
-                for rate in drop_path_rates(drop_path, BLOCKS)
+                LeMoReBlock(self.channels[-1], nested_attention, softmax, rate)
+                for rate in spread_rates(drop_path, BLOCKS)
             )
         )
-        self.apply(init_weights)
+        self.apply(initialize_weights)
         for module in self.modules():
             if isinstance(module, NestedAttention):
                 module.reset_parameters()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        x = self.stem(x)
-        features = []
-        for stage in self.stages:
-            x = stage(x)
-            features.append(x)
-        tokens = self.blocks(pool_to_tokens(tuple(features)))
+        features = run_stages(self.stages, self.stem(x))
+        tokens = self.blocks(pool_to_tokens(features))  # B 208 H/64 W/64
         return (*features, tokens)
 
 
-def _residuals(before: int, width: int, groups: tuple[tuple[int, int], ...]) -> list[nn.Module]:
-    expansions = [expansion for expansion, number in groups for _ in range(number)]
-    return [
-        InvertedResidual(
-            width if index else before, width, expansion=e, kernel=5, stride=1 if index else 2
-        )
-        for index, e in enumerate(expansions)
-    ]
-
-
-def build(
-    *,
-    input_size: Size,
-    drop_path: float,
-    views: Views,
-    channel_attention: bool,
-    nested_attention: bool,
-    softmax: Softmax = "sum",
-) -> LeMoRe:
-    """LeMoRe for training images of `input_size` (H, W); the switches are Table 2's."""
-    for key, value, known in (
-        ("views", views, get_args(Views)),
-        ("softmax", softmax, get_args(Softmax)),
-        ("channel_attention", channel_attention, (True, False)),
-        ("nested_attention", nested_attention, (True, False)),
-    ):
-        if value not in known:
-            names = ", ".join(map(str, known))
-            raise ValueError(f"backbone lemore: {key} is {value!r}, expected one of {names}")
-    return LeMoRe(input_size, views, channel_attention, nested_attention, softmax, drop_path)
+build = LeMoRe

@@ -8,11 +8,11 @@ known.
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lemore.models.layers import DropPath, Size, drop_path_rates, init_weights
-from lemore.models.tokens import FeedForward, grid, init_linear, tokens
+from lemore.config.size import Size
+from lemore.models.layers import DropPath, get_size, initialize_weights, run_stages, spread_rates
+from lemore.models.tokens import FeedForward, attend, flatten_map, initialize_linear, unflatten_map
 
 HEADS = (1, 2, 5, 8)
 REDUCTIONS = (8, 4, 2, 1)
@@ -29,11 +29,11 @@ class PatchEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Size]:
         x = self.projection(x)
-        size = (x.shape[-2], x.shape[-1])
-        return self.norm(tokens(x)), size
+        size = get_size(x)
+        return self.norm(flatten_map(x)), size
 
 
-class Attention(nn.Module):
+class ReducedAttention(nn.Module):
     """Attention whose keys and values come from a map reduced by `reduction`; B N C -> B N C."""
 
     def __init__(self, channels: int, heads: int, reduction: int) -> None:
@@ -48,21 +48,17 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, size: Size) -> Tensor:
         source = x
         if self.reduce is not None and self.norm is not None:
-            source = self.norm(tokens(self.reduce(grid(x, size))))
-        q = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # B heads N d
-        pair = self.key_value(source).unflatten(-1, (2, self.heads, -1))
-        k, v = pair.permute(2, 0, 3, 1, 4)  # B heads M d
-        mixed = F.scaled_dot_product_attention(q, k, v)
-        return self.output(mixed.transpose(1, 2).flatten(2))
+            source = self.norm(flatten_map(self.reduce(unflatten_map(x, size))))
+        return self.output(attend(self.query(x), self.key_value(source), self.heads))
 
 
-class Block(nn.Module):
+class MiTBlock(nn.Module):
     """x + attention(norm(x)), then x + FFN(norm(x)); B N C."""
 
     def __init__(self, channels: int, heads: int, reduction: int, drop_path: float) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(channels, eps=EPS)
-        self.attention = Attention(channels, heads, reduction)
+        self.attention = ReducedAttention(channels, heads, reduction)
         self.norm2 = nn.LayerNorm(channels, eps=EPS)
         self.feed_forward = FeedForward(channels)
         self.drop_path = DropPath(drop_path)
@@ -72,10 +68,10 @@ class Block(nn.Module):
         return x + self.drop_path(self.feed_forward(self.norm2(x), size))
 
 
-class Stage(nn.Module):
+class MiTStage(nn.Module):
     """Patch embedding, blocks, layer norm; B C H W -> B C' h w."""
 
-    def __init__(self, embedding: PatchEmbedding, blocks: list[Block], channels: int) -> None:
+    def __init__(self, embedding: PatchEmbedding, blocks: list[MiTBlock], channels: int) -> None:
         super().__init__()
         self.embedding = embedding
         self.blocks = nn.ModuleList(blocks)
@@ -85,41 +81,34 @@ class Stage(nn.Module):
         x, size = self.embedding(x)
         for block in self.blocks:
             x = block(x, size)
-        return grid(self.norm(x), size)
+        return unflatten_map(self.norm(x), size)
 
 
 class MiT(nn.Module):
-    """B 3 H W -> maps at 1/4, 1/8, 1/16, 1/32."""
+    """B 3 H W -> maps at 1/4, 1/8, 1/16, 1/32, with `depths` blocks of `dims` channels."""
 
-    def __init__(self, dims: Sequence[int], depths: Sequence[int], drop_path: float) -> None:
+    def __init__(self, drop_path: float, dims: Sequence[int], depths: Sequence[int]) -> None:
         super().__init__()
+        for key, value in (("dims", dims), ("depths", depths)):
+            if len(value) != len(HEADS) or any(type(v) is not int or v < 1 for v in value):
+                raise ValueError(f"backbone mit: {key} is {value!r}, expected four whole numbers")
+        if any(dim % heads for dim, heads in zip(dims, HEADS, strict=True)):
+            raise ValueError(f"backbone mit: dims {dims!r} must be multiples of the heads {HEADS}")
         self.channels = tuple(dims)
-        rates = iter(drop_path_rates(drop_path, sum(depths)))
+        rates = iter(spread_rates(drop_path, sum(depths)))
         self.stages = nn.ModuleList()
         for index, (dim, depth) in enumerate(zip(dims, depths, strict=True)):
             first = index == 0
             before, kernel, stride = (3, 7, 4) if first else (dims[index - 1], 3, 2)
             blocks = [
-                Block(dim, HEADS[index], REDUCTIONS[index], next(rates)) for _ in range(depth)
+                MiTBlock(dim, HEADS[index], REDUCTIONS[index], next(rates)) for _ in range(depth)
             ]
-            self.stages.append(Stage(PatchEmbedding(before, dim, kernel, stride), blocks, dim))
-        self.apply(init_weights)
-        self.apply(init_linear)
+            self.stages.append(MiTStage(PatchEmbedding(before, dim, kernel, stride), blocks, dim))
+        self.apply(initialize_weights)
+        self.apply(initialize_linear)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        features = []
-        for stage in self.stages:
-            x = stage(x)
-            features.append(x)
-        return tuple(features)
+        return tuple(run_stages(self.stages, x))
 
 
-def build(*, input_size: Size, drop_path: float, dims: Sequence[int], depths: Sequence[int]) -> MiT:
-    """MiT with `dims` channels and `depths` blocks per stage; `input_size` is not used."""
-    del input_size
-    for key, value in (("dims", dims), ("depths", depths)):
-        if len(value) != len(HEADS) or any(type(v) is not int or v < 1 for v in value):
-            raise ValueError(f"backbone mit: {key} is {value!r}, expected four whole numbers")
-    if any(dim % heads for dim, heads in zip(dims, HEADS, strict=True)):
-        raise ValueError(f"backbone mit: dims {dims!r} must be multiples of the heads {HEADS}")
-    return MiT(tuple(dims), tuple(depths), drop_path)
+build = MiT

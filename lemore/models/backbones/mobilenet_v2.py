@@ -10,7 +10,6 @@ from typing import Literal
 from torch import nn
 from torchvision.models import mobilenet_v2
 
-from lemore.models.layers import Size
 from lemore.models.sequential import SequentialEncoder, dilate
 
 # expansion, channels, blocks, stride
@@ -19,13 +18,8 @@ LAST_STAGES = [[6, 160, 3, 2], [6, 320, 1, 1]]
 REDUCED_STAGES = [[6, 80, 3, 2], [6, 160, 1, 1]]
 
 
-def build(
-    *, input_size: Size, drop_path: float, output_stride: Literal[8, 16], reduced: bool
-) -> SequentialEncoder:
-    """Maps at 1/4, 1/8 and twice at 1/output_stride; `input_size` and `drop_path` are not used."""
-    del input_size, drop_path
-    if output_stride not in (8, 16):
-        raise ValueError(f"backbone mobilenet_v2: output_stride is {output_stride!r}, not 8 or 16")
+def build(output_stride: Literal[8, 16], reduced: bool) -> SequentialEncoder:
+    """Maps at 1/4, 1/8 and twice at 1/output_stride."""
     stages = FIRST_STAGES + (REDUCED_STAGES if reduced else LAST_STAGES)
     features = mobilenet_v2(inverted_residual_setting=stages).features[:18]
     assert isinstance(features, nn.Sequential)

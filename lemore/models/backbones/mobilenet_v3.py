@@ -12,23 +12,15 @@ from typing import Literal
 from torch import nn
 from torchvision.models.mobilenetv3 import MobileNetV3, _mobilenet_v3_conf
 
-from lemore.models.layers import Size
 from lemore.models.sequential import SequentialEncoder
 
 # after these layers: 1/8 and 1/16 fine features, and the last layer
 TAPS = {"large": {6: 40, 12: 112}, "small": {3: 24, 8: 48}}
 
 
-def build(
-    *, input_size: Size, drop_path: float, variant: Literal["large", "small"], reduced: bool
-) -> SequentialEncoder:
-    """Maps at 1/8, 1/16 and 1/16; `input_size` and `drop_path` are not used."""
-    del input_size, drop_path
-    if variant not in TAPS:
-        raise ValueError(f"backbone mobilenet_v3: variant is {variant!r}, not large or small")
-    blocks, last = _mobilenet_v3_conf(
-        f"mobilenet_v3_{variant}", dilated=True, reduced_tail=bool(reduced)
-    )
+def build(variant: Literal["large", "small"], reduced: bool) -> SequentialEncoder:
+    """Maps at 1/8, 1/16 and 1/16."""
+    blocks, last = _mobilenet_v3_conf(f"mobilenet_v3_{variant}", dilated=True, reduced_tail=reduced)
     norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.1)
     features = MobileNetV3(blocks, last, norm_layer=norm).features
     width = 6 * blocks[-1].out_channels

@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lemore.models.layers import DropPath, Size, drop_path_rates, init_weights
+from lemore.models.layers import DropPath, initialize_weights, run_stages, spread_rates
 
 EXPANSIONS = (8, 8, 4, 4)
 STRIPS = (7, 11, 21)
 LAYER_SCALE = 1e-2
 
 
-def _depthwise(channels: int, kernel: tuple[int, int]) -> nn.Conv2d:
+def _make_depthwise(channels: int, kernel: tuple[int, int]) -> nn.Conv2d:
     padding = (kernel[0] // 2, kernel[1] // 2)
     return nn.Conv2d(channels, channels, kernel, padding=padding, groups=channels)
 
@@ -25,9 +25,9 @@ class StripAttention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.local = _depthwise(channels, (5, 5))
+        self.local = _make_depthwise(channels, (5, 5))
         self.strips = nn.ModuleList(
-            nn.Sequential(_depthwise(channels, (1, k)), _depthwise(channels, (k, 1)))
+            nn.Sequential(_make_depthwise(channels, (1, k)), _make_depthwise(channels, (k, 1)))
             for k in STRIPS
         )
         self.mix = nn.Conv2d(channels, channels, 1)
@@ -40,7 +40,7 @@ class StripAttention(nn.Module):
         return self.mix(attention) * x
 
 
-class Attention(nn.Module):
+class ConvAttention(nn.Module):
     """1x1, GELU, strip attention, 1x1, shortcut; B C h w."""
 
     def __init__(self, channels: int) -> None:
@@ -53,29 +53,29 @@ class Attention(nn.Module):
         return x + self.leave(self.attention(F.gelu(self.enter(x))))
 
 
-class FeedForward(nn.Module):
+class MSCANFeedForward(nn.Module):
     """1x1, depthwise 3x3, GELU, 1x1; B C h w."""
 
     def __init__(self, channels: int, expansion: int) -> None:
         super().__init__()
         hidden = channels * expansion
         self.expand = nn.Conv2d(channels, hidden, 1)
-        self.depthwise = _depthwise(hidden, (3, 3))
+        self.depthwise = _make_depthwise(hidden, (3, 3))
         self.reduce = nn.Conv2d(hidden, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.reduce(F.gelu(self.depthwise(self.expand(x))))
 
 
-class Block(nn.Module):
+class MSCANBlock(nn.Module):
     """x + s1 attention(norm(x)), then x + s2 FFN(norm(x)), batch norms; B C h w."""
 
     def __init__(self, channels: int, expansion: int, drop_path: float) -> None:
         super().__init__()
         self.bn1 = nn.BatchNorm2d(channels)
-        self.attention = Attention(channels)
+        self.attention = ConvAttention(channels)
         self.bn2 = nn.BatchNorm2d(channels)
-        self.feed_forward = FeedForward(channels, expansion)
+        self.feed_forward = MSCANFeedForward(channels, expansion)
         self.scale1 = nn.Parameter(LAYER_SCALE * torch.ones(channels, 1, 1))
         self.scale2 = nn.Parameter(LAYER_SCALE * torch.ones(channels, 1, 1))
         self.drop_path = DropPath(drop_path)
@@ -85,10 +85,10 @@ class Block(nn.Module):
         return x + self.drop_path(self.scale2 * self.feed_forward(self.bn2(x)))
 
 
-class Stage(nn.Module):
+class MSCANStage(nn.Module):
     """Strided embedding, blocks, layer norm over channels; B C H W -> B C' h w."""
 
-    def __init__(self, embedding: nn.Sequential, blocks: list[Block], channels: int) -> None:
+    def __init__(self, embedding: nn.Sequential, blocks: list[MSCANBlock], channels: int) -> None:
         super().__init__()
         self.embedding = embedding
         self.blocks = nn.Sequential(*blocks)
@@ -99,7 +99,7 @@ class Stage(nn.Module):
         return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-def _stem(channels: int) -> nn.Sequential:
+def _make_stem(channels: int) -> nn.Sequential:
     half = channels // 2
     return nn.Sequential(
         nn.Conv2d(3, half, 3, stride=2, padding=1),
@@ -110,38 +110,28 @@ def _stem(channels: int) -> nn.Sequential:
     )
 
 
-def _downsample(before: int, channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(before, channels, 3, stride=2, padding=1), nn.BatchNorm2d(channels)
-    )
-
-
 class MSCAN(nn.Module):
-    """B 3 H W -> maps at 1/4, 1/8, 1/16, 1/32."""
+    """B 3 H W -> maps at 1/4, 1/8, 1/16, 1/32; dims [32, 64, 160, 256], depths [3, 3, 5, 2] (T)."""
 
-    def __init__(self, dims: tuple[int, ...], depths: tuple[int, ...], drop_path: float) -> None:
+    def __init__(self, drop_path: float, dims: list[int], depths: list[int]) -> None:
         super().__init__()
-        self.channels = dims
-        rates = iter(drop_path_rates(drop_path, sum(depths)))
+        for key, value in (("dims", dims), ("depths", depths)):
+            if len(value) != len(EXPANSIONS) or any(type(v) is not int or v < 1 for v in value):
+                raise ValueError(f"backbone mscan: {key} is {value!r}, expected four whole numbers")
+        self.channels = tuple(dims)
+        rates = iter(spread_rates(drop_path, sum(depths)))
         self.stages = nn.ModuleList()
         for index, (dim, depth) in enumerate(zip(dims, depths, strict=True)):
-            embedding = _downsample(dims[index - 1], dim) if index else _stem(dim)
-            blocks = [Block(dim, EXPANSIONS[index], next(rates)) for _ in range(depth)]
-            self.stages.append(Stage(embedding, blocks, dim))
-        self.apply(init_weights)
+            embedding = _make_stem(dim)
+            if index:
+                down = nn.Conv2d(dims[index - 1], dim, 3, stride=2, padding=1)
+                embedding = nn.Sequential(down, nn.BatchNorm2d(dim))
+            blocks = [MSCANBlock(dim, EXPANSIONS[index], next(rates)) for _ in range(depth)]
+            self.stages.append(MSCANStage(embedding, blocks, dim))
+        self.apply(initialize_weights)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        maps = []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return tuple(maps)
+        return tuple(run_stages(self.stages, x))
 
 
-def build(*, input_size: Size, drop_path: float, dims: list[int], depths: list[int]) -> MSCAN:
-    """dims [32, 64, 160, 256], depths [3, 3, 5, 2] (T); `input_size` is not used."""
-    del input_size
-    for key, value in (("dims", dims), ("depths", depths)):
-        if len(value) != len(EXPANSIONS) or any(type(v) is not int or v < 1 for v in value):
-            raise ValueError(f"backbone mscan: {key} is {value!r}, expected four whole numbers")
-    return MSCAN(tuple(dims), tuple(depths), drop_path)
+build = MSCAN

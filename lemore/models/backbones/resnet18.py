@@ -7,7 +7,7 @@ by three 3x3 convolutions ("Bag of Tricks", CVPR 2019, ResNet-C), which the publ
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from lemore.models.layers import ConvNorm, Size, relu
+from lemore.models.layers import ConvNorm, run_stages
 from lemore.models.sequential import dilate
 
 STEM = 32
@@ -22,9 +22,9 @@ class ResNet18(nn.Module):
         super().__init__()
         net = resnet18()
         self.stem = nn.Sequential(
-            ConvNorm(3, STEM, 3, stride=2, activation=relu()),
-            ConvNorm(STEM, STEM, 3, activation=relu()),
-            ConvNorm(STEM, 64, 3, activation=relu()),
+            ConvNorm(3, STEM, 3, stride=2, activation=nn.ReLU),
+            ConvNorm(STEM, STEM, 3, activation=nn.ReLU),
+            ConvNorm(STEM, 64, 3, activation=nn.ReLU),
         )
         self.maxpool = net.maxpool
         self.layer1, self.layer2 = net.layer1, net.layer2
@@ -32,15 +32,8 @@ class ResNet18(nn.Module):
         dilate([self.layer4], 2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        x = self.maxpool(self.stem(x))
-        maps = []
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = layer(x)
-            maps.append(x)
-        return tuple(maps)
+        layers = (self.layer1, self.layer2, self.layer3, self.layer4)
+        return tuple(run_stages(layers, self.maxpool(self.stem(x))))
 
 
-def build(*, input_size: Size, drop_path: float) -> ResNet18:
-    """`input_size` and `drop_path` are not used."""
-    del input_size, drop_path
-    return ResNet18()
+build = ResNet18

@@ -16,10 +16,8 @@ from lemore.models.layers import (
     ConvNorm,
     DropPath,
     InvertedResidual,
-    Size,
-    drop_path_rates,
-    init_weights,
-    relu,
+    initialize_weights,
+    spread_rates,
 )
 
 STEM = 16
@@ -29,7 +27,7 @@ EXPANSIONS = (2, 4)  # of the feed-forward networks at 1/32 and 1/64
 
 
 @dataclass(frozen=True)
-class Layout:
+class SeaFormerVariant:
     """Widths at 1/4..1/64, attention heads, blocks per attention stage, expansion into 1/32."""
 
     widths: tuple[int, ...]
@@ -38,14 +36,14 @@ class Layout:
     expansion: int
 
 
-LAYOUTS = {
-    "t": Layout((16, 32, 64, 128, 160), 4, 2, 3),
-    "s": Layout((24, 48, 96, 160, 192), 6, 3, 4),
-    "b": Layout((32, 64, 128, 192, 256), 8, 4, 4),
+VARIANTS = {
+    "t": SeaFormerVariant((16, 32, 64, 128, 160), 4, 2, 3),
+    "s": SeaFormerVariant((24, 48, 96, 160, 192), 6, 3, 4),
+    "b": SeaFormerVariant((32, 64, 128, 192, 256), 8, 4, 4),
 }
 
 
-class Axis(nn.Module):
+class AxisAttention(nn.Module):
     """Attention along one axis of a map whose other axis has been averaged; B C L -> B C' L."""
 
     def __init__(self, heads: int, key_width: int) -> None:
@@ -65,7 +63,7 @@ class Axis(nn.Module):
         return self.output(F.relu6(mixed)[..., None])[..., 0]
 
 
-class Attention(nn.Module):
+class SqueezeAttention(nn.Module):
     """Axial attention gates a depthwise detail branch; B C h w -> B C h w."""
 
     def __init__(self, channels: int, heads: int, key_width: int) -> None:
@@ -75,10 +73,10 @@ class Attention(nn.Module):
         self.key = ConvNorm(channels, keys)
         self.value = ConvNorm(channels, values)
         self.detail = nn.Sequential(
-            ConvNorm(2 * values, 2 * values, 3, groups=2 * values, activation=nn.ReLU6()),
+            ConvNorm(2 * values, 2 * values, 3, groups=2 * values, activation=nn.ReLU6),
             ConvNorm(2 * values, channels),
         )
-        self.rows, self.columns = Axis(heads, key_width), Axis(heads, key_width)
+        self.rows, self.columns = AxisAttention(heads, key_width), AxisAttention(heads, key_width)
         self.gate = ConvNorm(values, channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,14 +87,14 @@ class Attention(nn.Module):
         return F.hardsigmoid(self.gate(F.relu6(v + rows + columns))) * detail
 
 
-class Block(nn.Module):
+class SeaFormerBlock(nn.Module):
     """X + attention(X), then X + FFN(X), without pre-norm."""
 
     def __init__(
         self, channels: int, heads: int, key_width: int, expansion: int, drop_path: float
     ) -> None:
         super().__init__()
-        self.attention = Attention(channels, heads, key_width)
+        self.attention = SqueezeAttention(channels, heads, key_width)
         self.feed_forward = ConvFeedForward(channels, expansion)
         self.drop_path = DropPath(drop_path)
 
@@ -106,30 +104,35 @@ class Block(nn.Module):
 
 
 class SeaFormer(nn.Module):
-    """B 3 H W -> maps at 1/8, 1/32 and 1/64."""
+    """SeaFormer-Tiny, Small or Base: B 3 H W -> maps at 1/8, 1/32 and 1/64."""
 
-    def __init__(self, layout: Layout, drop_path: float) -> None:
+    def __init__(self, drop_path: float, variant: Literal["t", "s", "b"]) -> None:
         super().__init__()
+        layout = VARIANTS[variant]
         w4, w8, w16, w32, w64 = layout.widths
         self.channels = (w8, w32, w64)
         self.stem = nn.Sequential(
-            ConvNorm(3, STEM, 3, stride=2, activation=relu()),
-            _residual(STEM, STEM, 3, 1, 1),
-            _residual(STEM, w4, 3, 4, 2),
-            _residual(w4, w4, 3, 3, 1),
+            ConvNorm(3, STEM, 3, stride=2, activation=nn.ReLU),
+            _make_residual(STEM, STEM, 3, 1, 1),
+            _make_residual(STEM, w4, 3, 4, 2),
+            _make_residual(w4, w4, 3, 3, 1),
         )
-        self.stage8 = nn.Sequential(_residual(w4, w8, 5, 3, 2), _residual(w8, w8, 5, 3, 1))
-        self.stage16 = nn.Sequential(_residual(w8, w16, 3, 3, 2), _residual(w16, w16, 3, 3, 1))
-        self.stage32 = _residual(w16, w32, 5, layout.expansion, 2)
-        self.stage64 = _residual(w32, w64, 3, 6, 2)
-        rates = drop_path_rates(drop_path, layout.depth)
+        self.stage8 = nn.Sequential(
+            _make_residual(w4, w8, 5, 3, 2), _make_residual(w8, w8, 5, 3, 1)
+        )
+        self.stage16 = nn.Sequential(
+            _make_residual(w8, w16, 3, 3, 2), _make_residual(w16, w16, 3, 3, 1)
+        )
+        self.stage32 = _make_residual(w16, w32, 5, layout.expansion, 2)
+        self.stage64 = _make_residual(w32, w64, 3, 6, 2)
+        rates = spread_rates(drop_path, layout.depth)
         self.blocks32, self.blocks64 = (
-            nn.Sequential(*(Block(width, layout.heads, key, expansion, r) for r in rates))
+            nn.Sequential(*(SeaFormerBlock(width, layout.heads, key, expansion, r) for r in rates))
             for width, key, expansion in zip((w32, w64), KEY_WIDTHS, EXPANSIONS, strict=True)
         )
-        self.apply(init_weights)
+        self.apply(initialize_weights)
         for module in self.modules():
-            if isinstance(module, Attention):  # the gates start at one half
+            if isinstance(module, SqueezeAttention):  # the gates start at one half
                 for output in (module.gate, module.rows.output, module.columns.output):
                     nn.init.zeros_(output.bn.weight)
 
@@ -139,13 +142,8 @@ class SeaFormer(nn.Module):
         return at8, at32, self.blocks64(self.stage64(at32))
 
 
-def _residual(before: int, width: int, kernel: int, expansion: int, stride: int) -> nn.Module:
+def _make_residual(before: int, width: int, kernel: int, expansion: int, stride: int) -> nn.Module:
     return InvertedResidual(before, width, expansion=expansion, kernel=kernel, stride=stride)
 
 
-def build(*, input_size: Size, drop_path: float, variant: Literal["t", "s", "b"]) -> SeaFormer:
-    """SeaFormer-Tiny, Small or Base; `input_size` is not used, any size runs."""
-    del input_size
-    if variant not in LAYOUTS:
-        raise ValueError(f"backbone seaformer: variant is {variant!r}, expected one of t, s, b")
-    return SeaFormer(LAYOUTS[variant], drop_path)
+build = SeaFormer

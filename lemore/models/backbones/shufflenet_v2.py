@@ -7,7 +7,7 @@ torchvision, without the last 1x1 convolution.
 from torch import Tensor, nn
 from torchvision.models import shufflenet_v2_x1_5
 
-from lemore.models.layers import Size
+from lemore.models.layers import run_stages
 
 
 class ShuffleNetV2(nn.Module):
@@ -23,13 +23,7 @@ class ShuffleNetV2(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = self.maxpool(self.conv1(x))
-        maps = [x]
-        for stage in (self.stage2, self.stage3, self.stage4):
-            maps.append(stage(maps[-1]))
-        return tuple(maps)
+        return (x, *run_stages((self.stage2, self.stage3, self.stage4), x))
 
 
-def build(*, input_size: Size, drop_path: float) -> ShuffleNetV2:
-    """`input_size` and `drop_path` are not used."""
-    del input_size, drop_path
-    return ShuffleNetV2()
+build = ShuffleNetV2

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lemore.models.layers import ConvNorm, Size, init_weights, relu
+from lemore.models.layers import ConvNorm, initialize_weights
 from lemore.models.sequential import SequentialEncoder
 
 BASE = 64
@@ -17,21 +17,21 @@ CHANNELS = (4 * BASE, 8 * BASE, 16 * BASE)
 DEPTHS = {1: (2, 2, 2), 2: (4, 5, 3)}
 
 
-class Block(nn.Module):
+class ConcatBlock(nn.Module):
     """1x1 to half the width, three 3x3 to 1/4, 1/8, 1/8 of it; all four concatenated."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
         half, quarter, eighth = channels // 2, channels // 4, channels // 8
-        self.first = ConvNorm(in_channels, half, activation=relu())
+        self.first = ConvNorm(in_channels, half, activation=nn.ReLU)
         strided = stride == 2
         self.down = ConvNorm(half, half, 3, stride=2, groups=half) if strided else nn.Identity()
         self.pool = nn.AvgPool2d(3, stride=2, padding=1) if strided else nn.Identity()
         self.convs = nn.ModuleList(
             [
-                ConvNorm(half, quarter, 3, activation=relu()),
-                ConvNorm(quarter, eighth, 3, activation=relu()),
-                ConvNorm(eighth, eighth, 3, activation=relu()),
+                ConvNorm(half, quarter, 3, activation=nn.ReLU),
+                ConvNorm(quarter, eighth, 3, activation=nn.ReLU),
+                ConvNorm(eighth, eighth, 3, activation=nn.ReLU),
             ]
         )
 
@@ -44,20 +44,17 @@ class Block(nn.Module):
         return torch.cat(maps, dim=1)
 
 
-def build(*, input_size: Size, drop_path: float, variant: Literal[1, 2]) -> SequentialEncoder:
-    """STDC1 or STDC2, maps at 1/4..1/32; `input_size` and `drop_path` are not used."""
-    del input_size, drop_path
-    if variant not in DEPTHS:
-        raise ValueError(f"backbone stdc: variant is {variant!r}, expected 1 or 2")
+def build(variant: Literal[1, 2]) -> SequentialEncoder:
+    """STDC1 or STDC2, maps at 1/4..1/32."""
     layers: list[nn.Module] = [
-        ConvNorm(3, BASE // 2, 3, stride=2, activation=relu()),
-        ConvNorm(BASE // 2, BASE, 3, stride=2, activation=relu()),
+        ConvNorm(3, BASE // 2, 3, stride=2, activation=nn.ReLU),
+        ConvNorm(BASE // 2, BASE, 3, stride=2, activation=nn.ReLU),
     ]
     taps, width = {1: BASE}, BASE
     for channels, depth in zip(CHANNELS, DEPTHS[variant], strict=True):
-        layers += [Block(width, channels, 2)]
-        layers += [Block(channels, channels, 1) for _ in range(depth - 1)]
+        layers += [ConcatBlock(width, channels, 2)]
+        layers += [ConcatBlock(channels, channels, 1) for _ in range(depth - 1)]
         taps[len(layers) - 1] = width = channels
     encoder = SequentialEncoder(nn.Sequential(*layers), taps)
-    encoder.apply(init_weights)
+    encoder.apply(initialize_weights)
     return encoder

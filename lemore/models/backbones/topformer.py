@@ -16,11 +16,10 @@ from lemore.models.layers import (
     ConvNorm,
     DropPath,
     InvertedResidual,
-    Size,
-    drop_path_rates,
-    init_weights,
+    initialize_weights,
     pool_to_tokens,
-    relu,
+    run_stages,
+    spread_rates,
 )
 
 STEM = 16
@@ -29,7 +28,7 @@ KEY_WIDTH, VALUE_WIDTH = 16, 32  # per head
 
 
 @dataclass(frozen=True)
-class Layout:
+class TopFormerVariant:
     """Widths at 1/4..1/32, attention heads, and residuals (kernel, expansion, stride) per map."""
 
     widths: tuple[int, ...]
@@ -39,10 +38,10 @@ class Layout:
 
 TWO_LAST = ((5, 6, 2), (5, 6, 1))
 THREE_LAST = (*TWO_LAST, (3, 6, 1))
-LAYOUTS = {
-    "t": Layout((16, 32, 64, 96), 4, TWO_LAST),
-    "s": Layout((24, 48, 96, 128), 6, THREE_LAST),
-    "b": Layout((32, 64, 128, 160), 8, THREE_LAST),
+VARIANTS = {
+    "t": TopFormerVariant((16, 32, 64, 96), 4, TWO_LAST),
+    "s": TopFormerVariant((24, 48, 96, 128), 6, THREE_LAST),
+    "b": TopFormerVariant((32, 64, 128, 160), 8, THREE_LAST),
 }
 FIRST_STAGES = (
     ((3, 4, 2), (3, 3, 1)),
@@ -51,7 +50,7 @@ FIRST_STAGES = (
 )
 
 
-class Attention(nn.Module):
+class TokenAttention(nn.Module):
     """softmax(q^T k) v over the tokens, ReLU6, 1x1 output; B C h w -> B C h w."""
 
     def __init__(self, channels: int, heads: int) -> None:
@@ -74,12 +73,12 @@ class Attention(nn.Module):
         return self.output(self.activation(mixed))
 
 
-class Block(nn.Module):
+class TopFormerBlock(nn.Module):
     """X + attention(X), then X + FFN(X), without pre-norm."""
 
     def __init__(self, channels: int, heads: int, drop_path: float) -> None:
         super().__init__()
-        self.attention = Attention(channels, heads)
+        self.attention = TokenAttention(channels, heads)
         self.feed_forward = ConvFeedForward(channels, expansion=2)
         self.drop_path = DropPath(drop_path)
 
@@ -89,13 +88,17 @@ class Block(nn.Module):
 
 
 class TopFormer(nn.Module):
-    """B 3 H W -> maps at 1/4, 1/8, 1/16, 1/32 and tokens at 1/64 (their channels concatenated)."""
+    """TopFormer-Tiny, Small or Base.
 
-    def __init__(self, layout: Layout, drop_path: float) -> None:
+    B 3 H W -> maps at 1/4, 1/8, 1/16, 1/32 and tokens at 1/64 (their channels concatenated).
+    """
+
+    def __init__(self, drop_path: float, variant: Literal["t", "s", "b"]) -> None:
         super().__init__()
+        layout = VARIANTS[variant]
         self.channels = (*layout.widths, sum(layout.widths))
         self.stem = nn.Sequential(
-            ConvNorm(3, STEM, 3, stride=2, activation=relu()),
+            ConvNorm(3, STEM, 3, stride=2, activation=nn.ReLU),
             InvertedResidual(STEM, STEM, expansion=1, kernel=3, stride=1),
         )
         stages, before = (*FIRST_STAGES, layout.last_stage), STEM
@@ -110,25 +113,18 @@ class TopFormer(nn.Module):
                 )
                 before = width
             self.stages.append(nn.Sequential(*blocks))
-        rates = drop_path_rates(drop_path, BLOCKS)
-        self.blocks = nn.Sequential(*(Block(self.channels[-1], layout.heads, r) for r in rates))
-        self.apply(init_weights)
+        rates = spread_rates(drop_path, BLOCKS)
+        self.blocks = nn.Sequential(
+            *(TopFormerBlock(self.channels[-1], layout.heads, r) for r in rates)
+        )
+        self.apply(initialize_weights)
         for module in self.modules():
-            if isinstance(module, Attention):  # the branch starts silent
+            if isinstance(module, TokenAttention):  # the branch starts silent
                 nn.init.zeros_(module.output.bn.weight)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        x = self.stem(x)
-        features = []
-        for stage in self.stages:
-            x = stage(x)
-            features.append(x)
-        return (*features, self.blocks(pool_to_tokens(tuple(features))))
+        features = run_stages(self.stages, self.stem(x))
+        return (*features, self.blocks(pool_to_tokens(features)))
 
 
-def build(*, input_size: Size, drop_path: float, variant: Literal["t", "s", "b"]) -> TopFormer:
-    """TopFormer-Tiny, Small or Base; `input_size` is not used, any size runs."""
-    del input_size
-    if variant not in LAYOUTS:
-        raise ValueError(f"backbone topformer: variant is {variant!r}, expected one of t, s, b")
-    return TopFormer(LAYOUTS[variant], drop_path)
+build = TopFormer

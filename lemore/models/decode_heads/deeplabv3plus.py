@@ -8,18 +8,22 @@ a 3x3 bottleneck, low-level features at 1/4, two separable 3x3.
 import torch
 from torch import Tensor, nn
 
-from lemore.models.layers import ConvNorm, init_weights, relu, resize
+from lemore.models.head import Channels, DecodeHead
+from lemore.models.layers import ConvNorm, get_size, resize
 from lemore.models.pooling import ASPP, SeparableConv
 
 DILATIONS = (12, 24, 36)
 
 
-class DeepLabV3PlusHead(nn.Module):
-    """First map (1/4) and last map -> logits B K H/4 W/4."""
+class DeepLabV3PlusHead(DecodeHead):
+    """First map (1/4) and last map -> logits B K H/4 W/4.
+
+    width 512 and low_width 48; Lite-ASPP: 128 and 12.
+    """
 
     def __init__(
         self,
-        channels: tuple[int, ...],
+        channels: Channels,
         num_classes: int,
         dropout: float,
         width: int,
@@ -27,26 +31,19 @@ class DeepLabV3PlusHead(nn.Module):
     ) -> None:
         super().__init__()
         self.aspp = ASPP(channels[-1], width, DILATIONS)
-        self.bottleneck = ConvNorm(5 * width, width, 3, activation=relu())
-        self.low = ConvNorm(channels[0], low_width, activation=relu())
+        self.bottleneck = ConvNorm(5 * width, width, 3, activation=nn.ReLU)
+        self.low = ConvNorm(channels[0], low_width, activation=nn.ReLU)
         self.fuse = nn.Sequential(
             SeparableConv(width + low_width, width), SeparableConv(width, width)
         )
-        self.dropout = nn.Dropout2d(dropout)
-        self.classifier = nn.Conv2d(width, num_classes, 1)
-        self.apply(init_weights)
-        nn.init.normal_(self.classifier.weight, 0.0, 0.01)
+        self.add_classifier(width, num_classes, dropout)
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
         low = self.low(features[0])
         x = self.bottleneck(self.aspp(features[-1]))
-        x = resize(x, (low.shape[-2], low.shape[-1]))
+        x = resize(x, get_size(low))
         x = self.fuse(torch.cat([x, low], dim=1))
-        return self.classifier(self.dropout(x))
+        return self.classify(x)
 
 
-def build(
-    *, channels: tuple[int, ...], num_classes: int, dropout: float, width: int, low_width: int
-) -> DeepLabV3PlusHead:
-    """width 512 and low_width 48; Lite-ASPP: 128 and 12."""
-    return DeepLabV3PlusHead(channels, num_classes, dropout, width, low_width)
+build = DeepLabV3PlusHead

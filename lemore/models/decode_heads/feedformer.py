@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lemore.models.layers import ConvNorm, DropPath, init_weights, relu, resize
-from lemore.models.tokens import FeedForward, grid, init_linear, tokens
+from lemore.models.head import Channels, DecodeHead
+from lemore.models.layers import ConvNorm, DropPath, get_size, resize
+from lemore.models.tokens import FeedForward, attend, flatten_map, initialize_linear, unflatten_map
 
 HEADS = (2, 5, 8)  # queries at 1/8, 1/16, 1/32
 POOLS = (2, 4, 8)  # of the map at 1/4, for these queries
@@ -29,15 +30,12 @@ class CrossAttention(nn.Module):
         self.norm = nn.LayerNorm(source)
 
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
-        pooled = tokens(self.reduce(F.avg_pool2d(source, self.pool)))
-        pair = self.key_value(F.gelu(self.norm(pooled))).unflatten(-1, (2, self.heads, -1))
-        k, v = pair.permute(2, 0, 3, 1, 4)  # B heads M d
-        q = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # B heads N d
-        mixed = F.scaled_dot_product_attention(q, k, v)
-        return self.output(mixed.transpose(1, 2).flatten(2))
+        pooled = flatten_map(self.reduce(F.avg_pool2d(source, self.pool)))
+        key_value = self.key_value(F.gelu(self.norm(pooled)))
+        return self.output(attend(self.query(x), key_value, self.heads))
 
 
-class Block(nn.Module):
+class FeedFormerBlock(nn.Module):
     """x + attention(norm(x), norm(source)), then x + FFN(norm(x)); B C h w."""
 
     def __init__(self, channels: int, source: int, heads: int, pool: int) -> None:
@@ -50,43 +48,33 @@ class Block(nn.Module):
         self.drop_path = DropPath(DROP_PATH)
 
     def forward(self, image: Tensor, source: Tensor) -> Tensor:
-        size = (image.shape[-2], image.shape[-1])
-        finest = (source.shape[-2], source.shape[-1])
-        normed = grid(self.norm_source(tokens(source)), finest)
-        x = tokens(image)
+        size = get_size(image)
+        finest = get_size(source)
+        normed = unflatten_map(self.norm_source(flatten_map(source)), finest)
+        x = flatten_map(image)
         x = x + self.drop_path(self.attention(self.norm1(x), normed))
         x = x + self.drop_path(self.feed_forward(self.norm2(x), size))
-        return grid(x, size)
+        return unflatten_map(x, size)
 
 
-class FeedFormerHead(nn.Module):
-    """Maps at 1/4..1/32 -> logits B K H/4 W/4."""
+class FeedFormerHead(DecodeHead):
+    """Maps at 1/4..1/32 -> logits B K H/4 W/4; width 128 for B0."""
 
-    def __init__(
-        self, channels: tuple[int, ...], num_classes: int, dropout: float, width: int
-    ) -> None:
+    def __init__(self, channels: Channels, num_classes: int, dropout: float, width: int) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            Block(c, channels[0], heads, pool)
+            FeedFormerBlock(c, channels[0], heads, pool)
             for c, heads, pool in zip(channels[1:], HEADS, POOLS, strict=True)
         )
-        self.fuse = ConvNorm(sum(channels), width, activation=relu())
-        self.dropout = nn.Dropout2d(dropout)
-        self.classifier = nn.Conv2d(width, num_classes, 1)
-        self.apply(init_weights)
-        self.apply(init_linear)
-        nn.init.normal_(self.classifier.weight, 0.0, 0.01)
+        self.fuse = ConvNorm(sum(channels), width, activation=nn.ReLU)
+        self.add_classifier(width, num_classes, dropout, initialize_linear)
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
         finest = features[0]
-        size = (finest.shape[-2], finest.shape[-1])
+        size = get_size(finest)
         pairs = zip(self.blocks, features[1:], strict=True)
         maps = [finest, *(resize(block(x, finest), size) for block, x in pairs)]
-        return self.classifier(self.dropout(self.fuse(torch.cat(maps[::-1], dim=1))))
+        return self.classify(self.fuse(torch.cat(maps[::-1], dim=1)))
 
 
-def build(
-    *, channels: tuple[int, ...], num_classes: int, dropout: float, width: int
-) -> FeedFormerHead:
-    """width 128 for B0."""
-    return FeedFormerHead(channels, num_classes, dropout, width)
+build = FeedFormerHead

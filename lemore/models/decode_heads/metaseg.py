@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lemore.models.layers import ConvNorm, DropPath, init_weights, relu, resize
-from lemore.models.tokens import init_linear
+from lemore.models.head import Channels, DecodeHead
+from lemore.models.layers import ConvNorm, DropPath, get_size, resize
+from lemore.models.tokens import initialize_linear
 
 HEADS = (2, 4, 8)  # at 1/8, 1/16, 1/32
 POOLS = (8, 4, 2)
@@ -42,7 +43,7 @@ class ChannelReductionAttention(nn.Module):
         return self.output(mixed.transpose(1, 2).flatten(2)).unflatten(1, x.shape[1:3])
 
 
-class Block(nn.Module):
+class MetaSegBlock(nn.Module):
     """x + attention(norm(x)), then x + MLP(norm(x)); B C h w."""
 
     def __init__(self, channels: int, heads: int, pool: int) -> None:
@@ -64,32 +65,23 @@ class Block(nn.Module):
         return x.permute(0, 3, 1, 2)
 
 
-class MetaSegHead(nn.Module):
-    """Maps at 1/4 (unused), 1/8, 1/16, 1/32 -> logits B K H/8 W/8."""
+class MetaSegHead(DecodeHead):
+    """Maps at 1/4 (unused), 1/8, 1/16, 1/32 -> logits B K H/8 W/8; width 128 (T) or 768 (B)."""
 
-    def __init__(
-        self, channels: tuple[int, ...], num_classes: int, dropout: float, width: int
-    ) -> None:
+    def __init__(self, channels: Channels, num_classes: int, dropout: float, width: int) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            Block(c, heads, pool) for c, heads, pool in zip(channels[1:], HEADS, POOLS, strict=True)
+            MetaSegBlock(c, heads, pool)
+            for c, heads, pool in zip(channels[1:], HEADS, POOLS, strict=True)
         )
-        self.fuse = ConvNorm(sum(channels[1:]), width, activation=relu())
-        self.dropout = nn.Dropout2d(dropout)
-        self.classifier = nn.Conv2d(width, num_classes, 1)
-        self.apply(init_weights)
-        self.apply(init_linear)
-        nn.init.normal_(self.classifier.weight, 0.0, 0.01)
+        self.fuse = ConvNorm(sum(channels[1:]), width, activation=nn.ReLU)
+        self.add_classifier(width, num_classes, dropout, initialize_linear)
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
-        size = (features[1].shape[-2], features[1].shape[-1])
+        size = get_size(features[1])
         pairs = zip(self.blocks, features[1:], strict=True)
         maps = [resize(block(x), size) for block, x in pairs]
-        return self.classifier(self.dropout(self.fuse(torch.cat(maps[::-1], dim=1))))
+        return self.classify(self.fuse(torch.cat(maps[::-1], dim=1)))
 
 
-def build(
-    *, channels: tuple[int, ...], num_classes: int, dropout: float, width: int
-) -> MetaSegHead:
-    """width 128 (T) or 768 (B)."""
-    return MetaSegHead(channels, num_classes, dropout, width)
+build = MetaSegHead

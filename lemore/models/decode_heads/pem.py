@@ -15,14 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import DeformConv2d
 
-from lemore.models.layers import ConvNorm, relu
-from lemore.models.set_prediction import set_loss
+from lemore.models.layers import ConvNorm, get_size
+from lemore.models.set_prediction import compute_set_loss
 
 PYRAMID, WIDTH, HIDDEN, QUERIES, HEADS, LAYERS = 128, 256, 2048, 100, 8, 6
 
 
 class Masks(NamedTuple):
-    """What the queries predict: class logits B Q K+1 (the last is "none"), mask logits B Q h w."""
+    """Predictions of the queries: class logits B Q K+1 (last: "none") and mask logits B Q h w."""
 
     classes: Tensor
     masks: Tensor
@@ -33,7 +33,7 @@ class Modulation(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.reduce = ConvNorm(channels, channels // 2, activation=relu())
+        self.reduce = ConvNorm(channels, channels // 2, activation=nn.ReLU)
         self.expand = nn.Conv2d(channels // 2, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class DeformUpsample(nn.Module):
         with torch.no_grad():
             assert self.offsets.bias is not None
             self.offsets.bias.zero_()
-            self.upsample.weight[:, 0] = _bilinear_kernel()
+            self.upsample.weight[:, 0] = _make_bilinear_kernel()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         offsets, mask = self.offsets(x).split([18, 9], dim=1)
@@ -64,7 +64,7 @@ class DeformUpsample(nn.Module):
         return x, F.relu(self.bn_up(self.upsample(x)))
 
 
-def _bilinear_kernel() -> Tensor:
+def _make_bilinear_kernel() -> Tensor:
     """4x4 kernel of bilinear upsampling by two."""
     line = torch.tensor([0.25, 0.75, 0.75, 0.25])
     return line[:, None] * line
@@ -76,12 +76,12 @@ class PixelDecoder(nn.Module):
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
         self.projections = nn.ModuleList(
-            ConvNorm(c, PYRAMID, activation=relu()) for c in channels[::-1]
+            ConvNorm(c, PYRAMID, activation=nn.ReLU) for c in channels[::-1]
         )
-        self.context = ConvNorm(channels[-1], PYRAMID, activation=relu())
+        self.context = ConvNorm(channels[-1], PYRAMID, activation=nn.ReLU)
         self.modulations = nn.ModuleList(Modulation(PYRAMID) for _ in channels)
         self.upsamples = nn.ModuleList(DeformUpsample(PYRAMID) for _ in channels[1:])
-        self.output = ConvNorm(PYRAMID, WIDTH, activation=relu())
+        self.output = ConvNorm(PYRAMID, WIDTH, activation=nn.ReLU)
 
     def forward(self, features: tuple[Tensor, ...]) -> tuple[Tensor, list[Tensor]]:
         upsampled = self.context(features[-1].mean((2, 3), keepdim=True))
@@ -116,12 +116,12 @@ class PrototypeAttention(nn.Module):
         tokens = self.token(self.local(self.bn_tokens(image)).flatten(2).transpose(1, 2))
         tokens = F.normalize(tokens, dim=-1)  # B N C
         q = F.normalize(self.query(self.norm(queries + position)), dim=-1)  # B Q C
-        chosen = _most_similar(tokens, q, masks.detach().flatten(2) < 0)
+        chosen = _choose_tokens(tokens, q, masks.detach().flatten(2) < 0)
         mixed = F.normalize(self.mix(chosen * q), dim=1) * self.alpha + chosen
         return queries + self.output(mixed)
 
 
-def _most_similar(tokens: Tensor, queries: Tensor, hidden: Tensor) -> Tensor:
+def _choose_tokens(tokens: Tensor, queries: Tensor, hidden: Tensor) -> Tensor:
     """Per head, the token with the largest product with each query; B N C, B Q C -> B Q C.
 
     hidden: B Q N, True for tokens a query may not choose; ignored where it hides all tokens from
@@ -136,7 +136,7 @@ def _most_similar(tokens: Tensor, queries: Tensor, hidden: Tensor) -> Tensor:
     return chosen.transpose(1, 2).flatten(2)
 
 
-class Layer(nn.Module):
+class PEMLayer(nn.Module):
     """Prototype cross-attention, self-attention, feed-forward, each with a residual."""
 
     def __init__(self) -> None:
@@ -166,7 +166,7 @@ class PEMHead(nn.Module):
         self.level_embedding = nn.Embedding(len(self.inputs), WIDTH)
         self.query_features = nn.Embedding(QUERIES, WIDTH)
         self.query_positions = nn.Embedding(QUERIES, WIDTH)
-        self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
+        self.layers = nn.ModuleList(PEMLayer() for _ in range(LAYERS))
         self.norm = nn.LayerNorm(WIDTH)
         self.classifier = nn.Linear(WIDTH, num_classes + 1)
         self.mask_mlp = nn.Sequential(
@@ -189,7 +189,7 @@ class PEMHead(nn.Module):
         """Predictions before the first and after every layer."""
         mask_features, levels = self.pixel_decoder(features)
         images = [
-            project(x) + embedding[:, None, None] + _sine_positions(x)
+            project(x) + embedding[:, None, None] + _encode_positions(x)
             for project, x, embedding in zip(
                 self.inputs, levels, self.level_embedding.weight, strict=True
             )
@@ -197,45 +197,42 @@ class PEMHead(nn.Module):
         batch = len(mask_features)
         x = self.query_features.weight.expand(batch, -1, -1)
         position = self.query_positions.weight.expand(batch, -1, -1)
-        outputs = [self._predict(x, mask_features)]
+        outputs = [self._classify(x, mask_features)]
         for index, layer in enumerate(self.layers):
             image = images[index % len(images)]
-            size = (image.shape[-2], image.shape[-1])
+            size = get_size(image)
             masks = F.interpolate(outputs[-1].masks, size, mode="bilinear", align_corners=False)
             x = layer(x, position, image, masks)
-            outputs.append(self._predict(x, mask_features))
+            outputs.append(self._classify(x, mask_features))
         return outputs
 
-    def _predict(self, x: Tensor, mask_features: Tensor) -> Masks:
+    def _classify(self, x: Tensor, mask_features: Tensor) -> Masks:
         x = self.norm(x)
         masks = torch.einsum("bqc,bchw->bqhw", self.mask_mlp(x), mask_features)
         return Masks(self.classifier(x), masks)
 
     def loss(self, outputs: list[Masks], label: Tensor) -> Tensor:
         """Set-prediction loss of every layer's prediction; label B H W, 255 ignored."""
-        losses = [set_loss(output.classes, output.masks, label) for output in outputs]
+        losses = [compute_set_loss(output.classes, output.masks, label) for output in outputs]
         return torch.stack(losses).sum()
 
 
-def _sine_positions(x: Tensor) -> Tensor:
+def _encode_positions(x: Tensor) -> Tensor:
     """1 WIDTH h w: sines and cosines of row, then of column, both scaled to (0, 2 pi]."""
     height, width = x.shape[-2], x.shape[-1]
     half = WIDTH // 2
     steps = torch.arange(half, device=x.device, dtype=torch.float32)
     frequency = 10000 ** (-2 * (steps // 2) / half)
-    rows = _waves(height, frequency)[:, None].expand(-1, width, -1)
-    columns = _waves(width, frequency)[None].expand(height, -1, -1)
+    rows = _make_waves(height, frequency)[:, None].expand(-1, width, -1)
+    columns = _make_waves(width, frequency)[None].expand(height, -1, -1)
     return torch.cat([rows, columns], dim=-1).permute(2, 0, 1)[None].to(x.dtype)
 
 
-def _waves(length: int, frequency: Tensor) -> Tensor:
+def _make_waves(length: int, frequency: Tensor) -> Tensor:
     """length half: alternating sine and cosine."""
     place = torch.arange(1, length + 1, device=frequency.device, dtype=torch.float32)
     angle = (place / (length + 1e-6) * 2 * math.pi)[:, None] * frequency
     return torch.stack([angle[:, 0::2].sin(), angle[:, 1::2].cos()], dim=-1).flatten(1)
 
 
-def build(*, channels: tuple[int, ...], num_classes: int, dropout: float) -> PEMHead:
-    """Head for maps at 1/4..1/32; `dropout` is not used."""
-    del dropout
-    return PEMHead(channels, num_classes)
+build = PEMHead

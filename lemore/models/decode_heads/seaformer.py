@@ -7,7 +7,8 @@ Reproduces "SeaFormer: Squeeze-enhanced Axial Transformer for Mobile Semantic Se
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lemore.models.layers import ConvNorm, init_weights, relu, resize
+from lemore.models.head import Channels, DecodeHead
+from lemore.models.layers import ConvNorm, get_size, resize
 
 
 class Fusion(nn.Module):
@@ -20,44 +21,36 @@ class Fusion(nn.Module):
 
     def forward(self, local: Tensor, coarse: Tensor) -> Tensor:
         gate = F.hardsigmoid(self.gate(coarse))
-        return self.local(local) * resize(gate, (local.shape[-2], local.shape[-1]))
+        return self.local(local) * resize(gate, get_size(local))
 
 
-class SeaFormerHead(nn.Module):
-    """Maps at 1/8, 1/32, 1/64 -> logits B K H/8 W/8."""
+class SeaFormerHead(DecodeHead):
+    """Maps at 1/8, 1/32, 1/64 -> logits B K H/8 W/8.
+
+    widths [64, 96] (T), [96, 128] (S), [128, 160] (B).
+    """
 
     def __init__(
-        self,
-        channels: tuple[int, ...],
-        num_classes: int,
-        dropout: float,
-        widths: tuple[int, ...],
+        self, channels: Channels, num_classes: int, dropout: float, widths: list[int]
     ) -> None:
         super().__init__()
+        if len(widths) != len(channels) - 1:
+            raise ValueError(
+                f"decode head seaformer: widths is {widths!r}, expected {len(channels) - 1} numbers"
+            )
         local = (channels[0], *widths)
         self.fusions = nn.ModuleList(
             Fusion(before, coarse, width)
             for before, coarse, width in zip(local[:-1], channels[1:], widths, strict=True)
         )
-        self.fuse = ConvNorm(widths[-1], widths[-1], groups=widths[-1], activation=relu())
-        self.dropout = nn.Dropout2d(dropout)
-        self.classifier = nn.Conv2d(widths[-1], num_classes, 1)
-        self.apply(init_weights)
-        nn.init.normal_(self.classifier.weight, 0.0, 0.01)
+        self.fuse = ConvNorm(widths[-1], widths[-1], groups=widths[-1], activation=nn.ReLU)
+        self.add_classifier(widths[-1], num_classes, dropout)
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
         x = features[0]
         for fusion, coarse in zip(self.fusions, features[1:], strict=True):
             x = fusion(x, coarse)
-        return self.classifier(self.dropout(self.fuse(x)))
+        return self.classify(self.fuse(x))
 
 
-def build(
-    *, channels: tuple[int, ...], num_classes: int, dropout: float, widths: list[int]
-) -> SeaFormerHead:
-    """widths [64, 96] (T), [96, 128] (S), [128, 160] (B)."""
-    if len(widths) != len(channels) - 1:
-        raise ValueError(
-            f"decode head seaformer: widths is {widths!r}, expected {len(channels) - 1} numbers"
-        )
-    return SeaFormerHead(channels, num_classes, dropout, tuple(widths))
+build = SeaFormerHead

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lemore.models.layers import init_weights, resize
+from lemore.models.head import Channels, DecodeHead
+from lemore.models.layers import get_size, resize
 
 RANK = 16
 STEPS = {"train": 6, "eval": 7}
@@ -60,33 +61,24 @@ def _update(x: Tensor, other: Tensor, factor: Tensor) -> Tensor:
     return factor * (x @ other) / (factor @ (other.transpose(1, 2) @ other) + EPS)
 
 
-class SegNeXtHead(nn.Module):
-    """Maps at 1/4 (unused), 1/8, 1/16, 1/32 -> logits B K H/8 W/8."""
+class SegNeXtHead(DecodeHead):
+    """Maps at 1/4 (unused), 1/8, 1/16, 1/32 -> logits B K H/8 W/8; width 256 (T)."""
 
-    def __init__(
-        self, channels: tuple[int, ...], num_classes: int, dropout: float, width: int
-    ) -> None:
+    def __init__(self, channels: Channels, num_classes: int, dropout: float, width: int) -> None:
         super().__init__()
         self.squeeze = ConvGroupNorm(sum(channels[1:]), width)
         self.enter = nn.Conv2d(width, width, 1)
         self.factorization = Factorization(width)
         self.leave = ConvGroupNorm(width, width)
         self.align = ConvGroupNorm(width, width)
-        self.dropout = nn.Dropout2d(dropout)
-        self.classifier = nn.Conv2d(width, num_classes, 1)
-        self.apply(init_weights)
-        nn.init.normal_(self.classifier.weight, 0.0, 0.01)
+        self.add_classifier(width, num_classes, dropout)
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
-        size = (features[1].shape[-2], features[1].shape[-1])
+        size = get_size(features[1])
         x = F.relu(self.squeeze(torch.cat([resize(f, size) for f in features[1:]], dim=1)))
         context = self.factorization(F.relu(self.enter(x)))
         x = F.relu(x + self.leave(context))
-        return self.classifier(self.dropout(F.relu(self.align(x))))
+        return self.classify(F.relu(self.align(x)))
 
 
-def build(
-    *, channels: tuple[int, ...], num_classes: int, dropout: float, width: int
-) -> SegNeXtHead:
-    """width 256 in SegNeXt-T."""
-    return SegNeXtHead(channels, num_classes, dropout, width)
+build = SegNeXtHead

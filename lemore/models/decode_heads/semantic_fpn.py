@@ -7,7 +7,8 @@ Reproduces "Panoptic Feature Pyramid Networks" (CVPR 2019), section 3.1, in the 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lemore.models.layers import ConvNorm, init_weights, relu, resize
+from lemore.models.head import Channels, DecodeHead
+from lemore.models.layers import ConvNorm, get_size, resize
 
 PYRAMID = 256
 
@@ -19,47 +20,38 @@ class Upsample(nn.Module):
         return resize(x, (2 * x.shape[-2], 2 * x.shape[-1]))
 
 
-def _scale(level: int, width: int) -> nn.Sequential:
+def _make_scale(level: int, width: int) -> nn.Sequential:
     """Level 0: one 3x3. Level n: n times a 3x3 and an upsampling."""
     layers: list[nn.Module] = []
     for step in range(max(level, 1)):
-        layers.append(ConvNorm(width if step else PYRAMID, width, 3, activation=relu()))
+        layers.append(ConvNorm(width if step else PYRAMID, width, 3, activation=nn.ReLU))
         if level:
             layers.append(Upsample())
     return nn.Sequential(*layers)
 
 
-class SemanticFPNHead(nn.Module):
-    """Maps at 1/4..1/32 -> logits B K H/4 W/4."""
+class SemanticFPNHead(DecodeHead):
+    """Maps at 1/4..1/32 -> logits B K H/4 W/4; width 128."""
 
-    def __init__(
-        self, channels: tuple[int, ...], num_classes: int, dropout: float, width: int
-    ) -> None:
+    def __init__(self, channels: Channels, num_classes: int, dropout: float, width: int) -> None:
         super().__init__()
         self.laterals = nn.ModuleList(nn.Conv2d(c, PYRAMID, 1) for c in channels)
         self.smooth = nn.ModuleList(nn.Conv2d(PYRAMID, PYRAMID, 3, padding=1) for _ in channels)
-        self.scales = nn.ModuleList(_scale(level, width) for level in range(len(channels)))
-        self.dropout = nn.Dropout2d(dropout)
-        self.classifier = nn.Conv2d(width, num_classes, 1)
-        self.apply(init_weights)
-        nn.init.normal_(self.classifier.weight, 0.0, 0.01)
+        self.scales = nn.ModuleList(_make_scale(level, width) for level in range(len(channels)))
+        self.add_classifier(width, num_classes, dropout)
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
         maps = [lateral(x) for lateral, x in zip(self.laterals, features, strict=True)]
         for fine in reversed(range(len(maps) - 1)):
-            size = (maps[fine].shape[-2], maps[fine].shape[-1])
+            size = get_size(maps[fine])
             maps[fine] = maps[fine] + F.interpolate(maps[fine + 1], size, mode="nearest")
-        size = (maps[0].shape[-2], maps[0].shape[-1])
+        size = get_size(maps[0])
         levels = zip(self.scales, self.smooth, maps, strict=True)
         parts = [resize(scale(smooth(x)), size) for scale, smooth, x in levels]
         total = parts[0]
         for part in parts[1:]:
             total = total + part
-        return self.classifier(self.dropout(total))
+        return self.classify(total)
 
 
-def build(
-    *, channels: tuple[int, ...], num_classes: int, dropout: float, width: int
-) -> SemanticFPNHead:
-    """width 128."""
-    return SemanticFPNHead(channels, num_classes, dropout, width)
+build = SemanticFPNHead

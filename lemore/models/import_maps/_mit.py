@@ -5,7 +5,7 @@ import re
 from lemore.models.key_map import Rename
 
 
-def below(pattern: str, path: str, first: int = 1) -> Rename:
+def count_from_zero(pattern: str, path: str, first: int = 1) -> Rename:
     """A rename of numbered parts that count from `first` to `path`, where they count from 0."""
 
     def replace(match: re.Match[str]) -> str:
@@ -15,10 +15,12 @@ def below(pattern: str, path: str, first: int = 1) -> Rename:
 
 
 ENCODER = (
-    below(r"^backbone\.patch_embed(\d)\.proj\.", "backbone.stages.{}.embedding.projection."),
-    below(r"^backbone\.patch_embed(\d)\.norm\.", "backbone.stages.{}.embedding.norm."),
-    below(r"^backbone\.block(\d)\.", "backbone.stages.{}.blocks."),
-    below(r"^backbone\.norm(\d)\.", "backbone.stages.{}.norm."),
+    count_from_zero(
+        r"^backbone\.patch_embed(\d)\.proj\.", "backbone.stages.{}.embedding.projection."
+    ),
+    count_from_zero(r"^backbone\.patch_embed(\d)\.norm\.", "backbone.stages.{}.embedding.norm."),
+    count_from_zero(r"^backbone\.block(\d)\.", "backbone.stages.{}.blocks."),
+    count_from_zero(r"^backbone\.norm(\d)\.", "backbone.stages.{}.norm."),
 )
 BLOCKS = (
     (r"\.attn\.q\.", ".attention.query."),

@@ -17,6 +17,6 @@ HEAD = (
 )
 
 
-def inner(match: re.Match[str]) -> str:
+def rename_inner(match: re.Match[str]) -> str:
     """Convolutions of an inverted residual: theirs count the activations between them."""
     return f"layers.{int(match[1]) // 2}."

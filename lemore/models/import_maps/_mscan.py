@@ -2,26 +2,26 @@
 
 import re
 
-from lemore.models.import_maps._mit import below
+from lemore.models.import_maps._mit import count_from_zero
 
 
-def _strip(match: re.Match[str]) -> str:
+def _rename_strip(match: re.Match[str]) -> str:
     return f".attention.attention.strips.{match[1]}.{int(match[2]) - 1}."
 
 
 ENCODER = (
     (r"^backbone\.patch_embed1\.proj\.", "backbone.stages.0.embedding."),
-    below(r"^backbone\.patch_embed(\d)\.proj\.", "backbone.stages.{}.embedding.0."),
-    below(r"^backbone\.patch_embed(\d)\.norm\.", "backbone.stages.{}.embedding.1."),
-    below(r"^backbone\.norm(\d)\.", "backbone.stages.{}.norm."),
+    count_from_zero(r"^backbone\.patch_embed(\d)\.proj\.", "backbone.stages.{}.embedding.0."),
+    count_from_zero(r"^backbone\.patch_embed(\d)\.norm\.", "backbone.stages.{}.embedding.1."),
+    count_from_zero(r"^backbone\.norm(\d)\.", "backbone.stages.{}.norm."),
     (r"^(backbone\.block\d\.\d+)\.norm(\d)\.", r"\1.bn\2."),
-    below(r"^backbone\.block(\d)\.", "backbone.stages.{}.blocks."),
+    count_from_zero(r"^backbone\.block(\d)\.", "backbone.stages.{}.blocks."),
     (r"\.layer_scale_(\d)$", r".scale\1"),
     (r"\.attn\.proj_1\.", ".attention.enter."),
     (r"\.attn\.proj_2\.", ".attention.leave."),
     (r"\.attn\.spatial_gating_unit\.conv0\.", ".attention.attention.local."),
     (r"\.attn\.spatial_gating_unit\.conv3\.", ".attention.attention.mix."),
-    (r"\.attn\.spatial_gating_unit\.conv(\d)_(\d)\.", _strip),
+    (r"\.attn\.spatial_gating_unit\.conv(\d)_(\d)\.", _rename_strip),
     (r"^(backbone\..*)\.mlp\.fc1\.", r"\1.feed_forward.expand."),
     (r"^(backbone\..*)\.mlp\.dwconv\.dwconv\.", r"\1.feed_forward.depthwise."),
     (r"^(backbone\..*)\.mlp\.fc2\.", r"\1.feed_forward.reduce."),

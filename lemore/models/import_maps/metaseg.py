@@ -1,6 +1,6 @@
 """MetaSeg's published weights (its fork of MMSegmentation)."""
 
-from lemore.models.import_maps._mit import HEAD, UNUSED, below
+from lemore.models.import_maps._mit import HEAD, UNUSED, count_from_zero
 from lemore.models.import_maps._mscan import ENCODER
 from lemore.models.key_map import KeyMap
 
@@ -8,7 +8,7 @@ KEY_MAPS = {
     "mmseg": KeyMap(
         (
             *ENCODER,
-            below(r"^decode_head\.attn(\d)\.", "decode_head.blocks.{}.", first=2),
+            count_from_zero(r"^decode_head\.attn(\d)\.", "decode_head.blocks.{}.", first=2),
             (r"\.norm3\.", ".norm2."),
             (r"\.attn\.q\.", ".attention.query."),
             (r"\.attn\.k\.", ".attention.key."),

@@ -2,13 +2,13 @@
 
 import re
 
-from lemore.models.import_maps._mobile import ATTENTION, HEAD, inner
+from lemore.models.import_maps._mobile import ATTENTION, HEAD, rename_inner
 from lemore.models.key_map import KeyMap
 
 STAGES = {"2": "stage8", "3": "stage16", "4": "stage32", "5": "stage64"}
 
 
-def _residual(match: re.Match[str]) -> str:
+def _rename_residual(match: re.Match[str]) -> str:
     """The first part is the stem; the last two hold a single residual."""
     part, number = match[1], int(match[2])
     if part == "1":
@@ -21,8 +21,8 @@ KEY_MAPS = {
     "mmseg": KeyMap(
         (
             (r"^backbone\.smb1\.stem_block\.", "backbone.stem."),
-            (r"^backbone\.smb(\d)\.layer(\d+)\.", _residual),
-            (r"(?<=[\d]\.)conv\.(\d)\.(?=c\.|bn\.)", inner),
+            (r"^backbone\.smb(\d)\.layer(\d+)\.", _rename_residual),
+            (r"(?<=[\d]\.)conv\.(\d)\.(?=c\.|bn\.)", rename_inner),
             (r"^backbone\.trans1\.transformer_blocks\.", "backbone.blocks32."),
             (r"^backbone\.trans2\.transformer_blocks\.", "backbone.blocks64."),
             (r"\.attn\.dwconv\.", ".attention.detail.0."),

@@ -1,46 +1,34 @@
 """SegFormer's weights: the original files (a fork of MMSegmentation 0.11), or Hugging Face's."""
 
-from lemore.models.import_maps._mit import BLOCKS, ENCODER, HEAD, UNUSED, below
+from lemore.models.import_maps._mit import BLOCKS, ENCODER, HEAD, UNUSED, count_from_zero
 from lemore.models.key_map import KeyMap
 
-STAGES = "backbone.stages."
-# names of files on the Hub, which every version of transformers reads and writes
-HUB = (
-    (r"^segformer\.encoder\.patch_embeddings\.(\d)\.proj\.", STAGES + r"\1.embedding.projection."),
-    (r"^segformer\.encoder\.patch_embeddings\.(\d)\.layer_norm\.", STAGES + r"\1.embedding.norm."),
-    (r"^segformer\.encoder\.block\.(\d)\.", STAGES + r"\1.blocks."),
-    (r"^segformer\.encoder\.layer_norm\.(\d)\.", STAGES + r"\1.norm."),
-    (r"\.layer_norm_([12])\.", r".norm\1."),
-    (r"\.attention\.self\.query\.", ".attention.query."),
-    (r"\.attention\.self\.key\.(\w+)", r".attention.key_value.\1#0"),
-    (r"\.attention\.self\.value\.(\w+)", r".attention.key_value.\1#1"),
-    (r"\.attention\.self\.sr\.", ".attention.reduce."),
-    (r"\.attention\.self\.layer_norm\.", ".attention.norm."),
-    (r"\.attention\.output\.dense\.", ".attention.output."),
-    (r"\.mlp\.dense1\.", ".feed_forward.expand."),
+STAGES = r"backbone.stages.\1."
+# Each line knows the names of files on the Hub, which every version of transformers reads and
+# writes, and those in the model's own state dict since transformers 5, where they differ.
+HUGGING_FACE = (
+    (r"^segformer\.encoder\.patch_embeddings\.(\d)\.proj\.", STAGES + "embedding.projection."),
+    (r"^segformer\.encoder\.patch_embeddings\.(\d)\.layer_norm\.", STAGES + "embedding.norm."),
+    (r"^segformer\.encoder\.block\.(\d)\.", STAGES + "blocks."),
+    (r"^segformer\.encoder\.layer_norm\.(\d)\.", STAGES + "norm."),
+    (r"^segformer\.stages\.(\d)\.patch_embeddings\.proj\.", STAGES + "embedding.projection."),
+    (r"^segformer\.stages\.(\d)\.patch_embeddings\.layer_norm\.", STAGES + "embedding.norm."),
+    (r"^segformer\.stages\.(\d)\.layer_norm\.", STAGES + "norm."),
+    (r"^segformer\.stages\.(\d)\.blocks\.", STAGES + "blocks."),
+    (r"\.(?:layer_norm_1|layernorm_before)\.", ".norm1."),
+    (r"\.(?:layer_norm_2|layernorm_after)\.", ".norm2."),
+    (r"\.attention\.(?:self\.query|q_proj)\.", ".attention.query."),
+    (r"\.attention\.(?:self\.key|k_proj)\.(\w+)", r".attention.key_value.\1#0"),
+    (r"\.attention\.(?:self\.value|v_proj)\.(\w+)", r".attention.key_value.\1#1"),
+    (r"\.attention\.(?:self\.sr|sequence_reduction\.sequence_reduction)\.", ".attention.reduce."),
+    (r"\.attention\.(?:self|sequence_reduction)\.layer_norm\.", ".attention.norm."),
+    (r"\.attention\.(?:output\.dense|o_proj)\.", ".attention.output."),
+    (r"\.mlp\.(?:dense1|fc1)\.", ".feed_forward.expand."),
     (r"\.mlp\.dwconv\.dwconv\.", ".feed_forward.depthwise."),
-    (r"\.mlp\.dense2\.", ".feed_forward.reduce."),
-    (r"^decode_head\.linear_c\.(\d)\.proj\.", r"decode_head.projections.\1."),
+    (r"\.mlp\.(?:dense2|fc2)\.", ".feed_forward.reduce."),
+    (r"^decode_head\.linear_(?:c|projections)\.(\d)\.proj\.", r"decode_head.projections.\1."),
     (r"^decode_head\.linear_fuse\.", "decode_head.fuse.conv."),
     (r"^decode_head\.batch_norm\.", "decode_head.fuse.bn."),
-)
-# names in the model's own state dict since transformers 5, where they differ
-TRANSFORMERS_5 = (
-    (r"^segformer\.stages\.(\d)\.patch_embeddings\.proj\.", STAGES + r"\1.embedding.projection."),
-    (r"^segformer\.stages\.(\d)\.patch_embeddings\.layer_norm\.", STAGES + r"\1.embedding.norm."),
-    (r"^segformer\.stages\.(\d)\.layer_norm\.", STAGES + r"\1.norm."),
-    (r"^segformer\.stages\.(\d)\.blocks\.", STAGES + r"\1.blocks."),
-    (r"\.layernorm_before\.", ".norm1."),
-    (r"\.layernorm_after\.", ".norm2."),
-    (r"\.attention\.q_proj\.", ".attention.query."),
-    (r"\.attention\.k_proj\.(\w+)", r".attention.key_value.\1#0"),
-    (r"\.attention\.v_proj\.(\w+)", r".attention.key_value.\1#1"),
-    (r"\.attention\.sequence_reduction\.sequence_reduction\.", ".attention.reduce."),
-    (r"\.attention\.sequence_reduction\.layer_norm\.", ".attention.norm."),
-    (r"\.attention\.o_proj\.", ".attention.output."),
-    (r"\.mlp\.fc1\.", ".feed_forward.expand."),
-    (r"\.mlp\.fc2\.", ".feed_forward.reduce."),
-    (r"^decode_head\.linear_projections\.(\d)\.proj\.", r"decode_head.projections.\1."),
 )
 MMSEG_OWN = (
     "this is MMSegmentation's own SegFormer, another network: its head has a batch norm and a ReLU "
@@ -51,7 +39,7 @@ KEY_MAPS = {
         (
             *ENCODER,
             *BLOCKS,
-            below(r"^decode_head\.linear_c(\d)\.proj\.", "decode_head.projections.{}."),
+            count_from_zero(r"^decode_head\.linear_c(\d)\.proj\.", "decode_head.projections.{}."),
             *HEAD,
         ),
         UNUSED,
@@ -61,7 +49,7 @@ KEY_MAPS = {
         ),
     ),
     "hf": KeyMap(
-        (*TRANSFORMERS_5, *HUB),
+        HUGGING_FACE,
         foreign=(
             (r"decode_head\.convs\.", MMSEG_OWN),
             (

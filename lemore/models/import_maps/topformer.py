@@ -2,13 +2,13 @@
 
 import re
 
-from lemore.models.import_maps._mobile import ATTENTION, HEAD, inner
+from lemore.models.import_maps._mobile import ATTENTION, HEAD, rename_inner
 from lemore.models.key_map import KeyMap
 
 LAST_STAGE = 3
 
 
-def _residual(match: re.Match[str]) -> str:
+def _rename_residual(match: re.Match[str]) -> str:
     """layer1 belongs to the stem; then two a stage, the rest in the last."""
     number = int(match[1])
     if number == 1:
@@ -21,8 +21,8 @@ KEY_MAPS = {
     "mmseg": KeyMap(
         (
             (r"^backbone\.tpm\.stem\.", "backbone.stem."),
-            (r"^backbone\.tpm\.layer(\d+)\.", _residual),
-            (r"(?<=\d\.)conv\.(\d)\.(?=c\.|bn\.)", inner),
+            (r"^backbone\.tpm\.layer(\d+)\.", _rename_residual),
+            (r"(?<=\d\.)conv\.(\d)\.(?=c\.|bn\.)", rename_inner),
             (r"^backbone\.trans\.transformer_blocks\.", "backbone.blocks."),
             *ATTENTION,
             (r"\.attn\.proj\.1\.", ".attention.output."),

@@ -9,12 +9,12 @@ from lemore.models.import_maps._mit import (
     HEAD,
     SPLITS_MMSEG,
     UNUSED,
-    below,
+    count_from_zero,
 )
 from lemore.models.key_map import KeyMap
 
 
-def _mixture(match: re.Match[str]) -> str:
+def _rename_mixture(match: re.Match[str]) -> str:
     """Theirs count from the coarsest stage, and so do the projections inside."""
     return f"decode_head.mixtures.{4 - int(match[1])}.projections.{2 - int(match[2])}."
 
@@ -27,10 +27,10 @@ KEY_MAPS = {
             (r"^(decode_head\.attn_c\d\.attn)\.norm\.", r"\1.unused_norm."),
             (r"\.attn\.unused", ".attention.unused"),
             *BLOCKS,
-            below(r"^decode_head\.attn_c(\d)\.", "decode_head.blocks.{}."),
+            count_from_zero(r"^decode_head\.attn_c(\d)\.", "decode_head.blocks.{}."),
             (r"^(decode_head\.blocks\.\d)\.norm2\.", r"\1.norm_source."),
             (r"^(decode_head\.blocks\.\d)\.norm3\.", r"\1.norm2."),
-            (r"^decode_head\.cat_key(\d)\.sr_list\.(\d)\.", _mixture),
+            (r"^decode_head\.cat_key(\d)\.sr_list\.(\d)\.", _rename_mixture),
             *HEAD,
         ),
         UNUSED,

@@ -37,20 +37,20 @@ def train(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
     load_initial(model, job.backbone.module, worker.init, worker.init_sha256)
     shared.place(model, recipe, device)
     class_weight = make_class_weight(recipe, worker.data, device)
-    groups = optim.parameter_groups(
+    groups = optim.group_parameters(
         model,
         head_parameters=head_parameters(model),
         head_lr_mult=recipe.head_lr_mult,
         weight_decay=recipe.weight_decay,
         decay_norm=recipe.decay_norm,
     )
-    log.info("%s", optim.describe(groups))
+    log.info("%s", optim.describe_groups(groups))
     loop = shared.make_loop(
         worker,
         recipe,
         name=f"{job.model_name} on {job.dataset}",
         model=model,
-        optimizer=optim.adamw(groups, recipe.betas),
+        optimizer=optim.make_adamw(groups, recipe.betas),
         batches=shared.Batches(worker, recipe, make_transform(recipe)),
         loss=Loss(job, model.decode_head, device, class_weight),
         validate=make_validation(job, worker, device),
@@ -77,7 +77,10 @@ def load_initial(model: Segmentor, module: str, init: str, digest: str) -> None:
     if kind == "none":
         return
     if kind == "torchvision":
-        state, key_map = torchvision_weights.download(name), torchvision_weights.key_map(module)
+        state, key_map = (
+            torchvision_weights.download(name),
+            torchvision_weights.find_key_map(module),
+        )
         backbone = convert(state, key_map, model.backbone.state_dict(), name)
     else:
         backbone = read_backbone(Path(name), digest)
@@ -113,7 +116,7 @@ def make_class_weight(recipe: Train, data: Path, device: torch.device) -> Tensor
     """K weights on the device, None where all classes count the same."""
     if recipe.class_weight == "none":
         return None
-    return losses.class_weight(Store(data, "train").class_frequencies).to(device)
+    return losses.compute_class_weight(Store(data, "train").class_frequencies).to(device)
 
 
 class Loss:
@@ -151,7 +154,9 @@ class Loss:
 
     def cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:
         average, fused = self.recipe.loss_average, self.recipe.fused_loss
-        return losses.segmentation_loss(logits.float(), label, average, self.class_weight, fused)
+        return losses.compute_segmentation_loss(
+            logits.float(), label, average, self.class_weight, fused
+        )
 
 
 def make_validation(
@@ -164,7 +169,7 @@ def make_validation(
     def validate(model: nn.Module) -> dict[str, float]:
         from lemore.evaluation import segmentation
 
-        data, test = Store(worker.data, "val"), segmentation.whole(job.train.img_scale)
+        data, test = Store(worker.data, "val"), segmentation.make_plain_test(job.train.img_scale)
         title = f"validate {job.model_name} on {job.dataset}"
         results = segmentation.evaluate(model, data, device, test, (), title=title).results
         return {"val/mIoU": results["miou"], "val/aAcc": results["aacc"]}

@@ -11,12 +11,11 @@ from lemore.config.recipe import Pretrain
 from lemore.data.augment.classification import ClassificationTransform, central_crop, mix, partners
 from lemore.data.loader import normalize
 from lemore.data.store import Store
-from lemore.evaluation.pipeline import overlapped
+from lemore.evaluation.pipeline import overlap
 from lemore.models.classifier import build_classifier
 from lemore.runtime.worker import Worker
 from lemore.stages.workers import shared
 from lemore.training import losses, optim
-from lemore.training.rmsprop import RMSpropTF
 
 TEST_BATCH = 50
 TOP = (1, 5)
@@ -35,7 +34,7 @@ def train(job: PretrainJob, worker: Worker) -> dict[str, Any]:
         dropout=recipe.dropout,
     )
     shared.place(model, recipe, device)
-    groups = optim.parameter_groups(
+    groups = optim.group_parameters(
         model,
         head_parameters=(),
         head_lr_mult=1.0,
@@ -68,8 +67,8 @@ def train(job: PretrainJob, worker: Worker) -> dict[str, Any]:
 
 def make_optimizer(recipe: Pretrain, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     if recipe.optimizer == "rmsprop":
-        return RMSpropTF(optim.bare(groups))
-    return optim.adamw(groups, recipe.betas)
+        return optim.RMSpropTF(optim.drop_names(groups))
+    return optim.make_adamw(groups, recipe.betas)
 
 
 def make_transform(recipe: Pretrain) -> ClassificationTransform:
@@ -96,7 +95,9 @@ def classification_loss(
     images = images.contiguous(memory_format=shared.memory_format(recipe.channels_last))
     with shared.autocast(recipe, device):
         logits = model(images)
-    return losses.classification_loss(logits.float(), label, recipe.label_smoothing, mixture)
+    return losses.compute_classification_loss(
+        logits.float(), label, recipe.label_smoothing, mixture
+    )
 
 
 @torch.inference_mode()
@@ -118,9 +119,9 @@ def top_k(
     def forward(batch: tuple[Tensor, Tensor]) -> list[int]:
         images, label = (part.to(device) for part in batch)
         logits = model(normalize(images, None))
-        return [int(losses.accuracy(logits, label, k)) for k in TOP]
+        return [int(losses.count_correct(logits, label, k)) for k in TOP]
 
     starts = range(0, len(store), TEST_BATCH)
-    counts = overlapped(read, forward, list, starts, torch.get_num_threads())
+    counts = overlap(read, forward, list, starts, torch.get_num_threads())
     hits = [sum(column) for column in zip(*counts, strict=True)]
     return {f"top{k}": count / len(store) for k, count in zip(TOP, hits, strict=True)}

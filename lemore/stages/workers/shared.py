@@ -16,14 +16,14 @@ from lemore.config.jobs import FinetuneJob, PretrainJob
 from lemore.config.read import plain
 from lemore.config.recipe import Options, Pretrain, Train
 from lemore.data.loader import TrainBatches, Transform, deaths_told
-from lemore.data.part import Part
+from lemore.data.part import take_part
 from lemore.data.store import Store
 from lemore.runtime import checkpoint
 from lemore.runtime.tracking.metrics_file import MetricsFile
 from lemore.runtime.worker import Worker
-from lemore.training import loop, optim, sync_batch_norm
-from lemore.training.average import Average
-from lemore.training.precision import spare_dilated
+from lemore.training import optim, sync_batch_norm
+from lemore.training.loop import Outcome, TrainingLoop
+from lemore.training.step import Average, spare_dilated
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Batches:
     def __init__(self, worker: Worker, recipe: Train | Pretrain, transform: Transform):
         self.worker, self.recipe, self.transform = worker, recipe, transform
         store = Store(worker.data, "train")
-        self.store = Part(store, held_out=False) if worker.held_out else store
+        self.store = take_part(store, held_out=False) if worker.held_out else store
 
     def names(self, iteration: int) -> list[str]:
         """The images of an iteration's global batch."""
@@ -93,7 +93,7 @@ def make_loop(
     batches: Batches,
     loss: Callable[[nn.Module, dict[str, Tensor]], Tensor],
     validate: Callable[[nn.Module], dict[str, float]] | None,
-) -> loop.Job:
+) -> TrainingLoop:
     """The training loop of a worker, with metrics on disk and the model wrapped for its workers."""
     device = next(model.parameters()).device
     checkpoints = checkpoint.Checkpoints(worker.folder, about=_about(worker, recipe))
@@ -102,7 +102,7 @@ def make_loop(
         checkpoints.remove_remains()
         newest = checkpoints.load_newest()
         metrics_file.rewind(newest["iteration"] if newest else 0)
-    return loop.Job(
+    return TrainingLoop(
         name=name,
         model=model,
         wrapped=_wrap(model, worker, recipe),
@@ -110,7 +110,7 @@ def make_loop(
         scaler=GradScaler(device.type, enabled=recipe.precision == "fp16"),
         average=Average(model, recipe.ema) if recipe.ema else None,
         optimizer=optimizer,
-        learning_rate=optim.schedule(recipe),
+        learning_rate=optim.make_schedule(recipe),
         batches=batches,
         loss=loss,
         iterations=recipe.iterations,
@@ -168,13 +168,13 @@ def _wrap(model: nn.Module, worker: Worker, recipe: Train | Pretrain) -> nn.Modu
     return wrapped if wrapped is not model else None
 
 
-def run(job: loop.Job) -> loop.Trained:
+def run(job: TrainingLoop) -> Outcome:
     with deaths_told():
-        return loop.train(job)
+        return job.train()
 
 
 def finish(
-    job: FinetuneJob | PretrainJob, worker: Worker, model: nn.Module, trained: loop.Trained
+    job: FinetuneJob | PretrainJob, worker: Worker, model: nn.Module, trained: Outcome
 ) -> dict[str, Any]:
     """Writes weights.pt (rank 0) and returns what run.json records of the training.
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from lemore.config.jobs import FinetuneJob, key_of
-from lemore.data.part import Part
+from lemore.data.part import take_part
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
 from lemore.models.segmentor import make_model
@@ -64,6 +64,6 @@ def _measure_miou(job: FinetuneJob, worker: Worker) -> float | None:
     device = torch.device("cuda" if worker.gpus else "cpu")
     images: Any = Store(worker.data, "val")
     if worker.held_out:
-        images = Part(Store(worker.data, "train"), held_out=True)
-    test = segmentation.whole(job.train.img_scale)
+        images = take_part(Store(worker.data, "train"), held_out=True)
+    test = segmentation.make_plain_test(job.train.img_scale)
     return segmentation.evaluate(model.to(device), images, device, test, ()).results["miou"]
