@@ -20,10 +20,10 @@ from lemore.data.readers.pascal_ids import SPARSE_IDS
 from lemore.runtime.progress import show_progress
 from lemore.scenes.archives import Files, pack_mat, pack_tar, pack_zip
 from lemore.scenes.drawing.singles import OBJECTS
-from lemore.scenes.pictures import Drawn, draw_encoded
+from lemore.scenes.pictures import ScenePicture, draw_encoded
 
 CITIES = {"train": ["aachen", "bochum", "cologne", "ulm"], "val": ["frankfurt", "lindau"]}
-Splits = dict[str, list[Drawn]]
+Splits = dict[str, list[ScenePicture]]
 
 
 def draw_archives(name: str, config: DatasetConfig, workers: int) -> Files:
@@ -38,7 +38,7 @@ def draw_archives(name: str, config: DatasetConfig, workers: int) -> Files:
     return LAYOUTS[config.reader](splits)
 
 
-def _number(splits: Splits) -> list[tuple[int, str, Drawn]]:
+def _number(splits: Splits) -> list[tuple[int, str, ScenePicture]]:
     """(number from 1 over all splits, split, picture)."""
     pictures = [(split, picture) for split, drawn in splits.items() for picture in drawn]
     return [(number, *pair) for number, pair in enumerate(pictures, 1)]

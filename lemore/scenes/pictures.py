@@ -25,7 +25,7 @@ OBJECT_CLASSES = tuple(OBJECTS)
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ScenePicture:
     """An encoded picture; `label` in the raw coding: encoded, or masks, or a class number."""
 
     size: tuple[int, int]
@@ -57,26 +57,26 @@ def draw_object(class_number: int, size: tuple[int, int], seed: int, index: int)
     return draw_single(OBJECT_CLASSES[class_number], (height, width), rng)
 
 
-def draw_encoded(config: DatasetConfig, index: int) -> Drawn:
+def draw_encoded(config: DatasetConfig, index: int) -> ScenePicture:
     """Draws and encodes picture `index` of a dataset; this runs in worker processes."""
     plan, reader = config.scenes, config.reader
     assert plan is not None
     if plan.kind == "objects":
         number = index % len(OBJECT_CLASSES)
         image = draw_object(number, plan.size, plan.seed, index)
-        return Drawn(plan.size, encode_jpeg(image), number)
+        return ScenePicture(plan.size, encode_jpeg(image), number)
     image, words = draw_scene(plan.kind, plan.size, plan.seed, index)
     raw = read_raw_values(reader)[words]
     if reader == "cityscapes":
         table, colors = labels.load("cityscapes"), np.zeros((256, 3), np.uint8)
         colors[list(table.raw_ids)] = table.colors
-        return Drawn(plan.size, encode_png(image), encode_png(raw), encode_png(colors[raw]))
+        return ScenePicture(plan.size, encode_png(image), encode_png(raw), encode_png(colors[raw]))
     if reader == "pascal_context":
         ids = [int(value) for value in np.unique(raw) if value]  # 0 has no category
         masks = [(int(SPARSE_IDS[value]), rle.encode(raw == value)) for value in ids]
-        return Drawn(plan.size, encode_jpeg(image), masks)
+        return ScenePicture(plan.size, encode_jpeg(image), masks)
     label = pack_mat({"S": raw}) if reader == "coco_stuff_10k" else encode_png(raw)
-    return Drawn(plan.size, encode_jpeg(image), label)
+    return ScenePicture(plan.size, encode_jpeg(image), label)
 
 
 def encode_jpeg(image: np.ndarray) -> bytes:

@@ -122,10 +122,11 @@ class MSCAN(nn.Module):
         rates = iter(spread_rates(drop_path, sum(depths)))
         self.stages = nn.ModuleList()
         for index, (dim, depth) in enumerate(zip(dims, depths, strict=True)):
-            embedding = _make_stem(dim)
             if index:
                 down = nn.Conv2d(dims[index - 1], dim, 3, stride=2, padding=1)
                 embedding = nn.Sequential(down, nn.BatchNorm2d(dim))
+            else:
+                embedding = _make_stem(dim)
             blocks = [MSCANBlock(dim, EXPANSIONS[index], next(rates)) for _ in range(depth)]
             self.stages.append(MSCANStage(embedding, blocks, dim))
         self.apply(initialize_weights)
