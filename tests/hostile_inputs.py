@@ -29,8 +29,8 @@ from PIL import Image
 from lemore.cli import main
 from lemore.config.dataset import Archive, DatasetConfig
 from lemore.config.read import dump, load
-from lemore.data.archives import rle
 from lemore.data.archives.images import PNG
+from lemore.data.readers import rle
 from lemore.runtime.files import write_json
 from lemore.scenes.archives import pack_mat, pack_tar, pack_zip
 from lemore.trained.predict.video import VideoWriter

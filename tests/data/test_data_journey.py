@@ -196,7 +196,7 @@ def test_the_loaders_benchmark_measures_every_way(tmp_path):
 
 def run_killed(command: list[str], seconds: float | None) -> None:
     """Runs `lemore ...`, kills it after some seconds, or lets it end."""
-    code = "import sys; from lemore.data import journal; journal.PERIOD = 0.02\n"
+    code = "import sys; from lemore.data.prepare import journal; journal.PERIOD = 0.02\n"
     code += "from lemore.cli import main; sys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen(
         [sys.executable, "-c", code, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
