@@ -26,7 +26,7 @@ Batch = dict[str, torch.Tensor]
 
 
 class Transform(Protocol):
-    """What is needed of a transform: see `lemore.data.augment.segmentation`."""
+    """A training transform, such as `lemore.data.augment.segmentation.TrainTransform`."""
 
     @property
     def crop_size(self) -> tuple[int, int]: ...
@@ -185,7 +185,7 @@ def _yield_from_workers(loader: DataLoader[Batch]) -> Iterator[Batch]:
 
 @contextmanager
 def name_dead_worker() -> Iterator[None]:
-    """OSError where torch tells of a dead loader process, which it may do in any line."""
+    """Raises OSError where torch notices a dead loader process, which may be in any line."""
     try:
         yield
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""What was fetched for one dataset, as one set of files: archives, or a folder unpacked by hand."""
+"""The files of one dataset, from its archives or from a folder unpacked by hand."""
 
 import hashlib
 import re

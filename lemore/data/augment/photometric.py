@@ -20,7 +20,7 @@ HUE_RANGE = 180  # OpenCV stores degrees / 2 in 8 bits
 
 @dataclass(frozen=True)
 class Distortion:
-    """What was drawn for one image; None where the step is left out."""
+    """The draws for one image; None where a step is left out."""
 
     brightness: float | None
     contrast: float | None
@@ -29,7 +29,7 @@ class Distortion:
     hue: int | None
 
     def list_values(self) -> list[float]:
-        """As five numbers, NaN where a step is left out, for a tensor."""
+        """Lists five numbers for a tensor, NaN where a step is left out."""
         steps = (self.brightness, self.contrast, self.contrast_first, self.saturation, self.hue)
         return [math.nan if step is None else float(step) for step in steps]
 

@@ -169,7 +169,7 @@ OPERATIONS: tuple[Operation, ...] = (
 
 
 def _find_factor(strength: float) -> float:
-    """Of colour, contrast, brightness and sharpness: 0.1 to 1.9, where 1 changes nothing."""
+    """Factor of colour, contrast, brightness and sharpness: 0.1 to 1.9; 1 changes nothing."""
     return 0.1 + 1.8 * strength
 
 

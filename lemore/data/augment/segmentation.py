@@ -118,7 +118,7 @@ def resize_window(
 
 
 def is_mixed(label: np.ndarray, max_ratio: float) -> bool:
-    """Whether more than one class is present and none holds `max_ratio` of the labelled pixels."""
+    """Returns whether several classes share the labelled pixels, none with `max_ratio` or more."""
     counts = cv2.calcHist([label], [0], None, [256], [0, 256]).ravel()[:IGNORE]
     if np.count_nonzero(counts) < 2:
         return False

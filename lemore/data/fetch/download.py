@@ -1,7 +1,7 @@
 """One file over HTTP or from a folder: resumed by Range, checked, renamed when whole.
 
-Bytes go to `<name>.part`; `<name>` appears only after size and hash were right. Failures are told
-apart, since each asks for something else: a web page instead of the file (log in, or the address
+Bytes go to `<name>.part`; `<name>` appears only after size and hash were right. Failures are kept
+apart, since each needs another remedy: a web page instead of the file (log in, or the address
 moved), a cut connection (goes on where it stopped), wrong bytes (thrown away, once more), a busy
 server (waits), a full disk (the part is kept).
 """

@@ -73,7 +73,7 @@ def _find_scenes(config: DatasetConfig, mirrors: list[str]) -> Path | None:
 
 
 def _is_unpacked(folder: Path, config: DatasetConfig) -> bool:
-    """Whether the folder holds the dataset's folders rather than its archives."""
+    """Returns whether the folder holds the dataset's folders rather than its archives."""
     if not folder.is_dir():
         return False
     if config.archives and all(_find_placed(archive, folder) for archive in config.archives):

@@ -1,4 +1,4 @@
-"""What a dataset turned out to be: counts, sizes, classes, faults, as one JSON."""
+"""The audit of a prepared dataset: counts, sizes, classes and faults, as one JSON."""
 
 from collections import Counter
 from typing import Any

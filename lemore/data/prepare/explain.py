@@ -1,4 +1,4 @@
-"""What prepare is about to do with a dataset, in words, before it writes anything."""
+"""Describes what prepare found of a dataset, before it writes anything."""
 
 from collections import Counter
 from collections.abc import Iterator

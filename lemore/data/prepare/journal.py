@@ -1,4 +1,4 @@
-"""What an interrupted prepare had done of a split, so that the next one goes on from there."""
+"""A log of the samples that were prepared, from which an interrupted prepare resumes."""
 
 import dataclasses
 import json

@@ -22,7 +22,7 @@ from lemore.data.store import pack_image, pack_label
 class RawSample:
     """One image and its annotation, unread.
 
-    `label` is what the reader's `read_label` understands (a Member, or the annotation itself),
+    `label` is what the reader's `read_label` takes (a Member, or the annotation itself),
     the class number for classification, or None where the dataset lacks it; `image` is None for
     an annotation without a photo.
     """
@@ -41,7 +41,7 @@ class RawSample:
 
 @dataclass(frozen=True, slots=True)
 class PreparedSample:
-    """What goes into the store and the audit; `problem` says why a sample cannot go in.
+    """A sample for the store and the audit; `problem` says why it cannot go into the store.
 
     `kind` of problem: unpaired, image, annotation, label values or sizes.
     """

@@ -5,7 +5,7 @@ CVPR 2014. Three kinds of annotation are read, in this order:
   SegmentationClassContext/*.png   0..59, with ImageSets/SegmentationContext/{train,val}.txt
   trainval_merged.json             "PASCAL in Detail": one run-length mask per object and region
   trainval.tar.gz                  the original .mat files (LabelMap, 1..459), VOC's Main lists
-Whether 0 is a class (60) or ignored (59) is said by the label table, not here.
+The label table, not this reader, decides whether 0 is a class (60) or ignored (59).
 """
 
 import json
