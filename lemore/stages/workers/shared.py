@@ -187,7 +187,8 @@ def finish(
         content = {"state_dict": state, "config": plain(job)}
         if finetuned:
             store = Store(worker.data, "train")
-            content["classes"] = {"names": list(store.classes), "colors": plain(store.read_colors())}
+            colors = plain(store.read_colors())
+            content["classes"] = {"names": list(store.classes), "colors": colors}
         checkpoint.save(worker.folder / "weights.pt", content)
         if worker.model_run_id:
             _log_model(worker.model_run_id, model, recipe.crop_size)
