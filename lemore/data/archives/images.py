@@ -85,8 +85,8 @@ def decode_label(data: bytes, gray_bits: tuple[int, ...] = (1, 2, 4, 8)) -> np.n
     bits, kind = data[24], data[25]
     if kind not in (GRAY, PALETTE) or (kind == GRAY and bits not in gray_bits):
         raise ValueError(
-            f"is a {PNG_MODES[kind]} image of {bits} bits where one label per pixel is expected: "
-            f"gray of {', '.join(map(str, gray_bits))} bits, or a palette"
+            f"is a {PNG_MODES.get(kind, 'unknown')} image of {bits} bits where one label per pixel "
+            f"is expected: gray of {', '.join(map(str, gray_bits))} bits, or a palette"
         )
     try:
         label = np.array(open_image(data))
@@ -100,7 +100,7 @@ def decode_label(data: bytes, gray_bits: tuple[int, ...] = (1, 2, 4, 8)) -> np.n
 def describe(data: bytes) -> str:
     """Names format, colour mode, bits and EXIF orientation: 'JPEG colour 8 bit'."""
     if data.startswith(PNG):
-        return f"PNG {PNG_MODES[data[25]]} {data[24]} bit"
+        return f"PNG {PNG_MODES.get(data[25], 'unknown')} {data[24]} bit"
     mode = open_image(data).mode
     turned = f", EXIF orientation {n}" if (n := read_orientation(data)) != 1 else ""
     return f"JPEG {JPEG_MODES.get(mode, mode)} 8 bit{turned}"
