@@ -82,7 +82,7 @@ def test_nearest_indices_are_those_of_opencv():
     for source, target in itertools.product((1, 7, 100, 341, 512, 683), (1, 5, 99, 300, 512, 1367)):
         ramp = np.arange(source, dtype=np.float32)[None]
         expected = cv2.resize(ramp, (target, 1), interpolation=cv2.INTER_NEAREST)[0]
-        np.testing.assert_array_equal(segmentation.nearest_indices(source, target), expected)
+        np.testing.assert_array_equal(segmentation.find_nearest(source, target), expected)
 
 
 def test_padding_is_at_the_bottom_and_right():

@@ -27,7 +27,7 @@ def open_image(data: bytes) -> Image.Image:
         raise ValueError(f"claims more than {MAX_PIXELS:,} pixels") from None
     except (OSError, SyntaxError, ValueError):
         kind = "PNG" if data.startswith(PNG) else "JPEG"
-        raise ValueError(f"is a damaged or cut {kind}: it has no sound header") from None
+        raise ValueError(f"is a damaged or cut {kind}: its header cannot be decoded") from None
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"claims {image.height} x {image.width} pixels, more than {MAX_PIXELS:,}")
     return image
