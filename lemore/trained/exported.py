@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lemore import __version__
 from lemore.config.size import Size
-from lemore.data.loader import MEAN, STD, normalize
+from lemore.data.normalize import MEAN, STD, normalize
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
 from lemore.evaluation.upsample import resize
