@@ -18,8 +18,7 @@ from lemore.config.labels import IGNORE
 from lemore.config.read import positive
 from lemore.config.recipe import Train
 from lemore.config.size import Size
-from lemore.data.part import Part
-from lemore.data.store import Store
+from lemore.data.store import Part, Store
 from lemore.evaluation import segmentation
 from lemore.evaluation.inference import make_passes
 from lemore.evaluation.metrics import Confusion, count_boundaries

@@ -23,8 +23,8 @@ from lemore.cli import run_command
 from lemore.config.dataset import DatasetConfig
 from lemore.config.read import CONFIG, load, positive
 from lemore.config.recipe import Pretrain, Train, load_pretrain, load_recipe
-from lemore.data.archives.archives import members
-from lemore.data.archives.source import open_source
+from lemore.data.archives.members import list_members
+from lemore.data.archives.source import Source, open_source
 from lemore.data.augment.classification import ClassificationTransform
 from lemore.data.loader import TrainBatches
 from lemore.data.prepare.samples import find_reader
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         "dataset": store.dataset,
         "crop_size": recipe.crop_size,
         "samples_per_s": rates,
-        "bytes": measure_sizes(args.data, args.fetched),
+        "bytes": measure_sizes(args.data, open_source(args.dataset_config.stem, args.fetched)),
         "resident_mib": {n: measure_resident(store, transform, recipe, n) for n in args.workers},
     }
     print_record(record)
@@ -91,14 +91,14 @@ class Originals:
     def __init__(self, folder: Path, args: argparse.Namespace, store: Store, indices: list[int]):
         self.folder, self.store, self.indices = folder, store, indices
         reader = find_reader(load(DatasetConfig, args.dataset_config))
-        source, _ = open_source(args.fetched)
-        photos = {sample.name: sample.image for sample in reader.samples(source, "train")}
+        source = open_source(args.dataset_config.stem, args.fetched)
+        photos = {sample.name: sample.image for sample in reader.list_samples(source, "train")}
         for i in indices:
             photo = photos[store.name(i)]
             assert photo is not None
             (folder / f"{i}.photo").write_bytes(photo.read())
             if store.task == "segmentation":
-                mask = cv2.imencode(".png", store.label(i))[1]
+                mask = cv2.imencode(".png", store.read_label(i))[1]
                 (folder / f"{i}.png").write_bytes(mask.tobytes())
 
     def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
@@ -164,11 +164,11 @@ def measure_rates(
     return {name: statistics.median(values) for name, values in blocks.items()}
 
 
-def measure_sizes(data: Path, fetched: Path) -> dict[str, int]:
+def measure_sizes(data: Path, source: Source) -> dict[str, int]:
     """Bytes of the store's packs and of what was fetched."""
-    source, _ = open_source(fetched)
     whole = [path.stat().st_size for path in source.paths if path.is_file()]
-    unpacked = [member.size for path in source.paths if path.is_dir() for member in members(path)]
+    folders = [path for path in source.paths if path.is_dir()]
+    unpacked = [member.size for folder in folders for member in list_members(folder)]
     archive = sum(whole) + sum(unpacked)
     kinds = ("images", "labels", "names", "npy")
     store = sum(path.stat().st_size for kind in kinds for path in data.glob(f"*.{kind}"))

@@ -11,7 +11,13 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from lemore.data.augment import rand_augment
 from lemore.data.augment.classification import ClassificationTransform, erase
-from lemore.data.augment.rand_augment import FILL, MAX_DEGREES, MAX_SHEAR, MAX_SHIFT, Drawn
+from lemore.data.augment.rand_augment import (
+    FILL,
+    MAX_DEGREES,
+    MAX_SHEAR,
+    MAX_SHIFT,
+    DrawnOperation,
+)
 
 BILINEAR = Image.Resampling.BILINEAR
 
@@ -34,7 +40,7 @@ def transform(
     return pixels
 
 
-def apply(image: Image.Image, drawn: Drawn) -> Image.Image:
+def apply(image: Image.Image, drawn: DrawnOperation) -> Image.Image:
     """One operation of RandAugment."""
     strength, signed = drawn.strength, drawn.strength * drawn.sign
     factor, width, height = 0.1 + 1.8 * strength, image.width, image.height

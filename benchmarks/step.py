@@ -25,7 +25,7 @@ from lemore.config.dataset import DatasetConfig
 from lemore.config.jobs import FinetuneJob, make_finetune_job
 from lemore.config.read import CONFIG, load, positive
 from lemore.config.recipe import Train, load_recipe
-from lemore.data.loader import normalize
+from lemore.data.normalize import normalize
 from lemore.models.segmentor import Segmentor, make_model
 from lemore.runtime.checkpoint import Checkpoints
 from lemore.runtime.files import write_json

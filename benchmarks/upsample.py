@@ -95,7 +95,7 @@ def read_images(args: argparse.Namespace) -> Iterator[np.ndarray]:
         yield cv2.resize(clouds, tuple(args.size)[::-1], interpolation=cv2.INTER_CUBIC)
         return
     store = Store(args.data, args.split)
-    yield from (store.image(i) for i in range(len(store)))
+    yield from (store.read_image(i) for i in range(len(store)))
 
 
 def make_untrained(name: str, classes: int) -> nn.Module:

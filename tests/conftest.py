@@ -15,8 +15,7 @@ from lemore.config.jobs import EvaluateJob, PretrainJob, make_finetune_job
 from lemore.config.model import BackboneConfig
 from lemore.config.read import dump, load
 from lemore.config.recipe import load_pretrain, load_recipe
-from lemore.data.packing import PIXELS, pack_label
-from lemore.data.store import PackWriter
+from lemore.data.store import PIXELS, PackWriter, pack_label
 from lemore.runtime.files import write_json
 
 ROOT = Path(__file__).parents[1]

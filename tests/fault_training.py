@@ -298,7 +298,7 @@ def kill_a_loader(folder: Path) -> None:
         Noise(), Crop(), seed=0, batch_size=2, start=0, stop=1000, workers=2
     )
     try:
-        with lemore_loader.deaths_told():
+        with lemore_loader.name_dead_worker():
             for number, _ in enumerate(loader):
                 if number == 2:
                     psutil.Process().children()[0].kill()

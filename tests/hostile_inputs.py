@@ -29,8 +29,8 @@ from PIL import Image
 from lemore.cli import main
 from lemore.config.dataset import Archive, DatasetConfig
 from lemore.config.read import dump, load
-from lemore.data.archives import rle
 from lemore.data.archives.images import PNG
+from lemore.data.readers import rle
 from lemore.runtime.files import write_json
 from lemore.scenes.archives import pack_mat, pack_tar, pack_zip
 from lemore.trained.predict.video import VideoWriter
@@ -184,13 +184,13 @@ def fetched_in_place(folder: Path, content: bytes, **archive) -> list[str]:
     return ["fetch", *options, "--output", f"{folder}/out/fetched.json"]
 
 
-def png_claiming(height: int, width: int) -> bytes:
+def png_claiming(height: int, width: int, colour: int = 2) -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return (
             struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
         )
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b""))
     return PNG + b"".join(chunk(*part) for part in parts)
 
@@ -519,9 +519,7 @@ def mask_short(folder: Path) -> list[str]:
 
 @case("mask: claims 100,000 x 100,000 pixels", "more than 100,000,000")
 def mask_bomb(folder: Path) -> list[str]:
-    data = bytearray(png_claiming(100_000, 100_000))
-    data[25] = 0  # gray
-    return ade_with(folder, (LABEL, bytes(data)))
+    return ade_with(folder, (LABEL, png_claiming(100_000, 100_000, colour=0)))
 
 
 # --- annotations as JSON and .mat

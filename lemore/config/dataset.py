@@ -1,4 +1,4 @@
-"""What a file in config/datasets says. Torch-free: the Snakefile reads it."""
+"""The schema of the files in config/datasets. Torch-free: the Snakefile reads it."""
 
 import re
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class Login:
-    """How a session at the publisher's site begins; what is secret comes from the environment.
+    """A login at the publisher's site; secrets come from environment variables.
 
     Either a form at `address`, with `form` as it is and `variables` (field: environment variable),
     or `cookie`: an environment variable with the cookies of a browser that is logged in there.
@@ -58,7 +58,7 @@ class Login:
 
 @dataclass(frozen=True)
 class Scenes:
-    """How the project draws a stand-in: same seed, same bytes. `size` is (H, W) in pixels."""
+    """The settings of a drawn stand-in: same seed, same bytes. `size` is (H, W) in pixels."""
 
     kind: Literal["mixed", "streets", "objects"]
     size: tuple[int, int]
@@ -98,8 +98,8 @@ class Files:
 
     `images`, `masks`: paths below the dataset's folder. `{split}` stands for the split's name (or
     what `split_folders` calls it), `*` for any characters but "/", every other `{word}` for a part
-    of the sample's name that must be equal in both. Which sample is in which split is said by
-    `{split}`, by `lists` (split: file of names, one a line) or by `draw`: one of the three.
+    of the sample's name that must be equal in both. The split of a sample follows from
+    `{split}`, from `lists` (split: file of names, one a line) or from `draw`: one of the three.
     `mask`: index (one value per class), color (one colour per class) or binary (above `threshold`
     is the second class). `ignore`: values, or colours as [R, G, B], that are in no class.
     """

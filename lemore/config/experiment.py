@@ -130,7 +130,7 @@ class Experiment:
 
     def classes(self, dataset: str) -> list[str]:
         config = self.dataset(dataset)
-        return list(labels.of(config).names) if config.task == "segmentation" else []
+        return list(labels.find_table(config).names) if config.task == "segmentation" else []
 
     def label_table(self, dataset: str) -> list[str]:
         """The label table's file, which the prepared labels depend on."""

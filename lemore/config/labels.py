@@ -4,13 +4,12 @@ import colorsys
 import csv
 import functools
 from dataclasses import dataclass
-from pathlib import Path
 
 from lemore.config.dataset import DatasetConfig
 from lemore.config.read import CONFIG, did_you_mean
 
 FOLDER = CONFIG / "labels"
-IGNORE = 255
+IGNORE = 255  # train id of pixels that are in no class
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class LabelTable:
     names: tuple[str, ...]
     colors: tuple[tuple[int, int, int], ...]
 
-    @property
+    @functools.cached_property
     def lut(self) -> list[int]:
         """256 train ids by raw value; 255 for ignored and for undeclared values."""
         table = dict(zip(self.ids, self.train_ids, strict=True))
@@ -41,12 +40,11 @@ class LabelTable:
 
 @functools.cache
 def load(name: str) -> LabelTable:
-    """The table config/labels/<name>.csv; ValueError if there is none or it has a gap."""
-    path = _path(name)
-    rows = _rows(path)
+    """Reads config/labels/<name>.csv; ValueError if there is none or it has a gap."""
+    rows = _read_rows(name)
     classes = {int(row["train_id"]): row for row in rows if int(row["train_id"]) != IGNORE}
     if sorted(classes) != list(range(len(classes))):
-        raise ValueError(f"{path}: train_id must run 0..K-1 without gaps")
+        raise ValueError(f"{FOLDER}/{name}.csv: train_id must run 0..K-1 without gaps")
     ordered = [classes[k] for k in range(len(classes))]
     return LabelTable(
         ids=tuple(int(row["id"]) for row in rows),
@@ -56,13 +54,27 @@ def load(name: str) -> LabelTable:
     )
 
 
-def of(config: DatasetConfig) -> LabelTable:
-    """The dataset's table: its file's, or the one that its YAML describes."""
-    return load(config.labels) if config.labels is not None else _described(config)
+def load_raw_ids(name: str) -> dict[str, int]:
+    """Returns the raw value of every row of a table by name, ignored ones included."""
+    return {row["name"]: int(row["id"]) for row in _read_rows(name)}
 
 
-def _described(config: DatasetConfig) -> LabelTable:
-    """Index masks keep their values; colour and binary masks are read as train ids, or 255."""
+def _read_rows(name: str) -> list[dict[str, str]]:
+    path = FOLDER / f"{name}.csv"
+    if not path.is_file():
+        known = [p.stem for p in FOLDER.glob("*.csv")]
+        raise ValueError(f"no label table '{name}'{did_you_mean(name, known)}")
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def find_table(config: DatasetConfig) -> LabelTable:
+    """Returns a dataset's table: that of its file, or the one that its YAML describes.
+
+    Index masks keep their values; colour and binary masks are read as train ids, or 255.
+    """
+    if config.labels is not None:
+        return load(config.labels)
     assert config.files is not None
     if config.files.mask == "index":
         rows = [(v, k) for k, row in enumerate(config.classes) for v in row.values or (k,)]
@@ -76,29 +88,11 @@ def _described(config: DatasetConfig) -> LabelTable:
         ids=tuple(raw),
         train_ids=tuple(train_id for _, train_id in rows),
         names=tuple(row.name for row in config.classes),
-        colors=tuple(row.color or distinct_color(k) for k, row in enumerate(config.classes)),
+        colors=tuple(row.color or choose_color(k) for k, row in enumerate(config.classes)),
     )
 
 
-def distinct_color(k: int) -> tuple[int, int, int]:
-    """A display colour for class k: hues by the golden ratio, two levels of brightness."""
+def choose_color(k: int) -> tuple[int, int, int]:
+    """Returns a display colour for class k: hues by the golden ratio, two levels of brightness."""
     red, green, blue = colorsys.hsv_to_rgb((0.58 + k * 0.618034) % 1, 0.65, (0.9, 0.65)[k % 2])
     return round(255 * red), round(255 * green), round(255 * blue)
-
-
-def raw_ids_by_name(name: str) -> dict[str, int]:
-    """Raw value of every row of a table, ignored ones too."""
-    return {row["name"]: int(row["id"]) for row in _rows(_path(name))}
-
-
-def _path(name: str) -> Path:
-    path = FOLDER / f"{name}.csv"
-    if not path.is_file():
-        known = [p.stem for p in FOLDER.glob("*.csv")]
-        raise ValueError(f"no label table '{name}'{did_you_mean(name, known)}")
-    return path
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))

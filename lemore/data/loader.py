@@ -17,26 +17,16 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-MEAN = (123.675, 116.28, 103.53)  # ImageNet's, RGB
-STD = (58.395, 57.12, 57.375)
+from lemore.data.store import Part, Store
+
 AHEAD = 3  # batches prepared in advance by the background thread
 AHEAD_PER_WORKER = 2
 
 Batch = dict[str, torch.Tensor]
 
 
-class Source(Protocol):
-    """What is needed of a `Store`."""
-
-    @property
-    def task(self) -> str: ...
-    def __len__(self) -> int: ...
-    def name(self, index: int, /) -> str: ...
-    def read(self, index: int, /) -> tuple[np.ndarray, Any]: ...
-
-
 class Transform(Protocol):
-    """What is needed of a transform: see `lemore.data.augment.segmentation`."""
+    """A training transform, such as `lemore.data.augment.segmentation.TrainTransform`."""
 
     @property
     def crop_size(self) -> tuple[int, int]: ...
@@ -58,7 +48,7 @@ class TrainBatches:
 
     def __init__(
         self,
-        store: Source,
+        store: Store | Part,
         transform: Transform,
         *,
         seed: int,
@@ -87,19 +77,19 @@ class TrainBatches:
     def __len__(self) -> int:
         return len(self.iterations)
 
-    def names(self, iteration: int) -> list[str]:
+    def list_names(self, iteration: int) -> list[str]:
         """The samples of an iteration's batch, those of all ranks."""
         batches = self.batches
         draws = range(iteration * batches.batch_size, (iteration + 1) * batches.batch_size)
-        return [batches.store.name(batches.index(draw)) for draw in draws]
+        return [batches.store.name(batches.find_index(draw)) for draw in draws]
 
     def __iter__(self) -> Iterator[Batch]:
         if self.workers == 0:
             # One thread per core is what the caller has planned; OpenCV's own would come on top.
             cv2.setNumThreads(0)
-            return _in_background(self.batches.__getitem__, self.iterations)
+            return _make_in_background(self.batches.__getitem__, self.iterations)
         workers = min(self.workers, max(len(self), 1))
-        return _from_workers(
+        return _yield_from_workers(
             DataLoader(
                 self.batches,
                 batch_size=None,
@@ -116,28 +106,36 @@ class _Batches(Dataset[Batch]):
     """Batch number -> this rank's part of it. Holds no open state: it goes to worker processes."""
 
     def __init__(
-        self, store: Source, transform: Transform, seed: int, batch_size: int, positions: range
+        self,
+        store: Store | Part,
+        transform: Transform,
+        seed: int,
+        batch_size: int,
+        positions: range,
     ):
         self.store, self.transform, self.seed = store, transform, seed
         self.batch_size, self.positions = batch_size, positions
 
     def __getitem__(self, iteration: int) -> Batch:
-        height, width = self.transform.crop_size
-        count = len(self.positions)
+        count, size = len(self.positions), self.transform.crop_size
+        if self.store.task == "classification":
+            labels = torch.empty(count, dtype=torch.int64)
+        else:
+            labels = torch.empty((count, *size), dtype=torch.uint8)
         batch = {
-            "image": torch.empty((count, 3, height, width), dtype=torch.uint8),
-            "label": self._empty_labels(count, height, width),
+            "image": torch.empty((count, 3, *size), dtype=torch.uint8),
+            "label": labels,
             "valid": torch.empty((count, 2), dtype=torch.int32),
         }
         image, label, valid = (batch[key].numpy() for key in ("image", "label", "valid"))
         distortions, shares = [], []
         for row, position in enumerate(self.positions):
-            crop = self._sample(iteration * self.batch_size + position)
+            crop = self._draw_sample(iteration * self.batch_size + position)
             np.stack(cv2.split(crop.image), out=image[row])  # H W 3 -> 3 H W
             label[row] = crop.label
             valid[row] = crop.valid
             if crop.distortion is not None:
-                distortions.append(crop.distortion.row())
+                distortions.append(crop.distortion.list_values())
             if crop.share is not None:
                 shares.append(crop.share)
         if distortions:
@@ -146,17 +144,12 @@ class _Batches(Dataset[Batch]):
             batch["share"] = torch.tensor(shares)
         return batch
 
-    def _empty_labels(self, count: int, height: int, width: int) -> torch.Tensor:
-        if self.store.task == "classification":
-            return torch.empty(count, dtype=torch.int64)
-        return torch.empty((count, height, width), dtype=torch.uint8)
-
-    def index(self, draw: int) -> int:
+    def find_index(self, draw: int) -> int:
         epoch, position = divmod(draw, len(self.store))
-        return int(permutation(self.seed, epoch, len(self.store))[position])
+        return int(shuffle(self.seed, epoch, len(self.store))[position])
 
-    def _sample(self, draw: int) -> Any:
-        index = self.index(draw)
+    def _draw_sample(self, draw: int) -> Any:
+        index = self.find_index(draw)
         try:
             image, label = self.store.read(index)
             rng = np.random.Generator(np.random.Philox(key=[self.seed, draw]))
@@ -169,7 +162,7 @@ class _Batches(Dataset[Batch]):
 
 
 @lru_cache(maxsize=4)
-def permutation(seed: int, epoch: int, count: int) -> np.ndarray:
+def shuffle(seed: int, epoch: int, count: int) -> np.ndarray:
     """Order of `count` images in an epoch, uint32; every image once."""
     # The counter's upper word keeps this stream apart from the transforms', whose key may be equal.
     rng = np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, 1]))
@@ -178,34 +171,11 @@ def permutation(seed: int, epoch: int, count: int) -> np.ndarray:
     return order
 
 
-def normalize(image: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
-    """uint8 B 3 H W to float32: ImageNet mean and deviation, padding exactly 0, on image's device.
-
-    valid: int B 2 (h, w), what lies beyond is padding; None where there is none.
-    """
-    mean, inverse = _constants(image.device)
-    normalized = image.to(torch.float32).sub_(mean).mul_(inverse)
-    if valid is None:
-        return normalized
-    rows = torch.arange(image.shape[2], device=image.device) >= valid[:, :1]  # B H
-    columns = torch.arange(image.shape[3], device=image.device) >= valid[:, 1:]  # B W
-    padding = rows[:, None, :, None] | columns[:, None, None, :]
-    return normalized.masked_fill_(padding, 0.0)
-
-
-@lru_cache
-@torch.inference_mode(False)
-def _constants(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and 1 / deviation, 3 1 1. Kept, since a new copy would wait for the device each time."""
-    mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
-    return mean.to(device), (1.0 / deviation).to(device)
-
-
 def _start_worker(_: int) -> None:
     cv2.setNumThreads(0)
 
 
-def _from_workers(loader: DataLoader[Batch]) -> Iterator[Batch]:
+def _yield_from_workers(loader: DataLoader[Batch]) -> Iterator[Batch]:
     """The batches of worker processes; their OSError without the stack that torch prints in it."""
     try:
         yield from loader
@@ -214,8 +184,8 @@ def _from_workers(loader: DataLoader[Batch]) -> Iterator[Batch]:
 
 
 @contextmanager
-def deaths_told() -> Iterator[None]:
-    """OSError where torch tells of a dead loader process, which it may do in any line."""
+def name_dead_worker() -> Iterator[None]:
+    """Raises OSError where torch notices a dead loader process, which may be in any line."""
     try:
         yield
     except RuntimeError as error:
@@ -227,7 +197,7 @@ def deaths_told() -> Iterator[None]:
         ) from error
 
 
-def _in_background(make: Callable[[int], Batch], iterations: range) -> Iterator[Batch]:
+def _make_in_background(make: Callable[[int], Batch], iterations: range) -> Iterator[Batch]:
     """make(i) for each iteration, in order, up to `AHEAD` batches ahead in a thread."""
     pending: deque[Future[Batch]] = deque()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:

@@ -11,7 +11,7 @@ from lemore.config.labels import IGNORE
 from lemore.config.recipe import Test
 from lemore.config.size import Size
 from lemore.data.augment.segmentation import resize_for_test
-from lemore.data.loader import normalize
+from lemore.data.normalize import normalize
 from lemore.data.store import Store
 from lemore.evaluation.inference import make_passes
 from lemore.evaluation.metrics import Evaluation, ImageCounts

@@ -76,3 +76,10 @@ def hash_file(path: Path | str) -> str:
     """Returns the hexadecimal SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_web_page(data: bytes) -> bool:
+    """Whether a file begins as HTML or XML does: what a server sends in place of a missing file."""
+    start = data[:512].lstrip().lower()
+    page = start.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml"))
+    return page and b"<svg" not in start

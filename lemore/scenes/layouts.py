@@ -14,8 +14,8 @@ import numpy as np
 
 from lemore.config import labels
 from lemore.config.dataset import DatasetConfig
-from lemore.data.archives import rle
-from lemore.data.prepare.parallel import ordered_map
+from lemore.data.prepare.parallel import map_in_order
+from lemore.data.readers import rle
 from lemore.data.readers.pascal_ids import SPARSE_IDS
 from lemore.runtime.progress import show_progress
 from lemore.scenes.archives import Files, pack_mat, pack_tar, pack_zip
@@ -32,7 +32,7 @@ def draw_archives(name: str, config: DatasetConfig, workers: int) -> Files:
         raise ValueError(f"no scenes in the layout of reader '{config.reader}'")
     counts = {split: count or 0 for split, count in config.splits.items()}
     total = sum(counts.values())
-    drawn = ordered_map(partial(draw_encoded, config), range(total), workers)
+    drawn = map_in_order(partial(draw_encoded, config), range(total), workers)
     pictures = iter(list(show_progress(drawn, f"draw {name}", total, "scenes")))
     splits = {split: list(islice(pictures, count)) for split, count in counts.items()}
     return LAYOUTS[config.reader](splits)

@@ -12,7 +12,7 @@ import numpy as np
 
 from lemore.config import labels
 from lemore.config.dataset import DatasetConfig
-from lemore.data.archives import rle
+from lemore.data.readers import rle
 from lemore.data.readers.pascal_ids import SPARSE_IDS
 from lemore.scenes.archives import pack_mat
 from lemore.scenes.drawing.outdoors import draw_landscape

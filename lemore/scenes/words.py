@@ -68,6 +68,6 @@ def read_raw_values(reader: str) -> np.ndarray:
     """256 uint8: position in WORDS -> raw value in the coding of `reader`, 0 for no class."""
     values, column = np.zeros(256, np.uint8), 1 + READERS.index(reader)
     table = "pascal_context_60" if reader == "pascal_context" else reader  # names all raw values
-    names = labels.raw_ids_by_name(table)
+    names = labels.load_raw_ids(table)
     values[: len(ROWS)] = [0 if row[column] == "-" else names[row[column]] for row in ROWS]
     return values

@@ -36,7 +36,7 @@ def draw_dataset(
         figure = contact_sheet.draw_classified(named, title, scenes)
     else:
         examples = [Example(name, image, label, ()) for name, image, label in pictures]
-        figure = contact_sheet.draw(examples, store.classes, store.colors(), title, scenes)
+        figure = contact_sheet.draw(examples, store.classes, store.read_colors(), title, scenes)
     save_figure(figure, str(output.with_suffix("")), title, f"{len(pictures)} pictures of {title}")
     print(output)
 

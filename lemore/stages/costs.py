@@ -15,7 +15,7 @@ from torch import nn
 
 from lemore.config.jobs import FinetuneJob, PretrainJob
 from lemore.config.recipe import Pretrain, Train
-from lemore.data.loader import normalize
+from lemore.data.normalize import normalize
 from lemore.models.classifier import build_classifier
 from lemore.models.segmentor import make_model
 from lemore.stages.workers import finetune, pretrain, shared

@@ -55,7 +55,7 @@ def write_panels(path: Path, store: Store, predictions: dict[str, Any]) -> list[
     for name, prediction in sorted(predictions.items()):
         files.append(path.parent / path.stem / "panels" / f"{name}.jpg")
         image, label = store.read(store.find(name))
-        write_atomic(files[-1], draw_panel(image, (label, prediction), store.colors()))
+        write_atomic(files[-1], draw_panel(image, (label, prediction), store.read_colors()))
     return files
 
 

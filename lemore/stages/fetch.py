@@ -5,7 +5,7 @@ from typing import Any
 
 from lemore.config.dataset import DatasetConfig
 from lemore.config.read import load
-from lemore.data.fetch.fetch import fetch
+from lemore.data.fetch.obtain import obtain_archives
 from lemore.runtime.files import write_json
 
 
@@ -13,6 +13,7 @@ def fetch_dataset(
     config: Path, archives_dir: Path, mirrors: list[str], output: Path
 ) -> dict[str, Any]:
     """Fetches the dataset of a configuration file; writes what was found to `output`."""
-    record = fetch(config.stem, load(DatasetConfig, config), archives_dir, mirrors, output)
+    dataset = load(DatasetConfig, config)
+    record = obtain_archives(config.stem, dataset, archives_dir, mirrors, output)
     write_json(output, record)
     return record

@@ -101,7 +101,7 @@ def draw_comparison(
     shown = read_examples(store, images, chosen)
     printed = [name_models(results)[model] for model in models]
     scenes = any(result["scenes"] for result in chosen)
-    figure = comparison.draw(shown, printed, store.classes, store.colors(), scenes)
+    figure = comparison.draw(shown, printed, store.classes, store.read_colors(), scenes)
     title = f"Predictions: {chosen[0]['dataset']}"
     save_figure(figure, prefix, title, comparison.describe(shown, printed, scenes))
     log.info("figure %s.{png,pdf}", prefix)

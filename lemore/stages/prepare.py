@@ -6,8 +6,9 @@ from pathlib import Path
 from lemore.config.code import code_version
 from lemore.config.dataset import DatasetConfig
 from lemore.config.read import load
+from lemore.data.archives.source import open_source
+from lemore.data.prepare.build import build_store
 from lemore.data.prepare.explain import explain
-from lemore.data.prepare.prepare import opened, prepare
 
 log = logging.getLogger(__name__)
 
@@ -26,15 +27,15 @@ def prepare_dataset(
     A dry run writes nothing, and returns 1 if some of the masks it opened cannot be used.
     """
     config, name = load(DatasetConfig, config_file), config_file.stem
-    faults = 0
-    for fault, line in explain(config, opened(name, fetched)[0]):
+    source, faults = open_source(name, fetched), 0
+    for fault, line in explain(config, source):
         faults += fault
         log.log(logging.WARNING if fault else logging.INFO, "%s", line)
     if dry_run:
         return 1 if faults else 0
     code = code_version("prepare", [f"lemore.data.readers.{config.reader}"])
-    digest = prepare(
-        name, config, fetched, output, code=code, workers=workers, allow_partial=allow_partial
+    digest = build_store(
+        name, config, source, output, code=code, workers=workers, allow_partial=allow_partial
     )
     counts = ", ".join(f"{split} {part['count']}" for split, part in digest["splits"].items())
     print(f"{output}: {digest['dataset']}, {digest['num_classes']} classes, {counts}")

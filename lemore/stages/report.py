@@ -66,7 +66,7 @@ def _lay_out_viewers(
                 shown,
                 list(chosen),
                 store.classes,
-                store.colors(),
+                store.read_colors(),
                 scenes,
             )
         )

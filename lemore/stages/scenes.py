@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lemore.config.dataset import DatasetConfig
 from lemore.config.read import load
-from lemore.data.fetch.fetch import record, summary
+from lemore.data.archives.source import make_entry, make_record
 from lemore.runtime.files import hash_file, write_atomic, write_json
 from lemore.scenes.layouts import draw_archives
 
@@ -18,8 +18,8 @@ def draw_dataset(config_file: Path, output: Path, *, workers: int) -> int:
     for file, content in draw_archives(name, config, workers):
         path = output / file
         write_atomic(path, content)
-        records.append(record(path, hash_file(path)))
+        records.append(make_entry(path, hash_file(path)))
         print(f"{path}: {len(content)} bytes")
-    digest = {**summary(name, records), "scenes": True, "seed": config.scenes.seed}
+    digest = {**make_record(name, records), "scenes": True, "seed": config.scenes.seed}
     write_json(output / "digest.json", digest)
     return 0

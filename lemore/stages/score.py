@@ -1,35 +1,23 @@
 """The score stage: mIoU and its companions from two folders of label PNGs."""
 
-import io
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from lemore.config import labels
 from lemore.config.dataset import DatasetConfig
 from lemore.config.read import CONFIG, did_you_mean, load
+from lemore.data.archives.images import decode_label
 from lemore.evaluation.metrics import Confusion
 from lemore.runtime.files import write_json
 from lemore.runtime.progress import show_progress
 
 DATASETS = CONFIG / "datasets"
 VALUES = 1 << 16  # a PNG holds up to 16 bits
-GRAY, PALETTE = 0, 3  # colour types in a PNG's header
 NAME = "{name}"
 PLAIN = f"{NAME}.png"
-
-
-class Coding(NamedTuple):
-    """What the pixel values of both folders mean, after `decode` of (prediction, label)."""
-
-    num_classes: int
-    ignore_index: int
-    names: tuple[str, ...]
-    decode: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def score(
@@ -45,36 +33,33 @@ def score(
 ) -> str:
     """Scores the pairs of two folders, writes the JSON if asked to, and returns a table to read.
 
-    Values are raw ones of `dataset`, or 0..num_classes-1 where that is None.
+    Values are raw ones of `dataset`, or 0..num_classes-1 where that is None. ValueError if the
+    options do not fit together.
     """
-    coding = choose_coding(dataset, dataset_config, num_classes, ignore_index)
+    table = None
+    if dataset is not None:
+        if ignore_index is not None:
+            raise ValueError("--ignore-index goes with --num-classes; --dataset knows its own")
+        table = load_table(dataset, dataset_config)
+        num_classes, ignore_index = len(table.names), labels.IGNORE
+    if ignore_index is None:
+        raise ValueError("--num-classes needs --ignore-index (255 in most codings)")
+    if dataset is None and dataset_config is not None:
+        raise ValueError("--dataset-config goes with --dataset, not with --num-classes")
+    assert num_classes is not None
+    confusion = Confusion(num_classes, ignore_index)
     pairs = find_pairs(predictions, truth, patterns)
-    confusion = Confusion(coding.num_classes, coding.ignore_index)
     for prediction, label in show_progress(pairs, "score", unit="image"):
-        add_pair(confusion, coding, prediction, label)
+        add_pair(confusion, table, prediction, label)
     results = confusion.compute_measures()
     if output is not None:
         write_json(output, results)
-    return format_table(results, coding.names, len(pairs))
+    names = table.names if table else tuple(str(k) for k in range(num_classes))
+    return format_table(results, names, len(pairs))
 
 
-def choose_coding(
-    dataset: str | None,
-    dataset_config: Path | None,
-    num_classes: int | None,
-    ignore_index: int | None,
-) -> Coding:
-    """Returns the coding that the options ask for; ValueError if they do not fit together."""
-    if dataset is None:
-        if ignore_index is None:
-            raise ValueError("--num-classes needs --ignore-index (255 in most codings)")
-        if dataset_config is not None:
-            raise ValueError("--dataset-config goes with --dataset, not with --num-classes")
-        assert num_classes is not None
-        names = tuple(str(k) for k in range(num_classes))
-        return Coding(num_classes, ignore_index, names, lambda p, t: (p, t))
-    if ignore_index is not None:
-        raise ValueError("--ignore-index goes with --num-classes; --dataset knows its own")
+def load_table(dataset: str, dataset_config: Path | None) -> labels.LabelTable:
+    """Loads the label table of a dataset of config/, or of another configuration file."""
     path = dataset_config or DATASETS / f"{dataset}.yaml"
     if dataset_config is None and not path.is_file():
         known = sorted(p.stem for p in DATASETS.glob("*.yaml"))
@@ -82,24 +67,7 @@ def choose_coding(
     config = load(DatasetConfig, path)
     if config.labels is None:
         raise ValueError(f"dataset '{dataset}' is not one of segmentation")
-    return make_raw_coding(labels.load(config.labels))
-
-
-def make_raw_coding(table: labels.LabelTable) -> Coding:
-    """Raw values by a label table; one that it does not list is refused where it is a label."""
-    train_ids = np.full(VALUES, labels.IGNORE, dtype=np.uint8)
-    train_ids[list(table.ids)] = table.train_ids
-    declared = np.zeros(VALUES, dtype=bool)
-    declared[list(table.ids)] = True
-
-    def decode(prediction: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        known = declared[label]
-        if not known.all():
-            listed = ", ".join(str(value) for value in np.unique(label[~known])[:10])
-            raise ValueError(f"label value {listed} is neither a class nor ignored in this dataset")
-        return train_ids[prediction], train_ids[label]
-
-    return Coding(len(table.names), labels.IGNORE, table.names, decode)
+    return labels.load(config.labels)
 
 
 def find_pairs(
@@ -139,36 +107,45 @@ def list_pngs(folder: Path, pattern: str) -> dict[str, Path]:
     return files
 
 
-def add_pair(confusion: Confusion, coding: Coding, prediction: Path, label: Path) -> None:
-    """Counts one pair; ValueError names the file at fault."""
-    predicted, true = read_label_png(prediction), read_label_png(label)
+def add_pair(
+    confusion: Confusion, table: labels.LabelTable | None, prediction: Path, label: Path
+) -> None:
+    """Counts one pair, of raw values if there is a table; ValueError names the file at fault."""
+    predicted, true = read_values(prediction), read_values(label)
     if predicted.shape != true.shape:
         sizes = " x ".join(map(str, predicted.shape)), " x ".join(map(str, true.shape))
         raise ValueError(f"{prediction}: is {sizes[0]} (H x W), but {label} is {sizes[1]}")
     try:
-        confusion.update(*coding.decode(predicted, true))
+        if table is not None:
+            predicted, true = map_values(predicted, true, table)
+        confusion.update(predicted, true)
     except ValueError as error:
         raise ValueError(f"{label}: {error}") from None
 
 
-def read_label_png(path: Path) -> np.ndarray:
+def map_values(
+    prediction: np.ndarray, label: np.ndarray, table: labels.LabelTable
+) -> tuple[np.ndarray, np.ndarray]:
+    """Raw values to train ids; ValueError for one that the table does not list, in the label."""
+    train_ids = np.full(VALUES, labels.IGNORE, np.uint8)
+    train_ids[list(table.ids)] = table.train_ids
+    unknown = ~np.isin(label, table.ids)
+    if unknown.any():
+        listed = ", ".join(str(value) for value in np.unique(label[unknown])[:10])
+        raise ValueError(f"label value {listed} is neither a class nor ignored in this dataset")
+    return train_ids[prediction], train_ids[label]
+
+
+def read_values(path: Path) -> np.ndarray:
     """Pixel values (H, W), uint8 or uint16: gray values, or the indices of a palette.
 
-    Colours are refused, and so is gray of less than 8 bits: whether its values are meant to be
-    stretched to 0..255, as PNG says, cannot be known.
+    Gray of less than 8 bits is refused: whether its values are meant to be stretched to 0..255, as
+    PNG says, cannot be known.
     """
-    data = path.read_bytes()
-    if len(data) < 26 or data[1:4] != b"PNG":
-        raise ValueError(f"{path}: not a PNG file")
-    depth, colour = data[24], data[25]
-    if colour not in (GRAY, PALETTE):
-        raise ValueError(f"{path}: holds colours; one channel of class indices is needed")
-    if colour == GRAY and depth < 8:
-        raise ValueError(f"{path}: {depth}-bit gray is ambiguous; write 8 bits or a palette")
     try:
-        return np.array(Image.open(io.BytesIO(data)))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be decoded ({error})") from None
+        return decode_label(path.read_bytes(), gray_bits=(8, 16))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def format_table(results: dict[str, Any], names: tuple[str, ...], images: int) -> str:

@@ -29,7 +29,7 @@ def find_classes(trained: Trained, data_dir: Path = DATA_DIR) -> Classes:
         "are numbered (--data-dir names another folder)",
         *(trained.source, name, data_dir, number),
     )
-    colors = tuple(labels.distinct_color(k) for k in range(number))
+    colors = tuple(labels.choose_color(k) for k in range(number))
     return Classes(tuple(f"class {k}" for k in range(number)), colors)
 
 
@@ -45,7 +45,7 @@ def _configured(name: str) -> Classes | None:
     config = find_dataset(name)
     if config is None or config.task != "segmentation":
         return None
-    table = labels.of(config)
+    table = labels.find_table(config)
     return Classes(table.names, table.colors)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lemore import __version__
 from lemore.config.size import Size
-from lemore.data.loader import MEAN, STD, normalize
+from lemore.data.normalize import MEAN, STD, normalize
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
 from lemore.evaluation.upsample import resize
@@ -190,7 +190,7 @@ def _read_spread(paths: list[Path], count: int) -> Iterator[np.ndarray]:
     """H W 3, uint8 RGB."""
     if len(paths) == 1 and (paths[0] / "digest.json").exists():
         store = Store(paths[0], "train")
-        yield from (store.image(index) for index in _spread(len(store), count))
+        yield from (store.read_image(index) for index in _spread(len(store), count))
         return
     files = [file for path in paths for file in _list_images(path)]
     for index in _spread(len(files), count):

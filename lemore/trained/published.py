@@ -42,7 +42,7 @@ def import_weights(file: Path, layout: str, model: str, dataset: str, output: Pa
     key_map = find_key_map(job.model.decode_head, layout)
     source = f"{file} as {model} with the {job.num_classes} classes of {dataset}"
     state = convert(read_published(file), key_map, network.state_dict(), source)
-    table = labels.of(data)
+    table = labels.find_table(data)
     classes = {"names": table.names, "colors": table.colors}
     content = {"state_dict": state, "config": plain(job), "classes": plain(classes)}
     checkpoint.save(output, content)

@@ -150,7 +150,7 @@ MATRIX = [
     ("lemore/runtime/ray/execute.py", None),
     ("lemore/cli.py", None),
     ("lemore/config/read.py", None),
-    ("lemore/data/fetch/fetch.py", None),
+    ("lemore/data/fetch/obtain.py", None),
     ("lemore/data/readers/folders.py", None),
 ]
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lemore.data.augment.classification import ClassificationTransform, erase, mix, partners
-from lemore.data.loader import MEAN, STD, TrainBatches
+from lemore.data.augment.classification import ClassificationTransform, erase, mix, swap_partners
+from lemore.data.loader import TrainBatches
+from lemore.data.normalize import MEAN, STD
 from lemore.training import losses
 
 FULL = ClassificationTransform((32, 40), (0.08, 1.0), (0.75, 1.33), 0.5, (9.0, 0.5), 0.5, 0.2)
@@ -91,7 +92,7 @@ def test_mixtures_are_of_neighbours():
     torch.testing.assert_close(mixed[0], 0.25 * images[0] + 0.75 * images[1])
     torch.testing.assert_close(mixed[1], 0.25 * images[1] + 0.75 * images[0])
     assert torch.equal(mixed[2:], images[2:])
-    assert partners(torch.arange(6)).tolist() == [1, 0, 3, 2, 5, 4]
+    assert swap_partners(torch.arange(6)).tolist() == [1, 0, 3, 2, 5, 4]
     with pytest.raises(ValueError, match="a worker takes 3 images at once"):
         mix(images[:3], share[:3])
 

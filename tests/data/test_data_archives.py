@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lemore.data.archives.archives import members, plain_tar_members
+from lemore.data.archives.members import list_members, list_tar_members
 from lemore.data.archives.source import Source
 
 
@@ -42,23 +42,23 @@ def test_zip_path_that_escapes(tmp_path, name):
         entry.filename = name  # the constructor would tidy it
         archive.writestr(entry, b"x")
     with pytest.raises(ValueError, match="evil"):
-        list(members(path))
+        list(list_members(path))
 
 
 def test_zip_with_link_and_with_a_name_twice(tmp_path):
     with pytest.raises(ValueError, match=r"'link' is a link"):
-        list(members(make_zip(tmp_path / "a.zip", ["link"], 0o120777)))
+        list(list_members(make_zip(tmp_path / "a.zip", ["link"], 0o120777)))
     with pytest.warns(UserWarning, match="Duplicate"):
         path = make_zip(tmp_path / "b.zip", ["same", "same"])
     with pytest.raises(ValueError, match="'same' occurs twice"):
-        list(members(path))
+        list(list_members(path))
 
 
 def test_zip_bomb(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zeros.bin", bytes(8 << 20))
     with pytest.raises(ValueError, match=r"zeros\.bin.*unpacks to 8388608 bytes"):
-        list(members(tmp_path / "a.zip"))
+        list(list_members(tmp_path / "a.zip"))
 
 
 def test_cut_zip_and_damaged_member(tmp_path):
@@ -66,22 +66,22 @@ def test_cut_zip_and_damaged_member(tmp_path):
     whole = path.read_bytes()
     (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"cut\.zip: not a whole zip"):
-        list(members(tmp_path / "cut.zip"))
+        list(list_members(tmp_path / "cut.zip"))
     (tmp_path / "bad.zip").write_bytes(whole.replace(b"content of one", b"content of 0ne"))
     with pytest.raises(ValueError, match="one: damaged"):
-        next(iter(members(tmp_path / "bad.zip"))).read()
+        next(iter(list_members(tmp_path / "bad.zip"))).read()
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE])
 def test_tar_with_link_or_device(tmp_path, kind):
     path = make_tar(tmp_path / "a.tar", [info("good"), info("bad", 0, kind)])
     with pytest.raises(ValueError, match="'bad' is a link or device"):
-        list(members(path))
+        list(list_members(path))
 
 
 def test_tar_path_that_escapes(tmp_path):
     with pytest.raises(ValueError, match="climbs out"):
-        list(members(make_tar(tmp_path / "a.tar", [info("x/../../evil")])))
+        list(list_members(make_tar(tmp_path / "a.tar", [info("x/../../evil")])))
 
 
 @pytest.mark.parametrize("keep", [700, 1024 + 10, 2048])
@@ -89,7 +89,7 @@ def test_cut_tar(tmp_path, keep):
     path = make_tar(tmp_path / "a.tar", [info("one", 600), info("two", 600)])
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(ValueError, match="not a whole tar"):
-        list(members(path))
+        list(list_members(path))
 
 
 def test_tar_within_a_tar_is_read_in_place(tmp_path):
@@ -99,8 +99,8 @@ def test_tar_within_a_tar_is_read_in_place(tmp_path):
             entry = tarfile.TarInfo(name)
             entry.size = len(inner)
             archive.addfile(entry, io.BytesIO(inner))
-    for tar in members(tmp_path / "outer.tar"):
-        found = list(plain_tar_members(tmp_path / "outer.tar", tar.offset, tar.size))
+    for tar in list_members(tmp_path / "outer.tar"):
+        found = list(list_tar_members(tmp_path / "outer.tar", tar.offset, tar.size))
         assert [member.name for member in found] == ["photo"]
         assert found[0].read() == b"x" * 1000
 
@@ -108,7 +108,7 @@ def test_tar_within_a_tar_is_read_in_place(tmp_path):
 def test_packed_tar(tmp_path):
     tar = make_tar(tmp_path / "a.tar", [info("data/one", 5)]).read_bytes()
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(tar))
-    (found,) = members(tmp_path / "a.tar.gz")
+    (found,) = list_members(tmp_path / "a.tar.gz")
     assert (found.name, found.read()) == ("data/one", b"xxxxx")
 
 

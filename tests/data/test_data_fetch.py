@@ -6,22 +6,22 @@ import logging
 import os
 import re
 import threading
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import requests
 
 from lemore.config.dataset import Archive, DatasetConfig
 from lemore.data.fetch import download as downloads
 from lemore.data.fetch.download import FetchError, download
-from lemore.data.fetch.fetch import candidates, fetch
+from lemore.data.fetch.obtain import list_places, obtain_archives
 from lemore.runtime.files import write_json
 from lemore.scenes.archives import pack_zip
 
 CONTENT = pack_zip([(f"{i}.bin", os.urandom(4000)) for i in range(100)])
-SESSION = urllib.request.build_opener()
+SESSION = requests.Session()
 SHA256 = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -175,16 +175,18 @@ def config(**changes) -> DatasetConfig:
 
 
 def run(folder: Path, mirrors: list[str], **changes):
-    return fetch("test", config(**changes), folder / "archives", mirrors, folder / "out.json")
+    return obtain_archives(
+        "test", config(**changes), folder / "archives", mirrors, folder / "out.json"
+    )
 
 
 def test_mirrors_come_first_and_in_order(server, tmp_path):
     urls = (f"{server}/url/data.zip",)
-    found = list(candidates(archive(urls=urls), "test", [f"{server}/a/", str(tmp_path)]))
+    found = list(list_places(archive(urls=urls), "test", [f"{server}/a/", str(tmp_path)]))
     assert found == [f"{server}/a/test/data.zip", f"{server}/a/data.zip", *urls]
     (tmp_path / "data.zip").write_bytes(CONTENT)
     for mirror in (str(tmp_path), tmp_path.as_uri()):
-        found = list(candidates(archive(urls=urls), "test", [mirror]))
+        found = list(list_places(archive(urls=urls), "test", [mirror]))
         assert found == [(tmp_path / "data.zip").as_uri(), *urls]
 
 
@@ -204,7 +206,9 @@ def test_next_url_when_the_first_fails(server, tmp_path):
     urls = (f"{server}/gone/data.zip", f"{server}/fine/data.zip")
     run(tmp_path, [], archives=(archive(urls=urls),))
     with pytest.raises(FetchError, match="404"):
-        fetch("other", config(archives=(archive(urls=urls[:1]),)), tmp_path, [], tmp_path / "x")
+        obtain_archives(
+            "other", config(archives=(archive(urls=urls[:1]),)), tmp_path, [], tmp_path / "x"
+        )
 
 
 def test_wrong_file_placed_by_hand_is_refused(tmp_path):

@@ -53,7 +53,7 @@ def test_exif_orientation_is_applied(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(Image.fromarray(gradient()), "JPEG", quality=98, exif=exif)
-    assert images.orientation(data) == orientation
+    assert images.read_orientation(data) == orientation
     turned = {
         1: lambda a: a,
         2: lambda a: a[:, ::-1],

@@ -19,9 +19,9 @@ import pytest
 import yaml
 
 from lemore.cli import main
-from lemore.config import jobs
 from lemore.config.dataset import Archive, DatasetConfig
 from lemore.config.experiment import Experiment
+from lemore.config.job_files import write_finetune_job, write_pretrain_job
 from lemore.config.read import dump, load
 from lemore.runtime.files import read_json, write_json
 from lemore.scenes.archives import pack_zip
@@ -162,8 +162,8 @@ def training(name: str, config: DatasetConfig, changes: dict, folder: Path) -> P
     experiment = Experiment(values, folder)
     experiment.results = folder / "results"
     if name == "imagenet_1k":
-        return Path(jobs.pretrain(experiment, "lemore"))
-    return Path(jobs.finetune(experiment, name, "lemore"))
+        return Path(write_pretrain_job(experiment, "lemore"))
+    return Path(write_finetune_job(experiment, name, "lemore"))
 
 
 def test_the_loaders_benchmark_measures_every_way(tmp_path):
@@ -196,7 +196,7 @@ def test_the_loaders_benchmark_measures_every_way(tmp_path):
 
 def run_killed(command: list[str], seconds: float | None) -> None:
     """Runs `lemore ...`, kills it after some seconds, or lets it end."""
-    code = "import sys; from lemore.data import journal; journal.PERIOD = 0.02\n"
+    code = "import sys; from lemore.data.prepare import journal; journal.PERIOD = 0.02\n"
     code += "from lemore.cli import main; sys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen(
         [sys.executable, "-c", code, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

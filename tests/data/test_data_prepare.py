@@ -13,8 +13,9 @@ import pytest
 
 from lemore.config.dataset import DatasetConfig
 from lemore.config.read import load
+from lemore.data.archives.source import open_source
 from lemore.data.prepare import samples
-from lemore.data.prepare.prepare import prepare
+from lemore.data.prepare.build import build_store
 from lemore.data.store import Store
 from lemore.runtime.files import write_json
 from lemore.runtime.lock import hold_lock
@@ -61,7 +62,8 @@ def run(source: Path, name: str = "ade20k", **options) -> dict:
     write_json(folder / "fetched.json", record)
     chosen = {"code": "1", "workers": 1, "allow_partial": False} | options
     config = chosen.pop("config", CONFIG)
-    return prepare(name, config, folder / "fetched.json", folder / "data/ade20k", **chosen)
+    found = open_source(name, folder / "fetched.json")
+    return build_store(name, config, found, folder / "data/ade20k", **chosen)
 
 
 def output(source: Path) -> Path:
@@ -72,7 +74,7 @@ def test_labels_are_mapped_once_and_photos_kept(source):
     run(source)
     store = Store(output(source), "train")
     assert [store.name(i) for i in range(3)] == [photo("train", i).stem for i in (1, 2, 3)]
-    assert store.size(1) == (20, 30) and (len(store), store.num_classes) == (3, 150)
+    assert store.get_size(1) == (20, 30) and (len(store), store.num_classes) == (3, 150)
     for i in (1, 2, 3):
         image, train_ids = store.read(i - 1)
         expected = np.where(label(i) == 0, 255, label(i).astype(int) - 1)
@@ -110,7 +112,8 @@ def test_the_digest_is_that_of_the_content(source):
     fetched = root.parent / "zip.json"
     write_json(fetched, {"dataset": "ade20k", "archives": [entry | {"sha256": ""}]})
     options = {"code": "1", "workers": 1, "allow_partial": False}
-    assert prepare("ade20k", CONFIG, fetched, output(source), **options) == first
+    found = open_source("ade20k", fetched)
+    assert build_store("ade20k", CONFIG, found, output(source), **options) == first
     cv2.imwrite(str(source / mask("val", 1)), label(7))
     changed = run(source)
     assert changed["splits"]["train"] == first["splits"]["train"]
@@ -218,14 +221,14 @@ def interrupted(source, monkeypatch) -> tuple[Path, list[str]]:
     """A prepare that died at the third sample, and the names that are prepared from then on."""
     asked: list[str] = []
 
-    def prepare_sample(job):
-        asked.append(job.sample.name)
+    def prepare_sample(config, sample):
+        asked.append(sample.name)
         if len(asked) == 3:
             raise KeyboardInterrupt
-        return samples.prepare_sample(job)
+        return samples.prepare_sample(config, sample)
 
     monkeypatch.setattr("lemore.data.prepare.journal.PERIOD", 0.0)
-    monkeypatch.setattr("lemore.data.prepare.prepare.prepare_sample", prepare_sample)
+    monkeypatch.setattr("lemore.data.prepare.build.prepare_sample", prepare_sample)
     with pytest.raises(KeyboardInterrupt):
         run(source)
     assert not output(source).exists()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lemore.data.archives import rle
+from lemore.data.readers import rle
 
 
 def test_by_hand():

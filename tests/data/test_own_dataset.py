@@ -17,7 +17,7 @@ from lemore.cli import main
 from lemore.config import labels
 from lemore.config.dataset import DatasetConfig
 from lemore.config.read import build
-from lemore.data.readers.folders import drawn_split
+from lemore.data.readers.folders import draw_split
 from lemore.data.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -107,7 +107,7 @@ def test_one_folder_per_split(tmp_path, kind, coded):
     assert_prepared(output, "train", NAMES[:3])
     assert_prepared(output, "val", NAMES[3:])
     assert Store(output, "val").classes == ["water", "reed", "bank"]
-    assert Store(output, "val").colors()[0] == (0, 0, 200)
+    assert Store(output, "val").read_colors()[0] == (0, 0, 200)
 
 
 def test_same_folder_with_a_suffix_and_lists(tmp_path):
@@ -133,7 +133,7 @@ def test_one_folder_per_class_and_drawn_splits(tmp_path):
     code, output = run(tmp_path, files | INDEX | {"draw": draw})
     assert code == 0
     by_split = {
-        s: [n for n in names if drawn_split(n, draw["shares"], 4) == s] for s in ("train", "val")
+        s: [n for n in names if draw_split(n, draw["shares"], 4) == s] for s in ("train", "val")
     }
     assert 20 <= len(by_split["train"]) <= 35
     for split, chosen in by_split.items():
@@ -143,10 +143,10 @@ def test_one_folder_per_class_and_drawn_splits(tmp_path):
 def test_draws_keep_to_the_shares_and_to_the_names():
     shares = {"train": 0.8, "val": 0.15, "test": 0.05}
     names = [f"photo {i}" for i in range(20000)]
-    drawn = [drawn_split(name, shares, 0) for name in names]
+    drawn = [draw_split(name, shares, 0) for name in names]
     for split, share in shares.items():
         assert abs(drawn.count(split) / len(names) - share) < 0.01
-    assert drawn != [drawn_split(name, shares, 1) for name in names]
+    assert drawn != [draw_split(name, shares, 1) for name in names]
 
 
 def test_binary_masks(tmp_path):
@@ -159,7 +159,7 @@ def test_binary_masks(tmp_path):
     classes = [{"name": "other"}, {"name": "water"}]
     code, output = run(tmp_path, files, classes=classes, num_classes=2)
     assert code == 0
-    assert (Store(output, "train").label(0) == (gray > 127)).all()
+    assert (Store(output, "train").read_label(0) == (gray > 127)).all()
 
 
 def test_several_values_of_one_class(tmp_path):
@@ -172,7 +172,7 @@ def test_several_values_of_one_class(tmp_path):
     classes = [{"name": "car", "values": [7, 9]}, {"name": "road", "values": [40]}]
     code, output = run(tmp_path, files | {"ignore": [0]}, classes=classes, num_classes=2)
     assert code == 0
-    assert Store(output, "train").label(0).tolist() == [[0, 0, 1, 255]] * 3
+    assert Store(output, "train").read_label(0).tolist() == [[0, 0, 1, 255]] * 3
 
 
 def broken_color(folder: Path) -> None:
@@ -235,7 +235,7 @@ def test_it_explains_and_a_dry_run_writes_nothing(tmp_path, caplog):
         path.write_bytes(b"no PNG")
     caplog.clear()
     assert main(["prepare", *options, *elsewhere]) == 1
-    assert "wrong: 3 of 3 masks that were opened cannot be used" in caplog.text
+    assert "wrong: 3 of 3 samples that were read cannot be used" in caplog.text
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -262,7 +262,7 @@ def test_mistakes_in_the_yaml(changes, words):
 
 
 def test_display_colours_differ():
-    colors = [labels.distinct_color(k) for k in range(60)]
+    colors = [labels.choose_color(k) for k in range(60)]
     assert len(set(colors)) == 60
 
 

@@ -19,7 +19,7 @@ COLOURS = np.stack(np.meshgrid(CHANNEL, CHANNEL, CHANNEL), -1).reshape(17, 289, 
 
 def on_device(image: np.ndarray, drawn: Distortion) -> np.ndarray:
     batch = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
-    return distort(batch, torch.tensor([drawn.row()]))[0].permute(1, 2, 0).numpy()
+    return distort(batch, torch.tensor([drawn.list_values()]))[0].permute(1, 2, 0).numpy()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional as F
 from benchmarks import plain_classification
 from lemore.data.augment import rand_augment
 from lemore.data.augment.classification import ClassificationTransform
-from lemore.data.augment.rand_augment import OPERATIONS, Drawn, draw
+from lemore.data.augment.rand_augment import OPERATIONS, DrawnOperation, draw
 
 WARPS = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 
@@ -60,7 +60,7 @@ def test_values_are_torchvisions(name, seed):
 def test_every_operation_is_pillows(operation, strength, sign):
     """As timm calls it. The rim of a warp may differ: one blends with the fill, the other not."""
     image = smooth(0)
-    drawn = Drawn(OPERATIONS.index(operation), strength, sign)
+    drawn = DrawnOperation(OPERATIONS.index(operation), strength, sign)
     theirs = np.asarray(plain_classification.apply(Image.fromarray(image), drawn)).astype(int)
     differs = np.abs(operation(image, strength, sign) - theirs) > 2
     assert differs.mean() < (0.02 if operation.__name__ in WARPS else 1e-9)

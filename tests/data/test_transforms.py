@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lemore.data.augment import photometric, segmentation
-from lemore.data.augment.classification import ClassificationTransform, central_crop
+from lemore.data.augment.classification import ClassificationTransform, crop_center
 from lemore.data.augment.photometric import Distortion
 from lemore.data.augment.segmentation import TrainTransform
 
@@ -56,10 +56,10 @@ def test_fit_size(size, img_scale, expected):
 
 def test_sides_are_cut_to_integers_before_the_aspect_is_fitted():
     # 2048 * 0.7 = 1433.6 and 512 * 0.7 = 358.4: the image fits 358, not 358.4 (478.08 -> 478).
-    drawn = transform(img_scale=(2048, 512), scale_range=(0.7, 0.7))._draw_size(
-        (300, 400), generator(0)
-    )
-    assert drawn == (358, int(400 * 358 / 300 + 0.5)) == (358, 477)
+    fitted = transform(img_scale=(2048, 512), scale_range=(0.7, 0.7), crop_size=(512, 512))
+    image, label = np.zeros((300, 400, 3), np.uint8), np.zeros((300, 400), np.uint8)
+    valid = fitted(image, label, generator(0)).valid
+    assert valid == (358, int(400 * 358 / 300 + 0.5)) == (358, 477)
 
 
 def test_window_of_resize_equals_whole_resize():
@@ -82,7 +82,7 @@ def test_nearest_indices_are_those_of_opencv():
     for source, target in itertools.product((1, 7, 100, 341, 512, 683), (1, 5, 99, 300, 512, 1367)):
         ramp = np.arange(source, dtype=np.float32)[None]
         expected = cv2.resize(ramp, (target, 1), interpolation=cv2.INTER_NEAREST)[0]
-        np.testing.assert_array_equal(segmentation.nearest_indices(source, target), expected)
+        np.testing.assert_array_equal(segmentation.find_nearest(source, target), expected)
 
 
 def test_padding_is_at_the_bottom_and_right():
@@ -243,10 +243,10 @@ def test_classification_falls_back_to_the_centre():
 
 def test_central_crop():
     rows = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 300, axis=1).repeat(3, axis=2)
-    crop = central_crop(rows, (224, 224), 0.875)
+    crop = crop_center(rows, (224, 224), 0.875)
     assert crop.shape == (224, 224, 3)
     np.testing.assert_array_equal(crop[:, 0, 0], np.arange(16, 240))
-    small = central_crop(np.zeros((20, 30, 3), np.uint8), (64, 96), 1.0)
+    small = crop_center(np.zeros((20, 30, 3), np.uint8), (64, 96), 1.0)
     assert small.shape == (64, 96, 3)
 
 

@@ -18,10 +18,11 @@ from lemore.commands import scenes as task
 from lemore.config import labels
 from lemore.config.dataset import DatasetConfig
 from lemore.config.read import load
-from lemore.data.archives import rle
 from lemore.data.archives.images import decode_label, decode_rgb
-from lemore.data.fetch.fetch import fetch
-from lemore.data.prepare.prepare import prepare
+from lemore.data.archives.source import open_source
+from lemore.data.fetch.obtain import obtain_archives
+from lemore.data.prepare.build import build_store
+from lemore.data.readers import rle
 from lemore.data.readers.pascal_ids import SPARSE_IDS
 from lemore.data.store import Store
 from lemore.runtime.files import read_json, write_atomic, write_json
@@ -59,10 +60,10 @@ def store_of(name: str, files: dict[str, bytes], folder: Path, splits=None) -> P
     config, dataset = small(name, splits), f"{name}_scenes"
     write_files(folder / "archives" / dataset, files)
     fetched = folder / f"{dataset}.json"
-    write_json(fetched, fetch(dataset, config, folder / "archives", [], fetched))
+    write_json(fetched, obtain_archives(dataset, config, folder / "archives", [], fetched))
     output = folder / "data" / dataset
     options = {"code": "1", "workers": 1, "allow_partial": False}
-    prepare(dataset, config, fetched, output, **options)
+    build_store(dataset, config, open_source(dataset, fetched), output, **options)
     return output
 
 
@@ -104,7 +105,7 @@ def test_scenes_are_worth_learning(kind):
 def test_every_word_has_a_class_or_is_ignored(reader):
     table = "pascal_context_60" if reader == "pascal_context" else reader
     values = read_raw_values(reader)
-    names = {raw: name for name, raw in labels.raw_ids_by_name(table).items()}
+    names = {raw: name for name, raw in labels.load_raw_ids(table).items()}
     given = {word: names.get(values[i]) for i, word in enumerate(WORDS)}
     assert all(word in (given[word] or "") for word in ("road", "building", "car", "person"))
     assert len({name for name in given.values() if name}) >= 20
@@ -149,9 +150,9 @@ def test_pascal_59_and_60_are_the_same_pictures(drawn, tmp_path):
     part = Store(store_of("pascal_context_59", drawn["pascal_context_59"], tmp_path), "train")
     full = Store(store_of("pascal_context_60", drawn["pascal_context_60"], tmp_path), "train")
     for i in range(len(full)):
-        label = full.label(i)
-        assert (part.label(i) == np.where(label == 0, 255, label.astype(int) - 1)).all()
-        assert (part.image(i) == full.image(i)).all()
+        label = full.read_label(i)
+        assert (part.read_label(i) == np.where(label == 0, 255, label.astype(int) - 1)).all()
+        assert (part.read_image(i) == full.read_image(i)).all()
 
 
 def test_pascal_json_and_original_mat_files_agree(drawn, tmp_path):
@@ -174,10 +175,10 @@ def test_pascal_json_and_original_mat_files_agree(drawn, tmp_path):
     config = replace(config, archives=(config.archives[0], other))
     fetched = tmp_path / "mat/fetched.json"
     name = "pascal_context_60_scenes"
-    write_json(fetched, fetch(name, config, folder.parent, [], fetched))
+    write_json(fetched, obtain_archives(name, config, folder.parent, [], fetched))
     output = tmp_path / "mat/data"
     options = {"code": "1", "workers": 1, "allow_partial": False}
-    digest = prepare(name, config, fetched, output, **options)
+    digest = build_store(name, config, open_source(name, fetched), output, **options)
     assert digest == read_json(by_json / "digest.json")
     assert ".mat" in read_json(output / "audit.json")["annotation"]
 
@@ -203,7 +204,7 @@ def test_coco_stuff_layout(drawn, tmp_path):
     assert raw.max() <= 182 and not missing & set(raw.ravel().tolist())
     store = Store(store_of("coco_stuff_10k", drawn["coco_stuff_10k"], tmp_path), "train")
     names = np.array([*labels.load("coco_stuff_10k").names, "?"])
-    sky = names[np.minimum(store.label(0), 171)] == "sky-other"
+    sky = names[np.minimum(store.read_label(0), 171)] == "sky-other"
     assert (sky == (raw == 157)).all()
 
 
@@ -233,7 +234,7 @@ def test_imagenet_labels_are_those_drawn(drawn, tmp_path):
     for split, start in (("train", 0), ("val", 20)):
         store = Store(folder, split)
         assert store.task == "classification" and store.classes == list(pictures.OBJECT_CLASSES)
-        found = {store.image(i).tobytes(): store.label(i) for i in range(len(store))}
+        found = {store.read_image(i).tobytes(): store.read_label(i) for i in range(len(store))}
         for index in range(start, start + 20):
             picture = pictures.encode_jpeg(
                 pictures.draw_object(index % 10, plan.size, plan.seed, index)
@@ -267,7 +268,8 @@ def test_the_command_writes_archives_and_digest(tmp_path):
     assert first["sha256"] == second["sha256"] and first["scenes"] is True
     config = small("ade20k", {"train": 2, "val": 1})
     options = {"code": "1", "workers": 1, "allow_partial": False}
-    digest = prepare("ade20k_scenes", config, tmp_path / "a/digest.json", tmp_path / "d", **options)
+    source = open_source("ade20k_scenes", tmp_path / "a/digest.json")
+    digest = build_store("ade20k_scenes", config, source, tmp_path / "d", **options)
     assert digest["source"] == "scenes" and digest["stands_for"] == "ade20k"
 
 

@@ -73,8 +73,8 @@ def test_palette_and_16_bit_are_read_as_indices(pair):
     write(pair / "t" / "a.png", [[0, 0, 1, 1], [2, 2, 255, 255]], mode="P")
     wide = np.array([[0, 1, 1, 1], [2, 60000, 0, 255]], np.uint16)
     write(pair / "p" / "a.png", wide)
-    assert score.read_label_png(pair / "t" / "a.png").tolist()[0] == [0, 0, 1, 1]
-    assert score.read_label_png(pair / "p" / "a.png").tolist() == wide.tolist()
+    assert score.read_values(pair / "t" / "a.png").tolist()[0] == [0, 0, 1, 1]
+    assert score.read_values(pair / "p" / "a.png").tolist() == wide.tolist()
     assert run(pair, *TRAIN_IDS) == expected
 
 
@@ -85,7 +85,7 @@ def test_small_palettes_are_read_as_indices(tmp_path):
         image.putpalette(list(range(3 * 2**bits)))
         image.save(tmp_path / "small.png", bits=bits)
         assert (tmp_path / "small.png").read_bytes()[24] == bits
-        np.testing.assert_array_equal(score.read_label_png(tmp_path / "small.png"), values)
+        np.testing.assert_array_equal(score.read_values(tmp_path / "small.png"), values)
 
 
 def test_pairs_are_by_name_in_any_folder(pair):
@@ -254,8 +254,8 @@ def one_bit(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
-    [(broken_png, "cannot be decoded"), (text, "not a PNG"), (colours, "holds colours"),
-     (one_bit, "1-bit gray is ambiguous")],
+    [(broken_png, "is a damaged or cut PNG"), (text, "is not a PNG"),
+     (colours, "is a RGB image of 8 bits"), (one_bit, "is a gray image of 1 bits")],
 )  # fmt: skip
 def test_unusable_files(pair, capsys, spoil, message):
     spoil(pair / "p" / "a.png")

@@ -14,8 +14,7 @@ import yaml
 from conftest import ROOT
 
 from lemore.config.jobs import FinetuneJob, read_job
-from lemore.data.part import take_part
-from lemore.data.store import Store
+from lemore.data.store import Store, take_part
 from lemore.runtime.files import read_json, write_json
 from lemore.runtime.lock import LockHeld, hold_lock
 from lemore.runtime.worker import Worker

@@ -19,7 +19,7 @@ import lemore
 from lemore.cli import main
 from lemore.config.read import plain
 from lemore.config.recipe import load_recipe
-from lemore.data.loader import MEAN, STD
+from lemore.data.normalize import MEAN, STD
 from lemore.profiling import export
 from lemore.runtime import checkpoint
 from lemore.stages.export import format_record, warn_of_size

@@ -77,7 +77,7 @@ def test_the_maps_are_those_of_evaluation(tiny):
     )
     store = Store(tiny.data, "val")
     photos = [
-        trained.save(tiny.folder / f"val_{i}.png", np.array(store.image(i))) for i in range(4)
+        trained.save(tiny.folder / f"val_{i}.png", np.array(store.read_image(i))) for i in range(4)
     ]
     options = ("--index", "--data-dir", tiny.folder / "data", "--threads", 1)
     predict(weights, tiny.folder / "out", *photos, *options)
@@ -102,7 +102,7 @@ def test_the_plain_maps_are_those_of_evaluation(tiny, tmp_path, name):
     theirs = segmentation.evaluate(loaded.network(), store, cpu, loaded.test, names).predictions
     model = load(tmp_path / "weights.pt")
     for i, image_name in enumerate(names):
-        assert (model.predict(np.array(store.image(i))).label_map == theirs[image_name]).all()
+        assert (model.predict(np.array(store.read_image(i))).label_map == theirs[image_name]).all()
 
 
 def test_a_batch_changes_nothing_but_ties(model):
@@ -468,8 +468,7 @@ def test_the_documentation_does_what_it_says(tmp_path, monkeypatch):
 def camvid_store(folder: Path) -> None:
     """A prepared dataset of one image with CamVid's classes."""
     from lemore.config import labels
-    from lemore.data.packing import PIXELS, pack_label
-    from lemore.data.store import PackWriter
+    from lemore.data.store import PIXELS, PackWriter, pack_label
     from lemore.runtime.files import write_json
 
     folder.mkdir(parents=True)

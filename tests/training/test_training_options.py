@@ -14,7 +14,7 @@ from torch.amp.grad_scaler import GradScaler
 from lemore.config.jobs import FinetuneJob, read_job
 from lemore.config.read import build
 from lemore.config.recipe import Pretrain, Train, load_pretrain, load_recipe
-from lemore.data.loader import normalize
+from lemore.data.normalize import normalize
 from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint
 from lemore.runtime.checkpoint import Checkpoints, hash_tensors

@@ -1,166 +1,118 @@
 """Encoded photos and label images: what they are, whether they are whole, and their pixels."""
 
-import struct
-import zlib
-from collections.abc import Iterator
+import io
+import warnings
 
 import cv2
 import numpy as np
+from PIL import Image
 
-PNG = b"\x89PNG\r\n\x1a\n"
-HEADER = 1 << 18  # bytes in which the size must be said; EXIF and profiles come before it
-PNG_MODES = {0: "gray", 2: "RGB", 3: "palette", 4: "gray+alpha", 6: "RGB+alpha"}
+from lemore.runtime.files import is_web_page
+
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"  # how the files begin
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+GRAY, PALETTE = 0, 3  # colour types in a PNG's header
+PNG_MODES = {GRAY: "gray", 2: "RGB", PALETTE: "palette", 4: "gray+alpha", 6: "RGB+alpha"}
+JPEG_MODES = {"L": "gray", "RGB": "colour"}
+ORIENTATION = 0x0112  # EXIF's tag
 MAX_PIXELS = 100_000_000  # of one image; what claims more would fill the memory, not the screen
-JPEG_MODES = {1: "gray", 3: "colour", 4: "CMYK"}
+
+
+def open_image(data: bytes) -> Image.Image:
+    """Opens a JPEG or PNG and reads its header alone; ValueError if that claims too many pixels."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
+    except Image.DecompressionBombError:
+        raise ValueError(f"claims more than {MAX_PIXELS:,} pixels") from None
+    except (OSError, SyntaxError, ValueError):
+        kind = "PNG" if data.startswith(PNG) else "JPEG"
+        raise ValueError(f"is a damaged or cut {kind}: its header cannot be decoded") from None
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"claims {image.height} x {image.width} pixels, more than {MAX_PIXELS:,}")
+    return image
+
+
+def check_whole(data: bytes) -> None:
+    """Raises ValueError for what is no whole JPEG or PNG, or claims too many pixels.
+
+    Decoders fill what is missing with gray and say nothing.
+    """
+    if data.startswith(PNG):
+        image = open_image(data)
+        if PNG_END not in data:
+            raise ValueError("is a cut PNG: its end is missing")
+        try:
+            image.verify()  # the checksum of every chunk
+        except (OSError, SyntaxError):
+            raise ValueError("is a damaged or cut PNG") from None
+    elif data.startswith(JPEG):
+        end, pixels = data.rfind(b"\xff\xd9"), data.rfind(b"\xff\xda")
+        if pixels < 0 or end < pixels:
+            raise ValueError("is a cut JPEG: its end is missing")
+        open_image(data)
+    else:
+        page = " (a web page)" if is_web_page(data) else ""
+        raise ValueError(f"is neither JPEG nor PNG{page}" if data else "is empty")
 
 
 def decode_rgb(data: bytes | np.ndarray) -> np.ndarray:
-    """A photo as upright H x W x 3 uint8 RGB; ValueError if it cannot be decoded.
+    """Decodes a photo to upright H x W x 3 uint8 RGB; ValueError if that fails.
 
     Gray and palette images become RGB, 16 bits become 8, alpha is dropped (not blended), CMYK is
-    converted, an EXIF orientation is applied: the file's bytes stay as they came.
+    converted, an EXIF orientation is applied. The size that the header claims is believed: files
+    of unknown origin go through `check_whole` first.
     """
-    pixels = _decoded(data, cv2.IMREAD_COLOR_RGB)
+    encoded = data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
+    try:
+        pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
+    except cv2.error as error:
+        raise ValueError(f"cannot be decoded as an image ({error.err})") from None
     if pixels is None:
         raise ValueError("cannot be decoded as an image")
     return pixels
 
 
-def _decoded(data: bytes | np.ndarray, flags: int) -> np.ndarray | None:
-    """OpenCV's decoder, behind a look at what the header claims; None if it cannot decode."""
-    encoded = data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
-    height, width = header_size(encoded[:HEADER].tobytes())
-    if height * width > MAX_PIXELS:
-        raise ValueError(f"claims {height} x {width} pixels, more than {MAX_PIXELS:,}")
-    try:
-        return cv2.imdecode(encoded, flags)
-    except cv2.error as error:
-        raise ValueError(f"cannot be decoded as an image ({error.err})") from None
+def decode_label(data: bytes, gray_bits: tuple[int, ...] = (1, 2, 4, 8)) -> np.ndarray:
+    """Decodes a label PNG to its values, H x W uint8 (uint16 for 16 bits), never to colours.
 
-
-def header_size(data: bytes) -> tuple[int, int]:
-    """(H, W) that the file claims, (0, 0) where no header says."""
-    if data.startswith(PNG) and len(data) >= 24:
-        width, height = struct.unpack(">II", data[16:24])
-        return height, width
-    for marker, body in jpeg_segments(data):
-        if _is_frame(marker) and len(body) >= 5:
-            height, width = struct.unpack(">HH", body[1:5])
-            return height, width
-    return 0, 0
-
-
-def _is_frame(marker: int) -> bool:
-    return 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
-
-
-def decode_label(data: bytes) -> np.ndarray:
-    """The values of a label PNG, H x W uint8: gray or palette, 1 to 8 bits, never as colours."""
+    The values are those of gray, or the indices of a palette. ValueError for what is no whole PNG,
+    for colours, and for gray of other depths than `gray_bits`.
+    """
     if not data.startswith(PNG):
         raise ValueError("is not a PNG")
-    if len(data) < 29:
-        raise ValueError("is a cut PNG: its end is missing")
-    header = data[16:29]
-    depth, colour = header[8], header[9]
-    if colour not in (0, 3) or depth > 8:
-        mode = PNG_MODES.get(colour, "unknown")
-        raise ValueError(f"is a {mode} image of {depth} bits where one label per pixel is expected")
-    if colour == 3:
-        data = _palette_as_gray(data)
-    label = _decoded(data, cv2.IMREAD_UNCHANGED)
-    if label is None or label.ndim != 2:
-        raise ValueError("cannot be decoded as a label image")
-    return label if depth == 8 else label // (255 // (2**depth - 1))  # gray is stretched to 8 bits
-
-
-def _palette_as_gray(data: bytes) -> bytes:
-    """The same PNG with its indices declared as gray values: a decoder would make colours."""
-    parts = [PNG]
-    for kind, body in png_chunks(data):
-        if kind in (b"PLTE", b"tRNS"):
-            continue
-        if kind == b"IHDR":
-            body = body[:9] + b"\0" + body[10:]
-        parts.append(struct.pack(">I", len(body)) + kind + body)
-        parts.append(struct.pack(">I", zlib.crc32(kind + body)))
-    return b"".join(parts)
-
-
-def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(kind, body) of every chunk up to IEND; ValueError if cut short or a checksum is wrong."""
-    position = len(PNG)
-    while position + 12 <= len(data):
-        size = int.from_bytes(data[position : position + 4], "big")
-        kind = data[position + 4 : position + 8]
-        body = data[position + 8 : position + 8 + size]
-        checksum = data[position + 8 + size : position + 12 + size]
-        if zlib.crc32(body, zlib.crc32(kind)).to_bytes(4, "big") != checksum:
-            raise ValueError("is a damaged or cut PNG")
-        yield kind, body
-        if kind == b"IEND":
-            return
-        position += 12 + size
-    raise ValueError("is a cut PNG: its end is missing")
-
-
-def check_whole(data: bytes) -> None:
-    """ValueError if the file ends early: decoders fill the rest with gray and say nothing."""
-    if data.startswith(PNG):
-        for _ in png_chunks(data):
-            pass
-    elif data.startswith(b"\xff\xd8"):
-        end, pixels = data.rfind(b"\xff\xd9"), data.rfind(b"\xff\xda")
-        if pixels < 0 or end < pixels:
-            raise ValueError("is a cut JPEG: its end is missing")
-    else:
-        start = data[:40].lstrip().lower()
-        page = " (a web page)" if start.startswith((b"<!doctype", b"<html")) else ""
-        raise ValueError(f"is neither JPEG nor PNG{page}" if data else "is empty")
+    check_whole(data)
+    bits, kind = data[24], data[25]
+    if kind not in (GRAY, PALETTE) or (kind == GRAY and bits not in gray_bits):
+        raise ValueError(
+            f"is a {PNG_MODES.get(kind, 'unknown')} image of {bits} bits where one label per pixel "
+            f"is expected: gray of {', '.join(map(str, gray_bits))} bits, or a palette"
+        )
+    try:
+        label = np.array(open_image(data))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"cannot be decoded as a label image ({error})") from None
+    if kind == GRAY and bits in (2, 4):
+        return label // (255 // (2**bits - 1))  # Pillow stretches gray to 0..255
+    return label.astype(np.uint8) if label.dtype == bool else label
 
 
 def describe(data: bytes) -> str:
-    """Format, colour mode, bits and EXIF orientation: 'JPEG colour 8 bit', 'PNG palette 8 bit'."""
+    """Names format, colour mode, bits and EXIF orientation: 'JPEG colour 8 bit'."""
     if data.startswith(PNG):
         return f"PNG {PNG_MODES.get(data[25], 'unknown')} {data[24]} bit"
-    turned = f", EXIF orientation {n}" if (n := orientation(data)) != 1 else ""
-    for marker, body in jpeg_segments(data):
-        if _is_frame(marker) and len(body) > 5:
-            return f"JPEG {JPEG_MODES.get(body[5], 'unknown')} {body[0]} bit{turned}"
-    return f"JPEG{turned}"
+    mode = open_image(data).mode
+    turned = f", EXIF orientation {n}" if (n := read_orientation(data)) != 1 else ""
+    return f"JPEG {JPEG_MODES.get(mode, mode)} 8 bit{turned}"
 
 
-def orientation(data: bytes) -> int:
-    """EXIF orientation of a JPEG, 1 (upright) to 8; 1 where none is written."""
-    for marker, body in jpeg_segments(data):
-        if marker == 0xE1 and body.startswith(b"Exif\0\0"):
-            return _exif_orientation(body[6:])
-    return 1
-
-
-def _exif_orientation(tiff: bytes) -> int:
-    order = "<" if tiff[:2] == b"II" else ">"
+def read_orientation(data: bytes) -> int:
+    """Returns the EXIF orientation of a JPEG, 1 (upright) to 8; 1 where none is written."""
+    if not data.startswith(JPEG):
+        return 1
     try:
-        start = struct.unpack_from(order + "I", tiff, 4)[0]
-        count = struct.unpack_from(order + "H", tiff, start)[0]
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
-            if tag == 0x0112:
-                return value if 1 <= value <= 8 else 1
-    except struct.error:
-        pass  # broken EXIF is common and harmless
-    return 1
-
-
-def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(marker, body) of the segments before the pixels; nothing for what is no JPEG."""
-    position = 2
-    while data.startswith(b"\xff\xd8") and position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker in (0xFF, 0xD9, 0xDA):
-            if marker != 0xFF:
-                return
-            position += 1
-            continue
-        size = int.from_bytes(data[position + 2 : position + 4], "big")
-        yield marker, data[position + 4 : position + 2 + size]
-        position += 2 + size
+        with warnings.catch_warnings(action="ignore"):
+            value = open_image(data).getexif().get(ORIENTATION, 1)
+    except Exception:  # Pillow raises many kinds for broken EXIF, which is common and harmless
+        return 1
+    return value if value in range(1, 9) else 1

@@ -1,35 +1,36 @@
-"""What was fetched for one dataset, as one set of files: archives, or a folder unpacked by hand."""
+"""The files of one dataset, from its archives or from a folder unpacked by hand."""
 
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lemore.data.archives.archives import Member, members
+from lemore.data.archives.members import Member, list_members
 from lemore.runtime.files import read_json
 
 
 class Source:
     """Files by name, from several archives or folders; a reader picks what it knows.
 
-    The listing is made once, at the first question, since the largest archive holds a thousand
-    tars.
+    The listing is made once, when it is first needed, since the largest archive holds a thousand
+    tars. `record`: the JSON that names the archives.
     """
 
-    def __init__(self, paths: tuple[Path, ...]):
-        self.paths = paths
+    def __init__(self, paths: tuple[Path, ...], record: dict[str, Any] | None = None):
+        self.paths, self.record = paths, record
         self._listing: list[Member] | None = None
 
     def __iter__(self) -> Iterator[Member]:
         if self._listing is None:
-            self._listing = [member for path in self.paths for member in members(path)]
+            self._listing = [member for path in self.paths for member in list_members(path)]
         return iter(self._listing)
 
     def match(self, pattern: str) -> dict[str, Member]:
-        """Files whose path ends like `pattern`, by the pattern's first group.
+        """Finds files whose path ends like `pattern`, by the pattern's first group.
 
         `images/val/(.+)\\.jpg` finds any/folder/images/val/x.jpg as 'x'. ValueError if two files
-        answer to one name (say, the same archive beside its unpacked folder).
+        have one name (say, the same archive beside its unpacked folder).
         """
         regex = re.compile(rf"(?:^|.*/){pattern}$")
         found: dict[str, Member] = {}
@@ -43,8 +44,8 @@ class Source:
             found[match[1]] = member
         return found
 
-    def one(self, pattern: str) -> Member | None:
-        """The single file that ends like `pattern` (no group needed), or None."""
+    def find_one(self, pattern: str) -> Member | None:
+        """Returns the single file that ends like `pattern` (no group needed), or None."""
         found = list(self.match(f"({pattern})").values())
         return found[0] if len(found) == 1 else None
 
@@ -52,26 +53,41 @@ class Source:
         return ", ".join(map(str, self.paths))
 
 
-def open_source(fetched: Path) -> tuple[Source, dict[str, Any]]:
-    """The source that a JSON written by `lemore fetch` or `lemore scenes` names, and that JSON.
+def open_source(name: str, fetched: Path) -> Source:
+    """Opens what a JSON written by `lemore fetch` or `lemore scenes` names, for dataset `name`.
 
     A file that moved together with its JSON is found beside it.
     """
     record = read_json(fetched)
     if not isinstance(record, dict) or not {"dataset", "archives"} <= record.keys():
         raise ValueError(f"{fetched}: not written by `lemore fetch` or `lemore scenes`")
+    if record["dataset"] != name:
+        raise ValueError(f"{fetched}: fetched for '{record['dataset']}', not for '{name}'")
     if record.get("folder"):
-        return Source((_existing(Path(record["folder"]), fetched),)), record
-    paths = tuple(_existing(Path(entry["path"]), fetched) for entry in record["archives"])
+        return Source((_find(Path(record["folder"]), fetched),), record)
+    paths = tuple(_find(Path(entry["path"]), fetched) for entry in record["archives"])
     for path, entry in zip(paths, record["archives"], strict=True):
         if path.stat().st_size != entry["bytes"]:
             raise ValueError(
                 f"{path}: {path.stat().st_size} bytes, {fetched} says {entry['bytes']}"
             )
-    return Source(paths), record
+    return Source(paths, record)
 
 
-def _existing(path: Path, fetched: Path) -> Path:
+def make_entry(path: Path, sha256: str) -> dict[str, Any]:
+    """Describes an archive in the JSON that `open_source` reads."""
+    size = path.stat().st_size
+    return {"file": path.name, "path": str(path), "bytes": size, "sha256": sha256}
+
+
+def make_record(name: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Makes that JSON of a dataset's archives, with one hash over their names and hashes."""
+    lines = "".join(f"{entry['file']} {entry['sha256']}\n" for entry in entries)
+    sha256 = hashlib.sha256(lines.encode()).hexdigest()
+    return {"dataset": name, "archives": entries, "sha256": sha256}
+
+
+def _find(path: Path, fetched: Path) -> Path:
     for candidate in (path, fetched.parent / path.name):
         if candidate.exists():
             return candidate

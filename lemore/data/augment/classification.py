@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lemore.data.augment.rand_augment import draw, rand_augment
+from lemore.data.augment import rand_augment
 from lemore.data.augment.segmentation import Crop
-from lemore.data.loader import MEAN, STD
+from lemore.data.normalize import MEAN, STD
 
 CROP_ATTEMPTS = 10
 ERASED_SHARE = (0.02, 1 / 3)  # of the area
@@ -43,7 +43,7 @@ class ClassificationTransform:
         if rng.random() < self.flip_probability:
             crop = cv2.flip(crop, 1)
         if self.rand_augment is not None:
-            crop = rand_augment(crop, draw(*self.rand_augment, rng))
+            crop = rand_augment.apply(crop, rand_augment.draw(*self.rand_augment, rng))
         if rng.random() < self.random_erasing:
             erase(crop, rng)
         share = float(rng.beta(self.mixup, self.mixup)) if self.mixup else None
@@ -61,9 +61,7 @@ class ClassificationTransform:
             if 0 < height <= size[0] and 0 < width <= size[1]:
                 top = int(rng.integers(size[0] - height + 1))
                 return top, int(rng.integers(size[1] - width + 1)), height, width
-        return self._central_part(size)
-
-    def _central_part(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        # None fitted: the central part.
         ratio = min(max(size[1] / size[0], self.ratio_range[0]), self.ratio_range[1])
         height = min(size[0], round(size[1] / ratio))
         width = min(size[1], round(size[0] * ratio))
@@ -103,10 +101,12 @@ def mix(images: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
             "batch_size, micro_batch and ray.workers so that it is an even number"
         )
     share = share.view(-1, 2)[:, :1].expand(-1, 2).flatten()
-    return torch.lerp(partners(images), images, share.view(-1, *[1] * (images.dim() - 1))), share
+    return torch.lerp(
+        swap_partners(images), images, share.view(-1, *[1] * (images.dim() - 1))
+    ), share
 
 
-def partners(values: Tensor) -> Tensor:
+def swap_partners(values: Tensor) -> Tensor:
     """Each pair of neighbours along the first axis swapped."""
     return values.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
 
@@ -118,7 +118,7 @@ def resize_antialiased(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, (size[1], size[0]), interpolation=method)
 
 
-def central_crop(image: np.ndarray, crop_size: tuple[int, int], share: float) -> np.ndarray:
+def crop_center(image: np.ndarray, crop_size: tuple[int, int], share: float) -> np.ndarray:
     """Classification test image: resized so that the crop is `share` of a side, then its centre.
 
     The usual 224 of 256 is `share` 0.875. Returns uint8 (H, W, 3) of `crop_size`.

@@ -20,7 +20,7 @@ HUE_RANGE = 180  # OpenCV stores degrees / 2 in 8 bits
 
 @dataclass(frozen=True)
 class Distortion:
-    """What was drawn for one image; None where the step is left out."""
+    """The draws for one image; None where a step is left out."""
 
     brightness: float | None
     contrast: float | None
@@ -28,8 +28,8 @@ class Distortion:
     saturation: float | None
     hue: int | None
 
-    def row(self) -> list[float]:
-        """As five numbers, NaN where a step is left out, for a tensor."""
+    def list_values(self) -> list[float]:
+        """Lists five numbers for a tensor, NaN where a step is left out."""
         steps = (self.brightness, self.contrast, self.contrast_first, self.saturation, self.hue)
         return [math.nan if step is None else float(step) for step in steps]
 
@@ -53,16 +53,16 @@ def distort(image: np.ndarray, distortion: Distortion) -> np.ndarray:
     """Applies a distortion to an RGB uint8 image (H, W, 3); the input is left untouched."""
     before, after = [], []
     if distortion.brightness is not None:
-        before.append(linear_table(1.0, distortion.brightness))
+        before.append(make_linear_table(1.0, distortion.brightness))
     if distortion.contrast is not None:
         (before if distortion.contrast_first else after).append(
-            linear_table(distortion.contrast, 0.0)
+            make_linear_table(distortion.contrast, 0.0)
         )
     colour = []
     if distortion.saturation is not None:
-        colour.append((1, linear_table(distortion.saturation, 0.0)))
+        colour.append((1, make_linear_table(distortion.saturation, 0.0)))
     if distortion.hue is not None:
-        colour.append((0, hue_table(distortion.hue)))
+        colour.append((0, make_hue_table(distortion.hue)))
     if not colour:
         return _apply_tables(image, before + after)
     image = _apply_tables(image, before)
@@ -71,13 +71,13 @@ def distort(image: np.ndarray, distortion: Distortion) -> np.ndarray:
     return _apply_tables(image, after)
 
 
-def linear_table(factor: float, offset: float) -> np.ndarray:
+def make_linear_table(factor: float, offset: float) -> np.ndarray:
     """256 uint8 values of clip(v * factor + offset, 0, 255), in float32 and cut, not rounded."""
     values = np.arange(256, dtype=np.float32) * np.float32(factor) + np.float32(offset)
     return np.clip(values, 0, 255).astype(np.uint8)
 
 
-def hue_table(shift: int) -> np.ndarray:
+def make_hue_table(shift: int) -> np.ndarray:
     """256 uint8 values of (hue + shift) mod 180."""
     return ((np.arange(256) + shift) % HUE_RANGE).astype(np.uint8)
 

@@ -17,7 +17,7 @@ FIXED = 12  # bits behind the point in OpenCV's tables
 
 
 def distort(images: Tensor, distortions: Tensor) -> Tensor:
-    """images: uint8 B 3 H W (RGB), any device. distortions: float B 5, rows of `Distortion.row`."""
+    """images: uint8 B 3 H W (RGB), any device. distortions: float B 5, a `Distortion` each."""
     return torch.stack(
         [_distort_one(image, row) for image, row in zip(images, distortions.tolist(), strict=True)]
     )
@@ -26,42 +26,42 @@ def distort(images: Tensor, distortions: Tensor) -> Tensor:
 def _distort_one(image: Tensor, row: list[float]) -> Tensor:
     brightness, contrast, contrast_first, saturation, hue = row
     if brightness == brightness:  # not NaN: the step was drawn
-        image = _linear(image, 1.0, brightness)
+        image = _scale(image, 1.0, brightness)
     if contrast == contrast and contrast_first:
-        image = _linear(image, contrast, 0.0)
+        image = _scale(image, contrast, 0.0)
     if saturation == saturation:
-        h, s, v = _to_hsv(image)
-        image = _to_rgb(h, _linear(s, saturation, 0.0), v)
+        h, s, v = _convert_to_hsv(image)
+        image = _convert_to_rgb(h, _scale(s, saturation, 0.0), v)
     if hue == hue:
-        h, s, v = _to_hsv(image)
-        image = _to_rgb(torch.remainder(h.int() + int(hue), HUE_RANGE), s, v)
+        h, s, v = _convert_to_hsv(image)
+        image = _convert_to_rgb(torch.remainder(h.int() + int(hue), HUE_RANGE), s, v)
     if contrast == contrast and not contrast_first:
-        image = _linear(image, contrast, 0.0)
+        image = _scale(image, contrast, 0.0)
     return image
 
 
-def _linear(values: Tensor, factor: float, offset: float) -> Tensor:
+def _scale(values: Tensor, factor: float, offset: float) -> Tensor:
     """clip(v * factor + offset, 0, 255), cut to uint8."""
     return values.float().mul_(factor).add_(offset).clamp_(0, 255).to(torch.uint8)
 
 
-def _to_hsv(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _convert_to_hsv(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """OpenCV's 8-bit RGB2HSV: hue 0..179, saturation and value 0..255; each H W uint8."""
     red, green, blue = image.int()
     value = torch.maximum(torch.maximum(red, green), blue)
     spread = value - torch.minimum(torch.minimum(red, green), blue)
-    saturation = _fixed(spread * _table(255 << FIXED, image.device)[value])
+    saturation = _round_fixed(spread * _make_table(255 << FIXED, image.device)[value])
     hue = torch.where(
         value == red,
         green - blue,
         torch.where(value == green, blue - red + 2 * spread, red - green + 4 * spread),
     )
-    hue = _fixed(hue * _table((HUE_RANGE << FIXED) / 6, image.device)[spread])
+    hue = _round_fixed(hue * _make_table((HUE_RANGE << FIXED) / 6, image.device)[spread])
     hue = hue + HUE_RANGE * (hue < 0)
     return hue.to(torch.uint8), saturation.to(torch.uint8), value.to(torch.uint8)
 
 
-def _table(numerator: float, device: torch.device) -> Tensor:
+def _make_table(numerator: float, device: torch.device) -> Tensor:
     """round(numerator / i) for i in 0..255, 0 for 0; int32."""
     divisors = torch.arange(256, dtype=torch.float64, device=device)
     table = (numerator / divisors.clamp(min=1)).round().int()
@@ -69,11 +69,11 @@ def _table(numerator: float, device: torch.device) -> Tensor:
     return table
 
 
-def _fixed(values: Tensor) -> Tensor:
+def _round_fixed(values: Tensor) -> Tensor:
     return (values + (1 << (FIXED - 1))) >> FIXED
 
 
-def _to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
+def _convert_to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
     """OpenCV's 8-bit HSV2RGB: computed in float32 and cut, not rounded; uint8 3 H W."""
     sixth = hue.float() * (6.0 / HUE_RANGE)
     sector = sixth.floor()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lemore.data.augment.photometric import linear_table
+from lemore.data.augment.photometric import make_linear_table
 
 NUMBER, PROBABILITY = 2, 0.5
 MAX_MAGNITUDE = 10.0
@@ -27,7 +27,7 @@ VALUES = np.arange(256)
 Operation = Callable[[np.ndarray, float, int], np.ndarray]
 
 
-class Drawn(NamedTuple):
+class DrawnOperation(NamedTuple):
     """An operation to be done: its place in `OPERATIONS`, strength 0..1 and sign +1 or -1."""
 
     index: int
@@ -35,7 +35,7 @@ class Drawn(NamedTuple):
     sign: int
 
 
-def draw(magnitude: float, deviation: float, rng: np.random.Generator) -> list[Drawn]:
+def draw(magnitude: float, deviation: float, rng: np.random.Generator) -> list[DrawnOperation]:
     """The operations for one image, at most two. Always the same number of draws.
 
     magnitude: 0..10; each operation's own is drawn from N(magnitude, deviation^2) and clipped.
@@ -44,11 +44,11 @@ def draw(magnitude: float, deviation: float, rng: np.random.Generator) -> list[D
     coins, positive = rng.random((2, NUMBER)) < PROBABILITY
     strengths = np.clip(rng.normal(magnitude, deviation, NUMBER) / MAX_MAGNITUDE, 0, 1)
     signs = np.where(positive, 1, -1)
-    drawn = [Drawn(*values) for values in zip(indices, strengths, signs, strict=True)]
+    drawn = [DrawnOperation(*values) for values in zip(indices, strengths, signs, strict=True)]
     return [one for one, coin in zip(drawn, coins, strict=True) if coin]
 
 
-def rand_augment(image: np.ndarray, operations: list[Drawn]) -> np.ndarray:
+def apply(image: np.ndarray, operations: list[DrawnOperation]) -> np.ndarray:
     """The image after its drawn operations."""
     for index, strength, sign in operations:
         image = OPERATIONS[index](image, strength, sign)
@@ -61,8 +61,8 @@ def auto_contrast(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
     for channel in cv2.split(image):
         low, high, _, _ = cv2.minMaxLoc(channel)
         stretched = (VALUES - low) * (255 / (high - low)) if high > low else VALUES
-        tables.append(_table(stretched))
-    return _per_channel(image, tables)
+        tables.append(_make_table(stretched))
+    return _map_channels(image, tables)
 
 
 def equalize(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
@@ -72,8 +72,8 @@ def equalize(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
         counts = cv2.calcHist([channel], [0], None, [256], [0, 256]).ravel().astype(np.int64)
         step = (counts.sum() - counts[np.flatnonzero(counts)[-1]]) // 255
         below = np.cumsum(counts) - counts
-        tables.append(_table((below + step // 2) // step if step else VALUES))
-    return _per_channel(image, tables)
+        tables.append(_make_table((below + step // 2) // step if step else VALUES))
+    return _map_channels(image, tables)
 
 
 def invert(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
@@ -91,40 +91,40 @@ def rotate(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
 def posterize(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
     """Keeps the highest 0 to 4 bits: more, the higher the magnitude."""
     dropped = 8 - int(strength * 4)
-    return cv2.LUT(image, _table(VALUES >> dropped << dropped))
+    return cv2.LUT(image, _make_table(VALUES >> dropped << dropped))
 
 
 def solarize(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
     """Inverts values from 256 * strength on."""
-    return cv2.LUT(image, _table(np.where(int(strength * 256) > VALUES, VALUES, 255 - VALUES)))
+    return cv2.LUT(image, _make_table(np.where(int(strength * 256) > VALUES, VALUES, 255 - VALUES)))
 
 
 def solarize_add(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
     """Brightens the darker half."""
     added = VALUES + int(strength * SOLARIZE_ADD)
-    return cv2.LUT(image, _table(np.where(SOLARIZE_BELOW > VALUES, added, VALUES)))
+    return cv2.LUT(image, _make_table(np.where(SOLARIZE_BELOW > VALUES, added, VALUES)))
 
 
 def color(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
     """Away from the gray image, or towards it."""
-    factor = _factor(strength)
+    factor = _find_factor(strength)
     return cv2.transform(image, factor * np.eye(3) + (1 - factor) * GRAY)
 
 
 def contrast(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
     """Away from the mean gray, or towards it."""
     mean = int(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).mean() + 0.5)
-    factor = _factor(strength)
-    return cv2.LUT(image, linear_table(factor, mean * (1 - factor)))
+    factor = _find_factor(strength)
+    return cv2.LUT(image, make_linear_table(factor, mean * (1 - factor)))
 
 
 def brightness(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
-    return cv2.LUT(image, linear_table(_factor(strength), 0.0))
+    return cv2.LUT(image, make_linear_table(_find_factor(strength), 0.0))
 
 
 def sharpness(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
     """Away from the smoothed image, or towards it; the outermost pixels stay."""
-    factor = _factor(strength)
+    factor = _find_factor(strength)
     kernel = (1 - factor) * SMOOTH
     kernel[1, 1] += factor
     sharp = cv2.filter2D(image, -1, kernel)
@@ -168,17 +168,17 @@ OPERATIONS: tuple[Operation, ...] = (
 )
 
 
-def _factor(strength: float) -> float:
-    """Of colour, contrast, brightness and sharpness: 0.1 to 1.9, where 1 changes nothing."""
+def _find_factor(strength: float) -> float:
+    """Factor of colour, contrast, brightness and sharpness: 0.1 to 1.9; 1 changes nothing."""
     return 0.1 + 1.8 * strength
 
 
-def _table(values: np.ndarray) -> np.ndarray:
+def _make_table(values: np.ndarray) -> np.ndarray:
     """256 uint8 values, clipped and cut, not rounded, as Pillow does."""
     return np.clip(values, 0, 255).astype(np.uint8)
 
 
-def _per_channel(image: np.ndarray, tables: list[np.ndarray]) -> np.ndarray:
+def _map_channels(image: np.ndarray, tables: list[np.ndarray]) -> np.ndarray:
     return cv2.LUT(image, np.stack(tables, axis=-1)[None])
 
 

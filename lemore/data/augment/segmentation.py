@@ -13,10 +13,10 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 
+from lemore.config.labels import IGNORE
 from lemore.data.augment import photometric
 from lemore.data.augment.photometric import Distortion
 
-IGNORE = 255
 CROP_ATTEMPTS = 10
 
 
@@ -57,7 +57,9 @@ class TrainTransform:
         """Image (H, W, 3) uint8 and label (H, W) uint8 of any size give a `Crop` of `crop_size`."""
         if image.shape[:2] != label.shape:
             raise ValueError(f"image is {image.shape[:2]}, label {label.shape}: unequal sizes")
-        size = self._draw_size(label.shape, rng)
+        ratio = rng.uniform(*self.scale_range)
+        long, short = (int(side * ratio) for side in self.img_scale)
+        size = fit_size(label.shape, (long, short))
         (top, left), crop_label = self._draw_window(label, size, rng)
         valid = crop_label.shape
         crop_image = resize_window(image, size, (top, left), valid)
@@ -69,16 +71,11 @@ class TrainTransform:
         image, label = pad(crop_image, self.crop_size, 0), pad(crop_label, self.crop_size, IGNORE)
         return Crop(image, label, valid, drawn)
 
-    def _draw_size(self, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
-        ratio = rng.uniform(*self.scale_range)
-        long, short = (int(side * ratio) for side in self.img_scale)
-        return fit_size(size, (long, short))
-
     def _draw_window(
         self, label: np.ndarray, size: tuple[int, int], rng: np.random.Generator
     ) -> tuple[tuple[int, int], np.ndarray]:
         """(top, left) of the crop in the resized image, and its label."""
-        rows, columns = (nearest_indices(label.shape[axis], size[axis]) for axis in (0, 1))
+        rows, columns = (find_nearest(label.shape[axis], size[axis]) for axis in (0, 1))
         height, width = (min(size[axis], self.crop_size[axis]) for axis in (0, 1))
         attempts = CROP_ATTEMPTS if self.cat_max_ratio < 1 else 0
         for attempt in range(attempts + 1):
@@ -97,7 +94,7 @@ def fit_size(size: tuple[int, int], img_scale: tuple[int, int]) -> tuple[int, in
     return int(size[0] * factor + 0.5), int(size[1] * factor + 0.5)
 
 
-def nearest_indices(source: int, target: int) -> np.ndarray:
+def find_nearest(source: int, target: int) -> np.ndarray:
     """Source index for each of `target` positions, as OpenCV's INTER_NEAREST has it."""
     step = 1.0 / (target / source)  # in this order: OpenCV rounds twice, too
     return np.minimum(np.floor(np.arange(target) * step).astype(np.intp), source - 1)
@@ -121,7 +118,7 @@ def resize_window(
 
 
 def is_mixed(label: np.ndarray, max_ratio: float) -> bool:
-    """Whether more than one class is present and none holds `max_ratio` of the labelled pixels."""
+    """Returns whether several classes share the labelled pixels, none with `max_ratio` or more."""
     counts = cv2.calcHist([label], [0], None, [256], [0, 256]).ravel()[:IGNORE]
     if np.count_nonzero(counts) < 2:
         return False

@@ -1,4 +1,4 @@
-"""What a dataset turned out to be: counts, sizes, classes, faults, as one JSON."""
+"""The audit of a prepared dataset: counts, sizes, classes and faults, as one JSON."""
 
 from collections import Counter
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 from lemore.config.dataset import DatasetConfig
 from lemore.config.labels import IGNORE
-from lemore.data.prepare.samples import Prepared
+from lemore.data.prepare.samples import PreparedSample
 
 
 class SplitAudit:
@@ -16,8 +16,8 @@ class SplitAudit:
     def __init__(self, name: str, expected: int | None, classes: list[str]):
         self.name, self.expected, self.classes = name, expected, classes
         self.count = 0
-        self.pixels = np.zeros(max(256, len(classes)), np.int64)
-        self.images = np.zeros(max(256, len(classes)), np.int64)
+        self.pixels: Counter[int] = Counter()  # by train id
+        self.images: Counter[int] = Counter()
         self.raw: Counter[int] = Counter()
         self.modes: Counter[str] = Counter()
         self.examples: dict[str, str] = {}
@@ -25,39 +25,37 @@ class SplitAudit:
         self.bytes: dict[str, int] = {}  # of the store, by pack
         self.quarantined: list[dict[str, str]] = []
 
-    def add(self, sample: Prepared) -> None:
+    def add(self, sample: PreparedSample) -> None:
         if sample.problem is not None:
             fault = {"split": self.name, "name": sample.name, "kind": sample.kind}
             self.quarantined.append(fault | {"problem": sample.problem})
             return
         self.count += 1
-        for train_id, number in sample.pixels.items():
-            self.pixels[train_id] += number
-            self.images[train_id] += 1
+        self.pixels.update(sample.pixels)
+        self.images.update(sample.pixels.keys())
         self.raw.update(sample.raw)
         self.modes[sample.mode] += 1
         self.examples.setdefault(sample.mode, sample.name)
         self.sizes[sample.size] += 1
 
-    def results(self, ignores: bool) -> dict[str, Any]:
-        """JSON of this split; `pixels` counts label pixels (classification: images) by class."""
-        number = len(self.classes)
-        total = int(self.pixels.sum())
+    def report(self, ignores: bool) -> dict[str, Any]:
+        """Makes this split's JSON; `pixels` are label pixels by class (classification: images)."""
+        total = max(self.pixels.total(), 1)
         return {
             "count": self.count,
             "expected": self.expected,
             "modes": dict(self.modes.most_common()),
             "mode_examples": self.examples,
             "raw_pixels": {str(value): self.raw[value] for value in sorted(self.raw)},
-            "sizes": self._sizes(),
+            "sizes": self._summarize_sizes(),
             "bytes": self.bytes,
-            "ignored_share": float(self.pixels[IGNORE] / max(total, 1)) if ignores else 0.0,
-            "pixels": self.pixels[:number].tolist(),
-            "images": self.images[:number].tolist(),
-            "unseen": [self.classes[k] for k in range(number) if self.images[k] == 0],
+            "ignored_share": self.pixels[IGNORE] / total if ignores else 0.0,
+            "pixels": [self.pixels[k] for k in range(len(self.classes))],
+            "images": [self.images[k] for k in range(len(self.classes))],
+            "unseen": [name for k, name in enumerate(self.classes) if not self.images[k]],
         }
 
-    def _sizes(self) -> dict[str, Any]:
+    def _summarize_sizes(self) -> dict[str, Any]:
         """Least, median and largest (height, width), and the most common sizes with their count."""
         if not self.sizes:
             return {}
@@ -73,9 +71,12 @@ class SplitAudit:
 def report(
     name: str, config: DatasetConfig, classes: list[str], audits: list[SplitAudit]
 ) -> dict[str, Any]:
-    """audit.json without what prepare alone knows; `problems` are what the owner must look at."""
+    """Makes audit.json without what prepare alone knows.
+
+    `problems` are what the owner must look at: splits of another size than expected.
+    """
     ignores = config.task == "segmentation"
-    splits = {audit.name: audit.results(ignores) for audit in audits}
+    splits = {audit.name: audit.report(ignores) for audit in audits}
     first = splits[audits[0].name]
     seen = max(sum(first["pixels"]), 1)
     return {
@@ -90,19 +91,9 @@ def report(
         "splits": splits,
         "class_frequencies": [pixels / seen for pixels in first["pixels"]],
         "quarantined": [fault for audit in audits for fault in audit.quarantined],
-        "problems": count_problems(audits),
+        "problems": [
+            f"split '{audit.name}' has {audit.count} images, expected {audit.expected}"
+            for audit in audits
+            if audit.expected not in (None, audit.count + len(audit.quarantined))
+        ],
     }
-
-
-def count_problems(audits: list[SplitAudit]) -> list[str]:
-    """Splits whose number of images is not the expected one."""
-    return [
-        f"split '{audit.name}' has {audit.count} images, expected {audit.expected}"
-        for audit in audits
-        if audit.expected not in (None, audit.count + len(audit.quarantined))
-    ]
-
-
-def duplicates(names_by_hash: dict[str, list[str]]) -> list[list[str]]:
-    """Groups of samples whose photos are the same bytes, across splits too."""
-    return [names for names in names_by_hash.values() if len(names) > 1]

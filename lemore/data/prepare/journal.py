@@ -1,4 +1,4 @@
-"""What an interrupted prepare had done of a split, so that the next one goes on from there."""
+"""A log of the samples that were prepared, from which an interrupted prepare resumes."""
 
 import dataclasses
 import json
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lemore.data.prepare.samples import Prepared
+from lemore.data.prepare.samples import PreparedSample
 from lemore.data.store import PackWriter
 
 PERIOD = 5.0  # seconds of work at risk
@@ -18,38 +18,37 @@ BULK = ("image", "label")  # fields of a sample that lie in the packs
 class Journal:
     """A `PackWriter` with a log of its samples, faulty ones included: <split>.journal.
 
-    A line is written after what it tells of is on disk, so every line can be believed.
-    `done`: number of samples that an earlier prepare has left; `replay` must come before `add`.
+    A line is written after its sample is on disk, so that every line can be believed. `done`:
+    number of samples that an earlier prepare has left; `read_done` must come before `add`.
     """
 
     def __init__(self, folder: Path, split: str, task: str):
         self.path = folder / f"{split}.journal"
-        self.done, size, ends = _survey(self.path)
+        self.done, size, ends = _find_end(self.path)
         self.writer = PackWriter(folder, split, task, ends)
         self.path.touch()
         os.truncate(self.path, size)
         self.waiting: list[str] = []
         self.written = time.monotonic()
 
-    def replay(self) -> Iterator[Prepared]:
+    def read_done(self) -> Iterator[PreparedSample]:
         """The samples done earlier, without what lies in the packs."""
         with open(self.path) as file:
             for line in file:
                 entry = json.loads(line)
                 if entry["record"] is not None:
                     self.writer.records.extend(entry["record"])
-                yield _sample(entry["sample"])
+                yield _parse_sample(entry["sample"])
 
-    def add(self, sample: Prepared) -> None:
-        """Stores a sound sample, and notes either kind."""
+    def add(self, sample: PreparedSample) -> None:
+        """Stores a sound sample, and notes a sound or faulty one."""
         record = None
         if sample.problem is None:
             record = self.writer.add(
                 sample.name, sample.size, sample.image, sample.coding, sample.label
             )
-        facts = {f.name: getattr(sample, f.name) for f in dataclasses.fields(sample)}
-        facts = {name: value for name, value in facts.items() if name not in BULK}
-        entry = {"sample": facts, "record": record, "ends": self.writer.ends()}
+        facts = {k: v for k, v in dataclasses.asdict(sample).items() if k not in BULK}
+        entry = {"sample": facts, "record": record, "ends": self.writer.ends}
         self.waiting.append(json.dumps(entry) + "\n")
         if time.monotonic() - self.written > PERIOD:
             self._write()
@@ -69,8 +68,8 @@ class Journal:
         self.written = time.monotonic()
 
 
-def _survey(path: Path) -> tuple[int, int, dict[str, int] | None]:
-    """(lines, their bytes, ends of the packs at the last one); a line that was cut counts not."""
+def _find_end(path: Path) -> tuple[int, int, dict[str, int] | None]:
+    """(lines, their bytes, ends of the packs at the last one); a line that was cut is ignored."""
     count, size, last = 0, 0, b""
     if path.exists():
         with open(path, "rb") as file:
@@ -80,8 +79,8 @@ def _survey(path: Path) -> tuple[int, int, dict[str, int] | None]:
     return count, size, json.loads(last)["ends"] if last else None
 
 
-def _sample(facts: dict[str, Any]) -> Prepared:
+def _parse_sample(facts: dict[str, Any]) -> PreparedSample:
     known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
     for name in ("pixels", "raw"):  # JSON has made their keys text
         known[name] = {int(value): number for value, number in facts[name].items()}
-    return Prepared(**known)
+    return PreparedSample(**known)

@@ -16,7 +16,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ordered_map(
+def map_in_order(
     function: Callable[[T], R], items: Iterable[T], workers: int, chunk: int = 8
 ) -> Iterator[R]:
     """Yields `function(item)` in the order of `items`; at most 4 chunks a worker wait at a time.

@@ -2,25 +2,27 @@
 
 import hashlib
 import importlib
+import re
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from lemore.config import labels
 from lemore.config.dataset import DatasetConfig
-from lemore.data import packing
+from lemore.config.labels import LabelTable, find_table
 from lemore.data.archives import images
-from lemore.data.archives.archives import Member
+from lemore.data.archives.members import Member
 from lemore.data.archives.source import Source
+from lemore.data.store import pack_image, pack_label
 
 
 @dataclass(frozen=True, slots=True)
 class RawSample:
     """One image and its annotation, unread.
 
-    `label` is what the reader's `read_label` understands (a Member, or the annotation itself),
+    `label` is what the reader's `read_label` takes (a Member, or the annotation itself),
     the class number for classification, or None where the dataset lacks it; `image` is None for
     an annotation without a photo.
     """
@@ -29,10 +31,17 @@ class RawSample:
     image: Member | None
     label: Any
 
+    @property
+    def label_place(self) -> str:
+        """Path of the annotation, for messages."""
+        if isinstance(self.label, Member):
+            return self.label.place
+        return f"annotation of '{self.name}'"
+
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """What goes into the store and the audit; `problem` says why a sample cannot go in.
+class PreparedSample:
+    """A sample for the store and the audit; `problem` says why it cannot go into the store.
 
     `kind` of problem: unpaired, image, annotation, label values or sizes.
     """
@@ -41,7 +50,7 @@ class Prepared:
     problem: str | None
     kind: str = ""
     size: tuple[int, int] = (0, 0)
-    image: bytes = b""  # as `lemore.data.packing` makes it
+    image: bytes = b""  # as `lemore.data.store.pack_image` makes it
     coding: int = 0
     label: bytes | int = 0
     mode: str = ""
@@ -51,69 +60,104 @@ class Prepared:
     label_sha256: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    config: DatasetConfig
-    sample: RawSample
-
-
 def find_reader(config: DatasetConfig) -> Any:
-    """What knows the layout: `samples(source, split)`, `read_label(label, size)`, `annotation`.
+    """Returns what knows the dataset's layout: the module lemore.data.readers.<reader>, or its
+    `Folders` made from the configuration.
 
-    The module lemore.data.readers.<reader>, or its `Folders` made from the configuration.
+    It has `list_samples(source, split)` and `describe_annotation(source)`; for classification also
+    `list_classes(source)`, and `read_label(label, size)` where labels are not PNGs of raw values.
     """
     module = importlib.import_module(f"lemore.data.readers.{config.reader}")
     return module if config.files is None else module.Folders(config)
 
 
-def pairs(images: dict[str, Member], labels: dict[str, Member]) -> Iterator[RawSample]:
+def pair_files(images: dict[str, Member], labels: dict[str, Member]) -> Iterator[RawSample]:
     """Samples by common name, sorted; one that lacks its other half is kept, to be reported."""
     for name in sorted(images.keys() | labels.keys()):
         yield RawSample(name, images.get(name), labels.get(name))
 
 
-def listed(source: Source, pattern: str) -> list[str] | None:
-    """The lines of the split list that ends like `pattern`, or None if there is no such file."""
-    member = source.one(pattern)
+def read_list(source: Source, path: str) -> list[str]:
+    """The lines of the text file whose path ends with `path`; ValueError if there is none."""
+    member = source.find_one(re.escape(path))
     if member is None:
-        return None
+        raise ValueError(f"{source.describe()}: no {path} in it")
     try:
-        return member.read().decode().split()
+        lines = member.read().decode().splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"{member.place}: is not text in UTF-8") from None
+    return [line.strip() for line in lines if line.strip()]
 
 
-def prepare_sample(job: Job) -> Prepared:
+def prepare_sample(config: DatasetConfig, sample: RawSample) -> PreparedSample:
     """Reads, checks and maps one sample; a fault becomes a `problem` that names the file."""
-    sample = job.sample
-    if sample.image is None:
-        return _faulty(sample, "unpaired", _place(sample), "annotation without an image")
-    if sample.label is None:
-        return _faulty(sample, "unpaired", sample.image.place, "image without an annotation")
+    if sample.image is None or sample.label is None:
+        place = sample.image.place if sample.image else sample.label_place
+        lacks = "image without an annotation" if sample.image else "annotation without an image"
+        return PreparedSample(sample.name, f"{place}: {lacks}", "unpaired")
     kind, place = "image", sample.image.place
     try:
         data = sample.image.read()
         images.check_whole(data)
         photo = images.decode_rgb(data)
-        if job.config.task == "classification":
-            return _prepared(sample, data, photo, sample.label)
-        kind, place = "annotation", _place(sample)
-        raw = find_reader(job.config).read_label(sample.label, photo.shape[:2])
+        prepared = _pack_photo(sample.name, data, photo)
+        if config.task == "classification":
+            number = sample.label
+            return replace(prepared, label=number, pixels={number: 1}, label_sha256=str(number))
+        kind, place = "annotation", sample.label_place
+        raw = _read_label(config, sample.label, photo.shape[:2])
         kind = "label values"
-        label = to_train_ids(raw, labels.of(job.config))
+        table = find_table(config)
+        label, raw_counts = map_label(raw, table)
         kind = "sizes"
         _require_size(label, photo, data)
-        return _prepared(sample, data, photo, label, raw)
     except (ValueError, OSError) as error:
-        return _faulty(sample, kind, place, str(error))
+        text = str(error)
+        return PreparedSample(sample.name, text if place in text else f"{place}: {text}", kind)
+    counts: Counter[int] = Counter()
+    for value, number in raw_counts.items():
+        counts[table.lut[value]] += number
+    return replace(
+        prepared,
+        label=pack_label(label),
+        label_sha256=hashlib.sha256(label.tobytes()).hexdigest(),
+        raw=raw_counts,
+        pixels=dict(counts),
+    )
 
 
-def _faulty(sample: RawSample, kind: str, place: str, text: str) -> Prepared:
-    return Prepared(sample.name, text if place in text else f"{place}: {text}", kind)
+def _read_label(config: DatasetConfig, label: Any, size: tuple[int, int]) -> np.ndarray:
+    reader = find_reader(config)
+    if hasattr(reader, "read_label"):
+        return reader.read_label(label, size)
+    return images.decode_label(label.read())
 
 
-def to_train_ids(raw: np.ndarray, table: labels.LabelTable) -> np.ndarray:
-    """H x W raw values -> uint8 train ids by the label table, once; undeclared values refused."""
+def _pack_photo(name: str, data: bytes, photo: np.ndarray) -> PreparedSample:
+    image, coding = pack_image(data, photo)
+    return PreparedSample(
+        name,
+        problem=None,
+        size=(photo.shape[0], photo.shape[1]),
+        image=image,
+        coding=coding,
+        mode=images.describe(data),
+        image_sha256=hashlib.sha256(data).hexdigest(),
+    )
+
+
+def _require_size(label: np.ndarray, photo: np.ndarray, data: bytes) -> None:
+    if label.shape != photo.shape[:2]:
+        turned = images.read_orientation(data)
+        note = f" (EXIF orientation {turned})" if turned != 1 else ""
+        raise ValueError(f"label is {label.shape}, image {photo.shape[:2]} (H, W){note}")
+
+
+def map_label(raw: np.ndarray, table: LabelTable) -> tuple[np.ndarray, dict[int, int]]:
+    """H x W raw values -> uint8 train ids by the label table, and the pixels of each raw value.
+
+    ValueError for values that the table does not list.
+    """
     if raw.ndim != 2 or raw.dtype.kind not in "uif" or raw.size == 0:
         raise ValueError(f"annotation is {raw.dtype} of shape {raw.shape}, expected H x W numbers")
     if raw.dtype.kind == "f" and (raw != np.floor(raw)).any():
@@ -121,51 +165,9 @@ def to_train_ids(raw: np.ndarray, table: labels.LabelTable) -> np.ndarray:
     if raw.min() < 0 or raw.max() > 255:
         raise ValueError(f"label values {raw.min()} to {raw.max()} do not fit 0 to 255")
     raw = raw.astype(np.uint8, copy=False)
-    found = np.flatnonzero(np.bincount(raw.ravel(), minlength=256))
-    undeclared = sorted(set(found.tolist()) - set(table.ids))
-    if undeclared:
+    counts = np.bincount(raw.ravel(), minlength=256)
+    found = np.flatnonzero(counts).tolist()
+    if undeclared := sorted(set(found) - set(table.ids)):
         values = ", ".join(map(str, undeclared))
         raise ValueError(f"label values {values} are in no class and not ignored")
-    return np.array(table.lut, np.uint8)[raw]
-
-
-def _require_size(label: np.ndarray, photo: np.ndarray, data: bytes) -> None:
-    if label.shape != photo.shape[:2]:
-        turned = f" (EXIF orientation {n})" if (n := images.orientation(data)) != 1 else ""
-        raise ValueError(f"label is {label.shape}, image {photo.shape[:2]} (H, W){turned}")
-
-
-def _prepared(
-    sample: RawSample,
-    data: bytes,
-    photo: np.ndarray,
-    label: np.ndarray | int,
-    raw: np.ndarray | None = None,
-) -> Prepared:
-    """A sound sample; `label` is a map of train ids, made from `raw`, or a class number."""
-    image, coding = packing.pack_image(data, photo)
-    whole = isinstance(label, np.ndarray)
-    return Prepared(
-        name=sample.name,
-        problem=None,
-        size=(photo.shape[0], photo.shape[1]),
-        image=image,
-        coding=coding,
-        label=packing.pack_label(label) if whole else label,
-        mode=images.describe(data),
-        pixels=_counted(label) if whole else {label: 1},
-        raw=_counted(raw) if raw is not None else {},
-        image_sha256=hashlib.sha256(data).hexdigest(),
-        label_sha256=hashlib.sha256(label.tobytes()).hexdigest() if whole else str(label),
-    )
-
-
-def _counted(values: np.ndarray) -> dict[int, int]:
-    counts = np.bincount(values.ravel())
-    return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
-
-
-def _place(sample: RawSample) -> str:
-    if isinstance(sample.label, Member):
-        return sample.label.place
-    return f"annotation of '{sample.name}'"
+    return np.array(table.lut, np.uint8)[raw], {value: int(counts[value]) for value in found}

@@ -16,31 +16,21 @@ def write_sheet(store: Store, path: Path) -> None:
     """Writes a JPEG of up to 8 samples spread evenly over the split; nothing for an empty one."""
     if len(store) == 0:
         return
-    chosen = np.unique(np.linspace(0, len(store) - 1, SAMPLES).astype(int))
-    rows = [[_fit(_picture(store, int(i)), CELL) for i in chosen]]
+    chosen = [int(i) for i in np.unique(np.linspace(0, len(store) - 1, SAMPLES).astype(int))]
+    rows = [[_fit(store.read_image(i)) for i in chosen]]
     if store.task == "segmentation":
-        colors = _color_table(store.colors())
-        rows.append([_fit(colors[store.label(int(i))], CELL, nearest=True) for i in chosen])
+        colors = np.zeros((256, 3), np.uint8)  # by train id, black for ignored pixels
+        colors[: store.num_classes] = store.read_colors()
+        rows.append([_fit(colors[store.read_label(i)], nearest=True) for i in chosen])
     sheet = np.vstack([np.hstack(row) for row in rows])
     done, data = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
     assert done
     write_atomic(path, data.tobytes())
 
 
-def _picture(store: Store, i: int) -> np.ndarray:
-    return store.read(i)[0]
-
-
-def _color_table(colors: list[tuple[int, int, int]]) -> np.ndarray:
-    """256 x 3 uint8: colours by train id, black for ignored pixels."""
-    table = np.zeros((256, 3), np.uint8)
-    table[: len(colors)] = colors
-    return table
-
-
-def _fit(picture: np.ndarray, size: tuple[int, int], nearest: bool = False) -> np.ndarray:
+def _fit(picture: np.ndarray, nearest: bool = False) -> np.ndarray:
     """The picture in the middle of a white cell, aspect kept."""
-    height, width = size
+    height, width = CELL
     factor = min(height / picture.shape[0], width / picture.shape[1])
     inner = (max(1, int(picture.shape[1] * factor)), max(1, int(picture.shape[0] * factor)))
     small = cv2.resize(picture, inner, interpolation=0 if nearest else cv2.INTER_AREA)

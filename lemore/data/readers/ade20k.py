@@ -5,18 +5,14 @@ Zhou et al., "Scene Parsing through ADE20K Dataset", CVPR 2017.
 
 from collections.abc import Iterator
 
-import numpy as np
-
-from lemore.data.archives.archives import Member
-from lemore.data.archives.images import decode_label
 from lemore.data.archives.source import Source
-from lemore.data.prepare.samples import RawSample, pairs
+from lemore.data.prepare.samples import RawSample, pair_files
 
 FOLDERS = {"train": "training", "val": "validation"}
 FULL_RELEASE = r"(?:index_ade20k\.pkl|index_ade20k\.mat|ADE_(?:train|val)_\d+_seg\.png)"
 
 
-def samples(source: Source, split: str) -> Iterator[RawSample]:
+def list_samples(source: Source, split: str) -> Iterator[RawSample]:
     """Samples of 'train' or 'val', sorted by name (ADE_train_00000001, ...)."""
     folder = FOLDERS[split]
     photos = source.match(rf"images/{folder}/(ADE_\w+)\.jpg")
@@ -25,13 +21,8 @@ def samples(source: Source, split: str) -> Iterator[RawSample]:
             f"{source.describe()}: this is the full ADE20K release with some 3,000 object classes; "
             "the 150 classes of the benchmark come from ADEChallengeData2016.zip"
         )
-    yield from pairs(photos, source.match(rf"annotations/{folder}/(ADE_\w+)\.png"))
+    yield from pair_files(photos, source.match(rf"annotations/{folder}/(ADE_\w+)\.png"))
 
 
-def read_label(label: Member, size: tuple[int, int]) -> np.ndarray:
-    """H x W uint8, 0..150."""
-    return decode_label(label.read())
-
-
-def annotation(source: Source) -> str:
+def describe_annotation(source: Source) -> str:
     return "PNG 0..150"

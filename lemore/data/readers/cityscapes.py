@@ -7,25 +7,16 @@ with a negative id are skipped and the order is the same.
 
 from collections.abc import Iterator
 
-import numpy as np
-
-from lemore.data.archives.archives import Member
-from lemore.data.archives.images import decode_label
 from lemore.data.archives.source import Source
-from lemore.data.prepare.samples import RawSample, pairs
+from lemore.data.prepare.samples import RawSample, pair_files
 
 
-def samples(source: Source, split: str) -> Iterator[RawSample]:
+def list_samples(source: Source, split: str) -> Iterator[RawSample]:
     """Samples of 'train' or 'val', sorted by name (aachen_000000_000019, ...)."""
     photos = source.match(rf"leftImg8bit/{split}/[^/]+/([^/]+)_leftImg8bit\.png")
     masks = source.match(rf"gtFine/{split}/[^/]+/([^/]+)_gtFine_labelIds\.png")
-    yield from pairs(photos, masks)
+    yield from pair_files(photos, masks)
 
 
-def read_label(label: Member, size: tuple[int, int]) -> np.ndarray:
-    """H x W uint8, labelIds 0..33."""
-    return decode_label(label.read())
-
-
-def annotation(source: Source) -> str:
+def describe_annotation(source: Source) -> str:
     return "gtFine labelIds PNG 0..33"

@@ -8,19 +8,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lemore.data.archives import matlab
-from lemore.data.archives.archives import Member
+from lemore.data.archives.members import Member
 from lemore.data.archives.source import Source
-from lemore.data.prepare.samples import RawSample, listed
+from lemore.data.prepare.samples import RawSample, read_list
+from lemore.data.readers.matlab import read_variable
 
 LISTS = {"train": "train", "val": "test"}
 
 
-def samples(source: Source, split: str) -> Iterator[RawSample]:
+def list_samples(source: Source, split: str) -> Iterator[RawSample]:
     """Samples of 'train', or of 'val' (imageLists/test.txt), sorted by name."""
-    names = listed(source, rf"imageLists/{LISTS[split]}\.txt")
-    if names is None:
-        raise ValueError(f"{source.describe()}: no imageLists/{LISTS[split]}.txt in it")
+    names = read_list(source, f"imageLists/{LISTS[split]}.txt")
     photos = source.match(r"images/([^/]+)\.jpg")
     masks = source.match(r"annotations/([^/]+)\.mat")
     for name in sorted(names):
@@ -31,8 +29,8 @@ def samples(source: Source, split: str) -> Iterator[RawSample]:
 
 def read_label(label: Member, size: tuple[int, int]) -> np.ndarray:
     """H x W, 0..182."""
-    return np.asarray(matlab.variable(label, "S"))
+    return np.asarray(read_variable(label, "S"))
 
 
-def annotation(source: Source) -> str:
+def describe_annotation(source: Source) -> str:
     return "mat S 0..182"

@@ -8,93 +8,80 @@ are positions in the sorted list of wnids (n01440764 = 0), not the kit's own ILS
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from lemore.data.archives import matlab
-from lemore.data.archives.archives import Member, plain_tar_members
+from lemore.data.archives.members import Member, list_tar_members
 from lemore.data.archives.source import Source
 from lemore.data.prepare.samples import RawSample
+from lemore.data.readers.matlab import read_variable
 
 WNID = re.compile(r"(?:.*/)?(n\d{8})\.tar$")
 TRUTH = r"ILSVRC2012_validation_ground_truth\.txt"
 
 
-def classes(source: Source) -> list[str]:
+def list_classes(source: Source) -> list[str]:
     """Sorted wnids of the training images."""
-    found = {wnid for wnid, _ in _inner_tars(source)}
-    found |= {wnid for wnid, _ in _in_folders(source, "train")}
-    return sorted(found)
+    found = [*_find_inner_tars(source), *_find_in_folders(source, "train")]
+    return sorted({wnid for wnid, _ in found})
 
 
-def samples(source: Source, split: str) -> Iterator[RawSample]:
+def list_samples(source: Source, split: str) -> Iterator[RawSample]:
     """Samples of 'train' or 'val'; the label is the class number."""
-    numbers = {wnid: number for number, wnid in enumerate(classes(source))}
-    yield from _train(source, numbers) if split == "train" else _val(source, numbers)
+    numbers = {wnid: number for number, wnid in enumerate(list_classes(source))}
+    if split == "train":
+        yield from _list_train(source, numbers)
+    else:
+        yield from _list_val(source, numbers)
 
 
-def annotation(source: Source) -> str:
-    return "tars" if any(_inner_tars(source)) else "folders by wnid"
+def describe_annotation(source: Source) -> str:
+    return "tars" if any(_find_inner_tars(source)) else "folders by wnid"
 
 
-def read_label(label: Any, size: tuple[int, int]) -> np.ndarray:
-    raise AssertionError("classification labels need no reading")
-
-
-def _inner_tars(source: Source) -> Iterator[tuple[str, Member]]:
+def _find_inner_tars(source: Source) -> Iterator[tuple[str, Member]]:
     for member in source:
         if match := WNID.match(member.name):
             yield match[1], member
 
 
-def _in_folders(source: Source, split: str) -> Iterator[tuple[str, Member]]:
+def _find_in_folders(source: Source, split: str) -> Iterator[tuple[str, Member]]:
     pattern = re.compile(rf"(?:.*/)?{split}/(n\d{{8}})/[^/]+\.(?:JPEG|jpg|jpeg|png)$")
     for member in source:
         if match := pattern.match(member.name):
             yield match[1], member
 
 
-def _train(source: Source, numbers: dict[str, int]) -> Iterator[RawSample]:
-    for wnid, tar in sorted(_inner_tars(source), key=lambda pair: pair[0]):
-        place, start = _location(tar)
-        for member in plain_tar_members(place, start, tar.size):
-            yield RawSample(f"{wnid}/{_stem(member)}", member, numbers[wnid])
-    for wnid, member in _in_folders(source, "train"):
-        yield RawSample(f"{wnid}/{_stem(member)}", member, numbers[wnid])
+def _list_train(source: Source, numbers: dict[str, int]) -> Iterator[RawSample]:
+    for wnid, tar in sorted(_find_inner_tars(source), key=lambda pair: pair[0]):
+        if tar.kind not in ("file", "tar"):
+            raise ValueError(f"{tar.place}: expected inside an uncompressed tar")
+        path = Path(tar.container) / tar.name if tar.kind == "file" else Path(tar.container)
+        for member in list_tar_members(path, tar.offset, tar.size):
+            yield RawSample(f"{wnid}/{Path(member.name).stem}", member, numbers[wnid])
+    for wnid, member in _find_in_folders(source, "train"):
+        yield RawSample(f"{wnid}/{Path(member.name).stem}", member, numbers[wnid])
 
 
-def _val(source: Source, numbers: dict[str, int]) -> Iterator[RawSample]:
-    for wnid, member in _in_folders(source, "val"):
-        yield RawSample(_stem(member), member, numbers.get(wnid))
+def _list_val(source: Source, numbers: dict[str, int]) -> Iterator[RawSample]:
+    for wnid, member in _find_in_folders(source, "val"):
+        yield RawSample(Path(member.name).stem, member, numbers.get(wnid))
     photos = source.match(r"(ILSVRC2012_val_\d{8})\.JPEG")
     photos = {name: member for name, member in photos.items() if "/val/n" not in member.name}
     if not photos:
         return
-    wnids = _truth(source)
+    wnids = _read_truth(source)
     for name in sorted(photos):
         number = int(name.rsplit("_", 1)[1])
-        wnid = wnids[number - 1] if number <= len(wnids) else None
-        yield RawSample(name, photos[name], numbers.get(wnid or ""))
+        wnid = wnids[number - 1] if number <= len(wnids) else ""
+        yield RawSample(name, photos[name], numbers.get(wnid))
 
 
-def _truth(source: Source) -> list[str]:
+def _read_truth(source: Source) -> list[str]:
     """The wnid of validation image 1, 2, ..., from the development kit."""
-    truth, meta = source.one(TRUTH), source.one(r"meta\.mat")
+    truth, meta = source.find_one(TRUTH), source.find_one(r"meta\.mat")
     if truth is None or meta is None:
         raise ValueError(f"{source.describe()}: no development kit (ILSVRC2012_devkit_t12.tar.gz)")
-    synsets = matlab.variable(meta, "synsets", squeeze_me=True)
+    synsets = read_variable(meta, "synsets", squeeze_me=True)
     wnids = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in np.atleast_1d(synsets)}
     return [wnids[int(line)] for line in truth.read().split()]
-
-
-def _location(tar: Member) -> tuple[Path, int]:
-    if tar.kind == "file":
-        return Path(tar.container) / tar.name, 0
-    if tar.kind != "tar":
-        raise ValueError(f"{tar.place}: expected inside an uncompressed tar")
-    return Path(tar.container), tar.offset
-
-
-def _stem(member: Member) -> str:
-    return member.name.rsplit("/", 1)[-1].rsplit(".", 1)[0]

@@ -5,7 +5,7 @@ CVPR 2014. Three kinds of annotation are read, in this order:
   SegmentationClassContext/*.png   0..59, with ImageSets/SegmentationContext/{train,val}.txt
   trainval_merged.json             "PASCAL in Detail": one run-length mask per object and region
   trainval.tar.gz                  the original .mat files (LabelMap, 1..459), VOC's Main lists
-Whether 0 is a class (60) or ignored (59) is said by the label table, not here.
+The label table, not this reader, decides whether 0 is a class (60) or ignored (59).
 """
 
 import json
@@ -15,33 +15,37 @@ from typing import Any
 
 import numpy as np
 
-from lemore.data.archives import matlab, rle
-from lemore.data.archives.archives import Member
 from lemore.data.archives.images import decode_label
+from lemore.data.archives.members import Member
 from lemore.data.archives.source import Source
-from lemore.data.prepare.samples import RawSample, listed
+from lemore.data.prepare.samples import RawSample, read_list
+from lemore.data.readers import rle
+from lemore.data.readers.matlab import read_variable
 from lemore.data.readers.pascal_ids import SPARSE_IDS
 
 JSON_NAME = r"trainval_merged\.json"
+PNG_NAME = r"SegmentationClassContext/([^/]+)\.png"
 
 
-def samples(source: Source, split: str) -> Iterator[RawSample]:
+def list_samples(source: Source, split: str) -> Iterator[RawSample]:
     """Samples of 'train' or 'val', sorted by name (2008_000002, ...)."""
     photos = source.match(r"VOC2010/JPEGImages/([^/]+)\.jpg")
-    if source.match(r"SegmentationClassContext/([^/]+)\.png"):
-        annotations: dict[str, Any] = _png_annotations(source, split)
-    elif document := source.one(JSON_NAME):
-        annotations = _json_annotations(document, split)
+    annotations: dict[str, Any]
+    if masks := source.match(PNG_NAME):
+        names = read_list(source, f"ImageSets/SegmentationContext/{split}.txt")
+        annotations = {name: masks.get(name) for name in names}
+    elif document := source.find_one(JSON_NAME):
+        annotations = _read_json(document, split)
     else:
-        annotations = _mat_annotations(source, split)
+        annotations = _find_mats(source, split)
     for name in sorted(annotations):
         yield RawSample(name, photos.get(name), annotations[name])
 
 
-def annotation(source: Source) -> str:
-    if source.match(r"SegmentationClassContext/([^/]+)\.png"):
+def describe_annotation(source: Source) -> str:
+    if source.match(PNG_NAME):
         return "SegmentationClassContext PNG 0..59"
-    if source.one(JSON_NAME):
+    if source.find_one(JSON_NAME):
         return "trainval_merged.json"
     return "original .mat files (459 classes)"
 
@@ -49,34 +53,28 @@ def annotation(source: Source) -> str:
 def read_label(label: Any, size: tuple[int, int]) -> np.ndarray:
     """H x W uint8, 0..59."""
     if isinstance(label, list):
-        return _painted(label, size)
+        return _paint(label, size)
     if label.name.endswith(".png"):
         return decode_label(label.read())
-    return _from_mat(label)
+    raw = np.asarray(read_variable(label, "LabelMap"))
+    if raw.min() < 0 or raw.max() > 459:
+        raise ValueError(f"LabelMap holds {raw.min()} to {raw.max()}, expected 0 to 459")
+    table = np.zeros(460, np.uint8)
+    table[SPARSE_IDS] = np.arange(len(SPARSE_IDS))
+    return table[raw]
 
 
-def _names(source: Source, folder: str, split: str) -> list[str]:
-    names = listed(source, rf"ImageSets/{folder}/{split}\.txt")
-    if names is None:
-        raise ValueError(f"{source.describe()}: no ImageSets/{folder}/{split}.txt in it")
-    return names
-
-
-def _png_annotations(source: Source, split: str) -> dict[str, Member | None]:
-    masks = source.match(r"SegmentationClassContext/([^/]+)\.png")
-    return {name: masks.get(name) for name in _names(source, "SegmentationContext", split)}
-
-
-def _mat_annotations(source: Source, split: str) -> dict[str, Member]:
+def _find_mats(source: Source, split: str) -> dict[str, Member]:
     """VOC's own train and val lists, as far as a .mat exists: the original set has no lists."""
     masks = source.match(r"(?:trainval/)?(\d{4}_\d{6})\.mat")
     if not masks:
         known = "trainval_merged.json, SegmentationClassContext/*.png or trainval.tar.gz"
         raise ValueError(f"{source.describe()}: no annotations ({known})")
-    return {name: masks[name] for name in _names(source, "Main", split) if name in masks}
+    names = read_list(source, f"ImageSets/Main/{split}.txt")
+    return {name: masks[name] for name in names if name in masks}
 
 
-def _json_annotations(document: Member, split: str) -> dict[str, list[tuple[int, dict]]]:
+def _read_json(document: Member, split: str) -> dict[str, list[tuple[int, dict]]]:
     """(category id, mask) in the file's order by image stem."""
     try:
         content = json.loads(document.read())
@@ -91,30 +89,17 @@ def _json_annotations(document: Member, split: str) -> dict[str, list[tuple[int,
         raise ValueError(f"{document.place}: not the merged annotation file ({error!r})") from None
 
 
-def _painted(masks: list[tuple[int, dict]], size: tuple[int, int]) -> np.ndarray:
+def _paint(masks: list[tuple[int, dict]], size: tuple[int, int]) -> np.ndarray:
     """Masks painted one over the other in the file's order, as the "detail" API does it."""
+    label = np.zeros(size, np.uint8)
     try:
-        return _paint(masks, size)
+        for category, mask in masks:
+            position = int(np.searchsorted(SPARSE_IDS, category))
+            if position == len(SPARSE_IDS) or SPARSE_IDS[position] != category:
+                raise ValueError(f"category id {category} is none of the 59 classes")
+            if tuple(mask["size"]) != size:
+                raise ValueError(f"mask is {tuple(mask['size'])}, image {size} (H, W)")
+            label[rle.decode(mask)] = position
     except (KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"not a run-length mask ({error!r})") from None
-
-
-def _paint(masks: list[tuple[int, dict]], size: tuple[int, int]) -> np.ndarray:
-    label = np.zeros(size, np.uint8)
-    for category, mask in masks:
-        position = int(np.searchsorted(SPARSE_IDS, category))
-        if position == len(SPARSE_IDS) or SPARSE_IDS[position] != category:
-            raise ValueError(f"category id {category} is none of the 59 classes")
-        if tuple(mask["size"]) != size:
-            raise ValueError(f"mask is {tuple(mask['size'])}, image {size} (H, W)")
-        label[rle.decode(mask)] = position
     return label
-
-
-def _from_mat(label: Member) -> np.ndarray:
-    raw = np.asarray(matlab.variable(label, "LabelMap"))
-    if raw.min() < 0 or raw.max() > 459:
-        raise ValueError(f"LabelMap holds {raw.min()} to {raw.max()}, expected 0 to 459")
-    table = np.zeros(460, np.uint8)
-    table[SPARSE_IDS] = np.arange(len(SPARSE_IDS))
-    return table[raw]

@@ -12,7 +12,7 @@ from lemore.config.jobs import FinetuneJob
 from lemore.config.recipe import Train
 from lemore.data.augment import photometric_batch
 from lemore.data.augment.segmentation import TrainTransform
-from lemore.data.loader import normalize
+from lemore.data.normalize import normalize
 from lemore.data.store import Store
 from lemore.models import torchvision_weights
 from lemore.models.key_map import convert

@@ -8,8 +8,13 @@ from torch import Tensor, nn
 
 from lemore.config.jobs import PretrainJob
 from lemore.config.recipe import Pretrain
-from lemore.data.augment.classification import ClassificationTransform, central_crop, mix, partners
-from lemore.data.loader import normalize
+from lemore.data.augment.classification import (
+    ClassificationTransform,
+    crop_center,
+    mix,
+    swap_partners,
+)
+from lemore.data.normalize import normalize
 from lemore.data.store import Store
 from lemore.evaluation.pipeline import overlap
 from lemore.models.classifier import build_classifier
@@ -91,7 +96,7 @@ def classification_loss(
     label, mixture = batch["label"].to(device, non_blocking=True), None
     if "share" in batch:
         images, share = mix(images, batch["share"].to(device, non_blocking=True))
-        mixture = partners(label), share
+        mixture = swap_partners(label), share
     images = images.contiguous(memory_format=shared.memory_format(recipe.channels_last))
     with shared.autocast(recipe, device):
         logits = model(images)
@@ -112,7 +117,7 @@ def top_k(
 
     def read(start: int) -> tuple[Tensor, Tensor]:  # B 3 H W uint8, B
         samples = [store.read(i) for i in range(start, min(start + TEST_BATCH, len(store)))]
-        crops = [central_crop(image, recipe.crop_size, recipe.test_share) for image, _ in samples]
+        crops = [crop_center(image, recipe.crop_size, recipe.test_share) for image, _ in samples]
         images = torch.from_numpy(np.stack(crops).transpose(0, 3, 1, 2).copy())
         return images, torch.tensor([label for _, label in samples])
 

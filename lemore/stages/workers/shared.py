@@ -15,9 +15,8 @@ from lemore.config.code import list_loaded
 from lemore.config.jobs import FinetuneJob, PretrainJob
 from lemore.config.read import plain
 from lemore.config.recipe import Options, Pretrain, Train
-from lemore.data.loader import TrainBatches, Transform, deaths_told
-from lemore.data.part import take_part
-from lemore.data.store import Store
+from lemore.data.loader import TrainBatches, Transform, name_dead_worker
+from lemore.data.store import Store, take_part
 from lemore.runtime import checkpoint
 from lemore.runtime.tracking.metrics_file import MetricsFile
 from lemore.runtime.worker import Worker
@@ -66,7 +65,7 @@ class Batches:
 
     def names(self, iteration: int) -> list[str]:
         """The images of an iteration's global batch."""
-        return self(iteration).names(iteration)
+        return self(iteration).list_names(iteration)
 
     def __call__(self, start: int) -> TrainBatches:
         return TrainBatches(
@@ -169,7 +168,7 @@ def _wrap(model: nn.Module, worker: Worker, recipe: Train | Pretrain) -> nn.Modu
 
 
 def run(job: TrainingLoop) -> Outcome:
-    with deaths_told():
+    with name_dead_worker():
         return job.train()
 
 
@@ -188,7 +187,8 @@ def finish(
         content = {"state_dict": state, "config": plain(job)}
         if finetuned:
             store = Store(worker.data, "train")
-            content["classes"] = {"names": list(store.classes), "colors": plain(store.colors())}
+            colors = plain(store.read_colors())
+            content["classes"] = {"names": list(store.classes), "colors": colors}
         checkpoint.save(worker.folder / "weights.pt", content)
         if worker.model_run_id:
             _log_model(worker.model_run_id, model, recipe.crop_size)

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 
 from lemore.config.jobs import FinetuneJob, key_of
-from lemore.data.part import take_part
-from lemore.data.store import Store
+from lemore.data.store import Store, take_part
 from lemore.evaluation import segmentation
 from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from lemore.data.archives.images import MAX_PIXELS, PNG, check_whole, decode_rgb
+from lemore.data.archives.images import JPEG, MAX_PIXELS, PNG, check_whole, decode_rgb
+from lemore.runtime.files import is_web_page
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 OTHER_FORMATS = ("WEBP", "BMP", "TIFF")  # beside JPEG and PNG
 KNOWN = "JPEG, PNG, WebP, BMP or TIFF"
-JPEG = b"\xff\xd8"
 TIFF = (b"II", b"MM")
 MAX_BYTES = 1 << 30
 
@@ -94,8 +94,7 @@ def _opened(data: bytes) -> Image.Image:
 
 def _hint(data: bytes) -> str:
     """What it is instead, of the kinds that people meet."""
-    start = data[:256].lstrip().lower()
-    if start.startswith((b"<!doctype html", b"<html")):
+    if is_web_page(data):
         return "; it is a web page"
     if data[4:8] == b"ftyp":
         return "; it is HEIC or AVIF, which must be converted first"

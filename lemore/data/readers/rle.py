@@ -13,7 +13,7 @@ def decode(mask: dict) -> np.ndarray:
     """{"size": [H, W], "counts": str or list} -> H x W bool; ValueError if the runs do not fit."""
     height, width = mask["size"]
     counts = mask["counts"]
-    runs = np.array(_numbers(counts) if isinstance(counts, str) else counts, np.int64)
+    runs = np.array(_parse_runs(counts) if isinstance(counts, str) else counts, np.int64)
     if (runs.size and runs.min() < 0) or runs.sum() != height * width:
         raise ValueError(f"run lengths add up to {runs.sum()}, expected {height} x {width}")
     values = np.arange(len(runs)) % 2 == 1
@@ -25,10 +25,10 @@ def encode(mask: np.ndarray) -> dict:
     flat = np.concatenate(([False], mask.T.ravel().astype(bool)))
     changes = np.flatnonzero(flat[1:] != flat[:-1])
     runs = np.diff(np.concatenate(([0], changes, [mask.size])))
-    return {"size": list(mask.shape), "counts": _text(runs.tolist())}
+    return {"size": list(mask.shape), "counts": _format_runs(runs.tolist())}
 
 
-def _numbers(text: str) -> list[int]:
+def _parse_runs(text: str) -> list[int]:
     runs: list[int] = []
     value = shift = 0
     for character in text.encode():
@@ -44,7 +44,7 @@ def _numbers(text: str) -> list[int]:
     return runs
 
 
-def _text(runs: list[int]) -> str:
+def _format_runs(runs: list[int]) -> str:
     characters: list[str] = []
     for i, run in enumerate(runs):
         value = run - runs[i - 2] if i > 2 else run

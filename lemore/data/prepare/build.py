@@ -11,20 +11,20 @@ import json
 import logging
 import os
 import shutil
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lemore.config import labels
 from lemore.config.dataset import DatasetConfig
+from lemore.config.labels import LabelTable, find_table
 from lemore.config.read import dump
-from lemore.data.archives.source import Source, open_source
+from lemore.data.archives.source import Source
 from lemore.data.prepare import audit, thumbnails
 from lemore.data.prepare.journal import Journal
-from lemore.data.prepare.parallel import ordered_map
-from lemore.data.prepare.samples import Job, Prepared, RawSample, find_reader, prepare_sample
+from lemore.data.prepare.parallel import map_in_order
+from lemore.data.prepare.samples import PreparedSample, find_reader, prepare_sample
 from lemore.data.store import Store
 from lemore.runtime.files import write_atomic, write_json
 from lemore.runtime.lock import hold_lock
@@ -33,10 +33,10 @@ from lemore.runtime.progress import show_progress
 log = logging.getLogger(__name__)
 
 
-def prepare(
+def build_store(
     name: str,
     config: DatasetConfig,
-    fetched: Path,
+    source: Source,
     output: Path,
     *,
     code: str,
@@ -51,138 +51,118 @@ def prepare(
     differs from the expected one and not `allow_partial`; the audit is then left as
     <output>.rejected.json.
     """
-    source, record = opened(name, fetched)
+    table = find_table(config) if config.task == "segmentation" else None
     rejected = output.with_name(output.name + ".rejected.json")
     with hold_lock(output):
-        folder = _work_folder(output, _key(config, record, code))
+        key = f"{dump(config)}{json.dumps(source.record, sort_keys=True)}{code}{table}"
+        folder = _open_folder(output, hashlib.sha256(key.encode()).hexdigest())
         try:
-            digest, result = _build(name, config, source, folder, workers)
-            problem = _verdict(result, allow_partial, config.quarantine_limit)
+            digest, result = _write_splits(name, config, table, source, folder, workers)
+            problem = _find_problem(result, allow_partial, config.quarantine_limit)
             if problem is not None:
                 write_json(rejected, result)
                 raise ValueError(f"{problem}; see {rejected}")
         except ValueError:
             shutil.rmtree(folder)  # the data is at fault: nothing to go on with
             raise
-        result["origin"] = record
-        write_json(folder / "audit.json", result)
+        write_json(folder / "audit.json", result | {"origin": source.record})
         write_json(folder / "digest.json", digest)
-        write_json(folder / "colors.json", _colors(config))
-        _sheets(folder, config)
+        write_json(folder / "colors.json", table.colors if table else ())
+        for split in config.splits:
+            sheet = folder / "thumbnails" / f"{split}.jpg"
+            thumbnails.write_sheet(Store(folder, split), sheet)
         _replace(folder, output)
     rejected.unlink(missing_ok=True)
     return digest
 
 
-def opened(name: str, fetched: Path) -> tuple[Source, dict[str, Any]]:
-    """The source that `fetched` names and its record; ValueError if it is another dataset's."""
-    source, record = open_source(fetched)
-    if record["dataset"] != name:
-        raise ValueError(f"{fetched}: fetched for '{record['dataset']}', not for '{name}'")
-    return source, record
-
-
-def _build(
-    name: str, config: DatasetConfig, source: Source, folder: Path, workers: int
+def _write_splits(
+    name: str,
+    config: DatasetConfig,
+    table: LabelTable | None,
+    source: Source,
+    folder: Path,
+    workers: int,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Writes the packs of every split; returns (digest, audit)."""
     reader = find_reader(config)
-    classes = _classes(config, source)
+    classes = list(table.names if table else reader.list_classes(source))
+    if len(classes) != config.num_classes:
+        where = config.labels or source.describe()
+        raise ValueError(f"{where}: {len(classes)} classes, num_classes says {config.num_classes}")
     audits, splits = [], {}
     by_hash: dict[str, list[str]] = defaultdict(list)
     for split, expected in config.splits.items():
-        samples = list(reader.samples(source, split))
-        _refuse_same_names(samples, split)
+        samples = list(reader.list_samples(source, split))
+        for name_in_split, number in Counter(sample.name for sample in samples).items():
+            if number > 1:
+                raise ValueError(f"two samples of split '{split}' are called '{name_in_split}'")
         summary = audit.SplitAudit(split, expected, classes)
         journal = Journal(folder, split, config.task)
         left = samples[journal.done :]
         if journal.done:
             log.info("%s %s: goes on after %d samples", name, split, journal.done)
-        jobs = (Job(config, sample) for sample in left)
         chunk = max(1, min(8, len(left) // (4 * workers)))
-        results = ordered_map(prepare_sample, jobs, min(workers, len(left)), chunk)
+        prepare = partial(prepare_sample, config)
+        results = map_in_order(prepare, left, min(workers, len(left)), chunk)
         results = show_progress(results, f"prepare {name} {split}", len(left), "images")
         sha256 = _write_split(results, journal, summary, by_hash)
         splits[split] = {"count": summary.count, "sha256": sha256}
         audits.append(summary)
     result = audit.report(name, config, classes, audits)
-    digest = _digest(name, config, classes, splits, result["class_frequencies"])
-    result["annotation"] = reader.annotation(source)
-    result["duplicates"] = audit.duplicates(by_hash)
-    return digest, result
+    result["annotation"] = reader.describe_annotation(source)
+    result["duplicates"] = [names for names in by_hash.values() if len(names) > 1]
+    return _make_digest(config, table, splits, result), result
 
 
 def _write_split(
-    results: Iterable[Prepared],
+    results: Iterable[PreparedSample],
     journal: Journal,
     summary: audit.SplitAudit,
     by_hash: dict[str, list[str]],
 ) -> str:
     """Stores the sound samples; returns the sha256 over names, photos and train ids."""
     content = hashlib.sha256()
-    for sample in chain(journal.replay(), _noted(results, journal)):
+
+    def count(sample: PreparedSample) -> None:
         summary.add(sample)
         if sample.problem is None:
             line = f"{sample.name} {sample.size} {sample.image_sha256} {sample.label_sha256}\n"
             content.update(line.encode())
             by_hash[sample.image_sha256].append(f"{summary.name}/{sample.name}")
-    summary.bytes = journal.writer.ends()
+
+    for sample in journal.read_done():
+        count(sample)
+    for sample in results:
+        journal.add(sample)
+        count(sample)
+    summary.bytes = journal.writer.ends
     journal.close()
     return content.hexdigest()
 
 
-def _noted(results: Iterable[Prepared], journal: Journal) -> Iterator[Prepared]:
-    for sample in results:
-        journal.add(sample)
-        yield sample
-
-
-def _classes(config: DatasetConfig, source: Source) -> list[str]:
-    if config.task == "segmentation":
-        names = list(labels.of(config).names)
-    else:
-        names = find_reader(config).classes(source)
-    if len(names) != config.num_classes:
-        where = config.labels or source.describe()
-        raise ValueError(f"{where}: {len(names)} classes, num_classes says {config.num_classes}")
-    return names
-
-
-def _colors(config: DatasetConfig) -> tuple[tuple[int, int, int], ...]:
-    return labels.of(config).colors if config.task == "segmentation" else ()
-
-
-def _digest(
-    name: str,
+def _make_digest(
     config: DatasetConfig,
-    classes: list[str],
+    table: LabelTable | None,
     splits: dict[str, dict[str, Any]],
-    class_frequencies: list[float],
+    result: dict[str, Any],
 ) -> dict[str, Any]:
-    coding = labels.of(config) if config.task == "segmentation" else None
-    matters = {
-        "task": config.task,
-        "num_classes": config.num_classes,
-        "classes": classes,
-        "splits": splits,
-        "coding": [coding.ids, coding.train_ids] if coding is not None else None,
-    }
-    text = json.dumps(matters, sort_keys=True)
+    facts = {name: result[name] for name in ("task", "num_classes", "classes")}
+    coding = [table.ids, table.train_ids] if table else None
+    hashed = facts | {"splits": splits, "coding": coding}
     return {
-        "dataset": name,
-        "task": config.task,
-        "num_classes": config.num_classes,
-        "classes": classes,
-        "class_frequencies": class_frequencies,
+        "dataset": result["dataset"],
+        **facts,
+        "class_frequencies": result["class_frequencies"],
         "splits": splits,
         "source": "scenes" if config.scenes is not None else "archives",
         "stands_for": config.stands_for,
-        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "sha256": hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest(),
     }
 
 
-def _verdict(result: dict[str, Any], allow_partial: bool, limit: int) -> str | None:
-    """Why the dataset is not fit to be used, or None; what is tolerated is logged."""
+def _find_problem(result: dict[str, Any], allow_partial: bool, limit: int) -> str | None:
+    """Says why the dataset is not fit to be used, or returns None; logs what is tolerated."""
     faults = result["quarantined"]
     if len(faults) > limit:
         first = "; ".join(f"{fault['problem']}" for fault in faults[:3])
@@ -200,33 +180,13 @@ def _verdict(result: dict[str, Any], allow_partial: bool, limit: int) -> str | N
     return None
 
 
-def _refuse_same_names(samples: Iterable[RawSample], split: str) -> None:
-    seen: set[str] = set()
-    for sample in samples:
-        if sample.name in seen:
-            raise ValueError(f"two samples of split '{split}' are called '{sample.name}'")
-        seen.add(sample.name)
-
-
-def _sheets(folder: Path, config: DatasetConfig) -> None:
-    for split in config.splits:
-        sheet = folder / "thumbnails" / f"{split}.jpg"
-        thumbnails.write_sheet(Store(folder, split), sheet)
-
-
-def _key(config: DatasetConfig, record: dict[str, Any], code: str) -> str:
-    """What must be equal for interrupted work to be continued."""
-    table = labels.of(config) if config.task == "segmentation" else None
-    text = f"{dump(config)}{json.dumps(record, sort_keys=True)}{code}{table}"
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _work_folder(output: Path, key: str) -> Path:
-    """The folder that becomes `output`: with what an interrupted prepare had done, or empty.
+def _open_folder(output: Path, key: str) -> Path:
+    """The folder that becomes `output`: with the work of an interrupted prepare that had the same
+    key, or empty.
 
     An old store that lost its name when a prepare was killed gets it back.
     """
-    folder, old = output.with_name(f".{output.name}.tmp"), _old(output)
+    folder, old = output.with_name(f".{output.name}.tmp"), _name_old(output)
     if old.exists() and not output.exists():
         os.replace(old, output)
     shutil.rmtree(old, ignore_errors=True)
@@ -237,14 +197,14 @@ def _work_folder(output: Path, key: str) -> Path:
     return folder
 
 
-def _old(output: Path) -> Path:
+def _name_old(output: Path) -> Path:
     return output.with_name(f".{output.name}.old")
 
 
 def _replace(folder: Path, output: Path) -> None:
     for path in (folder / "key", *folder.glob("*.journal")):
         path.unlink()
-    old = _old(output)
+    old = _name_old(output)
     if output.exists():
         os.replace(output, old)
     os.replace(folder, output)

@@ -5,7 +5,6 @@ paths, `..`, links, devices, sizes that cannot be meant.
 """
 
 import functools
-import io
 import os
 import re
 import stat
@@ -13,9 +12,10 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 MAX_MEMBER = 4 << 30  # bytes; the largest genuine member is a merged JSON of about a gigabyte
 MAX_UNPACKED = 256 << 20  # bytes of a compressed tar that is read whole: kits, .mat labels
@@ -53,18 +53,15 @@ class Member:
         if self.kind == "file":
             return (Path(self.container) / self.name).read_bytes()
         if self.kind == "zip":
-            return self._read_zip()
+            try:
+                return _open_zip(self.container, os.getpid()).read(self.name)
+            except DAMAGED as error:
+                raise ValueError(f"{self.place}: damaged in the archive ({error})") from None
         with open(self.container, "rb") as file:
             data = os.pread(file.fileno(), self.size, self.offset)
         if len(data) != self.size:
             raise ValueError(f"{self.place}: {len(data)} of {self.size} bytes, archive cut short")
         return data
-
-    def _read_zip(self) -> bytes:
-        try:
-            return _open_zip(self.container, os.getpid()).read(self.name)
-        except DAMAGED as error:
-            raise ValueError(f"{self.place}: damaged in the archive ({error})") from None
 
 
 @functools.lru_cache(maxsize=4)
@@ -74,23 +71,25 @@ def _open_zip(path: str, process: int) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
-def members(path: Path | str) -> Iterator[Member]:
+def list_members(path: Path | str) -> Iterator[Member]:
     """Every regular file of a folder, zip, tar or compressed tar, in a stable order.
 
     ValueError if the archive is cut short or damaged, or a member is unsafe.
     """
     path = Path(path)
     if path.is_dir():
-        yield from _folder_members(path)
+        yield from _list_folder(path)
     elif path.suffix == ".zip":
-        yield from _zip_members(path)
+        yield from _list_zip(path)
     elif path.suffix in (".tar", ".gz", ".tgz"):
-        yield from _tar_members(path)
+        with open(path, "rb") as file:
+            packed = file.read(2) == GZIP
+        yield from _list_packed_tar(path) if packed else list_tar_members(path)
     else:
         yield Member(path.name, str(path.parent), "file", path.stat().st_size)
 
 
-def _folder_members(folder: Path) -> Iterator[Member]:
+def _list_folder(folder: Path) -> Iterator[Member]:
     seen: set[str] = set()
     for parent, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
@@ -107,69 +106,55 @@ def _folder_members(folder: Path) -> Iterator[Member]:
                 yield Member(relative, str(folder), "file", path.stat().st_size)
 
 
-def _zip_members(path: Path) -> Iterator[Member]:
-    try:
+def _list_zip(path: Path) -> Iterator[Member]:
+    with _refuse_damaged(path, "zip"):
         entries = _open_zip(str(path), os.getpid()).infolist()
-    except DAMAGED as error:
-        raise ValueError(f"{path}: not a whole zip file ({error}); fetch it again") from None
     seen: set[str] = set()
     for entry in entries:
-        mode = entry.external_attr >> 16
         if entry.is_dir():
             continue
-        kind = stat.S_IFMT(mode)
-        if kind not in (0, stat.S_IFREG):
-            raise _unsafe(path, entry.filename, "is a link or device")
+        if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
+            _refuse(path, entry.filename, "is a link or device")
         if entry.flag_bits & 1:
-            raise _unsafe(path, entry.filename, "is encrypted")
+            _refuse(path, entry.filename, "is encrypted")
         packed = max(entry.compress_size, 1)
         if entry.file_size > 1 << 20 and entry.file_size / packed > MAX_RATIO:
-            raise _unsafe(path, entry.filename, f"unpacks to {entry.file_size} bytes")
+            _refuse(path, entry.filename, f"unpacks to {entry.file_size} bytes")
         _check(path, entry.filename, entry.file_size, seen)
         yield Member(entry.filename, str(path), "zip", entry.file_size)
 
 
-def _tar_members(path: Path) -> Iterator[Member]:
-    with open(path, "rb") as file:
-        packed = file.read(2) == GZIP
-    try:
-        yield from _packed_tar_members(path) if packed else plain_tar_members(path)
-    except DAMAGED as error:
-        raise ValueError(f"{path}: not a whole tar file ({error}); fetch it again") from None
-
-
-def plain_tar_members(path: Path, start: int = 0, size: int | None = None) -> Iterator[Member]:
+def list_tar_members(path: Path, start: int = 0, size: int | None = None) -> Iterator[Member]:
     """Members of the uncompressed tar that occupies `size` bytes of `path` from `start`."""
-    total = path.stat().st_size - start if size is None else size
+    limit = path.stat().st_size if size is None else start + size
     seen: set[str] = set()
-    with open(path, "rb") as file, tarfile.open(fileobj=_Slice(file, start, total)) as tar:
-        end = 0
-        for entry in tar:
-            if not entry.isdir():
-                yield _tar_member(path, entry, start, seen)
+    with _refuse_damaged(path, "tar"), open(path, "rb") as file:
+        file.seek(start)
+        end = start
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+            for entry in tar:
+                if entry.offset >= limit:  # the next file of an outer tar
+                    break
+                if entry.isdir():
+                    continue
+                _check_tar_entry(path, entry, seen)
+                yield Member(entry.name, str(path), "tar", entry.size, entry.offset_data)
                 end = entry.offset_data + -(-entry.size // 512) * 512
-                if end > total:
+                if end > limit:
                     raise tarfile.ReadError(f"cut short in '{entry.name}'")
-        file.seek(start + end)
+        file.seek(end)
         if size is None and file.read(512) != bytes(512):
             raise tarfile.ReadError("its closing blocks are missing")
 
 
-def _tar_member(path: Path, entry: tarfile.TarInfo, start: int, seen: set[str]) -> Member:
-    if not entry.isreg() or entry.issparse():
-        raise _unsafe(path, entry.name, "is a link or device")
-    _check(path, entry.name, entry.size, seen)
-    return Member(entry.name, str(path), "tar", entry.size, start + entry.offset_data)
-
-
-def _packed_tar_members(path: Path) -> Iterator[Member]:
+def _list_packed_tar(path: Path) -> Iterator[Member]:
     """A compressed tar has no random access: small ones are read whole, larger ones refused."""
     total, seen = 0, set[str]()
-    with tarfile.open(path, "r:*") as tar:
+    with _refuse_damaged(path, "tar"), tarfile.open(path, "r:*") as tar:
         for entry in tar:
             if entry.isdir():
                 continue
-            _tar_member(path, entry, 0, seen)
+            _check_tar_entry(path, entry, seen)
             total += entry.size
             if total > MAX_UNPACKED:
                 raise ValueError(
@@ -180,17 +165,31 @@ def _packed_tar_members(path: Path) -> Iterator[Member]:
             yield Member(entry.name, str(path), "bytes", entry.size, data=stream.read())
 
 
+@contextmanager
+def _refuse_damaged(path: Path, kind: str) -> Iterator[None]:
+    try:
+        yield
+    except DAMAGED as error:
+        raise ValueError(f"{path}: not a whole {kind} file ({error}); fetch it again") from None
+
+
+def _check_tar_entry(path: Path, entry: tarfile.TarInfo, seen: set[str]) -> None:
+    if not entry.isreg() or entry.issparse():
+        _refuse(path, entry.name, "is a link or device")
+    _check(path, entry.name, entry.size, seen)
+
+
 def _check(path: Path, name: str, size: int, seen: set[str]) -> None:
     parts = name.split("/")
     if name.startswith("/") or "\\" in name or "\0" in name or re.match(r"[A-Za-z]:", name):
-        raise _unsafe(path, name, "has an absolute or foreign path")
+        _refuse(path, name, "has an absolute or foreign path")
     _require_text(path, name)
     if ".." in parts:
-        raise _unsafe(path, name, "climbs out of its folder")
+        _refuse(path, name, "climbs out of its folder")
     if not 0 <= size <= MAX_MEMBER:
-        raise _unsafe(path, name, f"claims {size} bytes")
+        _refuse(path, name, f"claims {size} bytes")
     if name in seen:
-        raise _unsafe(path, name, "occurs twice")
+        _refuse(path, name, "occurs twice")
     if len(seen) == MAX_MEMBERS:
         raise ValueError(
             f"{path}: more than {MAX_MEMBERS:,} members; this is not the genuine archive"
@@ -205,33 +204,5 @@ def _require_text(path: Path, name: str) -> None:
         raise ValueError(f"{path}: the name {name!r} is not UTF-8; rename it") from None
 
 
-def _unsafe(path: Path, name: str, why: str) -> ValueError:
-    return ValueError(f"{path}: member '{name[:200]}' {why}; this is not the genuine archive")
-
-
-class _Slice(io.RawIOBase):
-    """Bytes start..start+size of an open file, as a file of their own (a tar within a tar)."""
-
-    def __init__(self, file: io.BufferedReader, start: int, size: int):
-        self.file, self.start, self.size, self.position = file, start, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence]
-        self.position = base + offset
-        return self.position
-
-    def tell(self) -> int:
-        return self.position
-
-    def read(self, size: int = -1) -> bytes:
-        left = max(self.size - self.position, 0)
-        count = left if size < 0 else min(size, left)
-        data = os.pread(self.file.fileno(), count, self.start + self.position)
-        self.position += len(data)
-        return data
+def _refuse(path: Path, name: str, why: str) -> NoReturn:
+    raise ValueError(f"{path}: member '{name[:200]}' {why}; this is not the genuine archive")

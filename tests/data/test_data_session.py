@@ -12,7 +12,7 @@ import pytest
 
 from lemore.config.dataset import Archive, DatasetConfig, Login
 from lemore.config.read import load
-from lemore.data.fetch.fetch import fetch
+from lemore.data.fetch.obtain import obtain_archives
 from lemore.scenes.archives import pack_zip
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +77,7 @@ def get(site: str, login: Login, folder: Path, path: str = "data.zip") -> bytes:
     config = load(DatasetConfig, ROOT / "config/datasets/cityscapes.yaml")
     archives = (Archive("data.zip", (f"{site}/{path}",)),)
     config = replace(config, archives=archives, login=login)
-    fetch("cityscapes", config, folder / "archives", [], folder / "fetched.json")
+    obtain_archives("cityscapes", config, folder / "archives", [], folder / "fetched.json")
     return (folder / "archives/cityscapes/data.zip").read_bytes()
 
 
