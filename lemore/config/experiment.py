@@ -15,7 +15,7 @@ from typing import Any
 from lemore.config import labels
 from lemore.config.code import write_fingerprints
 from lemore.config.dataset import DatasetConfig
-from lemore.config.jobs import Cell
+from lemore.config.jobs import ProfileCell
 from lemore.config.model import BackboneConfig, ModelConfig
 from lemore.config.read import build, check_gpus, did_you_mean, load
 from lemore.config.recipe import Pretrain, Test, Train, load_pretrain, load_recipe, override_names
@@ -162,7 +162,7 @@ class Experiment:
         chosen = self.config.comparisons.get(dataset)
         return list(chosen.images) if chosen else []
 
-    def profile_cell(self, model: str, place: str) -> Cell:
+    def profile_cell(self, model: str, place: str) -> ProfileCell:
         """A model at a dataset's class count and size, which the paper's recipe says if it can.
 
         place: a dataset, or "<dataset>@<H>x<W>" for another size.
@@ -178,7 +178,7 @@ class Experiment:
         else:
             train, _ = load_recipe(folder, name, model, {})
             size, head = train.crop_size, train.decode_head
-        return Cell(dataset, config.task, config.num_classes, other_size or size, head)
+        return ProfileCell(dataset, config.task, config.num_classes, other_size or size, head)
 
     def _load(self, cls: type, kind: str, name: str) -> Any:
         if (kind, name) not in self._files:

@@ -82,7 +82,7 @@ class EvaluateJob:
 
 
 @dataclass(frozen=True)
-class Cell:
+class ProfileCell:
     """A model at a dataset's class count and a size: one cell of a profile."""
 
     dataset: str
@@ -103,7 +103,7 @@ class ProfileJob:
     latency_seconds: float
     latency_backends: tuple[Backend, ...]
     latency_upsample: bool
-    cells: tuple[Cell, ...]
+    cells: tuple[ProfileCell, ...]
 
 
 @dataclass(frozen=True)

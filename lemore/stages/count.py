@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lemore.config.jobs import Cell, CountJob, ProfileJob, read_job
+from lemore.config.jobs import CountJob, ProfileCell, ProfileJob, read_job
 from lemore.config.model import BackboneConfig, ModelConfig
 from lemore.config.read import CONFIG, load
 from lemore.models.classifier import build_classifier
@@ -62,11 +62,11 @@ def make_job(name: str, num_classes: int, size: tuple[int, int]) -> ProfileJob:
         latency_seconds=0.0,
         latency_backends=(),
         latency_upsample=False,
-        cells=(Cell("by hand", "segmentation", num_classes, size, {}),),
+        cells=(ProfileCell("by hand", "segmentation", num_classes, size, {}),),
     )
 
 
-def make_cell_model(job: ProfileJob, cell: Cell, *, auxiliary: bool = False) -> nn.Module:
+def make_cell_model(job: ProfileJob, cell: ProfileCell, *, auxiliary: bool = False) -> nn.Module:
     """The model of a cell, on torch's current default device."""
     if cell.task == "classification":
         return build_classifier(
@@ -83,7 +83,7 @@ def make_cell_model(job: ProfileJob, cell: Cell, *, auxiliary: bool = False) -> 
     )
 
 
-def count_cell(job: ProfileJob, cell: Cell) -> dict[str, Any]:
+def count_cell(job: ProfileJob, cell: ProfileCell) -> dict[str, Any]:
     """What a cell of a profile says of the network itself, on the meta device."""
     with torch.device("meta"):
         counts = count(make_cell_model(job, cell), cell.size)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from lemore.config.code import list_loaded
-from lemore.config.jobs import Cell, ProfileJob, key_of, read_job
+from lemore.config.jobs import ProfileCell, ProfileJob, key_of, read_job
 from lemore.config.read import plain
 from lemore.config.run import Backend
 from lemore.models.fold import bake, fold
@@ -85,7 +85,7 @@ def load_job(options: ProfileOptions) -> ProfileJob:
     )
 
 
-def profile_cell(job: ProfileJob, cell: Cell, threads: int) -> dict[str, Any]:
+def profile_cell(job: ProfileJob, cell: ProfileCell, threads: int) -> dict[str, Any]:
     """Counts on the meta device, then latencies of the folded model at the same size.
 
     `latency` is the one that is eager and at native stride, None if that was not asked for.

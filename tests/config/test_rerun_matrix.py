@@ -278,7 +278,14 @@ SCHEMAS = {
     "model.py": ("BackboneConfig", "ModelConfig"),
     "dataset.py": ("DatasetConfig",),
     "run.py": ("RunConfig",),
-    "jobs.py": ("PretrainJob", "FinetuneJob", "EvaluateJob", "Cell", "ProfileJob", "DiagramJob"),
+    "jobs.py": (
+        "PretrainJob",
+        "FinetuneJob",
+        "EvaluateJob",
+        "ProfileCell",
+        "ProfileJob",
+        "DiagramJob",
+    ),
 }
 
 
