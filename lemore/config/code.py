@@ -20,22 +20,22 @@ PACKAGE = Path(__file__).parents[1]
 # Snakemake shows. 2: modules lie by rooms.
 LAYOUT = 2
 
-# These rooms decide where and how a job runs and what it is told, not what it computes from that.
+# These rooms decide where and how a job runs and which values it gets, not what it computes.
 NEVER = ("lemore.cli", "lemore.commands", "lemore.runtime", "lemore.config", "lemore.data.fetch")
-# What else does not count, in rooms that do.
+# Modules that do not count, in rooms that do.
 EXCEPTIONS = {
     "lemore.models.import_maps": "names of others' tensors; every one of them is checked",
     "lemore.models.key_map": "names of others' tensors; every one of them is checked",
     "lemore.models.torchvision_weights": "names of others' tensors; every one of them is checked",
     "lemore.stages.training": "lock, key, tracking and publishing around a training",
 }
-# What does not count for some stages only.
+# Modules that do not count for some stages only.
 FOR_STAGES = {
     "pretrain": {"lemore.evaluation": "validation shows progress and changes no weight"},
     "finetune": {"lemore.evaluation": "validation shows progress and changes no weight"},
     "evaluate": {"lemore.reporting": "pictures for MLflow; no number comes from them"},
 }
-BY_NAME = re.compile(r"(lemore(?:\.\w+)+):\w+")  # "module:function", as Ray is told
+BY_NAME = re.compile(r"(lemore(?:\.\w+)+):\w+")  # "module:function", as Ray gets it
 
 
 def path_of(module: str) -> Path | None:
@@ -144,7 +144,7 @@ def declare_code(stage: str, named: Iterable[str] = ()) -> list[str]:
 
 
 def counts(module: str, stage: str) -> bool:
-    """Whether a module's code is an input of a stage's jobs."""
+    """Returns whether a module's code is an input of a stage's jobs."""
     left_out = (*NEVER, *EXCEPTIONS, *FOR_STAGES.get(stage, ()))
     inside = any(module == name or module.startswith(f"{name}.") for name in left_out)
     return module != "lemore" and not inside

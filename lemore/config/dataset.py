@@ -9,11 +9,11 @@ HASHES = {"md5": 32, "sha1": 40, "sha256": 64}
 
 @dataclass(frozen=True)
 class Archive:
-    """One file to fetch.
+    """A file to fetch.
 
-    `urls` in the order tried, none where an account is needed; `bytes` and `checksum`
-    ("md5:..", "sha1:.." or "sha256:..") as published, null where nobody publishes them;
-    `instead`: names of other files that serve as well when placed by hand.
+    `urls` are tried in order, and empty where an account is needed; `bytes` and `checksum`
+    ("md5:..", "sha1:.." or "sha256:..") are as published, null where nobody publishes them;
+    `instead` names other files that serve as well when placed by hand.
     """
 
     file: str
@@ -37,8 +37,8 @@ class Archive:
 class Login:
     """A login at the publisher's site; secrets come from environment variables.
 
-    Either a form at `address`, with `form` as it is and `variables` (field: environment variable),
-    or `cookie`: an environment variable with the cookies of a browser that is logged in there.
+    It is either a form at `address`, with fixed fields in `form` and secret ones in `variables`
+    (field: environment variable), or `cookie`: a variable with the cookies of a logged-in browser.
     """
 
     address: str
@@ -80,7 +80,7 @@ class ClassConfig:
 
 @dataclass(frozen=True)
 class Draw:
-    """Splits drawn by name: the same name always falls into the same split."""
+    """Splits drawn by a sample's name: the same name always falls into the same split."""
 
     seed: int
     shares: dict[str, float]
@@ -130,10 +130,10 @@ class Files:
 
 @dataclass(frozen=True)
 class Video:
-    """The images are frames of films: neighbours are alike, and tests take them together.
+    """For images that are frames of films: neighbours are alike, so tests take them together.
 
-    `sequence`: regular expression for the beginning of a sample's name that names its film,
-    `block`: so many frames in a row count as one observation.
+    `sequence`: regular expression for the beginning of a sample's name, which names its film;
+    `block`: number of frames in a row that count as one observation.
     """
 
     sequence: str
@@ -152,12 +152,12 @@ class Video:
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """A dataset: where its files come from, how they are read, what must come out.
+    """A dataset: the origin of its files, how they are read, and what must come out.
 
     `reader` is a module of lemore/data/readers, `labels` a table of config/labels (null:
     the classes are those found in the data), `splits` the expected number of images of each
     split (null: any), `archives_folder` the folder of the archives when several datasets share
-    them, `login` what the urls ask for, `manual` what to place where without it,
+    them, `login` what the urls ask for, `manual` which files to place where without a login,
     `quarantine_limit` how many faulty samples may be left out, `recipe` the dataset whose recipe
     is used (null: its own). Images and masks in folders need no reader and no table: `files` says
     where they are, `classes` what they show, `folder` where the dataset lies (null:

@@ -1,7 +1,6 @@
-"""A run's configuration, checked and expanded: which jobs there are, and what their code is.
+"""A run's configuration, checked and expanded into its jobs and their code.
 
-Torch-free: the Snakefile builds it at every start. `lemore.config.job_files` writes what each job
-is told.
+Torch-free: the Snakefile builds it at every start. `lemore.config.job_files` writes the jobs.
 """
 
 import csv
@@ -47,7 +46,7 @@ class Experiment:
         self.results = Path("results") / self.config.run
         self.check()
 
-    # what there is
+    # the jobs
 
     @cached_property
     def pairs(self) -> list[tuple[str, str]]:
@@ -70,7 +69,7 @@ class Experiment:
 
     @cached_property
     def profiles(self) -> dict[str, tuple[str, ...]]:
-        """What is profiled of each model; "*" stands for every file of config/models not named."""
+        """The cells to profile of each model; "*" stands for all other files of config/models."""
         named = dict(self.config.profiles)
         if others := named.pop(EVERY_OTHER, ()):
             for path in sorted((self.root / "config/models").glob("*.yaml")):
@@ -125,7 +124,7 @@ class Experiment:
         return self._recipes[dataset, model]
 
     def recipe_name(self, dataset: str) -> str:
-        """The recipe file of a dataset: its own, unless its configuration names another's."""
+        """Returns the name of a dataset's recipe: its own, or the one that its file names."""
         return self.dataset(dataset).recipe or dataset
 
     def classes(self, dataset: str) -> list[str]:
@@ -133,7 +132,7 @@ class Experiment:
         return list(labels.find_table(config).names) if config.task == "segmentation" else []
 
     def label_table(self, dataset: str) -> list[str]:
-        """The label table's file, which the prepared labels depend on."""
+        """Returns the label table's file, on which the prepared labels depend."""
         table = self.dataset(dataset).labels
         return [os.path.relpath(labels.FOLDER / f"{table}.csv")] if table else []
 
@@ -141,7 +140,7 @@ class Experiment:
         return self.config.seeds_of.get(model, self.config.seeds)
 
     def title(self, table: str) -> str:
-        """Printed name of a dataset's table, "" for the paper's own."""
+        """Returns the printed name of a dataset's table, "" for the paper's own."""
         return self.dataset(table).title if table in self.config.trainings else ""
 
     def test_split(self, dataset: str) -> str:
@@ -158,12 +157,12 @@ class Experiment:
         return load_pretrain(folder, self.config.pretrain or "", backbone, changes)
 
     def images(self, dataset: str) -> list[str]:
-        """Names of the images whose predictions are kept for the comparison."""
+        """Returns the names of the images whose predictions are kept for the comparison."""
         chosen = self.config.comparisons.get(dataset)
         return list(chosen.images) if chosen else []
 
     def profile_cell(self, model: str, place: str) -> ProfileCell:
-        """A model at a dataset's class count and size, which the paper's recipe says if it can.
+        """Returns a model at a dataset's class count and size, by the paper's recipe if it exists.
 
         place: a dataset, or "<dataset>@<H>x<W>" for another size.
         """
@@ -185,12 +184,12 @@ class Experiment:
             self._files[kind, name] = load(cls, self.root / "config" / kind / f"{name}.yaml")
         return self._files[kind, name]
 
-    # what each job's code is
+    # the code of each job
 
     def code(
         self, stage: str, *, dataset: str = "", model: str = "", backbone: str = ""
     ) -> list[str]:
-        """Fingerprint files of a job's code, for use as input."""
+        """Returns the fingerprint files of a job's code, for use as input."""
         named = []
         if dataset:
             named.append(f"lemore.data.readers.{self.dataset(dataset).reader}")
@@ -205,7 +204,7 @@ class Experiment:
             self._code[stage, *named] = files
         return self._code[stage, *named]
 
-    # what must hold before the first job
+    # checks before the first job
 
     def check(self) -> None:
         config = self.config
@@ -278,7 +277,7 @@ class Experiment:
 
 
 def _split_place(model: str, place: str) -> tuple[str, tuple[int, int] | None]:
-    """Dataset and, if one is given, size (H, W)."""
+    """Returns the dataset and, if one is given, the size (H, W)."""
     dataset, at, text = place.partition("@")
     if not at:
         return dataset, None

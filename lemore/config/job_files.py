@@ -1,4 +1,4 @@
-"""Writes what each job of a run is told, as YAML below results/<run>/config. Torch-free.
+"""Writes each job of a run as YAML below results/<run>/config. Torch-free.
 
 Every function returns the file's path, for use as a rule's input.
 """
@@ -84,16 +84,16 @@ def _make_profile_job(experiment: Experiment, model: str, places: tuple[str, ...
 
 
 def write_diagram_job(experiment: Experiment, model: str) -> str:
-    """A model's backbone at the size of the paper's Table 1."""
+    """Writes a model's backbone at the size of the paper's Table 1."""
     config = experiment.model(model)
     job = DiagramJob(config.label, experiment.backbone(config.backbone), (512, 512))
     return _write(experiment, "diagram", job)
 
 
 def write_prepare_job(experiment: Experiment, dataset: str) -> str:
-    """What a dataset is made from, the same for all runs.
+    """Writes a dataset's configuration, the same for all runs.
 
-    `video` is left out: it decides nothing that is prepared.
+    `video` is left out, since it does not change what is prepared.
     """
     path = Path("resources/config") / f"{dataset}.yaml"
     write_job(path, replace(experiment.dataset(dataset), video=None))

@@ -1,4 +1,4 @@
-"""What each stage is told: one frozen dataclass per stage, the same wherever a job runs.
+"""The job of each stage: one frozen dataclass per stage, the same wherever it runs.
 
 The Snakefile writes a job as a small YAML file, its command reads it once, and stage, worker and
 checkpoint carry the object. An edit to the configuration thus reruns exactly the jobs that it
@@ -23,7 +23,7 @@ MAX_CLASSES = 255  # train ids 0..254; 255 is ignored
 MAX_SIDE = 8192  # pixels of a crop or a test image
 MAX_PIXELS = 1 << 24  # of a test image in one piece
 MAX_ARGUMENT = 2048  # channels, blocks: no model here has more
-MAX_NAME = 100  # characters
+MAX_NAME = 100  # in characters
 
 
 @dataclass(frozen=True)
@@ -126,14 +126,14 @@ class DiagramJob:
 def make_finetune_job(
     run: str, dataset: str, num_classes: int, model_name: str, train: Train, init: str = "none"
 ) -> FinetuneJob:
-    """A fine-tuning outside a run: the model of config/models by one recipe."""
+    """Makes a fine-tuning outside a run: a model of config/models by one recipe."""
     model = load(ModelConfig, CONFIG / "models" / f"{model_name}.yaml")
     backbone = load(BackboneConfig, CONFIG / "backbones" / f"{model.backbone}.yaml")
     return FinetuneJob(run, dataset, num_classes, model_name, model, backbone, init, train)
 
 
 def read_job(cls: type[J], path: Path) -> J:
-    """The job in a YAML file; ValueError names file and key, or says that it is another stage's."""
+    """Reads a job from YAML; ValueError names file and key, or says it is another stage's."""
     values = read_yaml(path)
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     missing = [f.name for f in fields if f.name not in values and f.default is MISSING]
@@ -146,9 +146,9 @@ def read_job(cls: type[J], path: Path) -> J:
 
 
 def write_job(path: Path, job: Any) -> None:
-    """Writes a job with all its values, unless the file says the same already.
+    """Writes a job with all its values, unless the file already holds the same.
 
-    A key that is newer than the file counts as written with its default, so that a new option
+    A key that is missing in an older file counts as its default, so that a new option
     reruns nothing, while a default that is changed differs from what the file says.
     """
     if path.exists():
@@ -161,20 +161,20 @@ def write_job(path: Path, job: Any) -> None:
 
 
 def key_of(*parts: Any) -> str:
-    """SHA-256 over values of any kind that YAML has, dataclasses included."""
+    """Returns the SHA-256 over values of any kind that YAML has, dataclasses included."""
     text = json.dumps([plain(part) for part in parts], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def check_name(key: str, name: str) -> None:
-    """ValueError unless a name can be shown and is a single part of a path."""
+    """Raises ValueError unless a name can be shown and is a single part of a path."""
     printable = name.isprintable() and not set("/\\") & set(name) and not name.startswith(".")
     if not printable or not 0 < len(name) <= MAX_NAME:
         raise ValueError(f"{key} is {name[:MAX_NAME]!r}, expected a plain name")
 
 
 def check_size(key: str, size: tuple[int, int]) -> None:
-    """ValueError unless a size can be held in memory."""
+    """Raises ValueError unless a size can be held in memory."""
     if not 1 <= min(size) <= max(size) <= MAX_SIDE or size[0] * size[1] > MAX_PIXELS:
         raise ValueError(
             f"{key} is {size}, expected sides of 1 to {MAX_SIDE} and at most {MAX_PIXELS:,} pixels"
@@ -182,7 +182,7 @@ def check_size(key: str, size: tuple[int, int]) -> None:
 
 
 def check_numbers(value: Any) -> None:
-    """ValueError for arguments larger than any model here has, before anything is built."""
+    """Raises ValueError for arguments larger than any model here has, before anything is built."""
     items = list(value.values()) if isinstance(value, dict) else value
     if isinstance(items, (list, tuple)):
         for item in items:

@@ -33,7 +33,7 @@ class LabelTable:
 
     @property
     def raw_ids(self) -> list[int]:
-        """The K raw values by train id: the way back, for files that a benchmark server takes."""
+        """The K raw values by train id, for files that a benchmark server takes."""
         table = dict(zip(self.train_ids, self.ids, strict=True))
         return [table[train_id] for train_id in range(len(self.names))]
 

@@ -1,4 +1,4 @@
-"""What config/backbones/*.yaml and config/models/*.yaml hold (no torch: the Snakefile reads it)."""
+"""The schema of config/backbones/*.yaml and config/models/*.yaml. Torch-free."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,7 +10,7 @@ class BackboneConfig:
 
     module: file in lemore/models/backbones, without `.py`.
     arguments: keyword arguments of that file's `build`.
-    init: where its weights come from before fine-tuning:
+    init: the source of its weights before fine-tuning:
         `pretrain`, `none`, `torchvision:<weights>` or `file:<path>`.
     """
 
@@ -34,7 +34,7 @@ class AuxiliaryHead:
 
     feature: which of the backbone's maps it reads, from 0.
     width: channels of its 3x3 convolution.
-    weight: of its loss beside the decode head's.
+    weight: factor of its loss; the decode head's has 1.
     """
 
     feature: int

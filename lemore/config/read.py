@@ -1,4 +1,4 @@
-"""Strict YAML to frozen dataclasses: what is written is what is meant, or it is refused by name."""
+"""Strict YAML to frozen dataclasses: unknown keys and values of wrong types are refused by name."""
 
 import argparse
 import dataclasses
@@ -37,7 +37,7 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
-    """The mapping in a YAML file; ValueError naming file and line if it is none."""
+    """Reads the mapping in a YAML file; ValueError names file and line if it holds none."""
     try:
         with open(path) as file:
             values = yaml.load(file, _Loader)
@@ -51,7 +51,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """The value that a piece of YAML stands for; ValueError naming its source if it is none."""
+    """Parses a piece of YAML; ValueError names its source if that fails."""
     try:
         return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
@@ -87,7 +87,7 @@ def build(cls: type[T], values: Mapping[str, Any], source: str, prefix: str = ""
 
 
 def convert(hint: Any, value: Any, source: str, key: str) -> Any:
-    """`value` as type `hint` (bool, int, float, str, Literal, X | None, tuple, dict, dataclass)."""
+    """Converts to `hint`: bool, int, float, str, Literal, X | None, tuple, dict or dataclass."""
     origin = get_origin(hint)
     if hint is Any:
         return value
@@ -163,14 +163,14 @@ def _wrong(source: str, key: str, value: Any, expected: str) -> ValueError:
 
 
 def _short(value: Any) -> str:
-    """A value as it is printed in messages: YAML's references can stand for gigabytes."""
+    """Shortens a value for messages: YAML's references can stand for gigabytes."""
     printer = reprlib.Repr()
     printer.maxlevel, printer.maxstring = 3, 150
     return textwrap.shorten(printer.repr(value), 200)
 
 
 def check_gpus(gpus: float, workers: int, source: str, key: str, most: int | None = None) -> None:
-    """ValueError if `workers` cannot get `gpus` each. most: GPUs there will ever be, if known."""
+    """Raises ValueError if `workers` cannot get `gpus` each. most: all GPUs ever, if known."""
     if not (0 <= gpus <= 1 or (gpus > 1 and gpus.is_integer())):
         expected = "0, a share of one GPU (0.5), or a whole number; a worker computes on one"
         raise _wrong(source, key, gpus, expected)
@@ -185,14 +185,14 @@ def check_gpus(gpus: float, workers: int, source: str, key: str, most: int | Non
 
 
 def positive(text: str) -> int:
-    """A whole number from 1 on, as a command line's option."""
+    """Parses a whole number from 1 on, for a command line's option."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}', expected a whole number from 1 on")
     return int(text)
 
 
 def did_you_mean(name: str, known: typing.Iterable[str]) -> str:
-    """`; did you mean '...'?` with the nearest known name, else the list of known ones."""
+    """Returns `; did you mean '...'?` with the nearest known name, else all known names."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, 1)
     return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"
@@ -205,12 +205,12 @@ def _nearest_file(path: Path) -> str:
 
 
 def dump(value: Any) -> str:
-    """Canonical YAML of dataclasses, mappings and tuples."""
+    """Returns dataclasses, mappings and tuples as canonical YAML."""
     return yaml.dump(plain(value), Dumper=yaml.CSafeDumper, sort_keys=True, allow_unicode=True)
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses as mappings, tuples as lists, all the way down."""
+    """Returns a value with dataclasses as mappings and tuples as lists, all the way down."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):

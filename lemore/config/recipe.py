@@ -15,20 +15,20 @@ from lemore.config.read import build, did_you_mean, read_yaml
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What both kinds of training may switch on; left out, a key is off.
+    """Options of both kinds of training; a key that is left out is off.
 
     compile needs a C++ compiler. A worker whose share of the batch is larger than micro_batch takes
-    it in parts, one after the other, into the same step. ema is the decay of the weights' running
+    it in parts, one after the other, within the same step. ema is the decay of the weights' running
     average, which is then what is evaluated and kept.
     """
 
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of operations that bear it (autocast)
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of the operations that autocast covers
     compile: bool = False  # torch.compile
     micro_batch: int = 0  # most images that a worker takes at once; 0: its whole share
     ema: float = 0.0
 
     def check(self, *positive: str) -> None:
-        """ValueError if an option has no meaning or a number of `positive` is below 1."""
+        """Raises ValueError if an option has no meaning or a number of `positive` is below 1."""
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema is {self.ema}, expected 0 (off) or a decay below 1, say 0.9999")
         if self.micro_batch < 0:
@@ -40,7 +40,12 @@ class Options:
 
 @dataclass(frozen=True)
 class Train(Options):
-    """Training half of a recipe. Sizes are (H, W); img_scale is (long side, short side)."""
+    """Training half of a recipe. Sizes are (H, W); img_scale is (long side, short side).
+
+    decay_norm: "reference" decays norms too: TopFormer's exception misses their names (".bn.").
+    schedule: mmcv0 multiplies the warm-up onto a decay from iteration 0, mmseg1 puts it before.
+    loss_average: all_pixels divides by the ignored pixels too, as mmseg 0.x does.
+    """
 
     img_scale: tuple[int, int]
     scale_range: tuple[float, float]
@@ -53,14 +58,14 @@ class Train(Options):
     lr: float
     betas: tuple[float, float]
     weight_decay: float
-    decay_norm: Literal["reference", False]  # protocol trap 1
+    decay_norm: Literal["reference", False]
     head_lr_mult: float
-    schedule: Literal["mmcv0", "mmseg1"]  # protocol trap 3
+    schedule: Literal["mmcv0", "mmseg1"]
     warmup_iterations: int
     warmup_ratio: float
     poly_power: float
     min_lr: float
-    loss_average: Literal["all_pixels", "valid_pixels"]  # protocol trap 2
+    loss_average: Literal["all_pixels", "valid_pixels"]
     class_weight: Literal["none", "auto"]  # auto: by the training split's class frequencies
     drop_path: float
     dropout: float
@@ -84,7 +89,7 @@ class Train(Options):
 
 @dataclass(frozen=True)
 class Test:
-    """Evaluation half of a recipe (protocol 3.5)."""
+    """Evaluation half of a recipe."""
 
     split: str
     img_scale: tuple[int, int]  # (long, short); the aspect is kept
@@ -119,7 +124,7 @@ class Test:
 
 @dataclass(frozen=True)
 class Pretrain(Options):
-    """ImageNet pretraining recipe (protocol 3.4; reconstructed, the paper gives none)."""
+    """ImageNet pretraining recipe (reconstructed: the paper gives none)."""
 
     crop_size: tuple[int, int]
     scale_range: tuple[float, float]
@@ -158,7 +163,7 @@ class Pretrain(Options):
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over` laid on `base`, mapping by mapping; neither is changed."""
+    """Returns `base` with the keys of `over` replaced, mapping by mapping; changes neither."""
     merged = dict(base)
     for key, value in over.items():
         deep = isinstance(value, dict) and isinstance(merged.get(key), dict)
@@ -169,9 +174,9 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 def load_recipe(
     folder: Path, dataset: str, model: str, changes: dict[str, Any]
 ) -> tuple[Train, Test]:
-    """The recipe of one (dataset, model) pair, resolved; ValueError names file and key.
+    """Returns the resolved recipe of a (dataset, model) pair; ValueError names file and key.
 
-    `changes`: what a run lays on all its recipes, under `train`, `test` and `pretrain`.
+    `changes`: a run's changes to all its recipes, under `train`, `test` and `pretrain`.
     """
     values, path = _read(folder, dataset, "common.yaml")
     values = merge(values, values.pop("overrides", {}).get(model, {}))
@@ -189,7 +194,7 @@ def load_recipe(
 def load_pretrain(
     folder: Path, dataset: str, backbone: str, changes: dict[str, Any] | None = None
 ) -> Pretrain:
-    """The pretraining recipe of one backbone; `changes` as for `load_recipe`."""
+    """Returns the pretraining recipe of a backbone; `changes` as for `load_recipe`."""
     values, path = _read(folder, dataset, None)
     values = merge(values, values.pop("overrides", {}).get(backbone, {}))
     values = merge(values, (changes or {}).get("pretrain", {}))
@@ -197,7 +202,7 @@ def load_pretrain(
 
 
 def override_names(folder: Path, dataset: str) -> list[str]:
-    """Models that the recipe of `dataset` names under `overrides`."""
+    """Returns the models that the recipe of `dataset` names under `overrides`."""
     values, _ = _read(folder, dataset, None)
     return list(values.get("overrides", {}))
 
@@ -217,7 +222,7 @@ def _read(folder: Path, dataset: str, common: str | None) -> tuple[dict[str, Any
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    """A recipe file, parsed once for each of its times of change: a run asks for it often."""
+    """Parses a recipe file, once for each time of change, since a run asks for it often."""
     return _parse(path, path.stat().st_mtime_ns if path.exists() else 0)
 
 

@@ -1,4 +1,4 @@
-"""What can be reported of a run, by its configuration (torch-free: the Snakefile reads it)."""
+"""Finds in a run's configuration what can be reported of it. Torch-free."""
 
 from lemore.config.experiment import Experiment
 
@@ -15,7 +15,7 @@ def tested(experiment: Experiment) -> list[str]:
 
 
 def ablations(experiment: Experiment) -> dict[str, str]:
-    """Dataset -> the table from which its ablation is drawn, where two variants are trained."""
+    """Dataset -> the table for its ablation figure, where two variants are trained."""
     found = {}
     for dataset, models in experiment.config.trainings.items():
         stands_for = experiment.dataset(dataset).stands_for or dataset
@@ -26,13 +26,13 @@ def ablations(experiment: Experiment) -> dict[str, str]:
 
 
 def costed(experiment: Experiment) -> list[str]:
-    """Datasets with a model that is counted, so that its cost can be drawn."""
+    """Datasets for which a figure of costs can be drawn, since a model is counted."""
     trainings, counted = experiment.config.trainings, set(experiment.profiles)
     return [dataset for dataset, models in trainings.items() if counted.intersection(models)]
 
 
 def diagrammed(experiment: Experiment) -> str | None:
-    """The first model whose backbone is LeMoRe's, for the drawing of its feed-forward network."""
+    """The first model with LeMoRe's backbone, whose feed-forward network is drawn."""
     for model in (*(m for _, m in experiment.pairs), *experiment.profiles):
         if experiment.backbone(experiment.model(model).backbone).module == "lemore":
             return model

@@ -1,4 +1,4 @@
-"""What the configuration file of a run says (torch-free)."""
+"""The schema of a run's configuration file. Torch-free."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -38,7 +38,7 @@ class RunConfig:
 
     run: str
     recipes: str
-    recipe_changes: dict[str, Any]  # laid on every recipe of this run
+    recipe_changes: dict[str, Any]  # keys that replace those of every recipe
     archives_dir: str
     data_dir: str
     seeds: tuple[int, ...]

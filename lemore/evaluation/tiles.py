@@ -63,7 +63,7 @@ def label_tiles(
 
 
 def check_progress(tile: Size, overlap: Size) -> None:
-    """ValueError if the tiles of a large image would stay where they are."""
+    """Raises ValueError if the tiles of a large image would stay where they are."""
     if any(t <= o for t, o in zip(_align(tile), _align(overlap), strict=True)):
         raise ValueError(
             f"tile: {tile[0]} x {tile[1]} with an overlap of {overlap[0]} x {overlap[1]} makes no "

@@ -16,7 +16,7 @@ KEY_MAPS = {
 
 
 def find_key_map(backbone: str) -> KeyMap:
-    """ValueError if the backbone is none of torchvision's."""
+    """Raises ValueError if the backbone is none of torchvision's."""
     if backbone not in KEY_MAPS:
         raise ValueError(
             f"backbone {backbone} has no torchvision weights, only {', '.join(KEY_MAPS)} have"

@@ -206,7 +206,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def require_packages() -> None:
-    """ValueError that says what to install, if a package is missing."""
+    """Raises ValueError that says what to install, if a package is missing."""
     absent = find_missing_packages()
     if absent:
         raise ValueError(

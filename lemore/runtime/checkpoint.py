@@ -46,7 +46,7 @@ def load(path: Path) -> dict[str, Any]:
     """Reads plain tensors by torch.load; ValueError naming the file if it cannot be read."""
     try:
         refuse_compressed(path)
-        with warnings.catch_warnings(action="ignore"):  # a foreign file gets one error, not more
+        with warnings.catch_warnings(action="ignore"):  # a foreign file gets one error, no warnings
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such checkpoint") from None
@@ -74,8 +74,8 @@ def shorten_error(error: Exception) -> str:
 class Checkpoints:
     """The checkpoints of one training in one folder: iteration_<n>.pt and its hash beside it.
 
-    `about` (say, {"torch": "2.14", "workers": 2}) is kept with them: a training that goes on from
-    others logs what differs, and refuses another "global batch".
+    `about` (say, {"torch": "2.14", "workers": 2}) is kept with them: a training that resumes under
+    other conditions logs what differs, and refuses another "global batch".
     """
 
     def __init__(self, folder: Path, keep: int = 2, about: dict[str, Any] | None = None):
@@ -92,7 +92,7 @@ class Checkpoints:
 
     @contextmanager
     def write_in_background(self) -> Iterator[None]:
-        """Meanwhile `save` copies the state and returns, and one thread writes it.
+        """Makes `save` copy the state and return at once; one thread writes it.
 
         At most one write is under way: the next `save` waits for it, and so does leaving the
         `with`. A failed write is raised by whichever of them comes first. A kill meanwhile leaves
@@ -127,7 +127,7 @@ class Checkpoints:
         return [path for path in found if path.with_suffix(".json").exists()]
 
     def remove_remains(self) -> None:
-        """Removes what a kill while writing or dropping has left; nobody else may be writing."""
+        """Removes what a kill during a save has left; nobody else may be writing."""
         remove_temporaries(self.folder)
         self._drop_old()
         for path in set(self.folder.glob("iteration_*.pt")) - set(self.list_paths()):

@@ -14,9 +14,9 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def write_atomic(path: Path | str, data: bytes | str, durable: bool = True) -> None:
     """Writes `data` to `path` so that a reader, or a crash, sees the old file or the new one.
 
-    Temporary file in the same folder, fsync, rename, fsync of the folder. Without `durable` the
-    disk is not waited for: for what is made again at every start. OSError with path and bytes if
-    the disk is full.
+    A temporary file in the same folder is synced and renamed, then the folder is synced. Without
+    `durable`, for files that every start makes again, nothing is synced. OSError with path and
+    bytes if the disk is full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def hash_file(path: Path | str) -> str:
 
 
 def is_web_page(data: bytes) -> bool:
-    """Whether a file begins as HTML or XML does: what a server sends in place of a missing file."""
+    """Returns whether a file begins as HTML or XML, which servers send for missing files."""
     start = data[:512].lstrip().lower()
     page = start.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml"))
     return page and b"<svg" not in start

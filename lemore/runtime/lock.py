@@ -18,7 +18,7 @@ class LockHeld(OSError):
 def hold_lock(path: Path, wait: float = 0) -> Iterator[None]:
     """Holds the lock beside `path`, for which it waits up to `wait` seconds (math.inf: forever).
 
-    LockHeld, naming the holder's process and host, if another process still holds it then. A fork
+    LockHeld names the holder's process and host if another process still holds it then. A fork
     does not inherit the lock, so that the children of a killed holder keep nobody waiting. The
     lock's file is removed with the lock; one that a kill has left does no harm.
     """
@@ -33,7 +33,7 @@ def hold_lock(path: Path, wait: float = 0) -> Iterator[None]:
         file.write_text(str(Process.find_own()))
         yield
     finally:
-        if lock.is_locked:  # not so in a forked child
+        if lock.is_locked:  # false in a forked child
             with suppress(OSError):  # its folder may be gone
                 file.unlink()
             lock.release()

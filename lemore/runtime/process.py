@@ -1,4 +1,4 @@
-"""This machine and the pipeline's processes: who lives, who owns whom, and how they stop."""
+"""This machine and the pipeline's processes: which ones run, who started them, how they stop."""
 
 import os
 import platform
@@ -37,7 +37,7 @@ def read_processor_name() -> str:
 
 @dataclass(frozen=True)
 class Process:
-    """A process, which differs from a later one with the same number by when it started."""
+    """A process; its start time tells it from a later one with the same number."""
 
     pid: int
     started: str  # seconds since boot, which do not change when the clock is set
@@ -57,7 +57,7 @@ class Process:
         return f"{self.pid} {self.started} {self.host}"
 
     def is_here(self) -> bool:
-        """Returns whether it belongs to this host; only then `is_alive` means something."""
+        """Returns whether it belongs to this host; `is_alive` is meaningless otherwise."""
         return self.host == socket.gethostname()
 
     def is_alive(self) -> bool:
@@ -79,7 +79,7 @@ def _find_start(pid: int) -> str:
 def find_owner() -> Process | None:
     """Returns the pipeline's process, None if no pipeline on this host has started this one.
 
-    A job of a batch system inherits the name of a process on another host: there it is its own.
+    A job of a batch system inherits the name of a process on another host; it has no owner here.
     """
     owner = Process.parse(os.environ.get(OWNER, ""))
     return owner if owner and owner.is_here() else None
@@ -100,8 +100,8 @@ def lead_pipeline() -> None:
 
 
 def make_cluster_token() -> dict[str, str]:
-    """Returns the environment of all that share a local Ray cluster: the token that is set, or a
-    new one (Ray itself would write one to HOME)."""
+    """Returns the variables that all users of a local Ray cluster share: the token that is set,
+    or a new one (Ray itself would write one to HOME)."""
     return {
         "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "token"),
         "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN", os.urandom(16).hex()),

@@ -1,4 +1,4 @@
-"""What a result says of how it came about: the commit and the command."""
+"""How a result came about: the commit and the command."""
 
 import shlex
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def find_commit() -> str:
-    """Commit of the checkout, with -dirty if it was edited; "" outside a checkout."""
+    """Returns the checkout's commit, with -dirty if it was edited; "" outside a checkout."""
     found = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
         cwd=Path(__file__).parents[2],
@@ -18,5 +18,5 @@ def find_commit() -> str:
 
 
 def quote_command() -> str:
-    """The command line of this job, to be copied from a result."""
+    """Returns the command line of this job, to be copied from a result."""
     return shlex.join(["lemore", *sys.argv[1:]])

@@ -11,7 +11,7 @@ from typing import Literal
 
 log = logging.getLogger(__name__)
 Phase = Literal["step", "validation", "checkpoint"]
-# Until a phase has been measured once: compilation and cold caches, whole validation splits.
+# The limit until a phase has been measured once: it may compile or validate a whole split.
 FIRST_SECONDS: dict[str, float] = {"step": 3600, "validation": 4 * 3600, "checkpoint": 3600}
 LEAST_SECONDS, TIMES_LONGEST = 300, 30
 POLL_SECONDS = 1.0

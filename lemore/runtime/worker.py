@@ -1,4 +1,4 @@
-"""What one process of a training is told beside its job."""
+"""What one process of a training gets beside its job."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ class Worker:
     data: folder of the prepared dataset. folder: the training's state, on a file system that all
     its workers share. gpus: of this worker, 0 for the CPU. init, init_sha256: the initial weights
     as `none`, `file:<path>` or `torchvision:<name>`, and the digest of their tensors ("": any).
-    held_out: whether a tenth of the training images is kept for judging. model_run_id: the MLflow
-    run that gets the trained network, "" for none. stop: where it runs in the job's own process,
-    the signal that asks it to stop, 0 for none.
+    held_out: whether a tenth of the training images is kept to test on. model_run_id: the MLflow
+    run that gets the trained network, "" for none. stop: in the job's own process, returns the
+    signal that asks the training to stop, 0 for none.
     """
 
     data: Path

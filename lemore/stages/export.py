@@ -86,7 +86,7 @@ def export_model(options: ExportOptions) -> int:
 
 
 def check_options(options: ExportOptions) -> None:
-    """ValueError for options that exclude one another."""
+    """Raises ValueError for options that exclude one another."""
     suffix = SUFFIXES[options.format]
     if options.output.suffix != suffix:
         raise ValueError(f"--output: {options.output} should end in {suffix} for {options.format}")

@@ -90,7 +90,7 @@ class Model(nn.Module):
         return self.predictions([pixels], Geometry(size, square))[0]
 
     def check(self, geometry: Geometry) -> None:
-        """ValueError for a geometry that this model does not take."""
+        """Raises ValueError for a geometry that this model does not take."""
         if self.test.mode == "square" and (geometry.size or geometry.tile):
             height, width = self.crop_size
             raise ValueError(

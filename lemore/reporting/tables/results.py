@@ -55,7 +55,7 @@ def list_differences(group: list[Result], groups: list[list[Result]]) -> list[st
 
 
 def check_one_configuration(evaluations: list[Result]) -> None:
-    """ValueError if a model of a dataset has evaluations of several configurations."""
+    """Raises ValueError if a model of a dataset has evaluations of several configurations."""
     groups = group_by_configuration(evaluations)
     for group in groups:
         if apart := [*filter(None, list_differences(group, groups))]:

@@ -25,15 +25,15 @@ from lemore.runtime.process import OWNER, Process, count_cores, find_owner, make
 from lemore.runtime.watchdog import FIXED
 
 log = logging.getLogger(__name__)
-OBJECT_STORE_BYTES = 100_000_000  # data never goes through it
+OBJECT_STORE_BYTES = 100_000_000  # no data goes through it
 START_SECONDS = 90
-GRACE_SECONDS = 20  # that jobs have to save their state when the pipeline is gone
+GRACE_SECONDS = 20  # for jobs to save their state when the pipeline is gone
 # Ray must not report anywhere, and must not drop repeated progress lines.
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",
     "RAY_DEDUP_LOGS": "0",
-    "RAY_worker_niceness": "0",  # as nice as the pipeline: at Ray's 15 anything else starves them
+    "RAY_worker_niceness": "0",  # the pipeline's own: at Ray's 15 other programs starve them
     "RAY_COLOR_PREFIX": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -51,7 +51,7 @@ class Resources:
 
 
 def connect(resources: Resources) -> None:
-    """Joins the cluster of this pipeline; ValueError if it is not there or is too small."""
+    """Joins this pipeline's cluster; ValueError if it does not answer or is too small."""
     _set_environment()
     import ray
 
@@ -126,7 +126,7 @@ _driver_locks: list[IO] = []  # open until the process ends
 
 
 def _hold_driver_lock() -> None:
-    """Takes a shared lock, by which the head knows that a job is still there."""
+    """Takes a shared lock, which shows the head that a job still runs."""
     file = open(find_session_folder() / "drivers", "w")  # noqa: SIM115
     fcntl.flock(file, fcntl.LOCK_SH)
     _driver_locks.append(file)
@@ -160,7 +160,7 @@ def start_local(cpus: int) -> str:
 
 
 def probe(address: str) -> None:
-    """Raises ValueError if nothing answers at the address, where Ray would wait for minutes."""
+    """Raises ValueError if nothing answers at the address; Ray would wait for minutes."""
     if address in ("auto", "local"):
         raise ValueError(f"RAY_ADDRESS is '{address}', expected host:port of the cluster's head")
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -212,7 +212,7 @@ def _ensure_head() -> str:
 def main() -> None:
     """Holds the local cluster until its owner is gone and its jobs have saved their state.
 
-    Then sends what jobs that were killed with the pipeline had recorded to the tracking store.
+    Then sends to the tracking store what killed jobs had recorded.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -1,7 +1,7 @@
-"""Runs a training where it belongs: in this process, as a Ray task, or as Ray Train workers.
+"""Runs a training in this process, as a Ray task, or as Ray Train workers.
 
-All three call the same function. A training that loses its worker or its node goes on from its last
-checkpoint, as often as it takes, if only it comes further each time.
+All three call the same function. A training that loses its worker or its node resumes from its last
+checkpoint, any number of times, as long as it makes progress each time.
 """
 
 import importlib
@@ -23,9 +23,9 @@ from lemore.runtime.ray.cluster import Resources
 from lemore.runtime.worker import Worker
 
 log = logging.getLogger(__name__)
-MOST_LOSSES = 3  # of workers, one after the other without a new checkpoint between
-GROUP_SECONDS = 5 * 3600  # that workers wait for one another; in training the watchdog acts before
-DYING_SECONDS = 60.0  # that a lost attempt's processes may hold the folder
+MOST_LOSSES = 3  # in a row of workers, without a new checkpoint in between
+GROUP_SECONDS = 5 * 3600  # for workers to wait for one another; the watchdog acts earlier
+DYING_SECONDS = 60.0  # for a lost attempt's processes to leave the folder
 
 
 class WorkerLost(Exception):
@@ -43,7 +43,7 @@ class Work:
 
 
 def execute(work: Work, resources: Resources, stop: StopSignals) -> dict[str, Any]:
-    """Returns the function's result, from where `resources` say; raises its own exception.
+    """Runs the function where `resources` say; returns its result, raises its own exception.
 
     Polls `stop()` while it waits. OSError when workers are lost again and again.
     """
@@ -82,7 +82,7 @@ def resolve(function: str) -> Callable[..., dict[str, Any]]:
 
 
 def _run_work(work: Work) -> dict[str, Any]:
-    """Runs the work in a worker, once what is left of a lost attempt is gone."""
+    """Runs the work in a worker, once the processes of a lost attempt are gone."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     _check_shared(work)
     with hold_lock(work.worker.folder / f"worker{work.worker.rank}", DYING_SECONDS):
@@ -130,12 +130,12 @@ def run_task(work: Work, resources: Resources, stop: StopSignals) -> dict[str, A
 
 
 def _describe_loss(error: Exception, folder: Path, kernel_killed: bool) -> str:
-    """Describes a loss. kernel_killed: whether this machine's kernel ended processes meanwhile."""
+    """Describes a loss. kernel_killed: whether this machine's kernel killed processes meanwhile."""
     hangs = ", ".join(str(path) for path in sorted(folder.glob("hang_rank*.txt")))
     why = ""
     if memory.is_killed_by_ray(error):
         why = f", which {memory.REMEDY}"
-    elif kernel_killed:  # perhaps those of others
+    elif kernel_killed:  # perhaps not those of this training
         why = f"; this machine's kernel ended processes meanwhile, so perhaps it {memory.REMEDY}"
     text = f"lost the worker{why} ({type(error).__name__}: {_shorten(error)})"
     return text + (f"; see {hangs}" * bool(hangs))
@@ -146,8 +146,8 @@ def _shorten(error: BaseException) -> str:
 
 
 def run_workers(work: Work, resources: Resources, stop: StopSignals) -> dict[str, Any]:
-    """Runs the work in several workers. Ray knows every attempt by a name of its own: it must not
-    resume one, as lemore's checkpoints do."""
+    """Runs the work in several workers. Every attempt has a new name for Ray, which must not resume
+    one itself, as lemore's checkpoints do."""
     from ray.exceptions import RayError
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -171,7 +171,7 @@ def run_workers(work: Work, resources: Resources, stop: StopSignals) -> dict[str
             failure_config=FailureConfig(max_failures=0),
         ),
     )
-    # In the main thread it would take SIGINT for itself and abort the workers before they save.
+    # In the main thread, Ray would catch SIGINT and abort the workers before they save.
     fitted = _start_thread(trainer.fit)
     while not wait([fitted], timeout=0.5).done:
         if stop():
@@ -187,7 +187,7 @@ def run_workers(work: Work, resources: Resources, stop: StopSignals) -> dict[str
 
 
 def _start_thread(function: Callable[[], Any]) -> Future[Any]:
-    """Starts `function` in a thread for which no exit waits; returns its result to come."""
+    """Starts `function` in a daemon thread, for which no exit waits; returns its future."""
     future: Future[Any] = Future()
 
     def run() -> None:
@@ -201,8 +201,8 @@ def _start_thread(function: Callable[[], Any]) -> Future[Any]:
 
 
 def find_cause(error: Exception) -> Exception:
-    """Returns why workers failed: rather a worker's own error than what Ray says of its end, and
-    rather that than what the others saw of it."""
+    """Returns why workers failed: a worker's own error if there is one, else Ray's report of its
+    end, else an error that the others got from it."""
     failures = getattr(error, "worker_failures", {})
     causes = [getattr(e, "_base_exc", e) for _, e in sorted(failures.items())]
     for cause in causes:
@@ -216,7 +216,7 @@ def find_cause(error: Exception) -> Exception:
 
 
 def _is_of_ray(error: Exception) -> bool:
-    """Returns whether Ray reports a worker's end (ray.exceptions, or Ray Train's health check)."""
+    """Returns whether an error reports a worker's end (ray.exceptions or Ray Train's check)."""
     return type(error).__module__.partition(".")[0] == "ray"
 
 

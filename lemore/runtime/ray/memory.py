@@ -1,4 +1,4 @@
-"""Tells whether something ended because memory ran out, and what to do about it."""
+"""Detects that something ended because memory ran out, and says what to do about it."""
 
 import re
 from pathlib import Path

@@ -17,7 +17,7 @@ MOST_LOSSES = 3  # of one trial's worker
 
 @dataclass(frozen=True)
 class Space:
-    """Ranges, of whose logarithms points are drawn evenly, and choices."""
+    """Ranges, from which points are drawn evenly on a log scale, and choices."""
 
     ranges: dict[str, tuple[float, float]]
     choices: dict[str, Sequence[Any]]

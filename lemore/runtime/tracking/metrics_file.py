@@ -1,6 +1,6 @@
-"""Metrics on disk, one JSON line a row: a training appends them, tracking reads them from there.
+"""Metrics on disk, one JSON line a row: a training appends them, and tracking reads them.
 
-So a tracking server can be slow, down or killed without any effect on the training.
+Thus a tracking server can be slow, down or killed without any effect on the training.
 """
 
 import json
@@ -26,7 +26,7 @@ class MetricsFile:
             file.write(json.dumps(make_row(step, metrics)) + "\n")
 
     def rewind(self, step: int) -> None:
-        """Drops the rows after `step`, which a resumed training is about to write again."""
+        """Drops the rows after `step`, which a resumed training will write again."""
         kept = [row for row in self.read() if row["step"] <= step]
         write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in kept))
 
@@ -55,5 +55,5 @@ def make_row(step: int, metrics: dict[str, float]) -> Row:
 
 
 def read_clock() -> int:
-    """Returns milliseconds since 1970, in which MLflow counts."""
+    """Returns milliseconds since 1970, MLflow's unit of time."""
     return int(time.time() * 1000)

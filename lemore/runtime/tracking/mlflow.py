@@ -1,8 +1,8 @@
 """Runs in an MLflow store.
 
 A stage's run is found by its identity (stage, run, dataset, model, seed) and its key (a hash of
-code, configuration and data): the same key continues the run, another key supersedes it. So do
-other numbers under the same key of a stage that measures (profile, evaluate, summary).
+code, configuration and data): the same key continues the run, another key supersedes it. Where a
+stage measures (profile, evaluate, summary), other numbers under the same key supersede it too.
 """
 
 import math
@@ -47,8 +47,8 @@ def _hold_store() -> AbstractContextManager[None]:
 class MlflowRun:
     """A pending run in the store; each `send` sends what is new in it.
 
-    Another object for the same pending run repeats nothing, since it asks the store first. All may
-    raise anything that MLflow and the network raise. `id` is "" until the run is open.
+    Another object for the same pending run repeats nothing, since it asks the store first. Methods
+    may raise anything that MLflow and the network raise. `id` is "" until the run is open.
     """
 
     def __init__(self, pending: PendingRun):
@@ -60,7 +60,7 @@ class MlflowRun:
         self._open()
 
     def _open(self) -> None:
-        """Opens the run, unless which one it is depends on numbers that are to come."""
+        """Opens the run, unless its choice depends on numbers that are still to come."""
         if not self.id and (self.pending.rows or not self.asked):
             self.asked = True
             with _hold_store():  # two runs that name one dataset at once would collide
@@ -68,7 +68,7 @@ class MlflowRun:
             self.id = run.info.run_id if run else ""
 
     def send(self) -> None:
-        """Sends metrics in order, each step once; at the end tags, artifacts and status too."""
+        """Sends metrics in order, each step once; at the end also tags, artifacts and status."""
         self._open()
         if not self.id:
             return
@@ -80,7 +80,7 @@ class MlflowRun:
         for name, value in pending.tags.items():
             self.client.set_tag(self.id, name, value)
         for file, folder, digest in pending.artifacts:
-            if Path(file).exists() and hash_file(file) == digest:  # else replaced since
+            if Path(file).exists() and hash_file(file) == digest:  # otherwise it was replaced since
                 self.client.log_artifact(self.id, file, folder or None)
         self.client.set_terminated(self.id, status, pending.ended)
 
@@ -100,11 +100,11 @@ class MlflowRun:
 
 
 def open_run(client: MlflowClient, pending: PendingRun) -> Run | None:
-    """Returns the pending run's run: the earlier one with its key, running again, or a new one.
+    """Returns the run in the store: the earlier one with its key, set to running, or a new one.
 
-    None if it measures again what a run has numbers of, and its own are not known yet, or never
-    will be. Of all runs with its identity only the latest stays without the tag superseded = yes;
-    superseded_by is the one that took a run's place.
+    None if it repeats a measurement that a run has, and its own numbers are not known yet or never
+    will be. All runs with its identity but the latest get the tags superseded = yes and
+    superseded_by, the run that took their place.
     """
     description = pending.description
     name = description.experiment
@@ -202,5 +202,5 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _clean_name(name: str) -> str:
-    """Replaces what MLflow does not take in names: all but letters, digits and _-. :/"""
+    """Replaces characters that MLflow refuses in names: all but letters, digits and _-. :/"""
     return re.sub(r"[^\w\-. :/]", "_", name)

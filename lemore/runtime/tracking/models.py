@@ -1,4 +1,4 @@
-"""Trained networks as models of the MLflow store, each a version of a registered model.
+"""Stores trained networks in MLflow, each as a version of a registered model.
 
 They are kept in the pt2 format (torch.export), which MLflow loads without running any pickle where
 MLFLOW_ALLOW_PICKLE_DESERIALIZATION is "false". weights.pt remains the result; this is a copy.
@@ -24,7 +24,7 @@ from lemore.runtime.tracking.tracked_run import warn_of
 
 FORMAT = "pt2"
 WEIGHTS = "weights_sha256"
-# tags of a training that its version has too
+# tags of a training that are copied to its version
 KEPT = ("stage", "run", "dataset", "model", "backbone", "seed", "key")
 
 
@@ -32,8 +32,8 @@ def log_model(run_id: str, model: nn.Module, example: Tensor) -> None:
     """Logs a network (eval mode, on the CPU) to its training's run and registers it.
 
     example: an input B 3 H W; H and W are those that the file takes, B may be any where the
-    signature says -1. A run whose network with these very weights is registered already is left
-    as it is. If the store refuses, that is a warning: weights.pt is the result.
+    signature says -1. Nothing happens if these very weights are registered for the run already.
+    If the store refuses, a warning is logged: weights.pt is the result.
     """
     try:
         _register(run_id, model, example)
@@ -87,7 +87,7 @@ def _read_tags(client: MlflowClient, run_id: str) -> dict[str, str]:
 
 
 def _make_batch(model: nn.Module, example: Tensor) -> Tensor:
-    """Returns two images where torch.export then takes any number of them, else one.
+    """Returns two images where the exported program then takes any number of them, else one.
 
     Some networks (PEM, SegNeXt) reshape by the number of images, which fixes it in their program.
     """

@@ -37,10 +37,10 @@ def name_parent(record: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class RunDescription:
-    """What a stage's run is. `identity` becomes tags and finds earlier runs of the same stage;
+    """Describes a stage's run. `identity` becomes tags and finds earlier runs of the same stage;
     `params` is the resolved configuration; `parents` maps a stage's name to its run id, or to
-    "weights:<their digest>" where that is not known. A run that `measures` is continued for the
-    same numbers only."""
+    "weights:<their digest>" where that is not known. A run that `measures` is continued only for
+    the same numbers."""
 
     experiment: str
     name: str
@@ -51,11 +51,11 @@ class RunDescription:
     parents: dict[str, str] = field(default_factory=dict)
     datasets: tuple[tuple[str, str, str], ...] = ()  # (name, digest, context)
     code: str = ""
-    measures: bool = False  # its metrics come in one call at its end, anew each time
+    measures: bool = False  # its metrics come in one call at its end
 
     @property
     def digest(self) -> str:
-        """Hash of what a later run of the same stage and inputs has in common with this one."""
+        """Hash that later runs of the same stage with the same inputs have too."""
         text = json.dumps([self.experiment, sorted(self.identity.items()), self.key])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

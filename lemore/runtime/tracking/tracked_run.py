@@ -27,13 +27,13 @@ from lemore.runtime.tracking.pending_run import (
 log = logging.getLogger(__name__)
 SECONDS_BETWEEN_BATCHES = 2.0
 MOST_SECONDS_BETWEEN_TRIES = 30.0
-OPENING_SECONDS = 60.0  # that asking for a run's id may take
+OPENING_SECONDS = 60.0  # longest wait for a run's id
 CLOSING_SECONDS = 20.0
 INTERRUPTED_SECONDS = 1.0
 
 
 class TrackedRun:
-    """An open run. Nothing waits for the store, except `run_id`, and that not for long."""
+    """An open run. Nothing waits for the store except `run_id`, and that only briefly."""
 
     def __init__(self, pending: PendingRun, on_disk: bool):
         self.pending, self.on_disk = pending, on_disk
@@ -61,9 +61,9 @@ class TrackedRun:
         self.pending.tags = self.pending.tags | {name: value}
 
     def end(self, status: str, seconds: float) -> None:
-        """Notes how the stage has ended and waits up to `seconds` until the store knows it all.
+        """Records how the stage has ended and waits up to `seconds` for the store to have it all.
 
-        What the store does not know then is kept on disk, even if the file has been removed.
+        What the store lacks then is kept on disk, even if the file has been removed.
         """
         pending = self.pending
         pending.ended, pending.status = read_clock(), status
@@ -97,7 +97,7 @@ class TrackedRun:
                 run.send()
                 self._set_id(run.id)
                 pause, failures, self.sent = SECONDS_BETWEEN_BATCHES, 0, last
-            except Exception as error:  # whatever it is, it must not touch the work
+            except Exception as error:  # no error of tracking may stop the work
                 run, failures = None, failures + 1
                 pause = min(SECONDS_BETWEEN_BATCHES * 2**failures, MOST_SECONDS_BETWEEN_TRIES)
                 self.tried.set()
@@ -205,7 +205,7 @@ def _send_file(path: Path) -> None:
 
 
 def _drop_earlier(pending: PendingRun) -> None:
-    """Removes earlier pending runs of the same stage, which records all of theirs again."""
+    """Removes earlier pending runs of the same stage, since this run records everything again."""
     for path in list_pending():
         if path != pending.path and path.name.startswith(pending.description.digest):
             with suppress(LockHeld), hold_pending(path, CLOSING_SECONDS):

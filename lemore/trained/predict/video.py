@@ -24,7 +24,7 @@ FOURCC = "mp4v"  # MPEG-4: written by every build of OpenCV, at the speed of the
 
 
 def is_video(path: Path) -> bool:
-    """Whether a file is an MP4, QuickTime, Matroska, WebM or AVI, by its first bytes.
+    """Returns whether a file is an MP4, QuickTime, Matroska, WebM or AVI, by its first bytes.
 
     Its name is not enough: decoders would follow playlists to other files and to the network.
     ValueError if it is no regular file, or only its name is a video's.
