@@ -33,8 +33,8 @@ from lemore.data.archives.images import PNG
 from lemore.data.readers import rle
 from lemore.runtime.files import write_json
 from lemore.scenes.archives import pack_mat, pack_tar, pack_zip
-from lemore.trained.predict.video import VideoWriter
-from tests import trained_models as trained
+from lemore.trained.predict.video import open_video
+from tests.trained_models import make_content, make_settings
 
 ROOT = Path(__file__).parents[1]
 SIZE = (20, 30)
@@ -699,7 +699,7 @@ class Executed(Exception):
 
 @functools.cache
 def sound_model() -> dict[str, Any]:
-    return trained.content(trained.settings(dataset="tiny", classes=3))
+    return make_content(make_settings(dataset="tiny", classes=3))
 
 
 def predict_with(folder: Path, checkpoint: str) -> list[str]:
@@ -1183,9 +1183,9 @@ def video_header(folder: Path) -> list[str]:
 
 @case("video: cut, its index lost", "cannot be decoded as a video")
 def video_cut(folder: Path) -> list[str]:
-    with VideoWriter(folder / "sound.mp4", 10) as writer:
+    with open_video(folder / "sound.mp4", 10, (80, 112)) as write:
         for k in range(5):
-            writer.write(np.full((80, 112, 3), 40 * k, np.uint8))
+            write(np.full((80, 112, 3), 40 * k, np.uint8))
     data = (folder / "sound.mp4").read_bytes()
     return input_file(folder, "x.mp4", data[: len(data) // 2])
 

@@ -12,7 +12,7 @@ from lemore.config.read import build, plain
 from lemore.config.recipe import load_recipe
 from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint
-from lemore.trained.predict.video import VideoWriter
+from lemore.trained.predict.video import open_video
 
 ROOT = Path(__file__).parents[1]
 NUM_CLASSES = 11
@@ -27,18 +27,20 @@ def make_job(
     return make_finetune_job("test", dataset, classes, model, recipe)
 
 
-def settings(model: str = "lemore_t", dataset: str = "camvid", classes: int = NUM_CLASSES) -> dict:
-    """What a checkpoint says of itself."""
+def make_settings(
+    model: str = "lemore_t", dataset: str = "camvid", classes: int = NUM_CLASSES
+) -> dict:
+    """The configuration in a checkpoint."""
     return plain(make_job(model, dataset, classes))
 
 
-def content(config: dict | None = None) -> dict:
+def make_content(config: dict | None = None) -> dict:
     """state_dict and config, with weights under which images give several classes."""
-    config = config or settings()
-    return {"state_dict": random_state(config), "config": config}
+    config = config or make_settings()
+    return {"state_dict": make_state(config), "config": config}
 
 
-def random_state(config: dict) -> dict[str, torch.Tensor]:
+def make_state(config: dict) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     model = make_model(build(FinetuneJob, config, "test"))
     with torch.no_grad():
@@ -50,20 +52,20 @@ def random_state(config: dict) -> dict[str, torch.Tensor]:
         classifier = model.decode_head.classifier
         if isinstance(classifier, torch.nn.Conv2d):  # every class gets its part of a photo
             classifier.weight.normal_(0, 0.5)
-            image = torch.from_numpy(photo(0)).permute(2, 0, 1)[None] / 64 - 2
+            image = torch.from_numpy(make_photo(0)).permute(2, 0, 1)[None] / 64 - 2
             logits = model.eval()(image)
             classifier.weight /= logits.std((0, 2, 3))[:, None, None, None]
             classifier.bias.copy_(-logits.mean((0, 2, 3)) / logits.std((0, 2, 3)))
     return model.state_dict()
 
 
-def write(path: Path, config: dict | None = None) -> Path:
+def write_checkpoint(path: Path, config: dict | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.save(path, content(config))
+    checkpoint.save(path, make_content(config))
     return path
 
 
-def photo(seed: int, size: tuple[int, int] = (80, 112)) -> np.ndarray:
+def make_photo(seed: int, size: tuple[int, int] = (80, 112)) -> np.ndarray:
     """Smooth blobs of colour, H W 3 uint8 RGB."""
     small = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     return cv2.resize(small, size[::-1], interpolation=cv2.INTER_CUBIC)
@@ -76,7 +78,7 @@ def save(path: Path, pixels: np.ndarray) -> Path:
 
 
 def clip(path: Path, number: int = 7, size: tuple[int, int] = (80, 112)) -> Path:
-    with VideoWriter(path, 12.5) as writer:
+    with open_video(path, 12.5, size) as write:
         for i in range(number):
-            writer.write(np.roll(photo(1, size), 5 * i, axis=1))
+            write(np.roll(make_photo(1, size), 5 * i, axis=1))
     return path

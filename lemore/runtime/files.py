@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,18 @@ def write_atomic(path: Path | str, data: bytes | str, durable: bool = True) -> N
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+@contextmanager
+def open_temporary(path: Path) -> Iterator[Path]:
+    """Yields a file's temporary path, which replaces `path` if the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _describe_full_disk(path: Path, size: int) -> str:

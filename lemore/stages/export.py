@@ -8,12 +8,13 @@ from typing import Any, Literal
 import torch
 
 from lemore.data.store import Store
+from lemore.evaluation import segmentation
 from lemore.profiling import export
 from lemore.runtime.files import write_json
 from lemore.trained import exported
 from lemore.trained.checkpoint import Trained
 from lemore.trained.classes import find_classes
-from lemore.trained.exported import Exported, Interface
+from lemore.trained.exported import Interface
 from lemore.trained.find import read_trained
 
 log = logging.getLogger(__name__)
@@ -59,15 +60,13 @@ def export_model(options: ExportOptions) -> int:
         images = exported.read_images(options.calibration, interface.size, options.images)
     else:
         images = exported.make_random_images(interface.size, RANDOM_IMAGES)
-    network, deployed = exported.build_networks(trained, interface)
+    model, deployed = exported.build_networks(trained, interface)
     classes = find_classes(trained, options.data_dir)
-    about = exported.describe_file(trained, classes, interface)
+    record = exported.describe_file(trained, classes, interface)
     unquantized = exported.write_file(
-        options.output, deployed, images, interface, about, options.int8, options.threads
+        options.output, deployed, interface, images, record, options.int8, options.threads
     )
-    file = exported.open_file(options.output, options.threads)
-    made = Exported(interface, network, deployed, file, unquantized)
-    record = about | {
+    record |= {
         "file": str(options.output),
         "format": options.format + (" int8" if options.int8 else ""),
         "bytes": options.output.stat().st_size,
@@ -75,10 +74,17 @@ def export_model(options: ExportOptions) -> int:
         "compared_on": "given" if options.calibration else "random",
         "evaluated_on": f"{options.evaluate} {options.split}" if options.evaluate else None,
     }
-    record |= exported.compare_outputs(made, images)
+    file = exported.open_file(options.output, options.threads)
+    record |= exported.compare_outputs(model, file, interface, images)
     if store is not None:
-        record |= exported.evaluate_both(made, store, trained.job.train.img_scale)
-    record |= exported.measure_latency(made, options.threads, options.seconds)
+        test = segmentation.make_plain_test(trained.job.train.img_scale)
+        for key, network in (("miou", model), ("miou_file", file)):
+            record[key] = exported.evaluate_resized(network, store, test, interface.size)
+    files = {"file_ms": file} | ({"float_file_ms": unquantized} if unquantized else {})
+    record |= exported.measure_latency(
+        deployed, files, interface.size, options.threads, options.seconds
+    )
+    record["threads"] = options.threads
     print("\n".join(format_record(record)))
     if options.json is not None:
         write_json(options.json, record)

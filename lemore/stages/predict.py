@@ -1,7 +1,6 @@
 """Predicts the classes in images and videos that a command line names."""
 
 import sys
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -20,7 +19,7 @@ from lemore.trained.predict.batch import (
     escape_unprintable,
 )
 from lemore.trained.predict.inputs import find_inputs, name_outputs, split_list
-from lemore.trained.predict.outputs import LEGEND, OutputPlan, Shares, write_legend
+from lemore.trained.predict.outputs import LEGEND, OutputPlan, format_legend, open_shares
 from lemore.trained.predict.video import is_video
 
 STDIN = "-"
@@ -61,17 +60,16 @@ def predict_files(options: PredictOptions) -> int:
     geometry = Geometry(options.size, options.tile, options.overlap)
     device = segmentation.choose_device(options.gpu)
     model = load(options.checkpoint, device=device, data_dir=options.data_dir)
-    model.check(geometry)
+    model.check_geometry(geometry)
     reporter = Reporter(options.json)
     plan = OutputPlan(options.output, options.kinds, options.shares)
-    legend = write_legend(model.classes, model.colors)
+    legend = format_legend(model.classes, model.colors)
     tasks = plan_tasks(options, plan, legend, reporter)
     write_atomic(options.output / LEGEND, legend)
     # On a CPU a batch is slower than its images one by one.
     batch_size = options.batch_size or (GPU_BATCH if options.gpu else 1)
-    file = plan.shares_file
-    with Shares(file, model.classes) if file else nullcontext() as shares:
-        predictor = Predictor(model, geometry, batch_size, shares, reporter)
+    with open_shares(plan.shares_file, model.classes) as add_shares:
+        predictor = Predictor(model, geometry, batch_size, add_shares, reporter)
         predictor.predict_images([task for task in tasks if not task.video])
         predictor.predict_videos([task for task in tasks if task.video])
     if not options.json:

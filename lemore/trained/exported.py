@@ -1,7 +1,6 @@
 """A trained model as a file for other programs, written and compared with the network itself."""
 
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lemore import __version__
+from lemore.config.recipe import Test
 from lemore.config.size import Size
 from lemore.data.normalize import MEAN, STD, normalize
 from lemore.data.store import Store
@@ -21,7 +21,8 @@ from lemore.evaluation.upsample import resize
 from lemore.models.fold import bake, fold
 from lemore.profiling import backends, export, latency
 from lemore.trained.checkpoint import Classes, Trained
-from lemore.trained.predict.photos import SUFFIXES, read_photo
+from lemore.trained.model import load_rgb
+from lemore.trained.predict.photos import SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -36,21 +37,6 @@ class Interface:
     dynamic_batch: bool
     raw: bool
     labels: bool
-
-
-@dataclass(frozen=True)
-class Exported:
-    """An exported file and the networks to compare it with.
-
-    model: the network as it was trained. deployed: the network that the file computes. file: the
-    file, as a network. unquantized: the float file that an INT8 one was made from, else None.
-    """
-
-    interface: Interface
-    model: nn.Module
-    deployed: nn.Module
-    file: nn.Module
-    unquantized: nn.Module | None
 
 
 def build_networks(trained: Trained, interface: Interface) -> tuple[nn.Module, nn.Module]:
@@ -88,8 +74,8 @@ def describe_file(trained: Trained, classes: Classes, interface: Interface) -> d
 def write_file(
     path: Path,
     deployed: nn.Module,
-    images: list[Tensor],
     interface: Interface,
+    images: list[Tensor],
     metadata: dict[str, Any],
     int8: bool,
     threads: int,
@@ -121,13 +107,14 @@ def make_input(image: Tensor, raw: bool) -> Tensor:
 
 
 @torch.inference_mode()
-def compare_outputs(exported: Exported, images: list[Tensor]) -> dict[str, Any]:
+def compare_outputs(
+    model: nn.Module, file: nn.Module, interface: Interface, images: list[Tensor]
+) -> dict[str, Any]:
     """Largest difference of the logits (None if the file has none) and share of equal labels."""
-    interface = exported.interface
     differences, equal = [], []
     for image in images:
-        expected = exported.model(normalize(image, None))
-        found = exported.file(make_input(image, interface.raw))
+        expected = model(normalize(image, None))
+        found = file(make_input(image, interface.raw))
         if not interface.labels:
             differences.append((found - expected).abs().max().item())
             found = resize(found, interface.size).argmax(1)
@@ -140,28 +127,22 @@ def compare_outputs(exported: Exported, images: list[Tensor]) -> dict[str, Any]:
     }
 
 
-def evaluate_both(exported: Exported, store: Store, img_scale: Size) -> dict[str, Any]:
-    """mIoU of PyTorch and of the file, all images of `store` resized to the file's size."""
-    test = replace(segmentation.make_plain_test(img_scale), split=store.split, mode="square")
-    size, cpu = exported.interface.size, torch.device("cpu")
-    return {
-        name: segmentation.evaluate(network, store, cpu, test, (), size).results["miou"]
-        for name, network in (("miou", exported.model), ("miou_file", exported.file))
-    }
+def evaluate_resized(network: nn.Module, store: Store, test: Test, size: Size) -> float:
+    """mIoU on all images of `store`, resized to the (H, W) of an exported file."""
+    test = replace(test, split=store.split, mode="square")
+    results = segmentation.evaluate(network, store, torch.device("cpu"), test, (), size).results
+    return results["miou"]
 
 
 @torch.inference_mode()
-def measure_latency(exported: Exported, threads: int, seconds: float) -> dict[str, Any]:
-    """p50 in milliseconds of one image: PyTorch (eager), the file, for INT8 the float file too."""
-    image = torch.randn(1, 3, *exported.interface.size)
-    runs = {
-        "pytorch_ms": backends.prepare("eager", exported.deployed, image, (False,), threads)[False],
-        "file_ms": partial(exported.file, image),
-    }
-    if exported.unquantized is not None:
-        runs["float_file_ms"] = partial(exported.unquantized, image)
-    times = {name: latency.repeat(run, seconds).p50 * 1e3 for name, run in runs.items()}
-    return times | {"threads": threads}
+def measure_latency(
+    deployed: nn.Module, files: dict[str, nn.Module], size: Size, threads: int, seconds: float
+) -> dict[str, float]:
+    """p50 in milliseconds of one image: `pytorch_ms` (eager), and each of `files` by its name."""
+    image = torch.randn(1, 3, *size)
+    eager = backends.prepare("eager", deployed, image, (False,), threads)[False]
+    runs = {"pytorch_ms": eager} | {name: partial(file, image) for name, file in files.items()}
+    return {name: latency.repeat(run, seconds).p50 * 1e3 for name, run in runs.items()}
 
 
 def make_random_images(size: Size, count: int) -> list[Tensor]:
@@ -179,25 +160,17 @@ def read_images(paths: list[Path], size: Size, count: int) -> list[Tensor]:
     paths: image files, folders of them, or one prepared dataset, whose training split is read.
     ValueError names the file that is no image.
     """
-    images = []
-    for image in _read_spread(paths, count):
-        resized = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
-        images.append(torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))[None])
-    return images
-
-
-def _read_spread(paths: list[Path], count: int) -> Iterator[np.ndarray]:
-    """H W 3, uint8 RGB."""
     if len(paths) == 1 and (paths[0] / "digest.json").exists():
         store = Store(paths[0], "train")
-        yield from (store.read_image(index) for index in _spread(len(store), count))
-        return
-    files = [file for path in paths for file in _list_images(path)]
-    for index in _spread(len(files), count):
-        try:
-            yield read_photo(files[index])
-        except ValueError as error:
-            raise ValueError(f"{files[index]}: {error}") from None
+        total, read = len(store), store.read_image
+    else:
+        files = [file for path in paths for file in _list_images(path)]
+        total, read = len(files), lambda index: load_rgb(files[index])
+    images = []
+    for index in np.linspace(0, total - 1, min(total, count)).round().astype(int).tolist():
+        resized = cv2.resize(read(index), size[::-1], interpolation=cv2.INTER_LINEAR)
+        images.append(torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))[None])
+    return images
 
 
 def _list_images(path: Path) -> list[Path]:
@@ -207,7 +180,3 @@ def _list_images(path: Path) -> list[Path]:
     if not found:
         raise ValueError(f"--calibration: {path} holds no image and is no prepared dataset")
     return found
-
-
-def _spread(total: int, count: int) -> list[int]:
-    return np.linspace(0, total - 1, min(total, count)).round().astype(int).tolist()

@@ -15,7 +15,7 @@ from lemore.config.recipe import Test
 from lemore.evaluation import segmentation
 from lemore.runtime import checkpoint
 from lemore.runtime.files import read_json
-from lemore.trained import folder as shared
+from lemore.trained import folder
 from lemore.trained.checkpoint import Classes, Record, Trained, check_job, select_tensors
 
 HELP = (
@@ -28,23 +28,23 @@ RESULTS, WEIGHTS = Path("results"), "weights.pt"
 def read_trained(name: str | os.PathLike[str]) -> Trained:
     """The trained model that a path or name stands for; ValueError if there is none."""
     path = find_checkpoint(os.fspath(name))
-    return shared.read_folder(path) if path.is_dir() else _read_file(path)
+    return folder.read_folder(path) if path.is_dir() else _read_file(path)
 
 
 def find_checkpoint(name: str) -> Path:
     """The checkpoint file or model folder of a path or name."""
-    if name.startswith(shared.HUB):
-        return shared.download_folder(name)
+    if name.startswith(folder.HUB):
+        return folder.download_folder(name)
     path = Path(name)
-    if path.name == shared.WEIGHTS:
+    if path.name == folder.WEIGHTS:
         path = path.parent
-    if path.is_file() or (path / shared.CONFIG).is_file():
+    if path.is_file() or (path / folder.CONFIG).is_file():
         return path
     if (path / WEIGHTS).is_file():
         return path / WEIGHTS
     if path.is_dir():
         raise ValueError(
-            f"{path}: holds neither {shared.CONFIG} and {shared.WEIGHTS} of a shared model nor "
+            f"{path}: holds neither {folder.CONFIG} and {folder.WEIGHTS} of a shared model nor "
             f"{WEIGHTS} of a training"
         )
     if path.exists():
@@ -116,8 +116,8 @@ def _read_record(path: Path, state: dict[str, Any]) -> Record:
 def _read_test(path: Path, job: FinetuneJob) -> Test:
     """The test settings of the workflow that the file lies in, else whole images at its scale."""
     names = f"evaluate/{job.dataset}/{job.model_name}.yaml"
-    for folder in path.absolute().parents[4:5]:
-        if (folder / "config" / names).is_file():
-            values = read_yaml(folder / "config" / names)
-            return build(Test, values["test"], str(folder / "config" / names), "test.")
+    for results in path.absolute().parents[4:5]:
+        config = results / "config" / names
+        if config.is_file():
+            return build(Test, read_yaml(config)["test"], str(config), "test.")
     return segmentation.make_plain_test(job.train.img_scale)

@@ -57,7 +57,9 @@ def read_folder(folder: Path) -> Trained:
     source = str(folder / CONFIG)
     values = _read_json(folder / CONFIG)
     description = build(Description, values, source)
-    state = select_tensors(_read_weights(folder / WEIGHTS), description.config, str(folder))
+    if not (folder / WEIGHTS).exists():
+        raise ValueError(f"{folder / WEIGHTS}: no such file; the model folder is incomplete")
+    state = select_tensors(read_tensors(folder / WEIGHTS), description.config, str(folder))
     if checkpoint.hash_tensors(state) != description.training.weights_sha256:
         raise ValueError(f"{folder}: {WEIGHTS} holds other weights than {CONFIG} records")
     record, test = description.training, description.test
@@ -84,15 +86,14 @@ def download_folder(name: str) -> Path:
     return Path(snapshot_download(repository, revision=revision, allow_patterns=files))
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name; a header that claims too much is refused."""
+    with open(path, "rb") as file:
+        length = file.read(8)
+    if len(length) == 8 and struct.unpack("<Q", length)[0] > MAX_JSON:
+        raise ValueError(f"{path}: its header claims {struct.unpack('<Q', length)[0]:,} bytes")
     try:
-        with open(path, "rb") as file:
-            length = file.read(8)
-        if len(length) == 8 and struct.unpack("<Q", length)[0] > MAX_JSON:
-            raise ValueError(f"{path}: its header claims {struct.unpack('<Q', length)[0]:,} bytes")
         return load_file(path)
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file; the model folder is incomplete") from None
     except SafetensorError as error:
         raise ValueError(f"{path}: not a whole safetensors file ({error})") from None
 
@@ -105,7 +106,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: larger than {MAX_JSON:,} bytes")
     try:
         values = json.loads(
-            data, parse_constant=_refuse, parse_float=_read_finite, object_pairs_hook=_read_once
+            data, parse_constant=_refuse, parse_float=_parse_float, object_pairs_hook=_parse_object
         )
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({error})") from None
@@ -118,11 +119,11 @@ def _refuse(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number")
 
 
-def _read_finite(text: str) -> float:
+def _parse_float(text: str) -> float:
     return float(text) if math.isfinite(float(text)) else _refuse(text)
 
 
-def _read_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _parse_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
         raise ValueError("a key is given twice")

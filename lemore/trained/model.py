@@ -1,10 +1,10 @@
-"""A trained model ready for use: what `lemore.load` returns and `lemore predict` runs."""
+"""A trained model ready for use, as `lemore.load` returns it and `lemore predict` runs it."""
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from lemore.config.recipe import Test
 from lemore.config.size import Size
 from lemore.data.augment.segmentation import fit_size, resize_for_test
 from lemore.evaluation import segmentation
@@ -21,14 +22,14 @@ from lemore.reporting.prediction import Prediction
 from lemore.trained.checkpoint import Classes, Trained
 from lemore.trained.classes import DATA_DIR, find_classes
 from lemore.trained.find import read_trained
-from lemore.trained.predict.photos import read_photo, rgb_of
+from lemore.trained.predict.photos import convert_to_rgb, read_photo
 
 WHOLE_PIXELS = 2048 * 1024  # the largest image that a chosen size sends through in one piece
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How large the network sees an image, and in which pieces.
+    """The size at which the network sees an image, and the pieces.
 
     size: (long side, short side) that it is fitted into with its aspect kept, `original` for its
     own size, None as the model was evaluated. tile: (H, W) of overlapping tiles; None: the whole
@@ -46,9 +47,9 @@ class Geometry:
             if isinstance(value, tuple) and min(value) < (0 if name == "overlap" else 1):
                 raise ValueError(f"{name}: {value} is too small")
         if self.tile:
-            check_progress(self.tile, self.overlap_of(self.tile))
+            check_progress(self.tile, self.choose_overlap(self.tile))
 
-    def overlap_of(self, tile: Size) -> Size:
+    def choose_overlap(self, tile: Size) -> Size:
         return self.overlap or (tile[0] // 4, tile[1] // 4)
 
 
@@ -67,8 +68,8 @@ class Model(nn.Module):
         self.name = f"{trained.job.model_name} on {trained.job.dataset}"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Float B 3 H W, RGB normalised by ImageNet's mean and deviation -> logits B K h w at the
-        model's own stride (PEM: its scores of the classes)."""
+        """Logits B K h w at the model's own stride (PEM: its scores of the classes) for float
+        B 3 H W, RGB normalised by ImageNet's mean and deviation."""
         return self.network(x)
 
     def predict(
@@ -85,11 +86,10 @@ class Model(nn.Module):
         parts. The label map has the image's own size. An EXIF orientation is applied first.
         ValueError says what is wrong with the image.
         """
-        pixels = as_rgb(image)
         square = (tile, tile) if isinstance(tile, int) else tile
-        return self.predictions([pixels], Geometry(size, square))[0]
+        return self.predict_batch([load_rgb(image)], Geometry(size, square))[0]
 
-    def check(self, geometry: Geometry) -> None:
+    def check_geometry(self, geometry: Geometry) -> None:
         """Raises ValueError for a geometry that this model does not take."""
         if self.test.mode == "square" and (geometry.size or geometry.tile):
             height, width = self.crop_size
@@ -100,18 +100,18 @@ class Model(nn.Module):
         if geometry.overlap and not geometry.tile:
             check_progress(self.crop_size, geometry.overlap)
 
-    def predictions(
+    def predict_batch(
         self, images: Sequence[np.ndarray], geometry: Geometry, batch_size: int = 1
     ) -> list[Prediction]:
-        """Of RGB images whose `network_size` is the same; batch_size: of the tiles, if any."""
-        self.check(geometry)
-        maps = self._label_maps(images, geometry, batch_size)
+        """The classes in RGB images whose `fit_image` is the same; batch_size: of tiles, if any."""
+        self.check_geometry(geometry)
+        maps = self._label_images(images, geometry, batch_size)
         return [
             Prediction(image, labels, self.classes, self.colors)
             for image, labels in zip(images, maps, strict=True)
         ]
 
-    def network_size(self, size: Size, geometry: Geometry) -> Size:
+    def fit_image(self, size: Size, geometry: Geometry) -> Size:
         """(H, W) at which the network sees an image of `size`; ValueError if it vanishes."""
         if geometry.size == "original":
             return size
@@ -120,72 +120,68 @@ class Model(nn.Module):
             raise ValueError(f"is too long and narrow ({size[0]} x {size[1]} pixels)")
         return fitted
 
-    def tile(self, size: Size, geometry: Geometry) -> Size | None:
-        """Tile for an image that the network sees at `size`, None for one piece."""
+    def choose_tile(self, size: Size, geometry: Geometry) -> Size | None:
+        """The tile for an image that the network sees at `size`, None for one piece."""
         tile = geometry.tile
         if tile is None and geometry.size and size[0] * size[1] > WHOLE_PIXELS:
             tile = self.crop_size
         return None if tile is None or (tile[0] >= size[0] and tile[1] >= size[1]) else tile
 
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
     @torch.inference_mode()
-    def _label_maps(
+    def _label_images(
         self, images: Sequence[np.ndarray], geometry: Geometry, batch_size: int
     ) -> list[np.ndarray]:
-        size = self.network_size(_size(images[0]), geometry)
-        if (tile := self.tile(size, geometry)) is not None:
-            return [self._in_tiles(image, size, tile, geometry, batch_size) for image in images]
+        size = self.fit_image(_get_size(images[0]), geometry)
+        if (tile := self.choose_tile(size, geometry)) is not None:
+            return [self._label_tiles(image, size, tile, geometry, batch_size) for image in images]
         test = self.test
         if geometry.size == "original":
             test = replace(test, img_scale=(max(size), min(size)), align=None)
         elif geometry.size:
             test = replace(test, img_scale=geometry.size)
         if test.mode == "whole" and test.ratios == (1.0,) and not test.flip:
-            return self._whole(images, test)
+            return self._label_whole(images, test)
         return [
-            segmentation.label_image(self.network, image, self._device(), test, self.crop_size)
+            segmentation.label_image(self.network, image, self.device, test, self.crop_size)
             for image in images
         ]
 
-    def _whole(self, images: Sequence[np.ndarray], test: Any) -> list[np.ndarray]:
-        """One pass of the network for all; then, image by image, what evaluation does."""
-        device = self._device()
-        inputs = [
-            segmentation.normalize_image(resize_for_test(image, test.img_scale, test.align), device)
-            for image in images
-        ]
-        logits = self.network(torch.cat(inputs)).float()  # B K h w
-        size = (inputs[0].shape[2], inputs[0].shape[3])
+    def _label_whole(self, images: Sequence[np.ndarray], test: Test) -> list[np.ndarray]:
+        """One pass of the network for all images; their labels are found as in evaluation."""
+        resized = [resize_for_test(image, test.img_scale, test.align) for image in images]
+        batch = torch.cat([segmentation.normalize_image(image, self.device) for image in resized])
+        size = (batch.shape[2], batch.shape[3])
         via = size if test.upsample == "two_step" else None
         return [
-            label_passes([Pass([Window(0, 0, size, own)], via)], _size(image))
-            for own, image in zip(logits.split(1), images, strict=True)
+            label_passes([Pass([Window(0, 0, size, logits)], via)], _get_size(image))
+            for logits, image in zip(self.network(batch).float().split(1), images, strict=True)
         ]
 
-    def _in_tiles(
+    def _label_tiles(
         self, image: np.ndarray, size: Size, tile: Size, geometry: Geometry, batch_size: int
     ) -> np.ndarray:
-        resized = cv2.resize(image, size[::-1]) if size != _size(image) else image
-        device = self._device()
+        resized = cv2.resize(image, size[::-1]) if size != _get_size(image) else image
 
         def read(top: int, left: int, height: int, width: int) -> Tensor:
             part = resized[top : top + height, left : left + width]
             below, right = height - part.shape[0], width - part.shape[1]
             if below or right:
                 part = cv2.copyMakeBorder(part, 0, below, 0, right, cv2.BORDER_REPLICATE)
-            return segmentation.normalize_image(part, device)
+            return segmentation.normalize_image(part, self.device)
 
         return label_tiles(
             self.network,
             read,
             size,
-            _size(image),
+            _get_size(image),
             tile=tile,
-            overlap=geometry.overlap_of(tile),
+            overlap=geometry.choose_overlap(tile),
             batch_size=batch_size,
         )
-
-    def _device(self) -> torch.device:
-        return next(self.network.parameters()).device
 
 
 def load(
@@ -205,7 +201,7 @@ def load(
     return Model(trained, find_classes(trained, Path(data_dir))).eval().to(device)
 
 
-def as_rgb(image: "str | os.PathLike[str] | Image.Image | np.ndarray") -> np.ndarray:
+def load_rgb(image: "str | os.PathLike[str] | Image.Image | np.ndarray") -> np.ndarray:
     """H W 3 uint8 RGB of a path, a PIL image or an array of this form."""
     if isinstance(image, (str, os.PathLike)):
         path = Path(image)
@@ -214,7 +210,7 @@ def as_rgb(image: "str | os.PathLike[str] | Image.Image | np.ndarray") -> np.nda
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
     if isinstance(image, Image.Image):
-        return rgb_of(image)
+        return convert_to_rgb(image)
     if not isinstance(image, np.ndarray):
         raise ValueError(f"image is {type(image).__name__}, expected a path, PIL image or array")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
@@ -224,5 +220,5 @@ def as_rgb(image: "str | os.PathLike[str] | Image.Image | np.ndarray") -> np.nda
     return image
 
 
-def _size(image: np.ndarray) -> Size:
+def _get_size(image: np.ndarray) -> Size:
     return image.shape[0], image.shape[1]

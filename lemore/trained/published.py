@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
@@ -19,6 +17,7 @@ from lemore.models.key_map import convert, find_key_map
 from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint
 from lemore.runtime.checkpoint import refuse_compressed, shorten_error
+from lemore.trained.folder import read_tensors
 
 log = logging.getLogger(__name__)
 WRAPPERS = ("state_dict", "model", "state_dict_ema")  # where files keep the tensors
@@ -56,42 +55,33 @@ def read_published(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path}: is a folder; name the file of weights in it")
     if not path.exists():
         raise ValueError(f"{path}: no such file")
-    content = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
+    content = read_tensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     for name in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
     if not isinstance(content, dict) or not content:
         raise ValueError(f"{path}: holds no tensors by name")
-    odd = [name for name, value in content.items() if not _is_plain(name, value)]
-    if odd:
-        raise ValueError(f"{path}: {odd[0]!r} is no tensor, so this is not a model's weights")
+    for name, value in content.items():
+        dense = isinstance(value, Tensor) and value.layout == torch.strided
+        if not isinstance(name, str) or not dense:
+            raise ValueError(f"{path}: {name!r} is no tensor, so this is not a model's weights")
     return content
 
 
-def _is_plain(name: Any, value: Any) -> bool:
-    return isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided
-
-
-def _safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file ({error})") from None
-
-
 class _LeftOut:
-    """Stands in for an object of a class or function that a file names and nobody calls."""
+    """Stands in for an object of a class or function that a file names; nothing of it is run."""
 
     def __init__(self, *args: Any) -> None: ...
 
     def __setstate__(self, state: Any) -> None: ...
 
 
-def _pickled(path: Path) -> Any:
-    """Files of a training also hold its logs, metrics and settings as objects: left out."""
+def _read_pickle(path: Path) -> Any:
+    """The tensors of a file of torch.save. The logs, metrics and settings that a training stored
+    with them as objects are left out."""
     try:
         refuse_compressed(path)
-        names = _foreign_names(path)
+        names = _list_foreign_names(path)
         with safe_globals([(_LeftOut, name) for name in names]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises several kinds for a broken or foreign file
@@ -103,7 +93,7 @@ def _pickled(path: Path) -> Any:
     return content
 
 
-def _foreign_names(path: Path) -> list[str]:
+def _list_foreign_names(path: Path) -> list[str]:
     """Classes and functions that a file names, other than those of tensors."""
     try:
         return sorted(get_unsafe_globals_in_checkpoint(path))

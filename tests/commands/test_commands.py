@@ -17,8 +17,7 @@ import yaml
 from safetensors.torch import save_file
 
 from lemore.runtime.files import read_json, write_json
-from tests import trained_models as trained
-from tests.trained_models import clip, save
+from tests.trained_models import clip, make_photo, save
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -111,10 +110,10 @@ def copy_of_the_project(folder: Path, samples: Path) -> Path:
         (folder / path).write_text(block[1])
     (folder / "resources/archives").mkdir(parents=True)
     (folder / "resources/archives/camvid").symlink_to(samples / "camvid")
-    save(folder / "street.jpg", trained.photo(1))
-    save(folder / "photos/sub/a b.jpg", trained.photo(2))
+    save(folder / "street.jpg", make_photo(1))
+    save(folder / "photos/sub/a b.jpg", make_photo(2))
     clip(folder / "drive.mp4")
-    label = trained.photo(3)[..., 0] // 24
+    label = make_photo(3)[..., 0] // 24
     save(folder / "DIR/a.png", label)
     save_file(formula_weights.make_full_size(150, "segformer_b0_hf"), folder / "model.safetensors")
     return folder

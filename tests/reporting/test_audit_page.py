@@ -11,9 +11,9 @@ from lemore.config.read import build, read_yaml
 from lemore.config.recipe import Train
 from lemore.data.loader import TrainBatches
 from lemore.data.store import Store
-from lemore.reporting.figures import contact_sheet
 from lemore.runtime.files import write_json
-from lemore.stages.finetune import make_transform
+from lemore.stages.browse import make_crops
+from lemore.stages.workers.finetune import make_transform
 
 FAULT = "archives/x/<b>odd</b>.png: label values 9 are in no class and not ignored"
 
@@ -106,29 +106,21 @@ def test_a_folder_without_audit_is_refused(tmp_path, capsys):
     assert "audit.json: no such file" in capsys.readouterr().err
 
 
-def test_the_crops_shown_are_those_of_training(tiny, monkeypatch):
-    config, shown = tiny.finetune_job(), []
-    monkeypatch.setattr(
-        "lemore.reporting.figures.contact_sheet.draw",
-        lambda examples, *rest: shown.extend(examples) or browse_draw(examples, *rest),
-    )
+def test_the_crops_shown_are_those_of_training(tiny):
+    config, store = tiny.finetune_job(), Store(tiny.data, "train")
     output = tiny.folder / "crops.png"
     options = ["--config", str(config), "--number", "6", "--seed", "3", "--output", str(output)]
     assert main(["browse", "--data", str(tiny.data), *options]) == 0
+    assert output.stat().st_size > 1000
+    shown = make_crops(store, config, seed=3, number=6)
     recipe = build(Train, read_yaml(config)["train"], "config")
-    batches = TrainBatches(
-        Store(tiny.data, "train"), make_transform(recipe), seed=3, batch_size=2, start=0, stop=3
-    )
+    batches = TrainBatches(store, make_transform(recipe), seed=3, batch_size=2, start=0, stop=3)
     crops = [
         (image, label) for b in batches for image, label in zip(b["image"], b["label"], strict=True)
     ]
-    assert len(shown) == 6 and output.stat().st_size > 1000
-    for example, (image, label) in zip(shown, crops, strict=True):
-        np.testing.assert_array_equal(example.image, image.permute(1, 2, 0).numpy())
-        np.testing.assert_array_equal(example.label, label.numpy())
-
-
-browse_draw = contact_sheet.draw
+    for (_, image, label), (expected, expected_label) in zip(shown, crops, strict=True):
+        np.testing.assert_array_equal(image, expected.permute(1, 2, 0).numpy())
+        np.testing.assert_array_equal(label, expected_label.numpy())
 
 
 @pytest.mark.parametrize(("folder", "options"), [("data", []), ("images", ["--split", "val"])])

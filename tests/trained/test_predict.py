@@ -24,17 +24,17 @@ from lemore.data.store import Store
 from lemore.evaluation import segmentation
 from lemore.stages import evaluate
 from lemore.trained.find import read_trained
-from lemore.trained.model import Geometry, Model, as_rgb, load
+from lemore.trained.model import Geometry, Model, load, load_rgb
 from lemore.trained.predict.inputs import find_inputs, name_outputs
 from lemore.trained.predict.video import VideoReader
-from tests import trained_models as trained
+from tests.trained_models import clip, make_photo, make_settings, save, write_checkpoint
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
-    return trained.write(tmp_path_factory.mktemp("model") / "weights.pt")
+    return write_checkpoint(tmp_path_factory.mktemp("model") / "weights.pt")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_the_maps_are_those_of_evaluation(tiny):
     """For a training in the workflow's results, evaluated as its recipe says."""
     results = tiny.folder / "results/run"
     weights = results / "finetune/tiny/lemore_t/0/weights.pt"
-    trained.write(weights, trained.settings(dataset="tiny", classes=4))
+    write_checkpoint(weights, make_settings(dataset="tiny", classes=4))
     test = {"split": "val", "img_scale": [140, 100], "align": None, "mode": "slide"}
     test |= {"stride": [32, 32], "upsample": "two_step", "ratios": [1.0], "flip": False}
     settings = {"run": "test", "dataset": "tiny", "stands_for": None, "scenes": False}
@@ -76,9 +76,7 @@ def test_the_maps_are_those_of_evaluation(tiny):
         *("--data-dir", tiny.folder / "data", "--json", path, "--threads", 1),
     )
     store = Store(tiny.data, "val")
-    photos = [
-        trained.save(tiny.folder / f"val_{i}.png", np.array(store.read_image(i))) for i in range(4)
-    ]
+    photos = [save(tiny.folder / f"val_{i}.png", np.array(store.read_image(i))) for i in range(4)]
     options = ("--index", "--data-dir", tiny.folder / "data", "--threads", 1)
     predict(weights, tiny.folder / "out", *photos, *options)
     found = set()
@@ -95,8 +93,8 @@ def test_the_maps_are_those_of_evaluation(tiny):
 @pytest.mark.parametrize("name", ["lemore", "segformer_b0", "pem_stdc1"])
 def test_the_plain_maps_are_those_of_evaluation(tiny, tmp_path, name):
     """As a checkpoint without results beside it is evaluated: whole, at its recipe's scale."""
-    config = trained.settings(name, dataset="tiny", classes=4)
-    loaded = read_trained(trained.write(tmp_path / "weights.pt", config))
+    config = make_settings(name, dataset="tiny", classes=4)
+    loaded = read_trained(write_checkpoint(tmp_path / "weights.pt", config))
     store, cpu = Store(tiny.data, "val"), torch.device("cpu")
     names = [store.name(i) for i in range(len(store))]
     theirs = segmentation.evaluate(loaded.network(), store, cpu, loaded.test, names).predictions
@@ -106,24 +104,24 @@ def test_the_plain_maps_are_those_of_evaluation(tiny, tmp_path, name):
 
 
 def test_a_batch_changes_nothing_but_ties(model):
-    images = [trained.photo(seed) for seed in range(4)]
+    images = [make_photo(seed) for seed in range(4)]
     alone = [model.predict(image).label_map for image in images]
-    together = [p.label_map for p in model.predictions(images, Geometry())]
+    together = [p.label_map for p in model.predict_batch(images, Geometry())]
     same = np.mean([a == b for a, b in zip(alone, together, strict=True)])
     assert same > 0.999 and len(np.unique(alone[0])) > 1
 
 
 def test_neighbours_of_one_size_go_together(weights, tmp_path, monkeypatch):
     sizes = [(80, 112), (80, 112), (112, 80), (80, 112), (160, 224)]
-    paths = [trained.save(tmp_path / f"{i}.png", trained.photo(i, s)) for i, s in enumerate(sizes)]
+    paths = [save(tmp_path / f"{i}.png", make_photo(i, s)) for i, s in enumerate(sizes)]
     batches = []
-    original = Model.predictions
+    original = Model.predict_batch
 
     def noted(self, images, *rest):
         batches.append(len(images))
         return original(self, images, *rest)
 
-    monkeypatch.setattr(Model, "predictions", noted)
+    monkeypatch.setattr(Model, "predict_batch", noted)
     predict(weights, tmp_path / "out", *paths, "--batch-size", 3)
     assert batches == [2, 1, 2]  # the last two are fitted into the same size
     assert len(files(tmp_path / "out/overlay")) == 5
@@ -134,7 +132,7 @@ def test_neighbours_of_one_size_go_together(weights, tmp_path, monkeypatch):
 
 def test_any_size_and_any_geometry(model):
     for size in ((1, 1), (37, 53), (300, 40), (31, 500)):
-        image = trained.photo(1, size)
+        image = make_photo(1, size)
         for geometry in ({}, {"size": (200, 100)}, {"size": "original", "tile": 64}):
             assert model.predict(image, **geometry).label_map.shape == size
     with pytest.raises(ValueError, match="too long and narrow"):
@@ -142,7 +140,7 @@ def test_any_size_and_any_geometry(model):
 
 
 def test_one_tile_is_the_whole(model):
-    image = trained.photo(0, (128, 192))
+    image = make_photo(0, (128, 192))
     whole = model.predict(image, size="original").label_map
     tiled = model.predict(image, size="original", tile=(128, 192)).label_map
     assert (whole == tiled).all() and len(np.unique(whole)) > 1
@@ -150,13 +148,13 @@ def test_one_tile_is_the_whole(model):
 
 def test_large_ones_go_in_tiles_by_themselves(model):
     geometry = Geometry("original")
-    assert model.tile((1024, 2048), geometry) is None
-    assert model.tile((1025, 2048), geometry) == (64, 64)
-    assert model.tile((1025, 2048), Geometry()) is None  # as it was evaluated
+    assert model.choose_tile((1024, 2048), geometry) is None
+    assert model.choose_tile((1025, 2048), geometry) == (64, 64)
+    assert model.choose_tile((1025, 2048), Geometry()) is None  # as it was evaluated
 
 
 def test_a_tiled_map_is_near_the_whole(model):
-    image = trained.photo(5, (384, 500))
+    image = make_photo(5, (384, 500))
     whole = model.predict(image, size="original").label_map
     tiled = model.predict(image, size="original", tile=192).label_map
     assert (whole == tiled).mean() > 0.9 and len(np.unique(tiled)) > 2
@@ -172,7 +170,7 @@ def test_a_tiled_map_is_near_the_whole(model):
     ],
 )
 def test_tiles_that_make_no_progress_are_refused_first(weights, tmp_path, capsys, options, words):
-    path = trained.save(tmp_path / "x.png", trained.photo(1))
+    path = save(tmp_path / "x.png", make_photo(1))
     predict(weights, tmp_path / "out", path, *options, code=2)
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line and not (tmp_path / "out").exists()
@@ -181,7 +179,7 @@ def test_tiles_that_make_no_progress_are_refused_first(weights, tmp_path, capsys
 def test_a_model_tested_in_squares_takes_no_other_size(weights, tmp_path, capsys):
     model = load(weights)
     model.test = replace(model.test, mode="square")
-    image = trained.photo(1, (100, 190))
+    image = make_photo(1, (100, 190))
     expected = segmentation.label_image(
         model.network, image, torch.device("cpu"), model.test, model.crop_size
     )
@@ -197,7 +195,7 @@ def test_a_model_tested_in_squares_takes_no_other_size(weights, tmp_path, capsys
 def test_names(tmp_path):
     def names(*paths: str, arguments: tuple[str, ...] = ()) -> list[str]:
         for path in paths:
-            trained.save(tmp_path / path, trained.photo(0, (4, 4)))
+            save(tmp_path / path, make_photo(0, (4, 4)))
         given = [str(tmp_path / name) for name in arguments or paths]
         found, problems = find_inputs(given, tmp_path / "out")
         assert not problems
@@ -233,7 +231,7 @@ def test_folders_and_patterns(tmp_path):
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\0"])
 def test_a_list_on_standard_input(weights, tmp_path, monkeypatch, end):
-    paths = [trained.save(tmp_path / f"im {i}.png", trained.photo(i)) for i in range(3)]
+    paths = [save(tmp_path / f"im {i}.png", make_photo(i)) for i in range(3)]
     listed = b"".join(os.fsencode(path) + end for path in paths[1:])
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(listed)))
     predict(weights, tmp_path / "out", "-", paths[0])
@@ -247,7 +245,7 @@ def test_an_empty_list_is_refused(weights, tmp_path, monkeypatch, capsys):
 
 
 def test_a_bad_file_in_the_middle(weights, tmp_path, capsys):
-    good = [trained.save(tmp_path / f"{i}.png", trained.photo(i)) for i in range(2)]
+    good = [save(tmp_path / f"{i}.png", make_photo(i)) for i in range(2)]
     (tmp_path / "bad\n.jpg").write_text("not an image")
     predict(weights, tmp_path / "out", good[0], tmp_path / "bad\n.jpg", "nowhere", good[1], code=1)
     captured = capsys.readouterr()
@@ -259,7 +257,7 @@ def test_a_bad_file_in_the_middle(weights, tmp_path, capsys):
 
 
 def test_an_exif_orientation_is_honoured(model, tmp_path):
-    upright = trained.photo(2, (60, 90))
+    upright = make_photo(2, (60, 90))
     exif = Image.Exif()
     exif[0x112] = 6  # shown after a quarter turn clockwise
     turned = Image.fromarray(np.rot90(upright).copy())
@@ -273,33 +271,33 @@ def test_an_exif_orientation_is_honoured(model, tmp_path):
 
 def test_alpha_is_dropped_and_16_bits_become_8(tmp_path):
     """The same from every format, and from PIL images."""
-    color = trained.photo(3, (20, 30))
+    color = make_photo(3, (20, 30))
     alpha = np.linspace(0, 255, 20 * 30).astype(np.uint8).reshape(20, 30, 1)
     for suffix in ("png", "tiff", "webp"):
         image = Image.fromarray(np.concatenate([color, alpha], axis=2))
         image.save(tmp_path / f"x.{suffix}", lossless=True, exact=True)
-        assert (as_rgb(tmp_path / f"x.{suffix}") == color).all(), suffix
-        assert (as_rgb(Image.open(tmp_path / f"x.{suffix}")) == color).all(), suffix
+        assert (load_rgb(tmp_path / f"x.{suffix}") == color).all(), suffix
+        assert (load_rgb(Image.open(tmp_path / f"x.{suffix}")) == color).all(), suffix
     gray = np.linspace(0, 65535, 20 * 30).astype(np.uint16).reshape(20, 30)
     expected = np.repeat((gray >> 8).astype(np.uint8)[..., None], 3, axis=2)
     for suffix in ("png", "tiff"):
         Image.fromarray(gray).save(tmp_path / f"g.{suffix}")
-        assert (as_rgb(tmp_path / f"g.{suffix}") == expected).all(), suffix
-        assert (as_rgb(Image.open(tmp_path / f"g.{suffix}")) == expected).all(), suffix
+        assert (load_rgb(tmp_path / f"g.{suffix}") == expected).all(), suffix
+        assert (load_rgb(Image.open(tmp_path / f"g.{suffix}")) == expected).all(), suffix
     with pytest.raises(ValueError, match="mode F, expected 8 or 16 bits"):
-        as_rgb(Image.fromarray(gray.astype(np.float32)))
+        load_rgb(Image.fromarray(gray.astype(np.float32)))
     cut = (tmp_path / "x.tiff").read_bytes()
     (tmp_path / "cut.tiff").write_bytes(cut[:200] + cut[-300:])
     with pytest.raises(ValueError, match=r"cut\.tiff: "):
-        as_rgb(tmp_path / "cut.tiff")
+        load_rgb(tmp_path / "cut.tiff")
 
 
 # --- outputs
 
 
 def test_outputs(model, weights, tmp_path, capsys):
-    image = trained.photo(1, (50, 70))
-    path = trained.save(tmp_path / "x.png", image)
+    image = make_photo(1, (50, 70))
+    path = save(tmp_path / "x.png", image)
     options = ("--index", "--color", "--overlay", "--shares", "csv", "--json")
     predict(weights, tmp_path / "out", path, *options)
     expected = model.predict(image)
@@ -319,14 +317,14 @@ def test_outputs(model, weights, tmp_path, capsys):
 
 
 def test_shares_add_up_to_one(model):
-    found = model.predict(trained.photo(1, (41, 67)))
+    found = model.predict(make_photo(1, (41, 67)))
     assert sum(found.shares.values()) == pytest.approx(1, abs=1e-12)
     for k, name in enumerate(found.classes):
         assert found.shares[name] == pytest.approx((found.label_map == k).mean(), abs=1e-12)
 
 
 def test_shares_as_json(weights, tmp_path):
-    paths = [trained.save(tmp_path / f"{i}.png", trained.photo(i)) for i in range(2)]
+    paths = [save(tmp_path / f"{i}.png", make_photo(i)) for i in range(2)]
     predict(weights, tmp_path / "out", *paths, "--shares", "json")
     rows = json.loads((tmp_path / "out/shares.json").read_text())
     assert [row["file"] for row in rows] == list(map(str, paths))
@@ -334,28 +332,28 @@ def test_shares_as_json(weights, tmp_path):
 
 
 def test_what_exists_is_left_alone(weights, tmp_path, capsys):
-    path = trained.save(tmp_path / "x.png", trained.photo(1))
+    path = save(tmp_path / "x.png", make_photo(1))
     predict(weights, tmp_path / "out", path)
     before = (tmp_path / "out/overlay/x.jpg").read_bytes()
     (tmp_path / "out/overlay/x.jpg").write_bytes(b"mine")
     predict(weights, tmp_path / "out", path, code=2)
     assert "exists already" in capsys.readouterr().err
     assert (tmp_path / "out/overlay/x.jpg").read_bytes() == b"mine"
-    predict(weights, tmp_path / "out", trained.save(tmp_path / "y.png", trained.photo(2)))
+    predict(weights, tmp_path / "out", save(tmp_path / "y.png", make_photo(2)))
     predict(weights, tmp_path / "out", path, "--overwrite")
     assert (tmp_path / "out/overlay/x.jpg").read_bytes() == before
 
 
 def test_inputs_are_never_overwritten(weights, tmp_path, capsys):
-    path = trained.save(tmp_path / "overlay/x.jpg", trained.photo(1))
+    path = save(tmp_path / "overlay/x.jpg", make_photo(1))
     before = path.read_bytes()
     predict(weights, tmp_path, path, "--overwrite", code=2)
     assert "is one of the inputs" in capsys.readouterr().err and path.read_bytes() == before
 
 
 def test_the_classes_of_an_unknown_dataset_are_numbered(tmp_path, caplog):
-    config = trained.settings(dataset="ponds", classes=3)
-    model = load(trained.write(tmp_path / "weights.pt", config), data_dir=tmp_path)
+    config = make_settings(dataset="ponds", classes=3)
+    model = load(write_checkpoint(tmp_path / "weights.pt", config), data_dir=tmp_path)
     assert model.classes == ("class 0", "class 1", "class 2")
     assert "'ponds' is neither prepared" in caplog.text
 
@@ -364,11 +362,11 @@ def test_the_classes_of_an_unknown_dataset_are_numbered(tmp_path, caplog):
 
 
 def test_a_video_there_and_back(model, weights, tmp_path):
-    path = trained.clip(tmp_path / "clip.mp4")
+    path = clip(tmp_path / "clip.mp4")
     frames = list(VideoReader(path))
     assert len(frames) == 7
     kept = [frame.copy() for frame in frames]
-    assert np.abs(kept[3].astype(int) - np.roll(trained.photo(1), 15, axis=1)).mean() < 8
+    assert np.abs(kept[3].astype(int) - np.roll(make_photo(1), 15, axis=1)).mean() < 8
     predict(weights, tmp_path / "out", path, "--overlay", "--index", "--shares", "csv")
     maps = sorted((tmp_path / "out/index/clip").iterdir())
     assert [p.name for p in maps] == [f"{i:06d}.png" for i in range(7)]
@@ -385,10 +383,8 @@ def test_a_video_there_and_back(model, weights, tmp_path):
 
 
 def test_a_shorter_video_leaves_no_frames_of_the_longer_one(weights, tmp_path):
-    predict(weights, tmp_path / "out", trained.clip(tmp_path / "clip.mp4", 5), "--index")
-    predict(
-        weights, tmp_path / "out", trained.clip(tmp_path / "clip.mp4", 2), "--index", "--overwrite"
-    )
+    predict(weights, tmp_path / "out", clip(tmp_path / "clip.mp4", 5), "--index")
+    predict(weights, tmp_path / "out", clip(tmp_path / "clip.mp4", 2), "--index", "--overwrite")
     assert files(tmp_path / "out/index") == ["clip/000000.png", "clip/000001.png"]
 
 
@@ -398,7 +394,7 @@ def test_a_cut_video_is_predicted_to_its_end_and_reported(weights, tmp_path, cap
         str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10, (112, 80)
     )
     for i in range(20):
-        writer.write(trained.photo(i))
+        writer.write(make_photo(i))
     writer.release()
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
@@ -414,9 +410,9 @@ def test_a_cut_video_is_predicted_to_its_end_and_reported(weights, tmp_path, cap
 @pytest.mark.slow
 def test_memory_is_bounded(weights, tmp_path):
     """48 million pixels in tiles and as evaluated, and 300 frames: below 2 GiB."""
-    image = cv2.resize(trained.photo(1), (8000, 6000))
-    photo = trained.save(tmp_path / "large.jpg", image)
-    video = trained.clip(tmp_path / "long.mp4", 300)
+    image = cv2.resize(make_photo(1), (8000, 6000))
+    photo = save(tmp_path / "large.jpg", image)
+    video = clip(tmp_path / "long.mp4", 300)
     for inputs in ([photo, "--size", "original", "--tile", 512], [photo], [video]):
         command = ["predict", "--checkpoint", weights, "--output", tmp_path / "out", "--overwrite"]
         code = (
@@ -439,11 +435,11 @@ def blocks(kind: str) -> list[str]:
 
 
 def test_the_documentation_does_what_it_says(tmp_path, monkeypatch):
-    trained.write(tmp_path / "results/camvid/finetune/camvid/lemore/0/weights.pt")
-    trained.save(tmp_path / "street.jpg", trained.photo(1))
-    trained.save(tmp_path / "photos/sub/a b.jpg", trained.photo(2))
-    trained.save(tmp_path / "photos/b.jpg", trained.photo(3))
-    trained.clip(tmp_path / "drive.mp4")
+    write_checkpoint(tmp_path / "results/camvid/finetune/camvid/lemore/0/weights.pt")
+    save(tmp_path / "street.jpg", make_photo(1))
+    save(tmp_path / "photos/sub/a b.jpg", make_photo(2))
+    save(tmp_path / "photos/b.jpg", make_photo(3))
+    clip(tmp_path / "drive.mp4")
     data = tmp_path / "resources/datasets/camvid"
     camvid_store(data)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/m.db")
@@ -473,7 +469,7 @@ def camvid_store(folder: Path) -> None:
 
     folder.mkdir(parents=True)
     writer = PackWriter(folder, "val", "segmentation")
-    image = trained.photo(9)
+    image = make_photo(9)
     label = (image[..., 0] // 24).astype(np.uint8)
     writer.add("x", label.shape, image.tobytes(), PIXELS, pack_label(label))
     writer.close()

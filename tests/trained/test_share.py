@@ -20,9 +20,9 @@ from lemore.reporting.pages import model_card
 from lemore.runtime import checkpoint
 from lemore.stages.share import describe_model
 from lemore.trained.find import find_checkpoint, read_trained
-from tests import trained_models as trained
+from tests.trained_models import make_photo, make_settings, write_checkpoint
 
-PHOTO = trained.photo(1)
+PHOTO = make_photo(1)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def train(place: Path, name: str) -> Path:
     """An untrained model where the workflow would put a trained one."""
     run, dataset, model, seed = name.split("/")
     folder = place / "results" / run / "finetune" / dataset / model / seed
-    return trained.write(folder / "weights.pt")
+    return write_checkpoint(folder / "weights.pt")
 
 
 def share(*options: object, code: int = 0) -> None:
@@ -84,8 +84,8 @@ def test_weights_that_run_json_does_not_speak_of(place):
 
 
 def test_the_module_gives_logits(place):
-    config = trained.settings("topformer_t")
-    model = lemore.load(trained.write(place / "weights.pt", config))
+    config = make_settings("topformer_t")
+    model = lemore.load(write_checkpoint(place / "weights.pt", config))
     assert isinstance(model, torch.nn.Module) and not model.training
     x = torch.randn(2, 3, 128, 96)
     with torch.inference_mode():
@@ -94,7 +94,7 @@ def test_the_module_gives_logits(place):
 
 
 def test_a_path_a_picture_and_an_array_are_one(place):
-    model = lemore.load(trained.write(place / "weights.pt"))
+    model = lemore.load(write_checkpoint(place / "weights.pt"))
     Image.fromarray(PHOTO).save("x.png")
     expected = model.predict(PHOTO)
     for image in ("x.png", Path("x.png"), Image.open("x.png"), Image.fromarray(PHOTO)):
@@ -114,13 +114,13 @@ def test_a_path_a_picture_and_an_array_are_one(place):
     ],
 )
 def test_what_is_no_image(place, image, words):
-    model = lemore.load(trained.write(place / "weights.pt"))
+    model = lemore.load(write_checkpoint(place / "weights.pt"))
     with pytest.raises((ValueError, OSError), match=words):
         model.predict(image)
 
 
 def test_a_prediction_shows_and_saves_itself(place):
-    result = lemore.load(trained.write(place / "weights.pt")).predict(PHOTO)
+    result = lemore.load(write_checkpoint(place / "weights.pt")).predict(PHOTO)
     largest = max(result.shares, key=lambda name: result.shares[name])
     assert repr(result).startswith(f"Prediction(80 x 112: {largest} ")
     page = result._repr_html_()
@@ -153,7 +153,7 @@ def evaluation(path: Path, **changes: object) -> dict:
 @pytest.mark.parametrize("name", ["lemore", "fcn_mobilenet_v2"])
 def test_a_shared_model_is_the_model(place, name):
     """Also of one with an auxiliary head, which is left out."""
-    path = trained.write(place / "weights.pt", trained.settings(name))
+    path = write_checkpoint(place / "weights.pt", make_settings(name))
     (place / "e.json").write_text(json.dumps(evaluation(path)))
     share("--checkpoint", path, "--evaluation", "e.json", "--output", "model")
     path.rename(place / "elsewhere.pt")
@@ -167,7 +167,7 @@ def test_a_shared_model_is_the_model(place, name):
 
 
 def test_the_card(place):
-    path = trained.write(place / "weights.pt")
+    path = write_checkpoint(place / "weights.pt")
     values = evaluation(path)
     (place / "e.json").write_text(json.dumps(values))
     share("--checkpoint", path, "--evaluation", "e.json", "--output", "model")
@@ -186,7 +186,7 @@ def test_the_card(place):
 
 
 def test_a_card_completed_by_hand_is_kept(place, caplog):
-    path = trained.write(place / "weights.pt")
+    path = write_checkpoint(place / "weights.pt")
     share("--checkpoint", path, "--output", "model")
     card = Path("model/README.md")
     (place / "e.json").write_text(json.dumps(evaluation(path)))
@@ -203,7 +203,7 @@ def test_a_card_completed_by_hand_is_kept(place, caplog):
 
 
 def test_the_card_names_how_it_was_tested(place):
-    path = trained.write(place / "weights.pt")
+    path = write_checkpoint(place / "weights.pt")
     how = {"test_mode": "slide, flip", "test_size": [96, 64]}
     (place / "e.json").write_text(json.dumps(evaluation(path, **how)))
     share("--checkpoint", path, "--evaluation", "e.json", "--output", "model")
@@ -217,13 +217,13 @@ def test_the_card_names_how_it_was_tested(place):
 
 
 def test_the_card_of_a_model_trained_on_scenes(place):
-    config = trained.settings(dataset="cityscapes_scenes", classes=19)
-    share("--checkpoint", trained.write(place / "weights.pt", config), "--output", "model")
+    config = make_settings(dataset="cityscapes_scenes", classes=19)
+    share("--checkpoint", write_checkpoint(place / "weights.pt", config), "--output", "model")
     assert "trained on drawn scenes, not on photographs" in Path("model/README.md").read_text()
 
 
 def test_an_evaluation_of_other_weights_is_refused(place, capsys):
-    path = trained.write(place / "weights.pt")
+    path = write_checkpoint(place / "weights.pt")
     values = evaluation(path, weights_sha256="0")
     (place / "e.json").write_text(json.dumps(values))
     share("--checkpoint", path, "--evaluation", "e.json", "--output", "model", code=2)
@@ -233,8 +233,8 @@ def test_an_evaluation_of_other_weights_is_refused(place, capsys):
 
 def test_the_classes_of_a_dataset_of_ones_own(place, caplog):
     """Those of the prepared dataset; they travel with the folder."""
-    config = trained.settings(dataset="ponds", classes=3)
-    path = trained.write(place / "weights.pt", config)
+    config = make_settings(dataset="ponds", classes=3)
+    path = write_checkpoint(place / "weights.pt", config)
     data = place / "data/ponds"
     data.mkdir(parents=True)
     (data / "digest.json").write_text(json.dumps({"classes": ["water", "reed", "bank"]}))
@@ -251,7 +251,7 @@ def test_the_classes_of_a_dataset_of_ones_own(place, caplog):
 
 
 def test_a_model_of_the_hub(place, monkeypatch):
-    share("--checkpoint", trained.write(place / "weights.pt"), "--output", "model")
+    share("--checkpoint", write_checkpoint(place / "weights.pt"), "--output", "model")
     asked = {}
 
     def snapshot_download(repository, **options):

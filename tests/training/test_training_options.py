@@ -25,7 +25,7 @@ from lemore.trained.find import read_trained
 from lemore.training import losses, optim
 from lemore.training.loop import TrainingLoop
 from lemore.training.step import Average, add_gradient, split_batch
-from tests import trained_models as trained
+from tests.trained_models import make_job, make_photo, make_settings, make_state, write_checkpoint
 
 RECIPES = Path(__file__).parents[2] / "config/recipes"
 ITERATIONS = 12
@@ -217,12 +217,12 @@ def test_recipes_of_earlier_checkpoints_are_read_with_everything_off():
 
 
 def test_an_earlier_checkpoint_predicts_alike(tmp_path):
-    config = trained.settings()
-    weights = trained.write(tmp_path / "new.pt", config)
+    config = make_settings()
+    weights = write_checkpoint(tmp_path / "new.pt", config)
     for key in NEW:
         del config["train"][key]
-    earlier = trained.write(tmp_path / "earlier.pt", config)
-    image = torch.from_numpy(trained.photo(1)).permute(2, 0, 1)[None] / 64 - 2
+    earlier = write_checkpoint(tmp_path / "earlier.pt", config)
+    image = torch.from_numpy(make_photo(1)).permute(2, 0, 1)[None] / 64 - 2
     with torch.inference_mode():
         found = [read_trained(path).network()(image) for path in (weights, earlier)]
     assert torch.equal(*found)
@@ -234,9 +234,9 @@ def test_an_earlier_checkpoint_predicts_alike(tmp_path):
 @pytest.mark.parametrize("model", ["lemore", "topformer_t"])
 def test_half_precision_is_that_of_a_plain_loop(model):
     """autocast of the network, the loss on logits in fp32; and near what fp32 gives."""
-    job = trained.make_job(model)
+    job = make_job(model)
     recipe = job.train
-    state, batch = trained.random_state(trained.settings(model)), crops()
+    state, batch = make_state(make_settings(model)), crops()
 
     def gradient(loss) -> torch.Tensor:
         network_ = make_model(
@@ -288,7 +288,7 @@ def test_the_gradient_of_dilated_convolutions_is_right_in_half_precision(kernel,
 
 def crops() -> dict[str, torch.Tensor]:
     """A batch as the loader gives it."""
-    images = np.stack([trained.photo(seed, (64, 64)) for seed in range(8)]).transpose(0, 3, 1, 2)
+    images = np.stack([make_photo(seed, (64, 64)) for seed in range(8)]).transpose(0, 3, 1, 2)
     return {
         "image": torch.from_numpy(images.copy()),
         "label": torch.from_numpy(images[:, 0] // 64),

@@ -1,4 +1,4 @@
-"""The work of `lemore predict`: images in batches, videos frame by frame, faults reported."""
+"""Predicts images in batches and videos frame by frame, and reports what fails."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ from tqdm import tqdm
 from lemore.reporting.prediction import Kind, Prediction
 from lemore.runtime.progress import show_progress
 from lemore.trained.model import Geometry, Model
-from lemore.trained.predict.outputs import Shares, VideoOutputs
+from lemore.trained.predict.outputs import AddShares, open_video_outputs
 from lemore.trained.predict.photos import read_photo
 from lemore.trained.predict.video import VideoReader
 
@@ -32,7 +32,7 @@ class FileTask:
 
 
 class Reporter:
-    """What has become of each input: failures on stderr, with `as_json` all of it on stdout."""
+    """Reports each input: failures on stderr and, with `as_json`, every input on stdout."""
 
     def __init__(self, as_json: bool):
         self.as_json, self.done, self.failed = as_json, 0, 0
@@ -41,20 +41,20 @@ class Reporter:
         self.failed += 1
         text = escape_unprintable(" ".join(f"{file}: {problem}".split()))
         tqdm.write(f"lemore predict: error: {text}", file=sys.stderr)
-        self._line({"file": str(file), "error": str(problem)})
+        self._print({"file": str(file), "error": str(problem)})
 
     def report_success(self, task: FileTask, **facts: Any) -> None:
         self.done += 1
         files = {kind: str(path) for kind, path in task.files.items()}
-        self._line({"file": str(task.path), **facts, "outputs": files})
+        self._print({"file": str(task.path), **facts, "outputs": files})
 
-    def _line(self, values: dict[str, Any]) -> None:
+    def _print(self, values: dict[str, Any]) -> None:
         if self.as_json:
             print(json.dumps(values), flush=True)
 
 
 def escape_unprintable(text: str) -> str:
-    """Text with what a terminal cannot show, or would obey, as escapes."""
+    """Text in which characters that a terminal cannot show, or would obey, are escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -64,40 +64,44 @@ def describe_error(error: ValueError | OSError) -> str:
 
 
 class Predictor:
-    """Predicts and writes; `shares` is None where none are wanted."""
+    """Predicts files and writes their outputs."""
 
     def __init__(
         self,
         model: Model,
         geometry: Geometry,
         batch_size: int,
-        shares: Shares | None,
+        add_shares: AddShares,
         reporter: Reporter,
     ):
         self.model, self.geometry, self.batch_size = model, geometry, batch_size
-        self.shares, self.reporter = shares, reporter
+        self.add_shares, self.reporter = add_shares, reporter
 
     def predict_images(self, tasks: list[FileTask]) -> None:
         for batch in self._make_batches(show_progress(tasks, "predict", unit="image")):
             try:
-                predictions = self._predict([image for _, image in batch])
+                predictions = self._predict_batch([image for _, image in batch])
             except ValueError as error:
                 for task, _ in batch:
                     self.reporter.report_failure(task.path, error)
                 continue
             for (task, _), prediction in zip(batch, predictions, strict=True):
-                self._finish(task, prediction)
+                for kind, path in task.files.items():
+                    prediction.save(path, kind)
+                self.add_shares(str(task.path), None, prediction)
+                size = list(prediction.label_map.shape)
+                self.reporter.report_success(task, size=size, shares=prediction.shares)
 
     def _make_batches(
         self, tasks: Iterable[FileTask]
     ) -> Iterator[list[tuple[FileTask, np.ndarray]]]:
-        """Images in order; neighbours of one size at the network go together."""
+        """The images in order; neighbours of one size at the network make a batch."""
         batch: list[tuple[FileTask, np.ndarray]] = []
         before, pixels = (0, 0), 0
         for task in tasks:
             try:
                 image = read_photo(task.path)
-                size = self.model.network_size((image.shape[0], image.shape[1]), self.geometry)
+                size = self.model.fit_image((image.shape[0], image.shape[1]), self.geometry)
             except (ValueError, OSError) as error:
                 self.reporter.report_failure(
                     task.path, f"{describe_error(error)}; replace it or leave it out"
@@ -115,23 +119,15 @@ class Predictor:
         if batch:
             yield batch
 
-    def _predict(self, images: list[np.ndarray]) -> list[Prediction]:
+    def _predict_batch(self, images: list[np.ndarray]) -> list[Prediction]:
         try:
-            return self.model.predictions(images, self.geometry, self.batch_size)
+            return self.model.predict_batch(images, self.geometry, self.batch_size)
         except RuntimeError as error:
             if "allocate" not in str(error):
                 raise
             raise ValueError(
                 "the memory does not hold it; try a smaller --size, --tile or --batch-size"
             ) from None
-
-    def _finish(self, task: FileTask, prediction: Prediction) -> None:
-        for kind, path in task.files.items():
-            prediction.save(path, kind)
-        shares = prediction.shares
-        if self.shares:
-            self.shares.add(str(task.path), None, shares)
-        self.reporter.report_success(task, size=list(prediction.label_map.shape), shares=shares)
 
     def predict_videos(self, tasks: list[FileTask]) -> None:
         for task in tasks:
@@ -143,23 +139,23 @@ class Predictor:
                 self.reporter.report_success(task, frames=frames)
 
     def _predict_video(self, task: FileTask) -> int:
-        """Number of frames; ValueError if it cannot be decoded, or not to its end."""
+        """Returns the number of frames; ValueError if it cannot be decoded, or not to its end."""
         reader = VideoReader(task.path)
         name = escape_unprintable(task.path.name)
         frames = iter(show_progress(reader, name, reader.claimed or None, "frame"))
-        count, size = 0, None
-        with VideoOutputs(task.files, reader.rate) as outputs:
-            while batch := list(islice(frames, self.batch_size)):
-                size = size or batch[0].shape
+        batch = list(islice(frames, self.batch_size))
+        if not batch:
+            raise ValueError("has no frame that can be decoded")
+        count, size = 0, batch[0].shape
+        with open_video_outputs(task.files, reader.rate, size[:2]) as write:
+            while batch:
                 if any(frame.shape != size for frame in batch):
                     raise ValueError(f"its frames change their size near frame {count}")
-                for prediction in self._predict(batch):
-                    outputs.write(count, prediction)
-                    if self.shares:
-                        self.shares.add(str(task.path), count, prediction.shares)
+                for prediction in self._predict_batch(batch):
+                    write(count, prediction)
+                    self.add_shares(str(task.path), count, prediction)
                     count += 1
-        if count == 0:
-            raise ValueError("has no frame that can be decoded")
+                batch = list(islice(frames, self.batch_size))
         if count < WHOLE_VIDEO * reader.claimed:
             raise ValueError(
                 f"ends after {count} of {reader.claimed} frames, which are in the outputs"

@@ -1,4 +1,4 @@
-"""Which images and videos a command line means, and what their outputs are called."""
+"""Finds the images and videos that a command line means, and names their outputs."""
 
 import glob
 import os
@@ -13,9 +13,9 @@ SUFFIXES = (*photos.SUFFIXES, *video.SUFFIXES)
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file, and the folder that its argument named: for a file, the one it lies in.
+    """An input and its base, the folder that its argument named or that the file lies in.
 
-    chosen: by its own name, not with a folder or pattern.
+    chosen: it was given by its own name, not by a folder or pattern.
     """
 
     path: Path
@@ -26,24 +26,30 @@ class InputFile:
 def find_inputs(
     arguments: Iterable[str], output: Path
 ) -> tuple[list[InputFile], list[tuple[str, str]]]:
-    """(files, (argument, problem) of what names none), each file once, in the order given.
+    """Returns the files, each once and in the order given, and the arguments without a file, each
+    with the reason.
 
     An argument is a file, a folder (its images and videos, and those in its subfolders, sorted) or
-    a pattern with `*`, `?`, `[...]` and `**`. What lies in the `output` folder is passed over in
-    folders and patterns: it was made from the others. Hidden files in folders are, too.
+    a pattern with `*`, `?`, `[...]` and `**`. Files in the `output` folder are left out of folders
+    and patterns, since they were made from the others, and so are hidden files.
     """
     files: dict[Path, InputFile] = {}
     problems = []
+    output = _make_absolute(output)
     for argument in arguments:
         try:
-            found = [item for item in _named(argument) if not _lies_in(item, output)]
+            found = [
+                item
+                for item in _expand(argument)
+                if item.chosen or not _make_absolute(item.path).is_relative_to(output)
+            ]
         except (OSError, ValueError) as error:  # may not be read, is too long, `**` amid a name
             problems.append((argument, getattr(error, "strerror", None) or str(error)))
             continue
         if not found:
-            problems.append((argument, _nothing(argument)))
+            problems.append((argument, _explain_nothing(argument)))
         for item in found:
-            files.setdefault(_absolute(item.path), item)
+            files.setdefault(_make_absolute(item.path), item)
     return list(files.values()), problems
 
 
@@ -53,28 +59,24 @@ def split_list(data: bytes) -> list[str]:
     return [os.fsdecode(part) for part in parts if part.strip()]
 
 
-def _named(argument: str) -> Iterator[InputFile]:
-    path = Path(argument)
-    if path.is_dir():
-        yield from _in_folder(path)
-    elif path.exists():
-        yield InputFile(path, path.parent, chosen=True)
-    elif glob.has_magic(argument):
-        yield from _matching(path)
-
-
-def _lies_in(item: InputFile, output: Path) -> bool:
-    return not item.chosen and _absolute(item.path).is_relative_to(_absolute(output))
-
-
-def _absolute(path: Path) -> Path:
-    """Without `..` and links as they are: two spellings of a path are one."""
+def _make_absolute(path: Path) -> Path:
+    """The path without `..`, so that two spellings are equal; links are not followed."""
     return Path(os.path.abspath(path))
 
 
-def _matching(pattern: Path) -> Iterator[InputFile]:
-    """Files of a pattern; its base is the folder before the first wildcard. `**` follows no links,
-    so there is an end; hidden files are left out."""
+def _expand(argument: str) -> Iterator[InputFile]:
+    path = Path(argument)
+    if path.is_dir():
+        yield from _walk_folder(path)
+    elif path.exists():
+        yield InputFile(path, path.parent, chosen=True)
+    elif glob.has_magic(argument):
+        yield from _match_pattern(path)
+
+
+def _match_pattern(pattern: Path) -> Iterator[InputFile]:
+    """The files of a pattern; their base is the folder before the first wildcard. `**` does not
+    follow links, so the search ends; hidden files are left out."""
     fixed = next(i for i, part in enumerate(pattern.parts) if glob.has_magic(part))
     base = Path(*pattern.parts[:fixed])
     for path in sorted(base.glob(str(Path(*pattern.parts[fixed:])))):
@@ -83,8 +85,8 @@ def _matching(pattern: Path) -> Iterator[InputFile]:
             yield InputFile(path, base)
 
 
-def _in_folder(folder: Path) -> Iterator[InputFile]:
-    # Links to folders are not followed, so there is an end.
+def _walk_folder(folder: Path) -> Iterator[InputFile]:
+    """The images and videos below a folder; links to folders are not followed, so the walk ends."""
     for place, folders, files in os.walk(folder, onerror=_raise):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
@@ -96,7 +98,7 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _nothing(argument: str) -> str:
+def _explain_nothing(argument: str) -> str:
     if os.path.isdir(argument):
         return f"no image or video in this folder (looked for {', '.join(SUFFIXES)})"
     return "no file matches" if glob.has_magic(argument) else "no such file or folder"
@@ -105,27 +107,23 @@ def _nothing(argument: str) -> str:
 def name_outputs(found: list[InputFile]) -> list[str]:
     """A different name for each file's outputs, as a relative path without suffix.
 
-    The file's place in the folder that was given; where two would be the same, with the suffixes
-    kept, or from the deepest folder that all have in common.
+    The name is the file's place in the folder that was given. Where two would be the same, or one
+    would be a folder of another (a video's frames have a folder), the suffixes are kept, or the
+    place is that in the deepest folder common to all.
     """
     if not found:
         return []
-    common = Path(os.path.commonpath([_absolute(item.base) for item in found]))
+    common = Path(os.path.commonpath([_make_absolute(item.base) for item in found]))
     ways: tuple[Callable[[InputFile], Path], ...] = (
         lambda item: item.path.relative_to(item.base).with_suffix(""),
         lambda item: item.path.relative_to(item.base),
-        lambda item: _absolute(item.path).relative_to(common).with_suffix(""),
-        lambda item: _absolute(item.path).relative_to(common),
+        lambda item: _make_absolute(item.path).relative_to(common).with_suffix(""),
+        lambda item: _make_absolute(item.path).relative_to(common),
     )
     for way in ways:
         names = [str(way(item)) for item in found]
-        if _apart(names):
+        known = set(names)
+        nested = any(str(folder) in known for name in names for folder in Path(name).parents)
+        if len(known) == len(names) and not nested:
             return names
     raise AssertionError("different files have different paths")
-
-
-def _apart(names: list[str]) -> bool:
-    """Whether all differ and none is a folder that another lies in (a video's frames have one)."""
-    known = set(names)
-    nested = any(str(folder) in known for name in names for folder in Path(name).parents)
-    return len(known) == len(names) and not nested

@@ -4,20 +4,22 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 
 from lemore.reporting.prediction import Kind, Prediction
-from lemore.trained.predict.video import VideoWriter
+from lemore.runtime.files import open_temporary
+from lemore.trained.predict.video import open_video
+
+AddShares = Callable[[str, int | None, Prediction], None]  # input, frame of a video, prediction
 
 SUFFIXES: dict[Kind, str] = {"overlay": ".jpg", "index": ".png", "color": ".png"}
-# of a video's outputs; the index maps of its frames have a folder
+# The index maps of a video's frames have a folder.
 VIDEO_SUFFIXES: dict[Kind, str] = {"overlay": ".mp4", "index": "", "color": ".mp4"}
 FRAME = "{:06d}.png"
 LEGEND = "classes.csv"
@@ -43,8 +45,8 @@ class OutputPlan:
     def check(
         self, files: Iterable[Path], inputs: Iterable[Path], legend: str, overwrite: bool
     ) -> None:
-        """ValueError if a file to write is an input, exists (unless `overwrite`), or lies outside
-        the folder by a link. A legend with the same content may exist."""
+        """Raises ValueError if a file to write is an input, exists (unless `overwrite`), or lies
+        outside the folder by a link. A legend with the same content may exist."""
         files = [*files, *([self.shares_file] if self.shares_file else [])]
         table = self.folder / LEGEND
         if not table.is_file() or table.read_bytes() != legend.encode():
@@ -65,8 +67,8 @@ class OutputPlan:
             )
 
 
-def write_legend(classes: Sequence[str], colors: Sequence[tuple[int, int, int]]) -> str:
-    """What the values and colours in the outputs mean, as CSV."""
+def format_legend(classes: Sequence[str], colors: Sequence[tuple[int, int, int]]) -> str:
+    """The meaning of the values and colours in the outputs, as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["train_id", "name", "r", "g", "b"])
@@ -74,75 +76,65 @@ def write_legend(classes: Sequence[str], colors: Sequence[tuple[int, int, int]])
     return text.getvalue()
 
 
-class VideoOutputs:
-    """The outputs of one video, frame by frame (context manager)."""
-
-    def __init__(self, files: dict[Kind, Path], rate: float):
-        self.frames = files.get("index")
-        self._stack = ExitStack()
-        self._writers: dict[Kind, VideoWriter] = {
-            kind: self._stack.enter_context(VideoWriter(path, rate))
+@contextmanager
+def open_video_outputs(
+    files: dict[Kind, Path], rate: float, size: tuple[int, int]
+) -> Iterator[Callable[[int, Prediction], None]]:
+    """Yields a function that adds a prediction, by frame number, to the outputs of one video."""
+    frames = files.get("index")
+    with ExitStack() as stack:
+        videos: dict[Kind, Callable[[np.ndarray], object]] = {
+            kind: stack.enter_context(open_video(path, rate, size))
             for kind, path in files.items()
             if kind != "index"
         }
 
-    def write(self, number: int, prediction: Prediction) -> None:
-        if self.frames is not None:
-            if number == 0:
-                self._drop_old_frames(self.frames)
-            prediction.save(self.frames / FRAME.format(number), "index")
-        for kind, writer in self._writers.items():
-            writer.write(np.asarray(prediction.picture(kind)))
+        def write(number: int, prediction: Prediction) -> None:
+            if frames is not None:
+                if number == 0:  # frames of an earlier, longer video would look like this one's
+                    for path in frames.glob("[0-9]" * 6 + ".png"):
+                        path.unlink()
+                prediction.save(frames / FRAME.format(number), "index")
+            for kind, add in videos.items():
+                add(np.asarray(prediction.picture(kind)))
 
-    def _drop_old_frames(self, folder: Path) -> None:
-        """Frames of an earlier, longer video of this name would look like this one's."""
-        for path in folder.glob("[0-9]" * 6 + ".png"):
-            path.unlink()
-
-    def __enter__(self) -> "VideoOutputs":
-        return self
-
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+        yield write
 
 
-class Shares:
-    """Class shares of every image and frame as CSV or JSON, written as they come; the file is
-    there once all are (context manager)."""
+@contextmanager
+def open_shares(path: Path | None, classes: tuple[str, ...]) -> Iterator[AddShares]:
+    """Yields a function that adds the class shares of an image or frame to a CSV or JSON file.
 
-    def __init__(self, path: Path, classes: tuple[str, ...]):
-        self.path, self.classes = path, classes
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        path.parent.mkdir(parents=True, exist_ok=True)
+    They are written as they come, and the file is there once all are; None writes nothing.
+    """
+    if path is None:
+        yield lambda file, frame, prediction: None
+        return
+    add = _add_csv if path.suffix == ".csv" else _add_json
+    with (
+        open_temporary(path) as temporary,
         # Names that are not UTF-8 keep their bytes.
-        self._file: TextIO = open(  # noqa: SIM115
-            self._temporary, "w", encoding="utf-8", errors="surrogateescape", newline=""
-        )
-        self._rows = 0
-        self._csv = csv.writer(self._file, lineterminator="\n") if path.suffix == ".csv" else None
-        if self._csv:
-            self._csv.writerow(["file", "frame", *classes])
+        open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as target,
+    ):
+        yield from add(target, classes)
 
-    def add(self, file: str, frame: int | None, shares: dict[str, float]) -> None:
-        self._rows += 1
-        if self._csv:
-            self._csv.writerow([file, "" if frame is None else frame, *shares.values()])
-            return
-        number: dict[str, Any] = {} if frame is None else {"frame": frame}
-        row = json.dumps({"file": file, **number, "shares": shares})
-        self._file.write(("[\n" if self._rows == 1 else ",\n") + row)
 
-    def __enter__(self) -> "Shares":
-        return self
+def _add_csv(target: TextIO, classes: tuple[str, ...]) -> Iterator[AddShares]:
+    writer = csv.writer(target, lineterminator="\n")
+    writer.writerow(["file", "frame", *classes])
+    yield lambda file, frame, prediction: writer.writerow(
+        [file, "" if frame is None else frame, *prediction.shares.values()]
+    )
 
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._csv is None:
-            self._file.write("\n]\n" if self._rows else "[]\n")
-        self._file.close()
-        if error is None:
-            os.replace(self._temporary, self.path)
-        self._temporary.unlink(missing_ok=True)
+
+def _add_json(target: TextIO, _classes: tuple[str, ...]) -> Iterator[AddShares]:
+    opening = "[\n"
+
+    def add(file: str, frame: int | None, prediction: Prediction) -> None:
+        nonlocal opening
+        number = {} if frame is None else {"frame": frame}
+        target.write(opening + json.dumps({"file": file, **number, "shares": prediction.shares}))
+        opening = ",\n"
+
+    yield add
+    target.write("[]\n" if opening == "[\n" else "\n]\n")

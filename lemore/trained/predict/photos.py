@@ -1,4 +1,4 @@
-"""Photographs of any origin: files read as upright RGB, or refused in words."""
+"""Reads photographs of any origin as upright RGB, or says why not."""
 
 import io
 import stat
@@ -18,7 +18,7 @@ KNOWN = "JPEG, PNG, WebP, BMP or TIFF"
 TIFF = (b"II", b"MM")
 MAX_BYTES = 1 << 30
 
-# What OpenCV's decoders say of a damaged file, our error says in one line.
+# The errors below replace what OpenCV's decoders print about a damaged file.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
@@ -39,17 +39,17 @@ def read_photo(path: Path) -> np.ndarray:
 
 
 def _decode_tiff(data: bytes) -> np.ndarray:
-    """OpenCV reads the most kinds, but blends alpha with black."""
-    with warnings.catch_warnings(action="ignore"), _opened(data) as image:
+    """Decodes with OpenCV, which reads the most kinds, or Pillow, since OpenCV blends alpha."""
+    with warnings.catch_warnings(action="ignore"), _open(data) as image:
         if not image.has_transparency_data:
             return decode_rgb(data)
         try:
-            return rgb_of(image)
+            return convert_to_rgb(image)
         except (OSError, SyntaxError) as error:
             raise ValueError(f"cannot be decoded as an image ({error})") from None
 
 
-def rgb_of(image: Image.Image) -> np.ndarray:
+def convert_to_rgb(image: Image.Image) -> np.ndarray:
     """H W 3 uint8 RGB of a PIL image, as `read_photo` reads a file of it (of 16 bits, to 1);
     ValueError for a mode whose values have no known range."""
     if image.mode in ("I", "F"):
@@ -74,26 +74,26 @@ def read_regular(path: Path, limit: int, length: int = -1) -> bytes:
 
 
 def _check_header(data: bytes) -> None:
-    """Format and claimed size, before anything is decoded."""
+    """Checks format and claimed size before anything is decoded."""
     if not data:
         raise ValueError("is empty")
     try:
-        with warnings.catch_warnings(action="ignore"), _opened(data) as image:
+        with warnings.catch_warnings(action="ignore"), _open(data) as image:
             width, height = image.size
     except Image.DecompressionBombError:
         raise ValueError(f"claims more than {MAX_PIXELS:,} pixels") from None
     except (OSError, SyntaxError, ValueError):
-        raise ValueError(f"is not a whole {KNOWN} file{_hint(data)}") from None
+        raise ValueError(f"is not a whole {KNOWN} file{_guess_format(data)}") from None
     if width * height > MAX_PIXELS:
         raise ValueError(f"claims {height} x {width} pixels, more than {MAX_PIXELS:,}")
 
 
-def _opened(data: bytes) -> Image.Image:
+def _open(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=OTHER_FORMATS)
 
 
-def _hint(data: bytes) -> str:
-    """What it is instead, of the kinds that people meet."""
+def _guess_format(data: bytes) -> str:
+    """Names the format if it is another that people often have, else ""."""
     if is_web_page(data):
         return "; it is a web page"
     if data[4:8] == b"ftyp":

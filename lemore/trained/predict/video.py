@@ -2,9 +2,9 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # as quiet as photos.py makes the rest
 
@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from lemore.data.archives.images import MAX_PIXELS
+from lemore.runtime.files import open_temporary
 from lemore.trained.predict.photos import read_regular
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
@@ -50,18 +51,16 @@ class VideoReader:
     def __init__(self, path: Path):
         # An absolute path is never taken for a network address or a pattern of file names.
         self._capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
-        width, height = (
-            self._number(cv2.CAP_PROP_FRAME_WIDTH),
-            self._number(cv2.CAP_PROP_FRAME_HEIGHT),
-        )
+        width = self._read_number(cv2.CAP_PROP_FRAME_WIDTH)
+        height = self._read_number(cv2.CAP_PROP_FRAME_HEIGHT)
         if not self._capture.isOpened() or width * height == 0:
             raise ValueError("cannot be decoded as a video")
         if width * height > MAX_PIXELS:
             raise ValueError(f"claims frames of {height:.0f} x {width:.0f} pixels")
-        self.claimed = int(self._number(cv2.CAP_PROP_FRAME_COUNT))
-        self.rate = self._number(cv2.CAP_PROP_FPS) or FALLBACK_RATE
+        self.claimed = int(self._read_number(cv2.CAP_PROP_FRAME_COUNT))
+        self.rate = self._read_number(cv2.CAP_PROP_FPS) or FALLBACK_RATE
 
-    def _number(self, key: int) -> float:
+    def _read_number(self, key: int) -> float:
         """A property of the video, 0 where it is not known."""
         value = self._capture.get(key)
         return value if math.isfinite(value) and 0 < value < 1e9 else 0.0
@@ -77,39 +76,21 @@ class VideoReader:
             self._capture.release()
 
 
-class VideoWriter:
-    """Writes RGB frames of one size to an MP4; the file is there once all are (context manager).
+@contextmanager
+def open_video(
+    path: Path, rate: float, size: tuple[int, int]
+) -> Iterator[Callable[[np.ndarray], object]]:
+    """Yields a function that adds an RGB frame of `size` (H, W) to an MP4.
 
-    An odd last row or column is left out: the format has none.
+    The file is there once all frames are. An odd last row or column is left out: the format has
+    none.
     """
-
-    def __init__(self, path: Path, rate: float):
-        self.path, self.rate = path, rate
-        self._temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.mp4")
-        self._writer: cv2.VideoWriter | None = None
-
-    def write(self, frame: np.ndarray) -> None:
-        if self._writer is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = self._opened(frame)
-        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-
-    def _opened(self, frame: np.ndarray) -> cv2.VideoWriter:
-        size = frame.shape[1], frame.shape[0]
-        fourcc = cv2.VideoWriter.fourcc(*FOURCC)
-        writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, fourcc, self.rate, size)
+    fourcc = cv2.VideoWriter.fourcc(*FOURCC)
+    with open_temporary(path) as temporary:
+        writer = cv2.VideoWriter(str(temporary), cv2.CAP_FFMPEG, fourcc, rate, size[::-1])
         if not writer.isOpened():
-            raise OSError(f"{self.path}: OpenCV cannot write an MP4 here")
-        return writer
-
-    def __enter__(self) -> "VideoWriter":
-        return self
-
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._writer is not None:
-            self._writer.release()
-            if error is None:
-                os.replace(self._temporary, self.path)
-        self._temporary.unlink(missing_ok=True)
+            raise OSError(f"{path}: OpenCV cannot write an MP4 here")
+        try:
+            yield lambda frame: writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        finally:
+            writer.release()
