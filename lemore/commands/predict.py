@@ -55,12 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--gpu", action="store_true", help="run on the GPU")
     how.add_argument("--threads", type=positive, default=count_cores(), help="CPU threads")
-    how.add_argument(
-        "--data-dir",
-        type=Path,
-        default=DATA_DIR,
-        help="prepared datasets, for the names of the classes",
-    )
+    how.add_argument("--data-dir", type=Path, default=DATA_DIR, help="prepared datasets")
 
 
 def parse_pair(text: str) -> tuple[int, int]:

@@ -11,7 +11,6 @@ Example:
 import argparse
 from pathlib import Path
 
-from lemore.commands._options import pick_options
 from lemore.stages.search import SearchOptions, search
 
 
@@ -28,6 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    record = search(pick_options(SearchOptions, args))
+    record = search(SearchOptions(**vars(args)))
     print(f"{record['text']} ({args.output})")
     return 0

@@ -17,12 +17,10 @@ from lemore.stages.significance import write_significance
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--evaluations", required=True, nargs="+", metavar="JSON")
     parser.add_argument("--sequence", help="pattern of the part of a name that names its film")
-    parser.add_argument(
-        "--block", type=positive, default=1, help="neighbouring frames taken as one"
-    )
+    parser.add_argument("--block", type=positive, default=1, help="neighbouring frames taken as 1")
     parser.add_argument("--output", required=True, metavar="CSV")
 
 
 def run(args: argparse.Namespace) -> int:
-    write_significance(args.evaluations, args.sequence, args.block, args.output)
+    write_significance(**vars(args))
     return 0
