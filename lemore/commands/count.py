@@ -2,7 +2,7 @@
 
 MACs are those of convolutions, linear layers and matrix products (attention included); the total in
 fvcore's manner has norms and resizing too. Parameters are the inference network's; those of
-auxiliary heads, which only training has, are in the column beside. No weight is ever made.
+auxiliary heads, which only training has, are in the next column. No weights are created.
 
 Examples:
   lemore count
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def format_table(rows: list[dict[str, Any]]) -> str:
-    """Columns for the eye: names to the left, numbers to the right with three decimals."""
+    """Formats columns for reading: names to the left, numbers to the right, three decimals."""
     table = [
         list(rows[0]),
         *([f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows),

@@ -1,4 +1,4 @@
-"""Draws the design of a backbone's feed-forward network (the supplement's Fig. 1).
+"""Draw the design of a backbone's feed-forward network (the supplement's Fig. 1).
 
 The module is built at the given size and traced: the drawing shows what the code computes.
 

@@ -1,4 +1,4 @@
-"""Draws figures of a run as PNG and PDF: from its tables, or from one dataset's results.
+"""Draw figures of a run as PNG and PDF: from its tables, or from one dataset's results.
 
 Examples:
   lemore figure cost --tables results/scenes/tables/ade20k_scenes.csv --output cost

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_pair(text: str) -> tuple[int, int]:
-    """`512` or `512x1024`."""
+    """Parses `512` or `512x1024`."""
     match = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", text)
     if match is None:
         raise argparse.ArgumentTypeError(f"'{text}', expected a number of pixels or two: 512x1024")

@@ -2,7 +2,7 @@
 
 Reads straight from the archives (or the unpacked folder) that `lemore fetch` or `lemore scenes`
 named, says what it found, and writes packs, digest.json, audit.json and thumbnails to the output
-folder as a whole. Interrupted, it goes on where it was.
+folder as a whole. After an interruption it resumes where it was.
 """
 
 import argparse

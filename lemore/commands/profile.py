@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def format_tree(cell: dict[str, Any], depth: int) -> list[str]:
-    """Parameters, MACs and their share of the modules down to `depth`; [] for 0."""
+    """Lists parameters, MACs and shares of the modules down to `depth`; [] for 0."""
     if depth < 1:
         return []
     rows = [f"{'module':<48}{'parameters':>12}{'MMACs':>12}{'share':>8}"]

@@ -1,4 +1,4 @@
-"""Writes the report of a run: one self-contained HTML file.
+"""Write the report of a run: one self-contained HTML file.
 
 Example:
   lemore report --run scenes --tables results/scenes/tables/*.csv \\

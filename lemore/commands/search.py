@@ -1,7 +1,7 @@
 """Search learning rate and schedule of a fine-tuning, judged by images that no table reports.
 
 Each trial trains a part of the recipe's iterations. The best is then compared with the recipe as it
-is, with other seeds; it is recommended only if the difference is larger than what seeds make.
+is, with other seeds; it is recommended only if the difference exceeds that between seeds.
 
 Example:
   lemore search --config results/mine/config/finetune/mine/lemore.yaml \\

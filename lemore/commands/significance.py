@@ -1,7 +1,7 @@
-"""Tests which models of a dataset are better than which: a paired bootstrap over its images.
+"""Test which models of a dataset are better than which: a paired bootstrap over its images.
 
 Models with the same number of seeds, at least two, are compared pair by pair; an evaluation without
-counts by image takes no part.
+counts by image is left out.
 
 Example:
   lemore significance --evaluations results/camvid_lightweight/evaluate/camvid/*/*.json \\

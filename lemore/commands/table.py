@@ -1,4 +1,4 @@
-"""Writes one table of a run as CSV, Markdown and LaTeX.
+"""Write one table of a run as CSV, Markdown and LaTeX.
 
 Example:
   lemore table efficiency --run scenes --profiles results/scenes/profile/*.json --output efficiency

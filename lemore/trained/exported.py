@@ -54,9 +54,9 @@ class Exported:
 
 
 def build_networks(trained: Trained, interface: Interface) -> tuple[nn.Module, nn.Module]:
-    """The network as it was trained, and the one that the file is to compute.
+    """Builds the network as it was trained, and the one that the file is to compute.
 
-    Matrices of the second that belong to a size are carried to that of the file's images.
+    The second one's mixing matrices are resampled to the size of the file's images.
     """
     model, at_size = (
         trained.unfolded(size).eval().requires_grad_(False) for size in (None, interface.size)
@@ -71,7 +71,7 @@ def build_networks(trained: Trained, interface: Interface) -> tuple[nn.Module, n
 
 
 def describe_file(trained: Trained, classes: Classes, interface: Interface) -> dict[str, Any]:
-    """The metadata of the file, which a program needs to use it."""
+    """Returns the file's metadata, which a program needs to use it."""
     return {
         "lemore": __version__,
         "model": trained.job.model_name,
@@ -116,13 +116,13 @@ def open_file(path: Path, threads: int) -> nn.Module:
 
 
 def make_input(image: Tensor, raw: bool) -> Tensor:
-    """The input of a file for an image uint8 1 3 H W."""
+    """Makes the input of a file from an image uint8 1 3 H W."""
     return image.float() if raw else normalize(image, None)
 
 
 @torch.inference_mode()
 def compare_outputs(exported: Exported, images: list[Tensor]) -> dict[str, Any]:
-    """Largest difference of the logits (None if the file has none) and share of equal labels."""
+    """Returns the logits' largest difference (None if none are output), share of equal labels."""
     interface = exported.interface
     differences, equal = [], []
     for image in images:
@@ -141,7 +141,7 @@ def compare_outputs(exported: Exported, images: list[Tensor]) -> dict[str, Any]:
 
 
 def evaluate_both(exported: Exported, store: Store, img_scale: Size) -> dict[str, Any]:
-    """mIoU of PyTorch and of the file, all images of `store` resized to the file's size."""
+    """Returns the mIoU of PyTorch and of the file, with `store`'s images at the file's size."""
     test = replace(segmentation.make_plain_test(img_scale), split=store.split, mode="square")
     size, cpu = exported.interface.size, torch.device("cpu")
     return {
@@ -152,7 +152,7 @@ def evaluate_both(exported: Exported, store: Store, img_scale: Size) -> dict[str
 
 @torch.inference_mode()
 def measure_latency(exported: Exported, threads: int, seconds: float) -> dict[str, Any]:
-    """p50 in milliseconds of one image: PyTorch (eager), the file, for INT8 the float file too."""
+    """Measures p50 in ms for one image: PyTorch (eager), the file, for INT8 the float file too."""
     image = torch.randn(1, 3, *exported.interface.size)
     runs = {
         "pytorch_ms": backends.prepare("eager", exported.deployed, image, (False,), threads)[False],
@@ -165,7 +165,7 @@ def measure_latency(exported: Exported, threads: int, seconds: float) -> dict[st
 
 
 def make_random_images(size: Size, count: int) -> list[Tensor]:
-    """uint8 1 3 H W, always the same."""
+    """Makes random images, uint8 1 3 H W, always the same ones."""
     generator = torch.Generator().manual_seed(0)
     shape = (1, 3, *size)
     return [
@@ -174,7 +174,7 @@ def make_random_images(size: Size, count: int) -> list[Tensor]:
 
 
 def read_images(paths: list[Path], size: Size, count: int) -> list[Tensor]:
-    """At most `count` images, evenly spread over those of `paths`, as uint8 1 3 H W of `size`.
+    """Reads at most `count` images, spread evenly over `paths`, as uint8 1 3 H W of `size`.
 
     paths: image files, folders of them, or one prepared dataset, whose training split is read.
     ValueError names the file that is no image.
@@ -187,7 +187,7 @@ def read_images(paths: list[Path], size: Size, count: int) -> list[Tensor]:
 
 
 def _read_spread(paths: list[Path], count: int) -> Iterator[np.ndarray]:
-    """H W 3, uint8 RGB."""
+    """Reads images H W 3, uint8 RGB."""
     if len(paths) == 1 and (paths[0] / "digest.json").exists():
         store = Store(paths[0], "train")
         yield from (store.read_image(index) for index in _spread(len(store), count))

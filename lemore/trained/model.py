@@ -1,4 +1,4 @@
-"""A trained model ready for use: what `lemore.load` returns and `lemore predict` runs."""
+"""A trained model ready for use, as `lemore.load` returns it and `lemore predict` runs it."""
 
 import os
 from collections.abc import Sequence
@@ -23,17 +23,17 @@ from lemore.trained.classes import DATA_DIR, find_classes
 from lemore.trained.find import read_trained
 from lemore.trained.predict.photos import read_photo, rgb_of
 
-WHOLE_PIXELS = 2048 * 1024  # the largest image that a chosen size sends through in one piece
+WHOLE_PIXELS = 2048 * 1024  # above this, an image of a chosen size is tiled
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How large the network sees an image, and in which pieces.
+    """The size at which the network sees an image, and its tiles.
 
     size: (long side, short side) that it is fitted into with its aspect kept, `original` for its
-    own size, None as the model was evaluated. tile: (H, W) of overlapping tiles; None: the whole
-    image, but tiles of the training's crop size where a chosen size has more than 2048 x 1024
-    pixels. overlap: (H, W); None: a quarter of the tile.
+    own size, None for that of the model's evaluation. tile: (H, W) of overlapping tiles; None: the
+    whole image, but tiles of the training's crop size where a chosen size has more than
+    2048 x 1024 pixels. overlap: (H, W); None: a quarter of the tile.
     """
 
     size: Size | Literal["original"] | None = None
@@ -67,8 +67,8 @@ class Model(nn.Module):
         self.name = f"{trained.job.model_name} on {trained.job.dataset}"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Float B 3 H W, RGB normalised by ImageNet's mean and deviation -> logits B K h w at the
-        model's own stride (PEM: its scores of the classes)."""
+        """Maps float B 3 H W, RGB normalised by ImageNet's mean and deviation, to logits B K h w at
+        the model's own stride (PEM: its scores of the classes)."""
         return self.network(x)
 
     def predict(
@@ -78,10 +78,10 @@ class Model(nn.Module):
         size: Size | Literal["original"] | None = None,
         tile: Size | int | None = None,
     ) -> Prediction:
-        """The classes in one image: a path, a PIL image or H W 3 uint8 RGB, of any size.
+        """Predicts the classes in one image: a path, a PIL image or H W 3 uint8 RGB, of any size.
 
         The image is fitted into the size at which the model was evaluated, or into `size`, (long
-        side, short side) in pixels or "original"; `tile` (H, W) sends it through in overlapping
+        side, short side) in pixels or "original"; `tile` (H, W) processes it in overlapping
         parts. The label map has the image's own size. An EXIF orientation is applied first.
         ValueError says what is wrong with the image.
         """
@@ -103,7 +103,7 @@ class Model(nn.Module):
     def predictions(
         self, images: Sequence[np.ndarray], geometry: Geometry, batch_size: int = 1
     ) -> list[Prediction]:
-        """Of RGB images whose `network_size` is the same; batch_size: of the tiles, if any."""
+        """Predicts RGB images of equal `network_size`; batch_size: of the tiles, if any."""
         self.check(geometry)
         maps = self._label_maps(images, geometry, batch_size)
         return [
@@ -112,7 +112,7 @@ class Model(nn.Module):
         ]
 
     def network_size(self, size: Size, geometry: Geometry) -> Size:
-        """(H, W) at which the network sees an image of `size`; ValueError if it vanishes."""
+        """Returns (H, W) at which the network sees images of `size`; ValueError if it vanishes."""
         if geometry.size == "original":
             return size
         fitted = fit_size(size, geometry.size or self.test.img_scale)
@@ -121,7 +121,7 @@ class Model(nn.Module):
         return fitted
 
     def tile(self, size: Size, geometry: Geometry) -> Size | None:
-        """Tile for an image that the network sees at `size`, None for one piece."""
+        """Returns the tile for an image that the network sees at `size`, None for one piece."""
         tile = geometry.tile
         if tile is None and geometry.size and size[0] * size[1] > WHOLE_PIXELS:
             tile = self.crop_size
@@ -147,7 +147,7 @@ class Model(nn.Module):
         ]
 
     def _whole(self, images: Sequence[np.ndarray], test: Any) -> list[np.ndarray]:
-        """One pass of the network for all; then, image by image, what evaluation does."""
+        """Runs the network once for all images, then labels them one by one as evaluation does."""
         device = self._device()
         inputs = [
             segmentation.normalize_image(resize_for_test(image, test.img_scale, test.align), device)
@@ -194,10 +194,10 @@ def load(
     device: str | torch.device = "cpu",
     data_dir: str | os.PathLike[str] = DATA_DIR,
 ) -> Model:
-    """A trained model in evaluation mode.
+    """Loads a trained model in evaluation mode.
 
     checkpoint: weights.pt, a shared model folder, a training below results/ as
-    <run>/<dataset>/<model>/<seed> (what is unambiguous is enough), or hf://owner/name. data_dir:
+    <run>/<dataset>/<model>/<seed> (any unambiguous part is enough), or hf://owner/name. data_dir:
     where prepared datasets lie, for the names of the classes of a weights.pt. Nothing in the files
     is executed; ValueError says what is wrong with them.
     """
@@ -206,7 +206,7 @@ def load(
 
 
 def as_rgb(image: "str | os.PathLike[str] | Image.Image | np.ndarray") -> np.ndarray:
-    """H W 3 uint8 RGB of a path, a PIL image or an array of this form."""
+    """Reads H W 3 uint8 RGB from a path, a PIL image or an array of this form."""
     if isinstance(image, (str, os.PathLike)):
         path = Path(image)
         try:

@@ -1,4 +1,4 @@
-"""Weights that someone else published, as a checkpoint; nothing in their file is executed."""
+"""Turns published weights into a checkpoint; nothing in their file is executed."""
 
 import logging
 from pathlib import Path
@@ -51,7 +51,7 @@ def import_weights(file: Path, layout: str, model: str, dataset: str, output: Pa
 
 
 def read_published(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name; ValueError if there are none, or something else among them."""
+    """Reads a file's tensors by name; ValueError if there are none, or other values among them."""
     if path.is_dir():
         raise ValueError(f"{path}: is a folder; name the file of weights in it")
     if not path.exists():
@@ -88,7 +88,7 @@ class _LeftOut:
 
 
 def _pickled(path: Path) -> Any:
-    """Files of a training also hold its logs, metrics and settings as objects: left out."""
+    """Reads a pickle without objects: files of a training also hold logs, metrics, settings."""
     try:
         refuse_compressed(path)
         names = _foreign_names(path)
@@ -104,7 +104,7 @@ def _pickled(path: Path) -> Any:
 
 
 def _foreign_names(path: Path) -> list[str]:
-    """Classes and functions that a file names, other than those of tensors."""
+    """Lists classes and functions that a file names, other than those of tensors."""
     try:
         return sorted(get_unsafe_globals_in_checkpoint(path))
     except ValueError:  # not the zip format: read as plain tensors or not at all

@@ -1,4 +1,4 @@
-"""The work of `lemore predict`: images in batches, videos frame by frame, faults reported."""
+"""Predicts images in batches and videos frame by frame; reports faults."""
 
 import json
 import sys
@@ -18,8 +18,8 @@ from lemore.trained.predict.outputs import Shares, VideoOutputs
 from lemore.trained.predict.photos import read_photo
 from lemore.trained.predict.video import VideoReader
 
-PENDING_PIXELS = 1 << 24  # of the images that wait for their batch
-WHOLE_VIDEO = 0.98  # share of the frames claimed by a video's header, which may be an estimate
+PENDING_PIXELS = 1 << 24  # most pixels of images that wait for their batch
+WHOLE_VIDEO = 0.98  # share of the frames in a video's header, which may be an estimate
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class FileTask:
 
 
 class Reporter:
-    """What has become of each input: failures on stderr, with `as_json` all of it on stdout."""
+    """Reports the fate of each input: failures on stderr, with `as_json` all inputs on stdout."""
 
     def __init__(self, as_json: bool):
         self.as_json, self.done, self.failed = as_json, 0, 0
@@ -54,12 +54,12 @@ class Reporter:
 
 
 def escape_unprintable(text: str) -> str:
-    """Text with what a terminal cannot show, or would obey, as escapes."""
+    """Escapes characters that a terminal cannot show, or would obey."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def describe_error(error: ValueError | OSError) -> str:
-    """An error without the path, which the report says first."""
+    """Describes an error without the path, with which the report begins."""
     return str(error.strerror if isinstance(error, OSError) and error.strerror else error)
 
 
@@ -91,7 +91,7 @@ class Predictor:
     def _make_batches(
         self, tasks: Iterable[FileTask]
     ) -> Iterator[list[tuple[FileTask, np.ndarray]]]:
-        """Images in order; neighbours of one size at the network go together."""
+        """Yields batches of images in order; neighbours of one size at the network share one."""
         batch: list[tuple[FileTask, np.ndarray]] = []
         before, pixels = (0, 0), 0
         for task in tasks:
@@ -143,7 +143,7 @@ class Predictor:
                 self.reporter.report_success(task, frames=frames)
 
     def _predict_video(self, task: FileTask) -> int:
-        """Number of frames; ValueError if it cannot be decoded, or not to its end."""
+        """Returns the number of frames; ValueError if it cannot be decoded to its end."""
         reader = VideoReader(task.path)
         name = escape_unprintable(task.path.name)
         frames = iter(show_progress(reader, name, reader.claimed or None, "frame"))

@@ -1,4 +1,4 @@
-"""Which images and videos a command line means, and what their outputs are called."""
+"""Finds the images and videos of a command line, and names for their outputs."""
 
 import glob
 import os
@@ -26,18 +26,18 @@ class InputFile:
 def find_inputs(
     arguments: Iterable[str], output: Path
 ) -> tuple[list[InputFile], list[tuple[str, str]]]:
-    """(files, (argument, problem) of what names none), each file once, in the order given.
+    """Returns (files, (argument, problem) of arguments without files), in the order given.
 
     An argument is a file, a folder (its images and videos, and those in its subfolders, sorted) or
-    a pattern with `*`, `?`, `[...]` and `**`. What lies in the `output` folder is passed over in
-    folders and patterns: it was made from the others. Hidden files in folders are, too.
+    a pattern with `*`, `?`, `[...]` and `**`. No file is returned twice. In folders and patterns,
+    hidden files and those in the `output` folder are skipped.
     """
     files: dict[Path, InputFile] = {}
     problems = []
     for argument in arguments:
         try:
             found = [item for item in _named(argument) if not _lies_in(item, output)]
-        except (OSError, ValueError) as error:  # may not be read, is too long, `**` amid a name
+        except (OSError, ValueError) as error:  # unreadable, too long, or `**` amid a name
             problems.append((argument, getattr(error, "strerror", None) or str(error)))
             continue
         if not found:
@@ -48,7 +48,7 @@ def find_inputs(
 
 
 def split_list(data: bytes) -> list[str]:
-    """The paths of a list: one a line, or ended by NUL as `find -print0` writes them."""
+    """Splits a list of paths: one a line, or ended by NUL as `find -print0` writes them."""
     parts = data.split(b"\0") if b"\0" in data else data.splitlines()
     return [os.fsdecode(part) for part in parts if part.strip()]
 
@@ -68,13 +68,13 @@ def _lies_in(item: InputFile, output: Path) -> bool:
 
 
 def _absolute(path: Path) -> Path:
-    """Without `..` and links as they are: two spellings of a path are one."""
+    """Makes two spellings of a path one: removes `..`, keeps links."""
     return Path(os.path.abspath(path))
 
 
 def _matching(pattern: Path) -> Iterator[InputFile]:
-    """Files of a pattern; its base is the folder before the first wildcard. `**` follows no links,
-    so there is an end; hidden files are left out."""
+    """Yields a pattern's files; its base is the folder before the first wildcard. Skips hidden
+    files; `**` follows no links, so that the search ends."""
     fixed = next(i for i, part in enumerate(pattern.parts) if glob.has_magic(part))
     base = Path(*pattern.parts[:fixed])
     for path in sorted(base.glob(str(Path(*pattern.parts[fixed:])))):
@@ -84,7 +84,7 @@ def _matching(pattern: Path) -> Iterator[InputFile]:
 
 
 def _in_folder(folder: Path) -> Iterator[InputFile]:
-    # Links to folders are not followed, so there is an end.
+    # Links to folders are not followed, so that the search ends.
     for place, folders, files in os.walk(folder, onerror=_raise):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
@@ -103,10 +103,10 @@ def _nothing(argument: str) -> str:
 
 
 def name_outputs(found: list[InputFile]) -> list[str]:
-    """A different name for each file's outputs, as a relative path without suffix.
+    """Returns a different name for each file's outputs, as a relative path without suffix.
 
-    The file's place in the folder that was given; where two would be the same, with the suffixes
-    kept, or from the deepest folder that all have in common.
+    It is the file's path in the given folder; where two are equal, suffixes are kept, or paths
+    start at the deepest folder that all have in common.
     """
     if not found:
         return []
@@ -125,7 +125,7 @@ def name_outputs(found: list[InputFile]) -> list[str]:
 
 
 def _apart(names: list[str]) -> bool:
-    """Whether all differ and none is a folder that another lies in (a video's frames have one)."""
+    """Returns whether all differ and none is a folder of another (videos' frames have one)."""
     known = set(names)
     nested = any(str(folder) in known for name in names for folder in Path(name).parents)
     return len(known) == len(names) and not nested

@@ -32,7 +32,7 @@ class OutputPlan:
     shares: str | None
 
     def name_files(self, name: str, video: bool) -> dict[Kind, Path]:
-        """File by kind; for the index maps of a video, the folder of its frames."""
+        """Returns the file of each kind; for a video's index maps the folder of its frames."""
         suffixes = VIDEO_SUFFIXES if video else SUFFIXES
         return {kind: self.folder / kind / f"{name}{suffixes[kind]}" for kind in self.kinds}
 
@@ -43,8 +43,8 @@ class OutputPlan:
     def check(
         self, files: Iterable[Path], inputs: Iterable[Path], legend: str, overwrite: bool
     ) -> None:
-        """ValueError if a file to write is an input, exists (unless `overwrite`), or lies outside
-        the folder by a link. A legend with the same content may exist."""
+        """Raises ValueError if a file to write is an input, exists (unless `overwrite`), or lies
+        outside the folder by a link. A legend with the same content may exist."""
         files = [*files, *([self.shares_file] if self.shares_file else [])]
         table = self.folder / LEGEND
         if not table.is_file() or table.read_bytes() != legend.encode():
@@ -66,7 +66,7 @@ class OutputPlan:
 
 
 def write_legend(classes: Sequence[str], colors: Sequence[tuple[int, int, int]]) -> str:
-    """What the values and colours in the outputs mean, as CSV."""
+    """Writes the meaning of the values and colours in the outputs, as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["train_id", "name", "r", "g", "b"])
@@ -95,7 +95,7 @@ class VideoOutputs:
             writer.write(np.asarray(prediction.picture(kind)))
 
     def _drop_old_frames(self, folder: Path) -> None:
-        """Frames of an earlier, longer video of this name would look like this one's."""
+        """Removes frames of an earlier, longer video of this name, which would pass for its own."""
         for path in folder.glob("[0-9]" * 6 + ".png"):
             path.unlink()
 
@@ -109,8 +109,8 @@ class VideoOutputs:
 
 
 class Shares:
-    """Class shares of every image and frame as CSV or JSON, written as they come; the file is
-    there once all are (context manager)."""
+    """Class shares of every image and frame as CSV or JSON, written one by one; the file appears
+    when all are written (context manager)."""
 
     def __init__(self, path: Path, classes: tuple[str, ...]):
         self.path, self.classes = path, classes

@@ -18,12 +18,12 @@ KNOWN = "JPEG, PNG, WebP, BMP or TIFF"
 TIFF = (b"II", b"MM")
 MAX_BYTES = 1 << 30
 
-# What OpenCV's decoders say of a damaged file, our error says in one line.
+# One error of ours replaces the messages of OpenCV's decoders about a damaged file.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def read_photo(path: Path) -> np.ndarray:
-    """H W 3 uint8 RGB of a JPEG, PNG, WebP, BMP or TIFF file.
+    """Reads H W 3 uint8 RGB from a JPEG, PNG, WebP, BMP or TIFF file.
 
     An EXIF orientation is applied, so that the picture is upright; gray becomes RGB, 16 bits become
     8, alpha is dropped, and of several pages the first is read. ValueError says what is wrong.
@@ -39,7 +39,7 @@ def read_photo(path: Path) -> np.ndarray:
 
 
 def _decode_tiff(data: bytes) -> np.ndarray:
-    """OpenCV reads the most kinds, but blends alpha with black."""
+    """Decodes a TIFF with OpenCV, which reads the most kinds, but blends alpha with black."""
     with warnings.catch_warnings(action="ignore"), _opened(data) as image:
         if not image.has_transparency_data:
             return decode_rgb(data)
@@ -50,7 +50,7 @@ def _decode_tiff(data: bytes) -> np.ndarray:
 
 
 def rgb_of(image: Image.Image) -> np.ndarray:
-    """H W 3 uint8 RGB of a PIL image, as `read_photo` reads a file of it (of 16 bits, to 1);
+    """Returns H W 3 uint8 RGB of a PIL image, as `read_photo` reads its file (of 16 bits, to 1);
     ValueError for a mode whose values have no known range."""
     if image.mode in ("I", "F"):
         raise ValueError(f"image is of PIL's mode {image.mode}, expected 8 or 16 bits a channel")
@@ -62,8 +62,8 @@ def rgb_of(image: Image.Image) -> np.ndarray:
 
 
 def read_regular(path: Path, limit: int, length: int = -1) -> bytes:
-    """The first `length` bytes of a file (-1: all), ValueError if it is a pipe, a device or larger
-    than `limit` bytes."""
+    """Reads the first `length` bytes of a file (-1: all); ValueError for pipes, devices and files
+    larger than `limit` bytes."""
     info = path.stat()
     if not stat.S_ISREG(info.st_mode):
         raise ValueError("is no regular file")
@@ -74,7 +74,7 @@ def read_regular(path: Path, limit: int, length: int = -1) -> bytes:
 
 
 def _check_header(data: bytes) -> None:
-    """Format and claimed size, before anything is decoded."""
+    """Checks format and claimed size before anything is decoded."""
     if not data:
         raise ValueError("is empty")
     try:
@@ -93,7 +93,7 @@ def _opened(data: bytes) -> Image.Image:
 
 
 def _hint(data: bytes) -> str:
-    """What it is instead, of the kinds that people meet."""
+    """Says what the file is instead, if it is of a common kind."""
     if is_web_page(data):
         return "; it is a web page"
     if data[4:8] == b"ftyp":

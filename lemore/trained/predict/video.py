@@ -1,4 +1,4 @@
-"""Videos: frames in as RGB, frames out as MP4, one at a time."""
+"""Reads the frames of videos as RGB, and writes frames as MP4, one at a time."""
 
 import math
 import os
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # as quiet as photos.py makes the rest
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet, as in photos.py
 
 import cv2
 import numpy as np
@@ -62,7 +62,7 @@ class VideoReader:
         self.rate = self._number(cv2.CAP_PROP_FPS) or FALLBACK_RATE
 
     def _number(self, key: int) -> float:
-        """A property of the video, 0 where it is not known."""
+        """Returns a property of the video, 0 if it is unknown."""
         value = self._capture.get(key)
         return value if math.isfinite(value) and 0 < value < 1e9 else 0.0
 
@@ -78,9 +78,9 @@ class VideoReader:
 
 
 class VideoWriter:
-    """Writes RGB frames of one size to an MP4; the file is there once all are (context manager).
+    """Writes RGB frames of one size to an MP4, which appears when all are (context manager).
 
-    An odd last row or column is left out: the format has none.
+    An odd last row or column is left out, since the format requires even sizes.
     """
 
     def __init__(self, path: Path, rate: float):
