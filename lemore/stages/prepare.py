@@ -22,7 +22,7 @@ def prepare_dataset(
     allow_partial: bool,
     dry_run: bool,
 ) -> int:
-    """Logs what is there and prepares it; returns the exit code.
+    """Logs what a dataset holds and prepares it; returns the exit code.
 
     A dry run writes nothing, and returns 1 if some of the masks it opened cannot be used.
     """

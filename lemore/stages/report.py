@@ -55,7 +55,7 @@ def write_report(
 def _lay_out_viewers(
     data_dir: Path, evaluations: Sequence[Result], titles: Mapping[str, str]
 ) -> list[viewer.Viewer]:
-    """One for each dataset of whose images the evaluations have kept predictions."""
+    """Lays out a viewer for each dataset whose evaluations have kept predictions."""
     kept = [result for result in evaluations if result["predictions"]]
     viewers = []
     for dataset in dict.fromkeys(result["dataset"] for result in kept):

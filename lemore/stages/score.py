@@ -74,7 +74,7 @@ def load_table(dataset: str, dataset_config: Path | None) -> LabelTable:
 def find_pairs(
     predictions: Path, truth: Path, patterns: tuple[str, str]
 ) -> list[tuple[Path, Path]]:
-    """Pairs the paths of predictions and labels by name; ValueError names what has no partner."""
+    """Pairs the paths of predictions and labels by name; ValueError names unpaired files."""
     found, wanted = list_pngs(predictions, patterns[0]), list_pngs(truth, patterns[1])
     for missing, folder, there, pattern in (
         (sorted(wanted.keys() - found.keys()), predictions, wanted, patterns[0]),
@@ -91,7 +91,7 @@ def find_pairs(
 
 
 def list_pngs(folder: Path, pattern: str) -> dict[str, Path]:
-    """Name -> path of the files of a pattern in a folder and below."""
+    """Lists name -> path of the files that match a pattern in a folder and below."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
     before, after = map(re.escape, pattern.split(NAME))
@@ -125,7 +125,7 @@ def add_pair(confusion: Confusion, table: LabelTable | None, prediction: Path, l
 def map_values(
     prediction: np.ndarray, label: np.ndarray, table: LabelTable
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Raw values to train ids; ValueError for one that the table does not list, in the label."""
+    """Maps raw values to train ids; ValueError for a label's value that the table lacks."""
     train_ids = np.full(VALUES, IGNORE, np.uint8)
     train_ids[list(table.ids)] = table.train_ids
     unknown = ~np.isin(label, table.ids)
@@ -136,10 +136,9 @@ def map_values(
 
 
 def read_values(path: Path) -> np.ndarray:
-    """Pixel values (H, W), uint8 or uint16: gray values, or the indices of a palette.
+    """Reads pixel values (H, W), uint8 or uint16: gray values, or the indices of a palette.
 
-    Gray of less than 8 bits is refused: whether its values are meant to be stretched to 0..255, as
-    PNG says, cannot be known.
+    Gray of less than 8 bits is refused, since it is ambiguous: PNG would stretch it to 0..255.
     """
     try:
         return decode_label(path.read_bytes(), gray_bits=(8, 16))
