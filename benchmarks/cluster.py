@@ -1,4 +1,4 @@
-"""Measures what Snakemake and Ray cost a training, and what packing several on a machine gains."""
+"""Measures the overhead of Snakemake and Ray, and the gain of several trainings on a machine."""
 
 import argparse
 import os
@@ -78,7 +78,7 @@ def describe(record: dict[str, Any]) -> list[str]:
 
 
 class Bench:
-    """Commands that train in a folder of their own, and what they took."""
+    """Commands that train in a folder of their own, and their times."""
 
     def __init__(self, args: argparse.Namespace, folder: Path):
         self.folder, self.data = folder, args.data.absolute()
@@ -90,7 +90,7 @@ class Bench:
         self.config.write_text(dump(config))
 
     def take_turn(self, turn: int, trainings: int) -> dict[str, float]:
-        """Seconds of each way, one after the other."""
+        """Measures seconds of each way, one after the other."""
         names = [f"{turn}_{number}" for number in range(trainings)]
         return {
             "plain": self.time([self.make_plain(f"plain{turn}")]),
@@ -118,7 +118,7 @@ class Bench:
         return [str(Path(sys.executable).with_name("snakemake")), "--quiet", "--cores", "1"]
 
     def time(self, commands: list[list[str]], owner: bool = False) -> float:
-        """Seconds until all of them, started together, are done.
+        """Measures seconds until all of them, started together, are done.
 
         `owner`: as jobs of one pipeline, which share a cluster.
         """
@@ -136,7 +136,7 @@ class Bench:
         return time.monotonic() - begin
 
     def read_steps(self, name: str) -> list[float]:
-        """Seconds of a step by row of metrics, the first row left out."""
+        """Reads seconds of a step by row of metrics, without the first row."""
         rows = MetricsFile(self.folder / name / "metrics.jsonl").read()[1:]
         return [row["metrics"]["train/seconds_per_iteration"] for row in rows]
 

@@ -1,4 +1,4 @@
-"""Evaluation from file to measures beside the model's forward pass alone, and its counting."""
+"""Compares an evaluation, file to measures, with the forward pass alone; times its counting."""
 
 import argparse
 import statistics
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def measure_rates(model: nn.Module, recipe: Train, part: Any, rounds: int) -> dict[str, float]:
-    """Images per second, each way: the median of rounds that alternate."""
+    """Measures images per second, each way: the median of alternating rounds."""
     device, test = torch.device("cpu"), segmentation.make_plain_test(recipe.img_scale)
     inputs = [segmentation.make_inputs(part.read(i)[0], device, test) for i in range(len(part))]
 
@@ -81,7 +81,7 @@ def measure_seconds(function: Callable[[], Any], clock: Callable[[], float]) -> 
 
 
 def measure_counting(size: Size = (512, 683), classes: int = 150) -> dict[str, float]:
-    """Label maps per second of CPU time, one thread: regions that mostly agree."""
+    """Measures label maps per second of CPU time, one thread: regions that mostly agree."""
     label, prediction = (draw_regions(seed, size, classes) for seed in (0, 1))
     rows = np.arange(size[0])[:, None] % 128 < 96
     prediction = np.where(rows, label, prediction).astype(np.uint8)
@@ -104,7 +104,7 @@ def measure_counting(size: Size = (512, 683), classes: int = 150) -> dict[str, f
 
 
 def draw_regions(seed: int, size: Size, classes: int) -> np.ndarray:
-    """A label map (H, W) uint8 like a photo's: some 40 regions with smooth edges."""
+    """Draws a label map (H, W) uint8 like a photo's: some 40 regions with smooth edges."""
     rng = np.random.default_rng(seed)
     fields = rng.normal(size=(7, 9, 40)).astype(np.float32)
     large = cv2.resize(fields, size[::-1], interpolation=cv2.INTER_CUBIC)
@@ -114,7 +114,7 @@ def draw_regions(seed: int, size: Size, classes: int) -> np.ndarray:
 def count_by_histograms(
     prediction: torch.Tensor, label: torch.Tensor, classes: int
 ) -> torch.Tensor:
-    """Intersection, prediction and label by class, 3 x K, as mmsegmentation counts them: three
+    """Counts intersection, prediction and label by class, 3 x K, as mmsegmentation does: by three
     float histograms of the pixels that are not ignored."""
     kept = label != IGNORE
     prediction, label = prediction[kept], label[kept]

@@ -33,7 +33,7 @@ from lemore.runtime.files import write_json
 from lemore.stages.workers import finetune, pretrain
 
 MEMORY_BATCH = 64  # largest batch for the figure of memory
-BLOCK = 20  # samples measured at a time, each way in turn
+BLOCK = 20  # samples measured at a time, way by way
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def load_transform(args: argparse.Namespace, store: Store) -> tuple[Train | Pretrain, Any]:
-    """The dataset's recipe and its transform."""
+    """Loads the dataset's recipe and its transform."""
     name = args.dataset or store.dataset
     if store.task == "classification":
         recipe = load_pretrain(args.recipes, name, "lemore")
@@ -86,7 +86,7 @@ def load_transform(args: argparse.Namespace, store: Store) -> tuple[Train | Pret
 
 
 class Originals:
-    """The photos as they were fetched, with PNGs of train ids, as files of their own."""
+    """The photos as they were fetched and PNGs of train ids, as single files."""
 
     def __init__(self, folder: Path, args: argparse.Namespace, store: Store, indices: list[int]):
         self.folder, self.store, self.indices = folder, store, indices
@@ -106,7 +106,7 @@ class Originals:
         return plain_order.decode(photo.read_bytes(), mask.read_bytes())
 
     def drop_cache(self) -> None:
-        """Puts the pages of all files that are measured out of the system's cache."""
+        """Removes all measured files from the system's page cache."""
         self.store.close()
         for path in (*self.folder.iterdir(), *self.store.folder.glob("train.*")):
             descriptor = os.open(path, os.O_RDONLY)
@@ -133,7 +133,7 @@ def make_ways(store: Store, originals: Originals, transform: Any) -> Ways:
 def make_ways_of_classification(
     store: Store, originals: Originals, transform: ClassificationTransform
 ) -> Ways:
-    """The plain order is Pillow's, step by step."""
+    """Makes the ways; the plain order is Pillow's, step by step."""
 
     def by_pillow(i: int, rng: np.random.Generator) -> np.ndarray:
         with Image.open(originals.folder / f"{i}.photo") as photo:
@@ -150,7 +150,7 @@ def make_ways_of_classification(
 def measure_rates(
     ways: Ways, indices: list[int], number: int, drop_cache: Callable[[], None] | None
 ) -> dict[str, float]:
-    """Samples per second of one thread, each way: the median of blocks that alternate."""
+    """Measures samples per second of one thread, each way: the median of alternating blocks."""
     blocks: dict[str, list[float]] = {name: [] for name in ways}
     for start in range(0, number, BLOCK):
         for name, make in ways.items():
@@ -165,7 +165,7 @@ def measure_rates(
 
 
 def measure_sizes(data: Path, source: Source) -> dict[str, int]:
-    """Bytes of the store's packs and of what was fetched."""
+    """Measures bytes of the store's packs and of the fetched files."""
     whole = [path.stat().st_size for path in source.paths if path.is_file()]
     folders = [path for path in source.paths if path.is_dir()]
     unpacked = [member.size for folder in folders for member in list_members(folder)]
@@ -176,7 +176,7 @@ def measure_sizes(data: Path, source: Source) -> dict[str, int]:
 
 
 def measure_resident(store: Store, transform: Any, recipe: Train | Pretrain, workers: int) -> float:
-    """MiB of the loader's processes together (shared pages counted once) while batches come."""
+    """Measures MiB of the loader's processes together (shared pages once) while they work."""
     size, stop = min(recipe.batch_size, MEMORY_BATCH), 3 * workers
     batches = TrainBatches(
         store, transform, seed=0, batch_size=size, start=0, stop=stop, workers=workers

@@ -1,4 +1,4 @@
-"""The classification transform by Pillow, one step after the other, as timm has it.
+"""The classification transform by Pillow, one step after the other, as in timm.
 
 `lemore.data.augment.classification` is compared with this, given the same draws, and its speed is
 measured against it. It is slow on purpose and no training uses it.
@@ -25,7 +25,7 @@ BILINEAR = Image.Resampling.BILINEAR
 def transform(
     image: Image.Image, settings: ClassificationTransform, rng: np.random.Generator
 ) -> np.ndarray:
-    """(H, W, 3) uint8 of `settings.crop_size`; draws as `ClassificationTransform` does."""
+    """Returns (H, W, 3) uint8 of `settings.crop_size`; draws like `ClassificationTransform`."""
     top, left, height, width = settings.draw_part((image.height, image.width), rng)
     box, size = (left, top, left + width, top + height), settings.crop_size
     image = image.resize((size[1], size[0]), BILINEAR, box)
@@ -41,7 +41,7 @@ def transform(
 
 
 def apply(image: Image.Image, drawn: DrawnOperation) -> Image.Image:
-    """One operation of RandAugment."""
+    """Applies one operation of RandAugment."""
     strength, signed = drawn.strength, drawn.strength * drawn.sign
     factor, width, height = 0.1 + 1.8 * strength, image.width, image.height
     operations: dict[str, Callable[[], Image.Image]] = {

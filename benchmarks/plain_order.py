@@ -1,7 +1,7 @@
 """The training transform in the order of mmsegmentation 0.x, one whole step after the other.
 
-`lemore.data.augment.segmentation` must equal this given the same draws, and its speed is compared
-with it: decode, resize the whole image, crop, flip, distort. It is slow on purpose and no training
+`lemore.data.augment.segmentation` must equal this for the same draws, and its speed is compared
+with it: decode, resize the whole image, crop, flip, distort. It is slow on purpose; no training
 uses it.
 """
 
@@ -14,7 +14,7 @@ from lemore.data.augment.segmentation import CROP_ATTEMPTS, IGNORE, TrainTransfo
 
 
 def decode(photo: bytes, mask: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """(H x W x 3 uint8 RGB, H x W uint8 train ids) of a photo and a PNG of train ids."""
+    """Decodes a photo and a PNG of train ids: (H x W x 3 uint8 RGB, H x W uint8)."""
     image = cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_COLOR_RGB)
     label = cv2.imdecode(np.frombuffer(mask, np.uint8), cv2.IMREAD_UNCHANGED)
     assert image is not None and label is not None
@@ -24,7 +24,7 @@ def decode(photo: bytes, mask: bytes) -> tuple[np.ndarray, np.ndarray]:
 def transform(
     image: np.ndarray, label: np.ndarray, settings: TrainTransform, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Image and label map of `settings.crop_size`, padded; draws as `TrainTransform` does."""
+    """Returns image and label map of `settings.crop_size`, padded; draws like `TrainTransform`."""
     image, label = _resize(image, label, settings, rng)
     image, label = _crop(image, label, settings, rng)
     if rng.random() < settings.flip_probability:
@@ -68,7 +68,7 @@ def _box(
 
 
 def distort(image: np.ndarray, drawn: Distortion) -> np.ndarray:
-    """The photometric distortion step by step, each ending in uint8."""
+    """Applies the photometric distortion step by step, each ending in uint8."""
     if drawn.brightness is not None:
         image = _linear(image, 1.0, drawn.brightness)
     if drawn.contrast is not None and drawn.contrast_first:

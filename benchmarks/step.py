@@ -1,7 +1,7 @@
 """Measures a training step beside a plain loop of the same model, and the gain of each option.
 
-The plain loop is what one writes first: contiguous tensors, cross-entropy of the whole batch's
-logits at label size, AdamW as it comes. All ways take turns, so that other load meets all of them.
+The plain loop is unoptimised: contiguous tensors, cross-entropy of the whole batch's logits at
+label size, AdamW with its defaults. All ways take turns, so that other load affects all of them.
 """
 
 import argparse
@@ -85,7 +85,7 @@ Step = Callable[[], Any]
 def make_steps(
     model: str, recipe: Train, classes: int, size: int, device: torch.device, compiled: bool
 ) -> dict[str, Step]:
-    """Steps by name: the plain loop's, ours with the options on, and with one of them changed."""
+    """Makes steps by name: the plain loop's, ours with all options, and with one changed."""
     batch = make_batch(size, recipe.crop_size, classes)
     recipe = replace(recipe, channels_last=True, fused_loss=True, precision="fp32", ema=0.0)
     job = make_finetune_job("by hand", "noise", classes, model, recipe)
@@ -110,7 +110,7 @@ def make_steps(
 
 
 def make_batch(size: int, crop_size: tuple[int, int], classes: int) -> dict[str, Tensor]:
-    """A batch as the loader gives it: noise, with labels in square blocks."""
+    """Makes a batch like the loader's: noise, with labels in square blocks."""
     rng = np.random.default_rng(0)
     height, width = crop_size
     blocks = (size, height // LABEL_BLOCK + 1, width // LABEL_BLOCK + 1)
@@ -148,7 +148,7 @@ def make_our_step(
     *,
     fused: bool,
 ) -> Step:
-    """The step of the training loop; `fused` chooses the optimiser's kernel."""
+    """Makes the step of the training loop; `fused` chooses the optimiser's kernel."""
     recipe = job.train
     model = make_model(job)
     shared.place(model, recipe, device)
@@ -190,7 +190,7 @@ def make_our_step(
 
 
 def measure(steps: dict[str, Step], rounds: int, model: str) -> dict[str, float]:
-    """Seconds of a step, each way: the median of turns of two steps, after two to warm up."""
+    """Measures seconds a step, each way: the median of turns of two steps, after two to warm up."""
     seconds: dict[str, list[float]] = {way: [] for way in steps}
     for index in show_progress(range(rounds + 1), model, unit="round"):
         for way, step in steps.items():

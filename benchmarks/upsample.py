@@ -1,4 +1,4 @@
-"""Measures label maps by cells and by all classes beside F.interpolate and argmax."""
+"""Compares label maps by cells, by all classes, and by F.interpolate and argmax."""
 
 import argparse
 import statistics
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def list_sources(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Iterator[Logits]]]]:
-    """The logits that are measured: of a trained model, of untrained ones, and noise."""
+    """Lists the measured logits: of a trained model, of untrained ones, and noise."""
     if args.checkpoint is not None:
         if args.data is None:
             raise ValueError("--checkpoint needs --data, whose images the model sees")
@@ -89,7 +89,7 @@ def run_model(args: argparse.Namespace, model: nn.Module) -> Iterator[Logits]:
 
 
 def read_images(args: argparse.Namespace) -> Iterator[np.ndarray]:
-    """RGB images: the split's, or one of coloured clouds."""
+    """Reads RGB images: the split's, or one of coloured clouds."""
     if args.data is None:
         clouds = np.random.default_rng(0).integers(0, 256, (8, 10, 3), dtype=np.uint8)
         yield cv2.resize(clouds, tuple(args.size)[::-1], interpolation=cv2.INTER_CUBIC)
@@ -164,20 +164,20 @@ def get_via(logits: Logits, preset: str) -> Size | None:
 
 
 def resize_all(logits: Logits, preset: str) -> torch.Tensor:
-    """Logits at the image's size, all classes in one piece."""
+    """Resizes logits to the image's size, all classes in one piece."""
     via = get_via(logits, preset)
     return resize(resize(logits.values, via) if via else logits.values, logits.original_size)
 
 
 def measure_milliseconds(function: Callable[[], Any]) -> float:
-    """Milliseconds of this process's CPU time, which other processes hardly change."""
+    """Measures milliseconds of this process's CPU time, which other processes hardly change."""
     begin = time.process_time()
     function()
     return 1e3 * (time.process_time() - begin)
 
 
 def find_ties(logits: Logits, preset: str) -> np.ndarray:
-    """Pixels whose two best logits are equal but for rounding."""
+    """Finds pixels whose two best logits are equal but for rounding."""
     values = resize_all(logits, preset)[0]
     best = values.topk(min(2, len(values)), dim=0).values
     return ((best[0] - best[-1]) < TIE * best.abs().amax(0)).numpy()
@@ -192,7 +192,7 @@ def count_candidates(logits: Logits, preset: str) -> np.ndarray:
 
 
 def share_by_number(counts: np.ndarray) -> dict[str, float]:
-    """Share of the cells with so many candidates."""
+    """Returns the share of cells by number of candidates."""
     edges = (0, *NUMBERS, 255)
     return {
         (str(high) if high == low + 1 else f"{low + 1}-{high}" if high < 255 else f"{low + 1}+"): (
@@ -203,7 +203,7 @@ def share_by_number(counts: np.ndarray) -> dict[str, float]:
 
 
 def measure_memory(function: Callable[[], Any]) -> float | None:
-    """MiB that the process holds at most while `function` runs, beyond what it held before."""
+    """Measures the peak of the process's memory while `function` runs, in MiB above the start."""
     function()
     with watch_peak(torch.device("cpu")) as peak:
         function()

@@ -13,9 +13,9 @@ from lemore import __version__
 from lemore.config.read import did_you_mean
 
 COMMANDS = Path(__file__).parent / "commands"
-# These commands have threads that read and measure beside the network's. While torch's threads
-# wait, they must not keep the cores busy for long, which on a busy machine costs most of the time.
-# libgomp reads GOMP_SPINCOUNT when torch loads.
+# These commands read and measure in threads beside the network's. Torch's threads must not spin for
+# long while they wait, which on a busy machine costs most of the time. libgomp reads GOMP_SPINCOUNT
+# when torch loads.
 SLEEPERS = ("evaluate", "predict")
 
 
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """Keeps the examples' line breaks and shows the defaults that say something."""
+    """Keeps the examples' line breaks and shows the defaults that are informative."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.default in (None, False, []):
@@ -64,7 +64,7 @@ class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpF
 
 
 def run_command(prog: str, module: ModuleType, argv: list[str]) -> int:
-    """Parses the options that `module` adds and calls its `run`; `prog` is what its help says."""
+    """Parses the options that `module` adds and calls its `run`; `prog` is its name in the help."""
     debug = "--debug" in argv
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.INFO, format="%(levelname)s %(message)s"
@@ -75,7 +75,7 @@ def run_command(prog: str, module: ModuleType, argv: list[str]) -> int:
     parser.add_argument("--debug", action="store_true", help="log more; stack traces of errors")
     module.add_arguments(parser)
     args = parser.parse_args(argv)
-    vars(args).pop("debug")  # the rest are the command's own
+    vars(args).pop("debug")  # the rest belongs to the command
     try:
         return module.run(args)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""What commands share: the options of trainings, and options as a stage wants them."""
+"""Shared by commands: the options of trainings, and options in the form of a stage's dataclass."""
 
 import argparse
 from dataclasses import fields
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def pick_options(cls: type[T], args: argparse.Namespace) -> T:
-    """Dataclass `cls` of a stage, filled with the parsed options of the same names."""
+    """Fills dataclass `cls` of a stage with the parsed options of the same names."""
     return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""Makes a page of what prepare found in a dataset: counts, faults, classes, samples.
+"""Make a page of what prepare found in a dataset: counts, faults, classes, samples.
 
 Example:
   lemore audit --data resources/datasets/camvid --output camvid.html

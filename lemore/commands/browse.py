@@ -17,13 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of a prepared dataset")
     parser.add_argument("--split", default="train", help="for samples; crops come from train")
     parser.add_argument("--number", type=positive, default=24, help="pictures on the sheet")
-    parser.add_argument(
-        "--config", type=Path, help="resolved configuration of a training: draw its crops"
-    )
+    parser.add_argument("--config", type=Path, help="a training's resolved YAML: draw its crops")
     parser.add_argument("--seed", type=int, default=0, help="the training's; for crops")
     parser.add_argument("--output", type=Path, required=True, help="PNG; a PDF comes with it")
 
 
 def run(args: argparse.Namespace) -> int:
-    draw_dataset(args.data, args.split, args.number, args.config, args.seed, args.output)
+    draw_dataset(**vars(args))
     return 0

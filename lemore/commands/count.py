@@ -2,7 +2,7 @@
 
 MACs are those of convolutions, linear layers and matrix products (attention included); the total in
 fvcore's manner has norms and resizing too. Parameters are the inference network's; those of
-auxiliary heads, which only training has, are in the column beside. No weight is ever made.
+auxiliary heads, which only training has, are in the next column. No weights are created.
 
 Examples:
   lemore count
@@ -44,17 +44,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def format_table(rows: list[dict[str, Any]]) -> str:
-    """Columns for the eye: names to the left, numbers to the right with three decimals."""
-    table = [list(rows[0]), *([_format_value(value) for value in row.values()] for row in rows)]
-    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-    names = 3  # columns of text
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i < names else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in table
-    )
+    """Formats columns for reading: names to the left, numbers to the right, three decimals."""
+    table = [
+        list(rows[0]),
+        *([f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows),
+    ]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    signs = ["<"] * 3 + [">"] * (len(widths) - 3)  # three columns of text
+    form = "  ".join(f"{{:{s}{w}}}" for s, w in zip(signs, widths, strict=True))
+    return "\n".join(form.format(*line).rstrip() for line in table)
 
 
 def format_csv(rows: list[dict[str, Any]]) -> str:
@@ -63,7 +61,3 @@ def format_csv(rows: list[dict[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return file.getvalue()
-
-
-def _format_value(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -10,19 +10,17 @@ Example:
 import argparse
 from pathlib import Path
 
-from lemore.commands._options import pick_options
 from lemore.config.read import positive
 from lemore.runtime.process import count_cores
 from lemore.stages.evaluate import EvaluateOptions, evaluate
+from lemore.trained.classes import DATA_DIR
 from lemore.trained.find import HELP
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", required=True, help=HELP)
     parser.add_argument("--dataset", required=True, help="name of a prepared dataset")
-    parser.add_argument(
-        "--data-dir", type=Path, default=Path("resources/datasets"), help="prepared datasets"
-    )
+    parser.add_argument("--data-dir", type=Path, default=DATA_DIR, help="prepared datasets")
     parser.add_argument("--config", type=Path, help="resolved evaluation settings (YAML)")
     parser.add_argument(
         "--test",
@@ -37,6 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    record = evaluate(pick_options(EvaluateOptions, args))
+    record = evaluate(EvaluateOptions(**vars(args)))
     print(f"mIoU {100 * record['miou']:.2f} %, aAcc {100 * record['aacc']:.2f} % ({args.json})")
     return 0

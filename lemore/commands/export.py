@@ -24,20 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", required=True, help=HELP)
     parser.add_argument("--format", choices=SUFFIXES, required=True)
     parser.add_argument("--output", type=Path, required=True, help="file to write (.onnx, .pt2)")
-    parser.add_argument(
-        "--size",
-        type=positive,
-        nargs=2,
-        metavar=("H", "W"),
-        help="of the images (default: train crop)",
-    )
+    size = "of the images (default: train crop)"
+    parser.add_argument("--size", type=positive, nargs=2, metavar=("H", "W"), help=size)
     parser.add_argument("--dynamic-batch", action="store_true", help="any number of images at once")
     parser.add_argument(
         "--with-normalization", action="store_true", help="the input is RGB 0..255, still float32"
     )
-    parser.add_argument(
-        "--with-argmax", action="store_true", help="the output is train ids, uint8 B H W"
-    )
+    parser.add_argument("--with-argmax", action="store_true", help="output uint8 B H W train ids")
     parser.add_argument("--int8", action="store_true", help="quantise (onnx; needs --calibration)")
     parser.add_argument(
         "--calibration",

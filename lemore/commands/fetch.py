@@ -20,9 +20,7 @@ from lemore.stages.fetch import fetch_dataset
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset-config", type=Path, required=True, help="config/datasets/*.yaml")
     parser.add_argument("--archives-dir", type=Path, required=True, help="where archives live")
-    parser.add_argument(
-        "--mirror", action="append", default=[], help="folder or base url, tried first; repeatable"
-    )
+    parser.add_argument("--mirror", action="append", default=[], help="tried first; repeatable")
     parser.add_argument("--output", type=Path, required=True, help="JSON of what was found")
 
 

@@ -1,4 +1,4 @@
-"""Draws figures of a run as PNG and PDF: from its tables, or from one dataset's results.
+"""Draw figures of a run as PNG and PDF: from its tables, or from one dataset's results.
 
 Examples:
   lemore figure cost --tables results/scenes/tables/ade20k_scenes.csv --output cost
@@ -12,17 +12,14 @@ from lemore.stages import figure
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    kinds = parser.add_subparsers(
-        dest="kind", required=True, metavar="cost|ablation|comparison|results"
-    )
+    names = "cost|ablation|comparison|results"
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar=names)
     costs = kinds.add_parser("cost", help="mIoU against parameters, MACs and latency")
     costs.add_argument("--evaluations", nargs="*", default=[], metavar="JSON", help="for the names")
     parts = kinds.add_parser("ablation", help="what each of LeMoRe's parts adds")
     for kind in (costs, parts):
         kind.add_argument("--tables", required=True, metavar="CSV", help="table of `lemore table`")
-    results = kinds.add_parser(
-        "results", help="IoU by class, confusion and training curves of one dataset"
-    )
+    results = kinds.add_parser("results", help="IoU by class, confusion, curves of one dataset")
     results.add_argument("--trainings", nargs="*", default=[], metavar="JSON", help="run.json")
     compare = kinds.add_parser("comparison", help="image, ground truth, predictions")
     compare.add_argument("--data", required=True, metavar="DIR", help="prepared dataset")
@@ -32,12 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for kind in (results, compare):
         kind.add_argument("--evaluations", required=True, nargs="+", metavar="JSON")
     for kind in (costs, parts, compare):
-        kind.add_argument(
-            "--output", required=True, metavar="PREFIX", help="writes PREFIX.png and PREFIX.pdf"
-        )
-    results.add_argument(
-        "--output", required=True, metavar="DIR", help="writes DIR/classes_<dataset>.png, ..."
-    )
+        kind.add_argument("--output", required=True, metavar="PREFIX", help="of .png and .pdf")
+    results.add_argument("--output", required=True, metavar="DIR", help="folder of the figures")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -26,20 +26,13 @@ from lemore.trained.published import import_weights
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="published weights")
-    parser.add_argument(
-        "--from",
-        dest="layout",
-        required=True,
-        choices=("mmseg", "hf", "detectron2"),
-        help="library whose names the file's tensors have",
-    )
+    layouts = ("mmseg", "hf", "detectron2")
+    parser.add_argument("--from", dest="layout", required=True, choices=layouts)
     parser.add_argument("--model", required=True, help="name of a file in config/models")
-    parser.add_argument(
-        "--dataset", default="ade20k", help="what it was trained on (classes, crop, test size)"
-    )
+    parser.add_argument("--dataset", default="ade20k", help="what it was trained on")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint to write")
 
 
 def run(args: argparse.Namespace) -> int:
-    import_weights(args.file, args.layout, args.model, args.dataset, args.output)
+    import_weights(**vars(args))
     return 0

@@ -55,16 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--gpu", action="store_true", help="run on the GPU")
     how.add_argument("--threads", type=positive, default=count_cores(), help="CPU threads")
-    how.add_argument(
-        "--data-dir",
-        type=Path,
-        default=DATA_DIR,
-        help="prepared datasets, for the names of the classes",
-    )
+    how.add_argument("--data-dir", type=Path, default=DATA_DIR, help="prepared datasets")
 
 
 def parse_pair(text: str) -> tuple[int, int]:
-    """`512` or `512x1024`."""
+    """Parses `512` or `512x1024`."""
     match = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", text)
     if match is None:
         raise argparse.ArgumentTypeError(f"'{text}', expected a number of pixels or two: 512x1024")

@@ -2,7 +2,7 @@
 
 Reads straight from the archives (or the unpacked folder) that `lemore fetch` or `lemore scenes`
 named, says what it found, and writes packs, digest.json, audit.json and thumbnails to the output
-folder as a whole. Interrupted, it goes on where it was.
+folder as a whole. After an interruption it resumes where it was.
 """
 
 import argparse
@@ -17,21 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset-config", type=Path, required=True, help="config/datasets/*.yaml")
     parser.add_argument("--fetched", type=Path, required=True, help="JSON of fetch or scenes")
     parser.add_argument("--output", type=Path, required=True, help="folder of the prepared dataset")
-    parser.add_argument(
-        "--workers", type=positive, default=count_cores(), help="processes; default: all cores"
-    )
-    parser.add_argument(
-        "--allow-partial", action="store_true", help="accept other image counts than expected"
-    )
+    parser.add_argument("--workers", type=positive, default=count_cores(), help="processes")
+    parser.add_argument("--allow-partial", action="store_true", help="accept other image counts")
     parser.add_argument("--dry-run", action="store_true", help="only say what was found")
 
 
 def run(args: argparse.Namespace) -> int:
-    return prepare_dataset(
-        args.dataset_config,
-        args.fetched,
-        args.output,
-        workers=args.workers,
-        allow_partial=args.allow_partial,
-        dry_run=args.dry_run,
-    )
+    return prepare_dataset(**vars(args))

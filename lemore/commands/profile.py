@@ -26,15 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num-classes", type=positive, default=150)
     parser.add_argument("--size", type=positive, nargs=2, metavar=("H", "W"), default=(512, 512))
     parser.add_argument("--seconds", type=float, default=5.0, help="longest latency measurement")
-    parser.add_argument(
-        "--threads", type=positive, default=1, help="CPU threads of the measurement"
-    )
-    parser.add_argument(
-        "--backends", nargs="+", choices=get_args(Backend), default=["eager"], help="what runs it"
-    )
-    parser.add_argument(
-        "--upsample", action="store_true", help="time it with the logits resized to the input too"
-    )
+    parser.add_argument("--threads", type=positive, default=1, help="CPU threads")
+    parser.add_argument("--backends", nargs="+", choices=get_args(Backend), default=["eager"])
+    parser.add_argument("--upsample", action="store_true", help="time it with logits resized too")
     parser.add_argument("--depth", type=int, default=0, help="print the tree of modules this deep")
     parser.add_argument("--json", type=Path, help="file for the results")
 
@@ -47,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def format_tree(cell: dict[str, Any], depth: int) -> list[str]:
-    """Parameters, MACs and their share of the modules down to `depth`; [] for 0."""
+    """Lists parameters, MACs and shares of the modules down to `depth`; [] for 0."""
     if depth < 1:
         return []
     rows = [f"{'module':<48}{'parameters':>12}{'MMACs':>12}{'share':>8}"]

@@ -38,18 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    print(
-        score(
-            args.predictions,
-            args.labels,
-            (args.predictions_pattern, args.labels_pattern),
-            dataset=args.dataset,
-            dataset_config=args.dataset_config,
-            num_classes=args.num_classes,
-            ignore_index=args.ignore_index,
-            output=args.json,
-        )
-    )
+    print(score(**vars(args)))
     return 0
 
 

@@ -1,7 +1,7 @@
 """Search learning rate and schedule of a fine-tuning, judged by images that no table reports.
 
 Each trial trains a part of the recipe's iterations. The best is then compared with the recipe as it
-is, with other seeds; it is recommended only if the difference is larger than what seeds make.
+is, with other seeds; it is recommended only if the difference exceeds that between seeds.
 
 Example:
   lemore search --config results/mine/config/finetune/mine/lemore.yaml \\
@@ -11,7 +11,6 @@ Example:
 import argparse
 from pathlib import Path
 
-from lemore.commands._options import pick_options
 from lemore.stages.search import SearchOptions, search
 
 
@@ -28,6 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    record = search(pick_options(SearchOptions, args))
+    record = search(SearchOptions(**vars(args)))
     print(f"{record['text']} ({args.output})")
     return 0

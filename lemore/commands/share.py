@@ -22,24 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--evaluation", type=Path, help="JSON of `lemore evaluate`, for the card")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace a folder's model")
-    parser.add_argument(
-        "--renew-card", action="store_true", help="with it a README.md changed by hand, else kept"
-    )
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        default=DATA_DIR,
-        help="prepared datasets, for the names of the classes",
-    )
+    parser.add_argument("--renew-card", action="store_true", help="even one changed by hand")
+    parser.add_argument("--data-dir", type=Path, default=DATA_DIR, help="prepared datasets")
 
 
 def run(args: argparse.Namespace) -> int:
-    share_model(
-        args.checkpoint,
-        args.output,
-        evaluation=args.evaluation,
-        overwrite=args.overwrite,
-        renew_card=args.renew_card,
-        data_dir=args.data_dir,
-    )
+    share_model(**vars(args))
     return 0

@@ -1,4 +1,4 @@
-"""Puts a run's tables, figures and report into one MLflow run, with mean mIoU as metrics.
+"""Put a run's tables, figures and report into one MLflow run, with mean mIoU as metrics.
 
 Example:
   lemore summary --run scenes --evaluations results/scenes/evaluate/*/*/*.json \\

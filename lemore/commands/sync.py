@@ -13,7 +13,7 @@ from lemore.runtime.tracking.tracked_run import send_pending
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    del parser  # the environment says it all
+    del parser  # the environment has all settings
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,8 +1,8 @@
 """Batches for training, decoded and transformed in the background.
 
 Every draw follows from (seed, global draw number), draw number = iteration * batch_size + position:
-the image by a permutation per epoch, its transform by a generator of its own. So batches are the
-same for any number of workers and ranks, and a run can go on at any iteration.
+the image by a permutation per epoch, its transform by a generator of its own. Thus batches are the
+same for any number of workers and ranks, and a run can resume at any iteration.
 """
 
 from collections import deque
@@ -37,12 +37,12 @@ class TrainBatches:
     """Iterable over the batches of iterations start..stop-1, item k being iteration start + k.
 
     A batch is {"image": uint8 B 3 H W (RGB), "label": uint8 B H W train ids, or int64 B for
-    classification, "valid": int32 B 2 (h, w), the part that is not padding}, and "distortion":
-    float B 5, if the training device is to do it (`photometric_batch`), and "share": float B, if
-    images are to be mixed (`classification`). `batch_size` is that of all ranks together; rank r
+    classification, "valid": int32 B 2 (h, w), the part that is not padding}, also "distortion":
+    float B 5, if the training device does that (`photometric_batch`), and "share": float B, if
+    images are mixed (`classification`). `batch_size` is that of all ranks together; rank r
     gets the r-th of `world_size` equal parts of each batch. `workers` processes prepare whole
-    batches; with 0 a background thread does. `pin_memory` puts those of processes where a GPU
-    fetches them by itself.
+    batches; with 0 a background thread does. `pin_memory` puts batches of processes into pinned
+    memory, from which a GPU copies them by itself.
     OSError names the sample that could not be read or transformed.
     """
 
@@ -78,14 +78,14 @@ class TrainBatches:
         return len(self.iterations)
 
     def list_names(self, iteration: int) -> list[str]:
-        """The samples of an iteration's batch, those of all ranks."""
+        """Returns the names of the samples in an iteration's batch, over all ranks."""
         batches = self.batches
         draws = range(iteration * batches.batch_size, (iteration + 1) * batches.batch_size)
         return [batches.store.name(batches.find_index(draw)) for draw in draws]
 
     def __iter__(self) -> Iterator[Batch]:
         if self.workers == 0:
-            # One thread per core is what the caller has planned; OpenCV's own would come on top.
+            # The caller has planned one thread per core; OpenCV's own threads would be additional.
             cv2.setNumThreads(0)
             return _make_in_background(self.batches.__getitem__, self.iterations)
         workers = min(self.workers, max(len(self), 1))
@@ -103,7 +103,7 @@ class TrainBatches:
 
 
 class _Batches(Dataset[Batch]):
-    """Batch number -> this rank's part of it. Holds no open state: it goes to worker processes."""
+    """Batch number -> this rank's part of it. Has no open files, since it is sent to processes."""
 
     def __init__(
         self,
@@ -176,7 +176,7 @@ def _start_worker(_: int) -> None:
 
 
 def _yield_from_workers(loader: DataLoader[Batch]) -> Iterator[Batch]:
-    """The batches of worker processes; their OSError without the stack that torch prints in it."""
+    """Yields the batches of worker processes; raises their OSError without torch's stack trace."""
     try:
         yield from loader
     except OSError as error:
@@ -185,7 +185,7 @@ def _yield_from_workers(loader: DataLoader[Batch]) -> Iterator[Batch]:
 
 @contextmanager
 def name_dead_worker() -> Iterator[None]:
-    """Raises OSError where torch notices a dead loader process, which may be in any line."""
+    """Turns torch's error about a dead loader process, raised in any line, into an OSError."""
     try:
         yield
     except RuntimeError as error:

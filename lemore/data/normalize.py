@@ -11,7 +11,7 @@ STD = (58.395, 57.12, 57.375)
 def normalize(image: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
     """uint8 B 3 H W to float32: ImageNet mean and deviation, padding exactly 0, on image's device.
 
-    valid: int B 2 (h, w), what lies beyond is padding; None where there is none.
+    valid: int B 2 (h, w), beyond which there is padding; None where there is none.
     """
     mean, inverse = _make_constants(image.device)
     normalized = image.to(torch.float32).sub_(mean).mul_(inverse)
@@ -26,6 +26,6 @@ def normalize(image: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
 @lru_cache
 @torch.inference_mode(False)
 def _make_constants(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and 1 / deviation, 3 1 1. Kept, since a new copy would wait for the device each time."""
+    """Returns mean and 1 / deviation, 3 1 1; cached, since a new copy waits for the device."""
     mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     return mean.to(device), (1.0 / deviation).to(device)

@@ -1,16 +1,16 @@
 """A prepared dataset: photos and label maps in two packs per split, read in place.
 
-<split>.images   the photos one after the other, in whatever is cheapest to read back, without loss
+<split>.images   the photos one after the other, without loss, in the form that is cheapest to read
 <split>.labels   the label maps (segmentation only), compressed with Zstandard
 <split>.names    the samples' names, one after the other, UTF-8
 <split>.npy      one record of `RECORD` per sample, and one more for the ends
-digest.json      what it is: dataset, task, classes, sha256 of the content
-colors.json      display colours; apart, since training does not depend on them
+digest.json      dataset, task, classes, sha256 of the content
+colors.json      display colours; separate, since training does not depend on them
 
-JPEG photos stay as they came. PNG photos become plain pixels, since inflating a PNG costs many
-times what training does with it (Cityscapes: 2.7 times the bytes, a tenth of the time), unless
-that takes more than `MAX_GROWTH` times the space. Zstandard is smaller than PNG and some 20 times
-faster to read. Only what is asked for comes into memory, whatever the size of the dataset.
+JPEG photos stay unchanged. PNG photos become plain pixels, since inflating a PNG takes far longer
+than the rest of its transform (Cityscapes: 2.7 times the bytes, a tenth of the time), unless that
+takes more than `MAX_GROWTH` times the space. Zstandard is smaller than PNG and some 20 times
+faster to read. Only the requested samples come into memory, whatever the size of the dataset.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from lemore.runtime.files import read_json
 FILE, PIXELS = 0, 1  # how a photo is kept: the file's bytes, or H x W x 3 uint8 RGB
 MAX_GROWTH = 3
 LABEL_LEVEL = 9  # of Zstandard; reading is equally fast at every level
-HELD_OUT = 10  # a search holds one in so many samples out
+HELD_OUT = 10  # a search holds out one sample in so many
 RECORD = np.dtype(
     [
         ("name", "<i8"),  # where it starts in its pack
@@ -50,12 +50,12 @@ def pack_image(data: bytes, pixels: np.ndarray) -> tuple[bytes, int]:
 
 
 def pack_label(label: np.ndarray) -> bytes:
-    """H x W uint8 train ids, compressed."""
+    """Compresses H x W uint8 train ids."""
     return zstandard.ZstdCompressor(level=LABEL_LEVEL).compress(label.tobytes())
 
 
 def unpack_label(data: bytes, size: tuple[int, int]) -> np.ndarray:
-    """H x W uint8 train ids, read-only; ValueError if the bytes are damaged."""
+    """Returns H x W uint8 train ids, read-only; ValueError if the bytes are damaged."""
     height, width = size
     try:
         plain = zstandard.ZstdDecompressor().decompress(data, max_output_size=height * width)
@@ -123,7 +123,7 @@ class Store:
         return [(red, green, blue) for red, green, blue in read_json(self.folder / "colors.json")]
 
     def find(self, name: str) -> int:
-        """Position of the sample called `name`; ValueError if there is none."""
+        """Returns the position of sample `name`; ValueError if there is none."""
         if not self._positions:
             self._positions = {self.name(i): i for i in range(len(self))}
         if name not in self._positions:
@@ -163,7 +163,7 @@ class Part:
 
 
 def take_part(store: Store, held_out: bool) -> Part:
-    """The samples that a search holds out, a tenth chosen by their names alone, or the others."""
+    """Returns the samples that a search holds out, a tenth chosen by name, or the others."""
     indices = [i for i in range(len(store)) if _is_held_out(store.name(i)) == held_out]
     if not indices:
         raise ValueError(f"{store.folder}: too few training images to hold some out")
@@ -177,8 +177,8 @@ def _is_held_out(name: str) -> bool:
 class PackWriter:
     """Writes one split, sample by sample; it can be read after `close`.
 
-    `ends`: where the packs of an interrupted writer were whole, by its own `ends`; what lies beyond
-    is cut off. Its `records`, six numbers a sample, are then for the caller to put back.
+    `ends`: the `ends` at which an interrupted writer's packs were whole; the bytes beyond are cut
+    off. The caller then restores its `records`, six numbers a sample.
     """
 
     def __init__(self, folder: Path, split: str, task: str, ends: dict[str, int] | None = None):
@@ -212,7 +212,7 @@ class PackWriter:
         return {pack: file.tell() for pack, file in self.files.items()}
 
     def flush(self) -> None:
-        """Puts on disk what was added."""
+        """Writes to disk all that was added."""
         for file in self.files.values():
             file.flush()
             os.fsync(file.fileno())

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from lemore.config.size import Size
 
-BAND_VALUES = 1 << 17  # logits looked at in one piece: 512 KB, about a cache
+BAND_VALUES = 1 << 17  # logits read in one piece: 512 KB, about a cache
 BLOCK_CELLS = 1024  # cells interpolated in one piece
-SAMPLED = 16  # one row of cells in so many tells whether it is worth while
-MAX_CONTESTED = 1 / 3  # of all (cell, class) pairs; above, interpolating every class is as fast
-MIN_PIXELS = 4  # output pixels for each logit; below, cells are no shortcut
+SAMPLED = 16  # one row of cells in so many decides whether this pays
+MAX_CONTESTED = 1 / 3  # of all (cell, class) pairs; above it, interpolating every class is as fast
+MIN_PIXELS = 4  # output pixels for each logit; below it, cells do not pay
 
 
 class LinearResize(NamedTuple):
@@ -63,11 +63,11 @@ class Cells:
 
 
 def label_by_cells(logits: Tensor, via: Size | None, original_size: Size) -> np.ndarray | None:
-    """Best class per pixel, uint8 (H, W), of logits K h w; the first of equal classes wins.
+    """Returns the best class per pixel, uint8 (H, W), of logits K h w; of equal ones the first.
 
-    via: the size between two steps, None for one step. Rounding aside, this is argmax over
-    F.interpolate. None where it would be no faster than that (noise, logits that are hardly
-    smaller than the image, a GPU), and where logits are not finite.
+    via: the size between two steps, None for one step. Except for rounding, this is argmax over
+    F.interpolate. Returns None where it would be no faster (noise, logits that are hardly smaller
+    than the image, a GPU), and where logits are not finite.
     """
     pixels = original_size[0] * original_size[1]
     if logits.device.type != "cpu" or pixels < MIN_PIXELS * logits.shape[1] * logits.shape[2]:
@@ -91,7 +91,7 @@ def label_by_cells(logits: Tensor, via: Size | None, original_size: Size) -> np.
 
 @lru_cache(maxsize=256)
 def make_linear_resize(length: int, via: int, to: int) -> LinearResize:
-    """The resize of `length` positions to `via` and then to `to`, bilinear, align_corners=False."""
+    """Makes the resize of `length` positions to `via`, then `to`, bilinear, align_corners=False."""
     index, weight = _find_taps(length, via)
     if via != to:
         outer, outer_weight = _find_taps(via, to)
@@ -111,8 +111,8 @@ def make_linear_resize(length: int, via: int, to: int) -> LinearResize:
 def _find_taps(length: int, to: int) -> tuple[np.ndarray, np.ndarray]:
     """Finds the input positions, `to` x 4, that each output position reads, and their weights.
 
-    The weights are read off F.interpolate itself, which resizes marks: its float32 weights are not
-    quite those of the formula.
+    The weights are measured by resizing marks with F.interpolate itself: its float32 weights differ
+    slightly from the formula's.
     """
     marks = torch.eye(4).repeat(1, length // 4 + 1)[:, :length]  # position modulo 4
     shares = F.interpolate(marks[None, :, :, None], size=(to, 1), mode="bilinear")[0, :, :, 0]
@@ -156,7 +156,7 @@ def estimate_contested(logits: Tensor, rows: int, columns: int) -> float:
 
 
 def find_candidates(logits: Tensor, rows: int, columns: int) -> Candidates:
-    """Finds the candidates of all rectangles, band by band, so that little is held at a time."""
+    """Finds the candidates of all rectangles, band by band, which takes little memory."""
     classes, height, width = logits.shape
     band = max(BAND_VALUES // (classes * width), 1)
     found, counts = [], []
@@ -186,7 +186,7 @@ def _split_into_blocks(
 def _interpolate(
     logits: Tensor, found: Candidates, rows: LinearResize, columns: LinearResize, cells: Cells
 ) -> np.ndarray:
-    """Best classes of the cells' pixels, uint8 P Q N: one candidate of each cell at a time."""
+    """Finds the best classes of the cells' pixels, uint8 P Q N, a candidate per cell at a time."""
     height, width = logits.shape[1:]
     flat, area = logits.reshape(-1), height * width
     by_row, by_column = rows.weights[:, :, cells.rows], columns.weights[:, :, cells.columns]
@@ -208,7 +208,7 @@ def _interpolate(
 
 
 def _combine(corners: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
-    """Corners Ty Tx n with weights Ty P n and Tx Q n: values P Q n. Weights sum to 1."""
+    """Combines corners Ty Tx n with weights Ty P n and Tx Q n, which sum to 1, to values P Q n."""
     mixed = by_row[0, :, None] * corners[0]  # P Tx n
     for weight, corner in zip(by_row[1:], corners[1:], strict=True):
         mixed.addcmul_(weight[:, None], corner)

@@ -1,9 +1,9 @@
 """Runs a model over normalised images, in the geometry of a test.
 
-There are three: `whole`, the image as it is; `square`, resized to the training size first; `slide`,
-windows of the training size, whose logits are averaged where they overlap (mmsegmentation's
-slide_inference). Further sizes of the image, and its mirror images, are passes whose softmax is
-averaged (test-time augmentation). `upsample` makes the label map of the logits.
+There are three geometries: `whole`, the image as it is; `square`, resized to the training size;
+`slide`, windows of the training size, whose logits are averaged where they overlap
+(mmsegmentation's slide_inference). Further sizes of the image, and its mirror images, are passes
+whose softmax is averaged (test-time augmentation). `upsample` makes label maps from the logits.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ GPU_BATCH_PIXELS = 1 << 21
 def make_passes(
     model: Model, images: Sequence[Tensor], test: Test, crop_size: Size | None
 ) -> list[Pass]:
-    """The logits of one normalised image at each of the test's sizes, `images` 1 3 h w.
+    """Returns the logits of one normalised image at each test size, `images` 1 3 h w.
 
     model: images to logits at any stride; it should be in evaluation mode. crop_size: of modes
     `square` and `slide`. ValueError if the mode needs a crop_size, if strides leave gaps, and for
@@ -54,7 +54,7 @@ def make_passes(
 
 
 def slide_boxes(size: Size, crop_size: Size, stride: Size) -> list[Box]:
-    """Sliding windows, all of one size; the last ones are moved back to the edge.
+    """Lists sliding windows of one size; the last ones are moved back to the edge.
 
     ValueError where a stride leaves gaps or makes no progress.
     """
@@ -71,7 +71,7 @@ def slide_boxes(size: Size, crop_size: Size, stride: Size) -> list[Box]:
 
 
 def _run_windows(model: Model, image: Tensor, boxes: list[Box]) -> Iterator[Window]:
-    """Windows of one size through the model, in batches."""
+    """Runs the model on windows of one size, in batches."""
     height, width = boxes[0][2:]
     pixels = CPU_BATCH_PIXELS if image.device.type == "cpu" else GPU_BATCH_PIXELS
     count = max(pixels // (height * width), 1)
@@ -86,6 +86,6 @@ def _run_windows(model: Model, image: Tensor, boxes: list[Box]) -> Iterator[Wind
 
 
 def _flip(window: Window, width: int) -> Window:
-    """A window of the mirrored image, `width` wide, as one of the image itself."""
+    """Turns a window of the mirrored image, `width` wide, into one of the image itself."""
     left = width - window.left - window.size[1]
     return Window(window.top, left, window.size, window.logits.flip(3))

@@ -2,8 +2,8 @@
 
 The confusion matrix follows mmsegmentation (intersect_and_union, mean_iou), summed over the data
 set: pixels with the ignored label do not count, IoU = I / (P + L - I), accuracy = I / L, and a
-class without union is left out of the means. One difference in form: a prediction outside the
-classes has a column of its own. It counts as wrong there as here, by way of L.
+class without union is left out of the means. The one difference in form is that predictions outside
+the classes have a column of their own. They count as wrong in both, since L contains them.
 
 Boundary IoU is that of Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation
 Evaluation" (CVPR 2021), by class over a data set. The boundary of a mask is the part of it that
@@ -103,7 +103,7 @@ class ImageCounts(NamedTuple):
 
 
 class Evaluation:
-    """Counts of a split, added up image by image; `count` may run in any thread, `add` in one.
+    """Counts of a split, summed image by image; `count` may run in any thread, `add` in one.
 
     predictions: label maps by name, of the images that a caller wants kept.
     """
@@ -137,7 +137,7 @@ class Evaluation:
     def per_image(self) -> dict[str, np.ndarray]:
         """`names` (N) and `intersection`, `predicted` and `labelled` pixels, int64 N x K.
 
-        In the order added. Ignored pixels do not count, nor do predictions outside the classes.
+        Images keep their order. Ignored pixels and predictions outside the classes do not count.
         """
         rows = np.stack(self.images) if self.images else np.zeros((0, *self.boundary.shape), int)
         kinds = ("intersection", "predicted", "labelled")
@@ -173,9 +173,9 @@ def measure_boundary_width(size: tuple[int, ...]) -> int:
 
 
 def _keep_boundaries(values: np.ndarray, width: int) -> np.ndarray:
-    """A uint8 map (H, W) of classes with 255 where the square around a pixel holds one class."""
+    """Returns a uint8 map (H, W) with 255 where the square around a pixel holds one class."""
     square = np.ones((2 * width + 1,) * 2, np.uint8)
-    inside = cv2.erode(values, square) == cv2.dilate(values, square)  # looks at the image only
+    inside = cv2.erode(values, square) == cv2.dilate(values, square)  # ignores the border
     inside[:width] = inside[len(inside) - width :] = False
     inside[:, :width] = inside[:, inside.shape[1] - width :] = False
     return np.where(inside, np.uint8(NEITHER), values)
@@ -201,5 +201,5 @@ def _average(values: np.ndarray) -> float | None:
 
 
 def _replace_nan(values: np.ndarray) -> list[float | None]:
-    """None for NaN."""
+    """Returns None for NaN."""
     return [None if np.isnan(value) else float(value) for value in values]

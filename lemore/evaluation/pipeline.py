@@ -1,4 +1,4 @@
-"""Stages of an evaluation side by side: while the model runs, others read and measure."""
+"""Runs the stages of an evaluation in parallel: while the model runs, others read and measure."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -48,5 +48,5 @@ def overlap(
 
 
 def _use_one_core() -> None:
-    torch.set_num_threads(1)  # of this thread; the model keeps its own
+    torch.set_num_threads(1)  # for this thread; the model keeps its number
     cv2.setNumThreads(1)

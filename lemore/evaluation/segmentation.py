@@ -28,13 +28,13 @@ def choose_device(gpu: bool) -> torch.device:
 
 
 def make_plain_test(img_scale: tuple[int, int]) -> Test:
-    """Whole image, aspect kept, logits resized in two steps."""
+    """Returns settings for whole images, aspect kept, logits resized in two steps."""
     return Test("val", img_scale, None, "whole", (0, 0), "two_step", (1.0,), False)
 
 
 @contextmanager
 def _skip_kernel_search() -> Iterator[None]:
-    """Images differ in size, and cuDNN would search anew for every size."""
+    """Turns off cuDNN's search for kernels, which would run again for every image size."""
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = False
     try:
@@ -54,11 +54,11 @@ def evaluate(
     *,
     title: str = "evaluate",
 ) -> Evaluation:
-    """One pass over `store`; memory grows with it only by the counts of each image.
+    """Evaluates a model on `store`; memory grows only by the counts of each image.
 
     keep: names of the images whose label maps are returned too. title: of the progress line. The
-    model runs in this thread, on as many cores as torch is set to; as many threads read and
-    measure meanwhile.
+    model runs in this thread, on as many cores as torch is set to; as many other threads read and
+    measure.
     """
     model.eval()
     evaluation = Evaluation(store.num_classes, IGNORE)
@@ -90,19 +90,19 @@ def evaluate(
 def label_image(
     model: nn.Module, image: np.ndarray, device: torch.device, test: Test, crop_size: Size | None
 ) -> np.ndarray:
-    """Train ids (H, W) uint8 of an RGB image (H, W, 3) uint8."""
+    """Predicts train ids (H, W) uint8 of an RGB image (H, W, 3) uint8."""
     passes = make_passes(model, make_inputs(image, device, test), test, crop_size)
     return label_passes(passes, (image.shape[0], image.shape[1]))
 
 
 def make_inputs(image: np.ndarray, device: torch.device, test: Test) -> list[Tensor]:
-    """An RGB image (H, W, 3) uint8 at each of the test's sizes: normalised, 1 3 h w."""
+    """Returns an RGB image (H, W, 3) uint8 at each of the test's sizes: normalised, 1 3 h w."""
     long, short = test.img_scale
     sizes = [(int(long * ratio), int(short * ratio)) for ratio in test.ratios]
     return [normalize_image(resize_for_test(image, size, test.align), device) for size in sizes]
 
 
 def normalize_image(image: np.ndarray, device: torch.device) -> Tensor:
-    """1 3 H W float32, normalised, of an RGB image (H, W, 3) uint8."""
+    """Returns 1 3 H W float32, normalised, of an RGB image (H, W, 3) uint8."""
     planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
     return normalize(planes[None].to(device), None)

@@ -1,17 +1,16 @@
 """Compares two models: a paired bootstrap over images, with the seeds' spread.
 
 Both models are judged on the same resampled images: whole images, or blocks of neighbouring video
-frames, are drawn with replacement and the data set's mIoU is taken anew from the summed counts,
+frames, are drawn with replacement, and the data set's mIoU is computed from the summed counts,
 averaged over each model's seeds (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993;
 blocks: Kuensch, Annals of Statistics 17, 1989).
 
-Two or three seeds drawn with replacement would understate their spread by half or a third, and say
-nothing of how uncertain it is. So seeds are resampled parametrically: each draw adds a normal
-effect to the difference of the means, whose variance is the models' pooled one over a chi-square
-of its degrees of freedom. The draws over images are widened likewise, and narrowed by what the
-seeds' own ways with the images add to them: that is part of the spread between seeds already. With
-images alike this is the t interval of two samples; with seeds alike, and a measure that is a mean,
-the t interval of pairs.
+Two or three seeds drawn with replacement would understate their spread by half or a third, and
+ignore how uncertain it is. So seeds are resampled parametrically: each draw adds a normal effect to
+the difference of the means; its variance is the models' pooled variance over a chi-square of its
+degrees of freedom. The draws over images are widened likewise, and narrowed by the interaction of
+seeds and images, which the spread between seeds already contains. If all images are equal, this is
+the t interval of two samples; if all seeds are equal and the measure is a mean, that of pairs.
 """
 
 import re
@@ -50,8 +49,8 @@ class Resampled:
 def compute_miou(counts: np.ndarray) -> np.ndarray:
     """Mean IoU (fraction) over the classes that have a union; nan if none has.
 
-    counts: 3 ... K pixels, intersection, predicted and labelled; those with the ignored label count
-    nowhere, as in `metrics.Confusion`. Returns the shape between.
+    counts: 3 ... K pixels, intersection, predicted and labelled; those with the ignored label are
+    in none, as in `metrics.Confusion`. Returns an array of the shape `...`.
     """
     intersection, predicted, labelled = counts
     union = predicted + labelled - intersection
@@ -62,7 +61,7 @@ def compute_miou(counts: np.ndarray) -> np.ndarray:
 
 
 def number_blocks(names: Sequence[str], sequence: str, length: int) -> np.ndarray:
-    """Block number of each video frame: about `length` frames in a row of one sequence.
+    """Returns each video frame's block: about `length` frames in a row of one sequence.
 
     sequence: regular expression for the beginning of a name; frames whose names begin alike are
     one sequence, in the order of their names. A sequence is cut into blocks of nearly equal size.
@@ -86,10 +85,10 @@ def number_blocks(names: Sequence[str], sequence: str, length: int) -> np.ndarra
 def resample(
     evaluations: Sequence[np.ndarray], blocks: np.ndarray, draws: int = DRAWS
 ) -> list[Resampled]:
-    """mIoU of evaluations of the same images on the same draws of blocks.
+    """Computes the mIoU of evaluations of the same images on the same draws of blocks.
 
     evaluations: 3 N K pixels by image, as `compute_miou` takes them. blocks: number of the block of
-    each image, 0 to B - 1; an image by itself is a block of one.
+    each image, 0 to B - 1; a single image is a block of one.
     """
     size = int(blocks.max()) + 1
     summed = [np.zeros((3, size, counts.shape[2])) for counts in evaluations]  # 3 B K
@@ -111,7 +110,7 @@ def compare(first: Sequence[Resampled], second: Sequence[Resampled]) -> Differen
     """Difference of two models, each with its seeds' evaluations on the same draws.
 
     ValueError unless both have the same number of seeds, at least two, and there are two blocks:
-    from one seed nothing can be said about the next.
+    one seed does not show how much seeds differ.
     """
     seeds, blocks = len(first), first[0].blocks
     if seeds != len(second) or seeds < 2 or blocks < 2:
@@ -158,7 +157,7 @@ def _average_miou(model: Sequence[Resampled]) -> float:
 
 
 def correct_p_values(p: Sequence[float]) -> list[float]:
-    """p values corrected for their number (Holm, Scandinavian Journal of Statistics 6, 1979)."""
+    """Corrects p values for their number (Holm, Scandinavian Journal of Statistics 6, 1979)."""
     corrected, largest = [0.0] * len(p), 0.0
     for rank, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
         largest = max(largest, min(1.0, (len(p) - rank) * p[i]))

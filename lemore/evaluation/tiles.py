@@ -1,7 +1,7 @@
 """Label maps of large images from overlapping tiles, in memory that does not grow with the image.
 
 Logits are blended at their native stride, with weights that taper to each tile's edge, so that no
-tile ends visibly. The tiles of one row are blended in a band; the rows that the next tiles do not
+edge is visible. The tiles of one row are blended in a band; the rows that the next tiles do not
 reach are interpolated straight to the original size, a few at a time, and dropped.
 """
 
@@ -18,7 +18,7 @@ from lemore.evaluation.inference import Box, Model, slide_boxes
 from lemore.evaluation.upsample import BestClass
 
 VALUES = 1 << 22  # floats of one class interpolated at a time: 16 MB
-ALIGN = 32  # tiles begin and end at multiples of it, which every model's logits have cells for
+ALIGN = 32  # tiles begin and end at its multiples, as the logits' cells of every model do
 Read = Callable[[int, int, int, int], Tensor]  # top, left, height, width -> 1 3 h w
 
 
@@ -40,11 +40,11 @@ def label_tiles(
     overlap: Size,
     batch_size: int = 1,
 ) -> np.ndarray:
-    """Train ids, uint8 (H, W) of `original_size`, of an image that the network sees at `size`.
+    """Predicts uint8 train ids of `original_size` (H, W); the network sees the image at `size`.
 
-    read: gives any part of the normalised image, also beyond its bottom and right (up to 31
-    pixels). tile, overlap: (H, W), rounded up to multiples of 32; where a tile reaches beyond the
-    image it is moved back, so the last ones overlap more. ValueError as `check_progress` says.
+    read: returns a part of the normalised image, also up to 31 pixels beyond its bottom and right.
+    tile, overlap: (H, W), rounded up to multiples of 32; a tile that reaches beyond the image is
+    moved back, so the last ones overlap more. ValueError as `check_progress` says.
     """
     check_progress(tile, overlap)
     padded = _align(size)
@@ -115,7 +115,7 @@ class _Band:
 
 
 def _taper(cells: int, overlap: float) -> Tensor:
-    """Weights along a tile's side: sin^2 ramps over the overlap, two of which sum to 1."""
+    """Returns weights along a tile's side: sin^2 ramps over the overlap, two of which sum to 1."""
     centre = torch.arange(cells) + 0.5
     ramp = torch.minimum(centre, cells - centre) / max(overlap, 0.5)
     return torch.sin(ramp.clamp(max=1.0) * (torch.pi / 2)).square()
@@ -124,7 +124,7 @@ def _taper(cells: int, overlap: float) -> Tensor:
 def _blend_tiles(
     model: Model, read: Read, boxes: list[Box], bottom: int, band: _Band, batch_size: int
 ) -> Iterator[Rows]:
-    """Rows of cells from top to bottom, each once."""
+    """Yields rows of cells from top to bottom, each once."""
     ends = [*sorted({top for top, *_ in boxes})[1:], bottom]
     for (top, group), end in zip(groupby(boxes, key=lambda box: box[0]), ends, strict=True):
         row = list(group)
@@ -139,7 +139,7 @@ def _blend_tiles(
 def _label_rows(
     rows: Iterator[Rows], padded: Size, size: Size, original_size: Size
 ) -> Iterator[tuple[int, Tensor]]:
-    """(first row, best class of some rows) at the original size, from top to bottom."""
+    """Yields (first row, best class of some rows) at the original size, from top to bottom."""
     held, done = None, 0
     for new in rows:
         if held is not None:
@@ -181,7 +181,7 @@ def _locate(cells: int, stride: int, size: int, original: int) -> Positions:
 
 
 def _find_best(cells: Tensor, rows: Positions, columns: Positions) -> Tensor:
-    """Best class uint8 R W of cells K n w; the first of equal ones."""
+    """Finds the best class, uint8 R W, of cells K n w; of equal ones the first."""
     best = BestClass((len(rows.low), len(columns.low)), cells.device)
     for train_id, values in enumerate(cells):
         best.update(train_id, _interpolate(_interpolate(values, rows, 0), columns, 1))

@@ -1,9 +1,9 @@
-"""Makes label maps at the image's original size of the logits of windows.
+"""Makes label maps at the image's original size from the logits of windows.
 
 Two presets: `two_step` resizes the logits to the network's input size and then to the original
 size, as mmsegmentation does (the reference); `one_step` goes straight to the original size. Both
-are bilinear with align_corners=False. Where `cells` has no shortcut, classes are interpolated a
-chunk at a time with a running maximum, so that memory does not grow with their number.
+are bilinear with align_corners=False. Where `cells` does not pay, classes are interpolated a chunk
+at a time with a running maximum, so that memory does not grow with their number.
 """
 
 from functools import reduce
@@ -42,7 +42,7 @@ class Pass(NamedTuple):
 
 @torch.inference_mode()
 def label_passes(passes: list[Pass], original_size: Size) -> np.ndarray:
-    """Best class per pixel, uint8 (H, W): by the logits of one pass, by mean softmax of several."""
+    """Labels pixels, uint8 (H, W), by the logits of one pass or the mean softmax of several."""
     if len(passes) > 1:
         return label_by_softmax(passes, original_size, None).cpu().numpy()
     (only,) = passes
@@ -54,7 +54,7 @@ def label_passes(passes: list[Pass], original_size: Size) -> np.ndarray:
 
 
 def label_by_classes(only: Pass, original_size: Size, chunk: int | None) -> Tensor:
-    """Best class per pixel, uint8 (H, W), with every class interpolated; as argmax, ties included.
+    """Interpolates every class and returns the argmax per pixel, uint8 (H, W), ties included.
 
     chunk: classes at a time; None chooses it by `CHUNK_VALUES`.
     """
@@ -67,7 +67,7 @@ def label_by_classes(only: Pass, original_size: Size, chunk: int | None) -> Tens
 
 
 def label_by_softmax(passes: list[Pass], original_size: Size, chunk: int | None) -> Tensor:
-    """Class of the largest mean probability per pixel, uint8 (H, W) (mmsegmentation's aug_test).
+    """Finds each pixel's class of largest mean probability, uint8 (H, W), as mmseg's aug_test.
 
     The denominators come first, then the probabilities by chunks of classes: those of all classes
     would take gigabytes at high resolution.
@@ -89,7 +89,7 @@ def label_by_softmax(passes: list[Pass], original_size: Size, chunk: int | None)
 
 
 def resize(values: Tensor, size: Size) -> Tensor:
-    """Bilinear resize of B C h w to `size` (H, W), align_corners=False."""
+    """Resizes B C h w bilinearly to `size` (H, W), align_corners=False."""
     if (values.shape[2], values.shape[3]) == tuple(size):
         return values
     return F.interpolate(values, size=size, mode="bilinear", align_corners=False)
@@ -116,7 +116,7 @@ def _split_classes(passes: list[Pass], size: Size, chunk: int | None) -> list[sl
 
 
 def _resize_classes(one: Pass, classes: slice, size: Size) -> Tensor:
-    """Logits of some classes at the original size, C H W."""
+    """Resizes the logits of some classes to the original size, C H W."""
     logits = [window.logits[:, classes].contiguous() for window in one.windows]
     if one.via is None:
         return resize(logits[0], size)[0]

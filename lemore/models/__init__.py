@@ -1,4 +1,4 @@
-"""Finds backbones and decode heads by the name of their file; imports only the one asked for."""
+"""Finds backbones and decode heads by the name of their file; imports only the requested one."""
 
 import importlib
 import inspect
@@ -16,7 +16,7 @@ GIVEN_BY_RUN = ("input_size", "drop_path", "channels", "num_classes")
 
 
 def list_modules(kind: str) -> list[str]:
-    """Modules of a kind: `backbone` or `decode_head`."""
+    """Lists the modules of a kind: `backbone` or `decode_head`."""
     folder = Path(__file__).parent / f"{kind}s"
     return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
 
@@ -29,7 +29,7 @@ def build_backbone(
     drop_path: float,
     source: str = "build_backbone",
 ) -> "nn.Module":
-    """Backbone for images of `input_size`: B 3 H W -> feature maps, fine to coarse.
+    """Builds a backbone for images of `input_size`: B 3 H W -> feature maps, fine to coarse.
 
     ValueError names `source`, the wrong argument and the nearest known one.
     """
@@ -45,9 +45,9 @@ def build_decode_head(
     num_classes: int,
     source: str = "build_decode_head",
 ) -> "nn.Module":
-    """Decode head for feature maps of `channels`: feature maps -> logits B K h w.
+    """Builds a decode head for feature maps of `channels`: feature maps -> logits B K h w.
 
-    Every head may be given `dropout`. ValueError as in `build_backbone`.
+    Every head takes `dropout`. ValueError as in `build_backbone`.
     """
     given = {"channels": channels, "num_classes": num_classes, "dropout": 0.1}
     return _build("decode_head", module, arguments, given, source)
@@ -85,7 +85,7 @@ def _build(
 
 
 def _list_choices(parameter: inspect.Parameter | None) -> tuple[Any, ...]:
-    """The values that a parameter's annotation names; none if it names no values."""
+    """Lists the values that a parameter's annotation names, if any."""
     annotation = parameter.annotation if parameter else None
     if annotation is bool:
         return (True, False)

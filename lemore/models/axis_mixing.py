@@ -3,7 +3,7 @@
 LeMoRe's frontal and lateral views contract width or height with a matrix M whose size m belongs
 to the training image. At another length n the features would be resized to m, mixed and resized
 back; all three steps are linear, so they are one matrix M' = U M D, with U (n x m) and D (m x n)
-the 1-D resize operators. At n == m it is M itself. The same formula carries a checkpoint from one
+the 1-D resize operators. At n == m it is M itself. The same formula converts a checkpoint from one
 training size to another.
 """
 
@@ -24,10 +24,10 @@ CACHED_LENGTHS = 16  # per matrix; a test set has few distinct image sizes
 
 @functools.lru_cache(maxsize=256)
 def make_resize_operator(to: int, length: int) -> np.ndarray:
-    """Matrix `to` x `length` (float64) that resizes a signal; its rows sum to 1.
+    """Makes the matrix `to` x `length` (float64) that resizes a signal; its rows sum to 1.
 
-    Area average when shrinking, bilinear (align_corners False) when growing: what
-    `F.interpolate` does with mode `area` and `linear`.
+    It averages areas when shrinking and is linear (align_corners False) when growing, as
+    `F.interpolate` with mode `area` and `linear`.
     """
     operator = np.zeros((to, length))
     rows = np.arange(to)
@@ -45,7 +45,7 @@ def make_resize_operator(to: int, length: int) -> np.ndarray:
 
 
 def resample_matrix(matrix: Tensor, to: int) -> Tensor:
-    """Returns U M D, an m x m matrix carried over to `to` x `to`; differentiable."""
+    """Returns U M D, an m x m matrix resampled to `to` x `to`; differentiable."""
     length = matrix.shape[0]
     up = torch.as_tensor(make_resize_operator(to, length), dtype=matrix.dtype, device=matrix.device)
     down = torch.as_tensor(
@@ -57,8 +57,8 @@ def resample_matrix(matrix: Tensor, to: int) -> Tensor:
 class AxisMixing(nn.Module):
     """y[..., i] = sum_j M'[i, j] x[..., j] along the width or the height of B C H W.
 
-    length: positions along the axis at the training size. M starts at zero: the view is silent
-    until it has learned something.
+    length: positions along the axis at the training size. M starts at zero, so that the view
+    contributes nothing before it has learned something.
     """
 
     def __init__(self, length: int, axis: str) -> None:
@@ -74,7 +74,7 @@ class AxisMixing(nn.Module):
         return mix_axis(x, self.get_matrix(length), self.axis)
 
     def get_matrix(self, length: int) -> Tensor:
-        """M' for an axis of `length`; kept between calls only where no gradient is wanted."""
+        """Returns M' for an axis of `length`; cached only where no gradient is wanted."""
         if length == self.weight.shape[0]:
             return self.weight
         if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
@@ -103,7 +103,7 @@ class AxisMixing(nn.Module):
 
 
 def _carry_over(module: AxisMixing, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Before loading: carries a matrix of another training size over to this one's."""
+    """Resamples a matrix of another training size to this one's before it is loaded."""
     module.clear_cache()
     key = prefix + "weight"
     found = state_dict.get(key)
@@ -116,10 +116,10 @@ def _carry_over(module: AxisMixing, state_dict: dict[str, Any], prefix: str, *_:
 
 
 def mix_axis(x: Tensor, matrix: Tensor, axis: str) -> Tensor:
-    """B C H W mixed along "width" or "height"; keeps the memory format, so that nothing converts.
+    """Mixes B C H W along "width" or "height"; keeps the memory format, so that nothing converts.
 
-    The height by batched products over an expanded matrix: `matmul` would copy the features in
-    training.
+    The height is mixed by batched products over an expanded matrix: `matmul` would copy the
+    features in training.
     """
     b, c, h, w = x.shape
     channels_last = x.is_contiguous(memory_format=torch.channels_last)

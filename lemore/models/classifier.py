@@ -33,7 +33,7 @@ def build_classifier(
     drop_path: float,
     dropout: float = 0.0,
 ) -> Classifier:
-    """Classifier for training crops of `input_size` (H, W); ValueError names a wrong argument."""
+    """Builds a classifier for crops of `input_size` (H, W); ValueError names a wrong argument."""
     encoder = build_backbone(
         backbone.module,
         backbone.arguments,

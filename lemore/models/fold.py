@@ -13,11 +13,11 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def fold(model: M, *, norms: bool = False) -> M:
-    """A copy for inference, in eval mode, that computes the same with less.
+    """Returns a copy for inference, in eval mode, that computes the same with fewer operations.
 
     LeMoRe's nested attention sums its three query, key and value projections, batch norm
-    included, into one convolution; other models have nothing of that kind. With `norms`, every
-    batch norm that directly follows a convolution is taken into it too, in any model.
+    included, into one convolution; other models have no such projections. With `norms`, every
+    batch norm that directly follows a convolution is folded into it too, in any model.
     """
     folded = copy.deepcopy(model).eval()
     with torch.no_grad():
@@ -34,9 +34,9 @@ def fold(model: M, *, norms: bool = False) -> M:
 
 
 def bake(model: M) -> M:
-    """A copy for images of the training size alone: its mixing matrices are constants.
+    """Returns a copy for images of the training size alone: its mixing matrices are constants.
 
-    In an exported file they are then plain matrix products, nothing depends on the image's size.
+    An exported file then has plain matrix products, and nothing depends on the image's size.
     """
     baked = copy.deepcopy(model)
     for module in list(baked.modules()):

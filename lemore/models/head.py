@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lemore.models.layers import ConvNorm, get_size, initialize_weights, resize
 
-# Tensors that learn faster in TopFormer's recipe, and in LeMoRe's after it.
+# Tensors that learn faster in TopFormer's recipe, and thus in LeMoRe's.
 FUSE_AND_CLASSIFIER = (
     *("fuse.conv.weight", "fuse.bn.weight", "fuse.bn.bias"),
     *("classifier.weight", "classifier.bias"),

@@ -1,4 +1,4 @@
-"""Renames the weights of another implementation: each finds its place in ours or is refused."""
+"""Renames the weights of another implementation; a tensor without a place in ours is refused."""
 
 import importlib
 import re
@@ -20,7 +20,7 @@ class KeyMap:
     renames: (pattern, replacement) for `re.sub`, applied in this order to every name. Names that
         end in `#0`, `#1`, ... afterwards are parts of one tensor, joined along the first axis.
     ignored: patterns of names that have no effect on the output; matched at their start.
-    splits: (pattern, replacements): before the renames, a tensor so named is cut along the first
+    splits: (pattern, replacements): before the renames, such a tensor is cut along the first
         axis into as many equal parts as there are replacements, which name them.
     foreign: (pattern, what it is): a file with a name that starts like this is something else.
     """
@@ -68,7 +68,7 @@ def find_key_map(decode_head: str, layout: str) -> KeyMap:
 def convert(
     state: Mapping[str, Tensor], key_map: KeyMap, target: Mapping[str, Tensor], source: str
 ) -> dict[str, Tensor]:
-    """`state` with the names, shapes and dtypes of `target` (a state dict of the model).
+    """Returns `state` with the names, shapes and dtypes of `target` (the model's state dict).
 
     Shapes may differ by axes of length one (a linear layer is a 1x1 convolution).
     BatchNorm's counters of batches may be missing and are then 0.
@@ -100,7 +100,7 @@ def convert(
 def _rename_all(
     state: Mapping[str, Tensor], key_map: KeyMap, target: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Tensors by their new names, and the old names of those that the target does not have."""
+    """Returns tensors by new names, and the old names of those that the target lacks."""
     parts: dict[str, dict[int, Tensor]] = {}
     unknown = []
     for old, tensor in state.items():
@@ -117,7 +117,7 @@ def _rename_all(
 
 
 def _join(pieces: dict[int, Tensor]) -> Tensor:
-    """The parts as one tensor, or the first alone (a shape that is refused) if they do not fit."""
+    """Joins the parts; returns the first alone, whose shape is refused, if they do not fit."""
     ordered = [pieces[i] for i in sorted(pieces)]
     if len({piece.shape for piece in ordered}) > 1 or not ordered[0].ndim:
         return ordered[0]

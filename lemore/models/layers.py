@@ -43,7 +43,7 @@ class ConvNorm(nn.Module):
         return self.activation(self.bn(self.conv(x)))
 
     def fold(self) -> None:
-        """Takes the norm into the convolution (for inference); a second call does nothing."""
+        """Folds the norm into the convolution (for inference); a second call does nothing."""
         if isinstance(self.bn, nn.Identity):
             return
         weight, bias = self.fold_norm()
@@ -126,7 +126,7 @@ class DropPath(nn.Module):
 
 
 def spread_rates(rate: float, blocks: int) -> list[float]:
-    """Rates rising linearly from 0 at the first block to `rate` at the last."""
+    """Returns rates that rise linearly from 0 at the first block to `rate` at the last."""
     return [rate * index / max(blocks - 1, 1) for index in range(blocks)]
 
 
@@ -136,20 +136,20 @@ def get_size(x: Tensor) -> Size:
 
 
 def resize(x: Tensor, size: Size) -> Tensor:
-    """Bilinear, align_corners False, to `size` (H, W); the tensor itself if it has that size."""
+    """Resizes bilinearly (align_corners False) to `size` (H, W); may return the tensor itself."""
     if x.shape[-2:] == size:
         return x
     return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
 def halve(size: Size, times: int = 1) -> Size:
-    """Size after `times` convolutions of stride 2: half, rounded up, each time."""
+    """Returns the size after `times` convolutions of stride 2, each of which rounds up."""
     step = 2**times
     return -(-size[0] // step), -(-size[1] // step)
 
 
 def pool_to_tokens(features: Sequence[Tensor]) -> Tensor:
-    """Maps averaged to half the coarsest one's size, concatenated: B sum(C) ceil(h/2) ceil(w/2)."""
+    """Averages maps to half the coarsest size, concatenates: B sum(C) ceil(h/2) ceil(w/2)."""
     size = halve(get_size(features[-1]))
     return torch.cat([F.adaptive_avg_pool2d(x, size) for x in features], dim=1)
 
@@ -170,7 +170,7 @@ def initialize_weights(module: nn.Module) -> None:
 
 
 def run_stages(stages: Iterable[nn.Module], x: Tensor) -> list[Tensor]:
-    """Runs one stage after the other; returns the output of each."""
+    """Runs the stages in order; returns the output of each."""
     maps = []
     for stage in stages:
         x = stage(x)

@@ -27,9 +27,9 @@ class Segmentor(nn.Module):
         self.auxiliary_feature = auxiliary_feature
 
     def forward(self, x: Tensor, for_loss: bool = False) -> Any:
-        """Returns logits; `for_loss` the loss's arguments: (outputs, auxiliary logits or None).
+        """Returns logits, or `for_loss` the loss's arguments: (outputs, auxiliary logits or None).
 
-        outputs: the logits, or what a head with a `loss(outputs, label)` of its own passes to it.
+        outputs: the logits, or the input of the head's own `loss(outputs, label)` if it has one.
         """
         features = self.backbone(x)
         if not for_loss:
@@ -41,7 +41,7 @@ class Segmentor(nn.Module):
 
 
 def make_model(job: FinetuneJob, input_size: tuple[int, int] | None = None) -> Segmentor:
-    """The model of a fine-tuning with fresh weights, for its training crops or another (H, W)."""
+    """Makes a fine-tuning's model with fresh weights, for its training crops or another (H, W)."""
     return build_segmentor(
         job.model,
         job.backbone,
@@ -62,7 +62,7 @@ def build_segmentor(
     overrides: dict[str, Any],
     auxiliary: bool = True,
 ) -> Segmentor:
-    """The network of `model` for training crops of `input_size` (H, W).
+    """Builds the network of `model` for training crops of `input_size` (H, W).
 
     overrides: arguments of the decode head that a recipe sets for this dataset.
     auxiliary: with the auxiliary head, if the model has one.

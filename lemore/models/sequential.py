@@ -1,4 +1,4 @@
-"""Encoders that are one sequence of layers, and their dilation to a finer output stride.
+"""Encoders that are one sequence of layers, dilated to a finer output stride.
 
 A stage whose stride is removed keeps its receptive field when its kernels, and those of all later
 stages, are dilated instead (Chen et al., "Rethinking Atrous Convolution", 2017).

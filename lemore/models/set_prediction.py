@@ -2,7 +2,7 @@
 
 "Masked-attention Mask Transformer for Universal Image Segmentation" (CVPR 2022), sections 3.2 and
 4.1, with the weights that PEM trains with: the matching minimises class, mask and dice costs over
-random points; matched queries learn their class and mask on points drawn where they are unsure,
+random points; matched queries learn their class, and their mask on points where they are unsure;
 the others learn "none", which counts a tenth.
 """
 
@@ -50,7 +50,7 @@ def _make_target(label: Tensor) -> Target:
 
 @torch.no_grad()
 def _match(classes: Tensor, masks: Tensor, target: Target) -> tuple[Tensor, Tensor]:
-    """Indices of queries and of the targets they are assigned to, at the least total cost."""
+    """Returns the indices of queries and of their targets, at the least total cost."""
     if not len(target.classes):
         empty = torch.empty(0, dtype=torch.int64, device=masks.device)
         return empty, empty
@@ -94,7 +94,7 @@ def _compute_mask_loss(masks: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _draw_points(masks: Tensor) -> Tensor:
-    """M POINTS 2 in [0, 1): three quarters the least sure of many random ones, the rest random."""
+    """Draws M POINTS 2 in [0, 1): three quarters are the least sure of many, the rest random."""
     count, unsure = len(masks), int(UNSURE_SHARE * POINTS)
     many = torch.rand(count, OVERSAMPLE * POINTS, 2, device=masks.device)
     chosen = _sample(masks, many).abs().topk(unsure, largest=False).indices
@@ -104,7 +104,7 @@ def _draw_points(masks: Tensor) -> Tensor:
 
 
 def _sample(maps: Tensor, points: Tensor) -> Tensor:
-    """Maps M h w read bilinearly at points (1 or M) P 2, x and y in [0, 1); M P."""
+    """Reads maps M h w bilinearly at points (1 or M) P 2, x and y in [0, 1); M P."""
     grid = 2 * points.expand(len(maps), -1, -1)[:, :, None] - 1
     return F.grid_sample(maps[:, None], grid, align_corners=False)[:, 0, :, 0]
 

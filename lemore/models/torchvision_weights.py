@@ -25,11 +25,11 @@ def find_key_map(backbone: str) -> KeyMap:
 
 
 def download(name: str) -> dict[str, Tensor]:
-    """Tensors of e.g. `MobileNet_V2_Weights.IMAGENET1K_V2`, from torch's cache or the network.
+    """Loads e.g. `MobileNet_V2_Weights.IMAGENET1K_V2` from torch's cache or the network.
 
     The file's hash is checked; nothing in it is executed. ValueError for an unknown name.
     """
-    from torchvision.models import get_weight  # seconds, and only where it is needed
+    from torchvision.models import get_weight  # takes seconds
 
     try:
         weights = get_weight(name)

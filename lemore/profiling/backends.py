@@ -38,7 +38,7 @@ def get_device(backend: Backend) -> torch.device:
 def prepare(
     backend: Backend, model: nn.Module, image: Tensor, ends: Iterable[bool], threads: int
 ) -> dict[bool, Run]:
-    """Makes a function for each end that runs `model` (eval mode, on the CPU) on `image` 1 3 H W.
+    """Makes a function for each of `ends`, which runs `model` (eval, CPU) on `image` 1 3 H W.
 
     ends: whether the logits are then resized (bilinear) to the image's size. For CUDA a function
     returns when the device has finished.

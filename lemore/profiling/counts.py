@@ -1,8 +1,8 @@
 """Parameters and multiply-accumulates, per module, without computing: on the meta device.
 
 Two totals, because published GFLOPs come from different counters:
-macs            convolution + linear + matrix products, one per multiply-accumulate; what PyTorch's
-                FlopCounterMode reports, divided by two.
+macs            convolution + linear + matrix products, one per multiply-accumulate; half of what
+                PyTorch's FlopCounterMode reports.
 fvcore_total    the same plus norms, pooling and upsampling by fvcore's rules.
 """
 
@@ -114,7 +114,7 @@ class _Counting(TorchDispatchMode):
 
 
 def _list_parents(name: str) -> list[str]:
-    """A module and all above it: a list of modules is never called, but its members are."""
+    """Lists a module and all above it: a list of modules is never called, but its members are."""
     parts = name.split(".") if name else []
     return [".".join(parts[:i]) for i in range(len(parts) + 1)]
 

@@ -1,7 +1,7 @@
 """A network as a file that runs without this project: ONNX, INT8 ONNX, torch.export.
 
-The input is float32 B 3 H W at one fixed H and W. What depends on the size alone, such as LeMoRe's
-mixing matrices, is then a constant of the file.
+The input is float32 B 3 H W at one fixed H and W. Tensors that depend on the size alone, such as
+LeMoRe's mixing matrices, are then constants of the file.
 """
 
 import copy
@@ -107,7 +107,7 @@ def write_torch_export(
 ) -> None:
     """Writes `model` as a program of torch.export (.pt2); `metadata` is its file lemore.json.
 
-    Weights lie channels last, which PyTorch's CPU convolutions want, whatever the image's layout.
+    Weights lie channels last, which is fast in PyTorch's CPU convolutions for any image's layout.
     """
     example, shapes = _make_example(image, dynamic_batch)
     example = example.to(memory_format=torch.channels_last)
@@ -122,9 +122,9 @@ def write_torch_export(
 def quantize(source: Path, path: Path, images: Iterable[np.ndarray]) -> None:
     """Writes an ONNX file's INT8 form: static quantisation, calibrated on `images`.
 
-    images: float32 1 3 H W as the file takes them; some dozens that look like those to come.
+    images: float32 1 3 H W as the file takes them; some dozens that resemble later ones.
     Weights are quantised per output channel, activations per tensor (QDQ), their ranges being the
-    mean of the images' extremes: the extremes of all would be those of a few outliers.
+    mean of the images' extremes: the extremes of all images would be those of a few outliers.
     """
     require_packages()
     import onnx
@@ -165,7 +165,7 @@ def _mute_quantiser() -> Iterator[None]:
 
 
 def open_session(path: Path, threads: int) -> Any:
-    """An ONNX Runtime session on the CPU."""
+    """Opens an ONNX Runtime session on the CPU."""
     require_packages()
     import onnxruntime
 
@@ -176,7 +176,7 @@ def open_session(path: Path, threads: int) -> Any:
 
 
 class OnnxNetwork(nn.Module):
-    """An ONNX file as a network on the CPU: B 3 H W -> what the file gives."""
+    """An ONNX file as a network on the CPU: B 3 H W -> the file's output."""
 
     def __init__(self, path: Path, threads: int) -> None:
         super().__init__()
@@ -187,11 +187,11 @@ class OnnxNetwork(nn.Module):
 
 
 class ProgramNetwork(nn.Module):
-    """A torch.export file as a network; B 3 H W -> what the file gives."""
+    """A torch.export file as a network; B 3 H W -> the file's output."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        # Out of PyTorch's sight: as a submodule it would refuse eval(), which it is in already.
+        # Not as a submodule: it would refuse eval(), which it is in already.
         self.program = (torch.export.load(path).module(),)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -219,7 +219,7 @@ def find_missing_packages() -> list[str]:
 
 
 def _make_example(image: Tensor, dynamic_batch: bool) -> tuple[Tensor, Any]:
-    """The image to trace with, and its dynamic shapes; a batch of one would become a constant."""
+    """Makes the image to trace with, and its dynamic shapes; a batch of one would be constant."""
     image = image.contiguous()
     if not dynamic_batch:
         return image, None

@@ -27,9 +27,9 @@ HOW = {
 
 @dataclass(frozen=True)
 class Latency:
-    """p50_ms, p95_ms: milliseconds per image; `protocol` describes their measurement in words.
+    """p50_ms, p95_ms: milliseconds per image; `protocol` describes the measurement in words.
 
-    prepare_s: seconds that it took to compile or to convert the model.
+    prepare_s: seconds that compiling or converting the model took.
     peak_memory_mb: MiB, None where it is unknown; `memory` describes its measurement in words.
     """
 
@@ -61,8 +61,8 @@ def measure(
     threads: intra-op CPU threads while measuring; the former number is put back.
     seconds: wall time allowed after the first run, warm-up included; three timed runs are made
     even if they take longer.
-    ends: for each whether the logits are resized (bilinear) to the input's size in the timing.
-    The model stays as it is. ValueError if the backend cannot run here.
+    ends: for each timing, whether it includes resizing the logits (bilinear) to the input's size.
+    The model is not changed. ValueError if the backend cannot run here.
     """
     if threads < 1 or seconds <= 0:
         raise ValueError(f"latency: threads is {threads} and seconds {seconds}; both must be > 0")
@@ -110,7 +110,7 @@ def _time(run: Callable[[], object]) -> float:
 
 
 class Times(NamedTuple):
-    """Seconds of one run, median and 95th percentile, and the numbers of untimed and timed runs."""
+    """Median and 95th percentile of a run's seconds; the numbers of untimed and timed runs."""
 
     p50: float
     p95: float
@@ -119,7 +119,7 @@ class Times(NamedTuple):
 
 
 def repeat(run: Callable[[], object], seconds: float) -> Times:
-    """Runs once, then warms up, then times; the last run ends within `seconds` of the first."""
+    """Runs once, warms up, then times; the last run ends within `seconds` of the first."""
     run()
     start = time.perf_counter()
 

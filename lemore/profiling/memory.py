@@ -35,7 +35,7 @@ def watch_peak(device: torch.device) -> Iterator[Peak]:
         yield peak
         peak.peak_mb = (torch.cuda.max_memory_allocated(device) - before) / MEGABYTE
     elif STATUS.exists() and CLEAR.exists():
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
         if trim is not None:
             trim(0)
         CLEAR.write_text("5")  # sets the peak back to what is resident now

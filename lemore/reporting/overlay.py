@@ -12,9 +12,9 @@ BAND_ROWS = 256  # rows drawn at a time, so that large photos take little memory
 
 
 def draw_overlay(image: np.ndarray, label: np.ndarray, colors: Sequence[Color]) -> np.ndarray:
-    """Class colours over the grey image with dark borders between classes, H W 3 uint8.
+    """Draws class colours over the grey image with dark borders between classes, H W 3 uint8.
 
-    Whatever is no class (ignored, or predicted outside the classes) is striped black and white.
+    Pixels of no class (ignored, or predicted outside the classes) are striped black and white.
     """
     if image.shape[:2] != label.shape:
         raise ValueError(
@@ -36,7 +36,7 @@ def draw_overlay(image: np.ndarray, label: np.ndarray, colors: Sequence[Color]) 
 def _mix_colors(
     image: np.ndarray, label: np.ndarray, above: np.ndarray, table: np.ndarray
 ) -> np.ndarray:
-    """Some rows of the overlay as floats; above: the labels of the row before them."""
+    """Computes some rows of the overlay as floats; above: the labels of the row before them."""
     grey = image.mean(axis=2, keepdims=True)
     mixed = COLOR_SHARE * table[label] + (1 - COLOR_SHARE) * grey
     edge = label != np.concatenate([above[None], label[:-1]])
@@ -46,14 +46,14 @@ def _mix_colors(
 
 
 def _draw_stripes(top: int, shape: tuple[int, ...], height: int) -> np.ndarray:
-    """Diagonal black and white stripes, H W: rows from `top` on of an image of that height."""
+    """Draws diagonal stripes, H W: the rows from `top` on of an image of `height`."""
     rows, columns = np.indices(shape)
     width = max(height // (2 * STRIPE_PERIOD), 2)
     return np.where((rows + top + columns) // width % 2 == 0, 20.0, 235.0)
 
 
 def color_labels(label: np.ndarray, colors: Sequence[Color]) -> np.ndarray:
-    """Class colours, H W 3 uint8; black for what is no class."""
+    """Returns class colours, H W 3 uint8; pixels of no class are black."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(colors)] = colors
     return table[label]

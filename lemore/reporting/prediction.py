@@ -1,4 +1,4 @@
-"""What a model sees in one image: label map, shares of the classes, pictures of both."""
+"""The prediction of a model for one image: label map, shares of the classes, pictures of both."""
 
 import base64
 import html
@@ -61,7 +61,7 @@ class Prediction:
         write_atomic(path, encode_picture(self.picture(kind), path.suffix))
 
     def picture(self, kind: Kind) -> Image.Image:
-        """The picture of a kind; ValueError if there is none of this name."""
+        """Draws a picture of a kind; ValueError if there is no such kind."""
         if kind not in get_args(Kind):
             raise ValueError(f"kind is '{kind}', expected one of {', '.join(get_args(Kind))}")
         if kind == "index":
@@ -69,7 +69,7 @@ class Prediction:
         return self.overlay() if kind == "overlay" else self.colored()
 
     def _list_seen(self) -> list[tuple[str, float]]:
-        """(class, share) of those that occur, the largest first."""
+        """Lists (class, share) of the classes that occur, the largest first."""
         found = [(name, share) for name, share in self.shares.items() if share > 0]
         return sorted(found, key=lambda item: -item[1])
 
@@ -80,7 +80,7 @@ class Prediction:
         return f"Prediction({height} x {width}: {', '.join(seen[:MENTIONED])}{more})"
 
     def _repr_html_(self) -> str:
-        """The overlay with its legend, where a notebook shows this object."""
+        """Returns the overlay with its legend, for notebooks."""
         data = base64.b64encode(encode_picture(self.overlay(), ".jpg")).decode()
         colors = dict(zip(self.classes, self.colors, strict=True))
         legend = " ".join(
@@ -93,7 +93,7 @@ class Prediction:
 
 
 def encode_picture(picture: Image.Image, suffix: str) -> bytes:
-    """A picture in the format of a file name's suffix; ValueError if it is none that is known."""
+    """Encodes a picture in the format of a file name's suffix; ValueError for unknown ones."""
     kinds = Image.registered_extensions()
     if suffix.lower() not in kinds:
         raise ValueError(f"'{suffix}' is no picture's suffix; write .png or .jpg")
@@ -104,7 +104,7 @@ def encode_picture(picture: Image.Image, suffix: str) -> bytes:
 
 
 def draw_panel(image: np.ndarray, labels: Sequence[np.ndarray], colors: Sequence[Color]) -> bytes:
-    """JPEG of `image` (H W 3 uint8 RGB) and, right of it, of each label map (H W uint8) over it."""
+    """Returns a JPEG of `image` (H W 3 uint8 RGB) and, beside it, each label map (H W) over it."""
     gap = np.full((image.shape[0], GAP, 3), 255, np.uint8)
     pictures = [image]
     for label in labels:

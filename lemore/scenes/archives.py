@@ -12,7 +12,7 @@ Files = list[tuple[str, bytes]]  # path in the archive, content
 
 
 def pack_zip(files: Files) -> bytes:
-    """A zip of the files in the given order, not compressed further."""
+    """Packs a zip of the files in the given order, not compressed further."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in files:
@@ -23,7 +23,7 @@ def pack_zip(files: Files) -> bytes:
 
 
 def pack_tar(files: Files) -> bytes:
-    """A plain tar of the files in the given order."""
+    """Packs a plain tar of the files in the given order."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name, content in files:
@@ -34,7 +34,7 @@ def pack_tar(files: Files) -> bytes:
 
 
 def pack_mat(values: dict[str, Any]) -> bytes:
-    """A MATLAB 5 file; its 116 bytes of description would hold the date."""
+    """Packs a MATLAB 5 file without its 116 bytes of description, which would hold the date."""
     buffer = io.BytesIO()
     savemat(buffer, values, do_compression=True)
     return b"MATLAB 5.0 MAT-file".ljust(116) + buffer.getvalue()[116:]

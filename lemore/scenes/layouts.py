@@ -1,7 +1,7 @@
 """Drawn scenes packed like the genuine datasets: same archives, folders, file names, codings.
 
-One function per reader takes the drawn pictures of every split and returns the archives. What
-comes out goes through the same fetch and prepare as the real thing.
+One function per reader takes the drawn pictures of every split and returns the archives. They pass
+through the same fetch and prepare as genuine ones.
 """
 
 import gzip
@@ -39,7 +39,7 @@ def draw_archives(name: str, config: DatasetConfig, workers: int) -> Files:
 
 
 def _number(splits: Splits) -> list[tuple[int, str, ScenePicture]]:
-    """(number from 1 over all splits, split, picture)."""
+    """Yields (number from 1 over all splits, split, picture)."""
     pictures = [(split, picture) for split, drawn in splits.items() for picture in drawn]
     return [(number, *pair) for number, pair in enumerate(pictures, 1)]
 
@@ -141,7 +141,7 @@ def _pack_imagenet(splits: Splits) -> Files:
 
 
 def _make_devkit(truth: list[int]) -> Files:
-    """Ground truth in the kit's own numbering, which is not the order of the wnids; one inner
+    """Makes the ground truth in the kit's own numbering, not the order of wnids, with one inner
     node of the hierarchy after the leaves, as in the genuine kit."""
     count, root = len(OBJECTS), "ILSVRC2012_devkit_t12/data"
     kit_ids = [1 + (3 * number + 5) % count for number in range(count)]

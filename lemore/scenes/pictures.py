@@ -37,7 +37,7 @@ class ScenePicture:
 def draw_scene(
     kind: Literal["mixed", "streets"], size: tuple[int, int], seed: int, index: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(image H x W x 3 uint8 RGB, label H x W uint8 positions in WORDS) of scene `index`.
+    """Draws (image H x W x 3 uint8 RGB, label H x W uint8 positions in WORDS) of scene `index`.
 
     `streets` are seen from a car; `mixed` are rooms, streets and landscapes.
     """
@@ -51,7 +51,7 @@ def draw_scene(
 
 
 def draw_object(class_number: int, size: tuple[int, int], seed: int, index: int) -> np.ndarray:
-    """Picture `index` of a class of OBJECT_CLASSES: H x W x 3 uint8 RGB, near the given size."""
+    """Draws picture `index` of one of OBJECT_CLASSES: H x W x 3 uint8 RGB, near the given size."""
     rng = np.random.Generator(np.random.Philox(key=[seed, index]))
     height, width = (int(side * rng.uniform(0.85, 1.2)) for side in size)
     return draw_single(OBJECT_CLASSES[class_number], (height, width), rng)
@@ -86,7 +86,7 @@ def encode_jpeg(image: np.ndarray) -> bytes:
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """H x W, or H x W x 3 RGB."""
+    """Encodes H x W, or H x W x 3 RGB."""
     done, data = cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)
     assert done
     return data.tobytes()

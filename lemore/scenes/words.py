@@ -1,6 +1,6 @@
-"""The words scenes are drawn with, and the class that each dataset's coding has for them.
+"""The words for the parts of scenes, and their classes in each dataset's coding.
 
-`-` stands for no class: drawn all the same, labelled 0, which the readers ignore.
+`-` stands for no class: such parts are drawn, and labelled 0, which the readers ignore.
 """
 
 import numpy as np
@@ -65,7 +65,7 @@ INDEX = {word: position for position, word in enumerate(WORDS)}
 
 
 def read_raw_values(reader: str) -> np.ndarray:
-    """256 uint8: position in WORDS -> raw value in the coding of `reader`, 0 for no class."""
+    """Reads 256 uint8: position in WORDS -> raw value in the coding of `reader`, 0 for none."""
     values, column = np.zeros(256, np.uint8), 1 + READERS.index(reader)
     table = "pascal_context_60" if reader == "pascal_context" else reader  # names all raw values
     names = labels.load_raw_ids(table)

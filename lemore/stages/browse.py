@@ -48,7 +48,7 @@ def read_spread(store: Store, number: int) -> list[Picture]:
 
 
 def make_crops(store: Store, config: Path, seed: int, number: int) -> list[Picture]:
-    """The first crops of a training, as its loader gives them, named by their draw."""
+    """Makes the first crops of a training, as its loader does, named by their draw."""
     if store.task == "classification":
         transform = pretrain.make_transform(read_job(PretrainJob, config).recipe)
     else:

@@ -1,7 +1,7 @@
 """Measures what a step of a training and a test image cost on this machine, with drawn pixels.
 
-Each measurement has a process of its own: its memory is its own, and one that does not fit fails
-alone.
+Each measurement has a process of its own, so that memory is measured alone and a failure for lack
+of it ends nothing else.
 """
 
 import multiprocessing
@@ -21,13 +21,13 @@ from lemore.models.segmentor import make_model
 from lemore.stages.workers import finetune, pretrain, shared
 from lemore.training import optim
 
-CPU_BATCH = 2  # samples of a step on a CPU, where time and memory grow with the batch
-MINUTES = 10.0  # that one measurement may take
+CPU_BATCH = 2  # samples of a step on a CPU, where time and memory are proportional to them
+MINUTES = 10.0  # for one measurement
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: a training's job, and the (H, W) of a test image."""
+    """The object of a measurement: a training's job, and the (H, W) of a test image."""
 
     job: FinetuneJob | PretrainJob
     test_size: tuple[int, int] | None
@@ -38,7 +38,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a whole step and of a test image, bytes at most in use, parameters."""
+    """Seconds of a whole step and of a test image, peak of bytes in use, parameters."""
 
     step: float
     image: float
@@ -47,7 +47,7 @@ class Cost:
 
 
 def measure(subject: Subject) -> Cost | str:
-    """The cost, or in one line why there is none."""
+    """Returns the cost, or a line that says why there is none."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     receive, send = context.Pipe(duplex=False)
@@ -97,7 +97,7 @@ def _measure(subject: Subject) -> Cost:
 
 
 def _parts(subject: Subject, device: torch.device) -> tuple[Any, nn.Module, Any, dict[str, Any]]:
-    """Recipe, model, loss and a batch of one training."""
+    """Makes recipe, model, loss and a batch of one training."""
     job = subject.job
     segments = isinstance(job, FinetuneJob)
     made = _make_segmentor(job, device) if segments else _make_classifier(job, device)
@@ -116,7 +116,7 @@ def _parts(subject: Subject, device: torch.device) -> tuple[Any, nn.Module, Any,
 
 
 def _at_once(recipe: Train | Pretrain) -> int:
-    """Images that are in memory together."""
+    """Returns the number of images that are in memory together."""
     return min(recipe.micro_batch or recipe.batch_size, recipe.batch_size)
 
 
@@ -137,7 +137,7 @@ def _make_classifier(job: PretrainJob, device: torch.device) -> tuple[Pretrain, 
 
 
 def _time(step: Any, seconds: float, device: torch.device) -> float:
-    """Seconds of one step, the median of as many as fit, at least two; the first is left out."""
+    """Times one step: the median of as many as fit, at least two, without the first."""
     step()
     times: list[float] = []
     while sum(times) < seconds or len(times) < 2:
@@ -163,7 +163,7 @@ def _wait(device: torch.device) -> None:
 
 
 def _memory(device: torch.device) -> int:
-    """Bytes at most in use so far, on the GPU or by this process."""
+    """Returns the peak of bytes in use so far, on the GPU or by this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -17,7 +17,7 @@ from lemore.runtime.progress import show_progress
 
 
 def count_models(names: list[str], num_classes: int, size: tuple[int, int]) -> list[dict[str, Any]]:
-    """One row for each file of config/models that is named ([]: all), the smallest MACs first."""
+    """Makes a row for each named file of config/models ([]: all), the smallest MACs first."""
     names = names or sorted(path.stem for path in (CONFIG / "models").glob("*.yaml"))
     rows = []
     for name in show_progress(names, "count", unit="model"):
@@ -39,7 +39,7 @@ def count_models(names: list[str], num_classes: int, size: tuple[int, int]) -> l
 
 
 def write_counts(config: Path, output: Path) -> None:
-    """Counts every cell of a run's CountJob; writes them in the form of profiles without times."""
+    """Counts every cell of a run's CountJob; writes them as profiles without times."""
     job, models = read_job(CountJob, config), []
     for one in show_progress(job.models, "count", unit="model"):
         cells = [count_cell(one, cell) for cell in one.cells]
@@ -52,7 +52,7 @@ def write_counts(config: Path, output: Path) -> None:
 
 
 def make_job(name: str, num_classes: int, size: tuple[int, int]) -> ProfileJob:
-    """A profile by hand: one cell of a file in config/models."""
+    """Makes the job of a profile by hand: one cell of a file in config/models."""
     model = load(ModelConfig, CONFIG / "models" / f"{name}.yaml")
     return ProfileJob(
         run="by hand",
@@ -67,7 +67,7 @@ def make_job(name: str, num_classes: int, size: tuple[int, int]) -> ProfileJob:
 
 
 def make_cell_model(job: ProfileJob, cell: ProfileCell, *, auxiliary: bool = False) -> nn.Module:
-    """The model of a cell, on torch's current default device."""
+    """Makes the model of a cell, on torch's current default device."""
     if cell.task == "classification":
         return build_classifier(
             job.backbone, num_classes=cell.num_classes, input_size=cell.size, drop_path=0.0
@@ -84,7 +84,7 @@ def make_cell_model(job: ProfileJob, cell: ProfileCell, *, auxiliary: bool = Fal
 
 
 def count_cell(job: ProfileJob, cell: ProfileCell) -> dict[str, Any]:
-    """What a cell of a profile says of the network itself, on the meta device."""
+    """Makes a profile's cell without times, on the meta device."""
     with torch.device("meta"):
         counts = count(make_cell_model(job, cell), cell.size)
         trained = make_cell_model(job, cell, auxiliary=True)

@@ -19,7 +19,7 @@ from lemore.reporting.figures.style import save_figure
 
 log = logging.getLogger(__name__)
 PART = "feed_forward"
-NOTHING = (nn.Identity, nn.Dropout, DropPath)  # what computes nothing at inference
+NOTHING = (nn.Identity, nn.Dropout, DropPath)  # modules that compute nothing at inference
 
 
 def draw_diagram(path: Path, prefix: str) -> None:
@@ -34,7 +34,7 @@ def draw_diagram(path: Path, prefix: str) -> None:
 
 
 def trace_feed_forward(config: BackboneConfig, size: tuple[int, int]) -> tuple[list[Node], int]:
-    """The first feed-forward sub-layer of a backbone, shortcut included, and its parameters.
+    """Traces a backbone's first feed-forward sub-layer, shortcut included; counts parameters.
 
     ValueError if the backbone has none.
     """
@@ -61,7 +61,7 @@ def _capture_input(model: nn.Module, module: nn.Module, image: torch.Tensor) -> 
 
 
 class _Tracer(fx.Tracer):
-    """Looks into everything but torch's own layers and what stands beside the feed-forward part."""
+    """Traces into everything but torch's own layers and parts beside the feed-forward network."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         inside = module_qualified_name.split(".")[0] == PART
@@ -69,7 +69,7 @@ class _Tracer(fx.Tracer):
 
 
 def trace_block(block: nn.Module, x: torch.Tensor) -> list[Node]:
-    """The operations of `block` from the input of its feed-forward part to its end, in order."""
+    """Lists the operations of `block` from its feed-forward part's input to its end, in order."""
     module = fx.GraphModule(block, _Tracer().trace(block))
     ShapeProp(module).propagate(x)
     operations = list(module.graph.nodes)
@@ -97,7 +97,7 @@ def _read_shape(operation: fx.Node) -> tuple[int, ...]:
 
 
 def _describe(module: nn.Module, operation: fx.Node) -> tuple[str, str]:
-    """Kind and text of an operation's box."""
+    """Returns kind and text of an operation's box."""
     if operation.op == "output":
         return "output", "$X''_f$"
     layer = _find_layer(module, operation)

@@ -1,4 +1,4 @@
-"""Checks of an installation and of the machine, each with what to do about what is amiss."""
+"""Checks an installation and the machine; each finding says what to do about it."""
 
 import fcntl
 import json
@@ -23,7 +23,7 @@ ACCOUNTS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """`error` stops a run, `warning` may; `remedy` says what to do, "" where nothing is needed."""
+    """An `error` stops a run, a `warning` may; `remedy` says what to do, "" for nothing."""
 
     level: Literal["ok", "warning", "error"]
     about: str
@@ -32,7 +32,7 @@ class Finding:
 
 
 def diagnose(folder: Path, as_json: bool) -> int:
-    """Prints what the checks find, runs being made in `folder`; returns 1 if one finds an error."""
+    """Prints the findings for runs in `folder`; returns 1 if one is an error."""
     findings = list(check_packages())
     if all(finding.level != "error" for finding in findings):  # the others import packages
         for check in (check_compute, check_memory, check_storage, check_services, check_tools):
@@ -83,7 +83,7 @@ def _is_extra(name: str) -> bool:
 
 
 def check_compute(_: Path) -> Iterator[Finding]:
-    """Checks that torch computes, and on what."""
+    """Checks that torch computes, and on which device."""
     from lemore.runtime.process import count_cores, read_processor_name
 
     try:
@@ -111,7 +111,7 @@ def check_compute(_: Path) -> Iterator[Finding]:
 
 
 def check_memory(_: Path) -> Iterator[Finding]:
-    """Checks the room for a training: some 2 GiB a process, and shared memory for the loaders."""
+    """Checks memory for a training: some 2 GiB a process, and shared memory for the loaders."""
     import psutil
 
     free = psutil.virtual_memory().available / GIB
@@ -125,7 +125,7 @@ def check_memory(_: Path) -> Iterator[Finding]:
 
 
 def check_storage(folder: Path) -> Iterator[Finding]:
-    """Checks that the folder of the runs can be written and locked, and has room."""
+    """Checks that the folder of the runs can be written and locked, and has space."""
     place = folder.absolute()
     try:
         with tempfile.NamedTemporaryFile(dir=place) as file:
@@ -173,7 +173,7 @@ def check_services(_: Path) -> Iterator[Finding]:
 
 
 def check_tools(_: Path) -> Iterator[Finding]:
-    """Checks for git, and for the accounts that some datasets want."""
+    """Checks for git, and for the accounts that some datasets require."""
     if shutil.which("git") is None:
         yield Finding("warning", "git", "not found", "install it: results name their commit by it")
     for dataset, names in ACCOUNTS.items():

@@ -23,7 +23,7 @@ from lemore.stages import evaluation_files
 from lemore.trained.checkpoint import Trained
 from lemore.trained.find import read_trained
 
-TABLES = "mlflow.loggedArtifacts"  # by this tag MLflow finds the tables of a run
+TABLES = "mlflow.loggedArtifacts"  # tag by which MLflow finds a run's tables
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
 
 
 def load_job(options: EvaluateOptions, trained: Trained) -> EvaluateJob:
-    """The job of a workflow, or the checkpoint's own settings when it is evaluated by hand, with
-    the changes of --test."""
+    """Returns the job of a workflow, or the checkpoint's own settings when it is evaluated by
+    hand, with the changes of --test."""
     if options.config is not None:
         job = read_job(EvaluateJob, options.config)
     else:
@@ -115,7 +115,7 @@ def load_job(options: EvaluateOptions, trained: Trained) -> EvaluateJob:
 
 
 def parse_changes(pairs: list[str]) -> dict[str, Any]:
-    """Values by key; ValueError for what is no KEY=VALUE or is given twice."""
+    """Parses KEY=VALUE arguments; ValueError for another form or a key given twice."""
     changes: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -167,7 +167,7 @@ def describe(
 
 
 def describe_mode(test: Test) -> str:
-    """In words that set it apart in tables: "whole", "whole, ratios 0.5 1, flip"."""
+    """Describes a test mode for tables: "whole", "whole, ratios 0.5 1, flip"."""
     single = test.ratios == (1.0,)
     ratios = [] if single else [f"ratios {' '.join(f'{ratio:g}' for ratio in test.ratios)}"]
     return ", ".join([test.mode, *ratios, *(["flip"] if test.flip else [])])
@@ -203,7 +203,7 @@ def _describe_run(
 
 
 def list_metrics(record: dict[str, Any]) -> dict[str, float]:
-    """Totals and per-class IoU, by the names that they have in MLflow."""
+    """Lists totals and per-class IoU by their names in MLflow."""
     split = record["split"]
     values = {"mIoU": "miou", "aAcc": "aacc", "mAcc": "macc", "fwIoU": "fwiou"}
     values |= {"mBoundaryIoU": "mean_boundary_iou"}
@@ -214,7 +214,7 @@ def list_metrics(record: dict[str, Any]) -> dict[str, float]:
 
 
 def add_artifacts(run: TrackedRun, record: dict[str, Any], path: Path, panels: list[Path]) -> None:
-    """The JSON, the table of classes and the kept label maps into MLflow, the latter also as
+    """Adds the JSON, the table of classes and the kept label maps to MLflow, the latter also as
     panels beside the image and its ground truth."""
     run.add_artifact(path)
     run.add_artifact(path.parent / record["per_image"]["file"])

@@ -1,4 +1,4 @@
-"""What `lemore evaluate` writes beside its JSON: label maps, panels, counts by image and class."""
+"""Writes files beside an evaluation's JSON: label maps, panels, counts by image and class."""
 
 import io
 import os
@@ -31,7 +31,7 @@ def check_output(path: Path) -> None:
 
 
 def write_predictions(path: Path, predictions: dict[str, Any]) -> dict[str, str]:
-    """Index PNGs of train ids beside the JSON; returns image name -> file."""
+    """Writes index PNGs of train ids beside the JSON; returns image name -> file."""
     files = {}
     for name, labels in sorted(predictions.items()):
         file = Path(path.stem) / f"{name}.png"
@@ -41,7 +41,7 @@ def write_predictions(path: Path, predictions: dict[str, Any]) -> dict[str, str]
 
 
 def write_per_image(path: Path, arrays: dict[str, Any]) -> dict[str, str]:
-    """<name of the JSON>/per_image.npz beside it (no pickle in it); returns file and sha256."""
+    """Writes <name of the JSON>/per_image.npz (without pickle); returns file and sha256."""
     file = Path(path.stem) / "per_image.npz"
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
@@ -50,7 +50,7 @@ def write_per_image(path: Path, arrays: dict[str, Any]) -> dict[str, str]:
 
 
 def write_panels(path: Path, store: Store, predictions: dict[str, Any]) -> list[Path]:
-    """<name of the JSON>/panels/<image>.jpg: the image, its ground truth and the prediction."""
+    """Writes <name of the JSON>/panels/<image>.jpg: image, ground truth and prediction."""
     files = []
     for name, prediction in sorted(predictions.items()):
         files.append(path.parent / path.stem / "panels" / f"{name}.jpg")
@@ -60,7 +60,7 @@ def write_panels(path: Path, store: Store, predictions: dict[str, Any]) -> list[
 
 
 def write_class_table(path: Path, record: dict[str, Any]) -> Path:
-    """<name of the JSON>/per_class.json: results by class, as MLflow reads tables."""
+    """Writes <name of the JSON>/per_class.json: results by class, as MLflow reads tables."""
     pixels = [sum(row) for row in record["confusion"]]
     columns = ("class", "IoU", "accuracy", "boundary IoU", "labelled pixels")
     by_class = [record[key] for key in ("classes", "iou", "acc", "boundary_iou")]

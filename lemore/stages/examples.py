@@ -1,4 +1,4 @@
-"""The chosen images of a dataset with what the evaluations kept of them."""
+"""The chosen images of a dataset with the predictions that evaluations have kept."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +13,7 @@ from lemore.reporting.tables.results import Result
 
 
 def read_examples(store: Store, names: Iterable[str], chosen: list[Result]) -> list[Example]:
-    """Image, label and the prediction of each chosen evaluation, by the image's name."""
+    """Reads image, label and the prediction of each chosen evaluation, by the image's name."""
     found = []
     for name in names:
         image, label = store.read(store.find(name))
@@ -23,7 +23,7 @@ def read_examples(store: Store, names: Iterable[str], chosen: list[Result]) -> l
 
 
 def _read_prediction(result: Result, name: str) -> np.ndarray:
-    """The label map H W uint8 that an evaluation kept of an image."""
+    """Reads the label map H W uint8 that an evaluation has kept for an image."""
     if name not in result["predictions"]:
         raise ValueError(
             f"{result['file']}: no prediction of image '{name}' was kept"

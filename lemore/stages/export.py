@@ -20,7 +20,7 @@ from lemore.trained.find import read_trained
 log = logging.getLogger(__name__)
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}
 RANDOM_IMAGES = 4
-EQUAL_LABELS = 0.999  # a file of float32 with fewer is not the network
+EQUAL_LABELS = 0.999  # a float32 file with a smaller share is wrong
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ExportOptions:
 
 
 def export_model(options: ExportOptions) -> int:
-    """Writes the file and prints what was found; returns 1 if a float file is not the network."""
+    """Writes the file and prints the comparison; returns 1 if a float file differs too much."""
     check_options(options)
     torch.set_num_threads(options.threads)
     trained = read_trained(options.checkpoint)
@@ -92,7 +92,7 @@ def export_model(options: ExportOptions) -> int:
 
 
 def check_options(options: ExportOptions) -> None:
-    """Raises ValueError for options that exclude one another."""
+    """Raises ValueError for options that exclude each other."""
     suffix = SUFFIXES[options.format]
     if options.output.suffix != suffix:
         raise ValueError(f"--output: {options.output} should end in {suffix} for {options.format}")
@@ -124,7 +124,7 @@ def warn_of_size(size: tuple[int, int], trained: Trained) -> None:
 
 
 def open_store(options: ExportOptions, trained: Trained) -> Store:
-    """The dataset of --evaluate; ValueError if the model has other classes."""
+    """Opens the dataset of --evaluate; ValueError if the model has other classes."""
     assert options.evaluate is not None
     store = Store(options.data_dir / options.evaluate, options.split)
     if store.num_classes != trained.job.num_classes:
@@ -136,7 +136,7 @@ def open_store(options: ExportOptions, trained: Trained) -> Store:
 
 
 def format_record(record: dict[str, Any]) -> list[str]:
-    """The lines that a person reads of what was found."""
+    """Formats the comparison as lines for reading."""
     height, width = record["size"]
     difference = record["largest_difference"]
     off = "" if difference is None else f"logits differ by at most {difference:.2e}, "

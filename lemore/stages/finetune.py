@@ -10,7 +10,7 @@ from lemore.stages.training import Placement, Training, make_worker, run_trainin
 
 
 def finetune(placement: Placement, pretrained: Path | None) -> int:
-    """Exit code of the training. pretrained: run.json of the backbone's pretraining."""
+    """Returns the training's exit code. pretrained: run.json of the backbone's pretraining."""
     job = read_job(FinetuneJob, placement.config)
     init, parents, inputs = find_initial_weights(job.init, pretrained)
     worker = make_worker(placement)
@@ -31,7 +31,7 @@ def finetune(placement: Placement, pretrained: Path | None) -> int:
 
 
 def list_named_modules(job: FinetuneJob) -> tuple[str, ...]:
-    """The model's modules, which are found by name."""
+    """Lists the model's modules, which are found by name."""
     heads = (f"lemore.models.decode_heads.{head}" for head in job.model.decode_heads)
     return (f"lemore.models.backbones.{job.backbone.module}", *heads)
 
@@ -39,7 +39,7 @@ def list_named_modules(job: FinetuneJob) -> tuple[str, ...]:
 def find_initial_weights(
     init: str, run_json: Path | None
 ) -> tuple[str, dict[str, str], dict[str, str]]:
-    """(what to load, parent runs, digests) of `init`; ValueError if the pretraining is missing."""
+    """Returns `init`'s (source, parent runs, digests); ValueError if the pretraining is missing."""
     if init != "pretrain":
         return init, {}, {}
     if run_json is None:

@@ -30,8 +30,8 @@ REPORTING = {
 
 
 def plan(configfiles: list[Path], seconds: float, device: str | None, file: Path | None) -> str:
-    """The text to print. seconds: of measuring each model, 0 for none; device: cpu, cuda or None
-    (as `ray.gpus` says); file: where the numbers go too (JSON)."""
+    """Returns the text to print. seconds: of measuring each model, 0 for none; device: cpu, cuda or
+    None (as `ray.gpus` says); file: JSON with the numbers."""
     experiment = Experiment(merge_configuration(configfiles))
     left = list_jobs_left(configfiles)
     needs = [need for job in left for need in list_needs(experiment, job)]
@@ -45,14 +45,13 @@ def plan(configfiles: list[Path], seconds: float, device: str | None, file: Path
 
 
 def merge_configuration(paths: list[Path]) -> dict[str, Any]:
-    """As the Snakefile reads it: one laid on the other, and all on the default if none names a
-    run."""
+    """Merges as Snakemake does: later files win; the default is the base if none names a run."""
     values: dict[str, Any] = reduce(merge, map(read_yaml, paths), {})
     return values if "run" in values else merge(read_yaml(DEFAULT), values)
 
 
 def list_jobs_left(configfiles: list[Path]) -> list[dict[str, Any]]:
-    """What Snakemake would run now, each as {"rule", wildcards...}."""
+    """Lists the jobs that Snakemake would run now, each as {"rule", wildcards...}."""
     command = [str(Path(sys.executable).with_name("snakemake")), "-n", "--nocolor"]
     done = subprocess.run(
         [*command, "--configfile", *map(str, configfiles)], capture_output=True, text=True
@@ -74,7 +73,7 @@ def _parse_jobs(text: str) -> Iterator[dict[str, Any]]:
 
 @dataclass
 class Need:
-    """One training: what it is, and what it costs once that is measured (`problem`: why not)."""
+    """A training and, once it is measured, its cost (`problem`: why there is none)."""
 
     stage: str
     dataset: str
@@ -109,7 +108,7 @@ def list_needs(experiment: Experiment, job: dict[str, Any]) -> Iterator[Need]:
 
 
 def calibrate(experiment: Experiment, needs: list[Need], device: str, seconds: float) -> None:
-    """Fills in what trainings cost; those that differ by their seed only are measured once."""
+    """Fills in the costs of trainings; those that differ only by their seed are measured once."""
     from lemore.stages import costs
 
     measured: dict[tuple[str, str, str], Any] = {}
@@ -135,7 +134,7 @@ def calibrate(experiment: Experiment, needs: list[Need], device: str, seconds: f
             need.memory, need.parameters = cost.memory, cost.parameters
 
 
-# --- what is printed
+# --- the printed text
 
 
 def describe(
@@ -182,7 +181,7 @@ def _describe_hours(needs: list[Need], device: str) -> Iterator[str]:
 
 
 def _describe_sharing(experiment: Experiment, needs: list[Need]) -> Iterator[str]:
-    """What it would save if backbones of one module shared one pretraining."""
+    """Describes what would be saved if backbones of one module shared a pretraining."""
     groups: dict[str, list[Need]] = {}
     for need in needs:
         if need.stage == "pretrain":
@@ -212,7 +211,7 @@ def _describe_disk(
 
 
 def _describe_data(experiment: Experiment, dataset: str) -> str:
-    """Prepared data take at most three times their archives."""
+    """Describes the data; prepared, they take at most three times their archives."""
     config = experiment.dataset(dataset)
     folder = Path(experiment.config.archives_dir) / (config.archives_folder or dataset)
     sizes = {archive.file: archive.bytes for archive in config.archives}

@@ -49,7 +49,7 @@ class PredictOptions:
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        """The pictures to write: overlays where nothing else is asked for."""
+        """The pictures to write: overlays unless others are requested."""
         kinds: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if getattr(self, kind))
         return kinds if kinds or self.shares else ("overlay",)
 
@@ -82,9 +82,9 @@ def predict_files(options: PredictOptions) -> int:
 def plan_tasks(
     options: PredictOptions, plan: OutputPlan, legend: str, reporter: Reporter
 ) -> list[FileTask]:
-    """The inputs with every file that will be written; inputs that are unusable are reported.
+    """Returns the inputs with every file that will be written; reports unusable inputs.
 
-    ValueError, before anything is written, if no input is found at all, or an output exists.
+    ValueError, before anything is written, if there is no input at all, or an output exists.
     """
     found, problems = find_inputs(read_arguments(options.inputs), options.output)
     if not found and problems:
@@ -105,7 +105,7 @@ def plan_tasks(
 
 
 def read_arguments(arguments: list[str]) -> list[str]:
-    """The arguments, with `-` replaced by the list on standard input."""
+    """Returns the arguments, with `-` replaced by the list on standard input."""
     paths: list[str] = []
     for argument in arguments:
         paths += split_list(sys.stdin.buffer.read()) if argument == STDIN else [argument]

@@ -14,19 +14,19 @@ log = logging.getLogger(__name__)
 
 
 def prepare_dataset(
-    config_file: Path,
+    *,
+    dataset_config: Path,
     fetched: Path,
     output: Path,
-    *,
     workers: int,
     allow_partial: bool,
     dry_run: bool,
 ) -> int:
-    """Logs what is there and prepares it; returns the exit code.
+    """Logs what a dataset holds and prepares it; returns the exit code.
 
     A dry run writes nothing, and returns 1 if some of the masks it opened cannot be used.
     """
-    config, name = load(DatasetConfig, config_file), config_file.stem
+    config, name = load(DatasetConfig, dataset_config), dataset_config.stem
     source, faults = open_source(name, fetched), 0
     for fault, line in explain(config, source):
         faults += fault

@@ -5,7 +5,7 @@ from lemore.stages.training import Placement, Training, make_worker, run_trainin
 
 
 def pretrain(placement: Placement) -> int:
-    """Exit code of the training."""
+    """Returns the exit code of the training."""
     job = read_job(PretrainJob, placement.config)
     return run_training(
         Training(

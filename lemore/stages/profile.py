@@ -71,7 +71,7 @@ def profile(options: ProfileOptions) -> dict[str, Any]:
 
 
 def load_job(options: ProfileOptions) -> ProfileJob:
-    """The job of a workflow, or one cell made from the command line."""
+    """Returns the job of a workflow, or one cell made from the command line."""
     if options.config is not None:
         return read_job(ProfileJob, options.config)
     if options.model is None:
@@ -86,9 +86,9 @@ def load_job(options: ProfileOptions) -> ProfileJob:
 
 
 def profile_cell(job: ProfileJob, cell: ProfileCell, threads: int) -> dict[str, Any]:
-    """Counts on the meta device, then latencies of the folded model at the same size.
+    """Counts on the meta device, then times the folded model at the same size.
 
-    `latency` is the one that is eager and at native stride, None if that was not asked for.
+    `latency` is that of eager mode at native stride, None if that was not requested.
     """
     model = bake(fold(count.make_cell_model(job, cell), norms=True))
     resized = job.latency_upsample and cell.task == "segmentation"

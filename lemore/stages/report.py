@@ -16,41 +16,46 @@ log = logging.getLogger(__name__)
 
 
 def write_report(
-    output: str,
     *,
+    output: str,
     run: str,
     tables: Sequence[str],
     figures: Sequence[str],
-    results: Mapping[str, Sequence[str]],
-    titles: Sequence[str],
+    pretrainings: Sequence[str],
+    trainings: Sequence[str],
+    evaluations: Sequence[str],
+    profiles: Sequence[str],
+    dataset_titles: Sequence[str],
     audits: Sequence[str],
     data_dir: Path | None,
 ) -> None:
     """Writes the report from tables (CSV), figures (PNG) and result files by stage.
 
-    titles: NAME=TITLE, the printed names of datasets. audits: pages to link to. data_dir: prepared
+    dataset_titles: NAME=TITLE, printed names. audits: pages to link to. data_dir: prepared
     datasets, to show the images kept by the evaluations; None to show none.
     """
-    found = {stage: read_results(paths, stage) for stage, paths in results.items()}
-    named = dict(_split_title(text) for text in titles)
+    found = {
+        "pretrain": read_results(pretrainings, "pretrain"),
+        "finetune": read_results(trainings, "finetune"),
+        "evaluate": read_results(evaluations, "evaluate"),
+        "profile": read_results(profiles, "profile"),
+    }
+    titles = {}
+    for text in dataset_titles:
+        name, equals, titles[name] = text.partition("=")
+        if not equals:
+            raise ValueError(f"--dataset-titles: '{text}' is not NAME=TITLE")
     folder = Path(output).parent
     links = {Path(page).stem: os.path.relpath(page, folder) for page in audits}
-    viewers = _lay_out_viewers(data_dir, found["evaluate"], named) if data_dir else []
-    write_atomic(output, render(run, tables, figures, found, named, links, viewers))
+    viewers = _lay_out_viewers(data_dir, found["evaluate"], titles) if data_dir else []
+    write_atomic(output, render(run, tables, figures, found, titles, links, viewers))
     log.info("report in %s", output)
-
-
-def _split_title(text: str) -> tuple[str, str]:
-    name, equals, title = text.partition("=")
-    if not equals:
-        raise ValueError(f"--dataset-titles: '{text}' is not NAME=TITLE")
-    return name, title
 
 
 def _lay_out_viewers(
     data_dir: Path, evaluations: Sequence[Result], titles: Mapping[str, str]
 ) -> list[viewer.Viewer]:
-    """One for each dataset of whose images the evaluations have kept predictions."""
+    """Lays out a viewer for each dataset whose evaluations have kept predictions."""
     kept = [result for result in evaluations if result["predictions"]]
     viewers = []
     for dataset in dict.fromkeys(result["dataset"] for result in kept):

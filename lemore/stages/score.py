@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lemore.config import labels
 from lemore.config.dataset import DatasetConfig
+from lemore.config.labels import IGNORE, LabelTable, find_table
 from lemore.config.read import CONFIG, did_you_mean, load
 from lemore.data.archives.images import decode_label
 from lemore.evaluation.metrics import Confusion
@@ -21,15 +21,16 @@ PLAIN = f"{NAME}.png"
 
 
 def score(
-    predictions: Path,
-    truth: Path,
-    patterns: tuple[str, str],
     *,
+    predictions: Path,
+    labels: Path,
+    predictions_pattern: str,
+    labels_pattern: str,
     dataset: str | None,
     dataset_config: Path | None,
     num_classes: int | None,
     ignore_index: int | None,
-    output: Path | None,
+    json: Path | None,
 ) -> str:
     """Scores the pairs of two folders, writes the JSON if asked to, and returns a table to read.
 
@@ -41,24 +42,24 @@ def score(
         if ignore_index is not None:
             raise ValueError("--ignore-index goes with --num-classes; --dataset knows its own")
         table = load_table(dataset, dataset_config)
-        num_classes, ignore_index = len(table.names), labels.IGNORE
+        num_classes, ignore_index = len(table.names), IGNORE
     if ignore_index is None:
         raise ValueError("--num-classes needs --ignore-index (255 in most codings)")
     if dataset is None and dataset_config is not None:
         raise ValueError("--dataset-config goes with --dataset, not with --num-classes")
     assert num_classes is not None
     confusion = Confusion(num_classes, ignore_index)
-    pairs = find_pairs(predictions, truth, patterns)
+    pairs = find_pairs(predictions, labels, (predictions_pattern, labels_pattern))
     for prediction, label in show_progress(pairs, "score", unit="image"):
         add_pair(confusion, table, prediction, label)
     results = confusion.compute_measures()
-    if output is not None:
-        write_json(output, results)
+    if json is not None:
+        write_json(json, results)
     names = table.names if table else tuple(str(k) for k in range(num_classes))
     return format_table(results, names, len(pairs))
 
 
-def load_table(dataset: str, dataset_config: Path | None) -> labels.LabelTable:
+def load_table(dataset: str, dataset_config: Path | None) -> LabelTable:
     """Loads the label table of a dataset of config/, or of another configuration file."""
     path = dataset_config or DATASETS / f"{dataset}.yaml"
     if dataset_config is None and not path.is_file():
@@ -67,13 +68,13 @@ def load_table(dataset: str, dataset_config: Path | None) -> labels.LabelTable:
     config = load(DatasetConfig, path)
     if config.labels is None:
         raise ValueError(f"dataset '{dataset}' is not one of segmentation")
-    return labels.load(config.labels)
+    return find_table(config)
 
 
 def find_pairs(
-    predictions: Path, truth: Path, patterns: tuple[str, str] = (PLAIN, PLAIN)
+    predictions: Path, truth: Path, patterns: tuple[str, str]
 ) -> list[tuple[Path, Path]]:
-    """Pairs the paths of predictions and labels by name; ValueError names what has no partner."""
+    """Pairs the paths of predictions and labels by name; ValueError names unpaired files."""
     found, wanted = list_pngs(predictions, patterns[0]), list_pngs(truth, patterns[1])
     for missing, folder, there, pattern in (
         (sorted(wanted.keys() - found.keys()), predictions, wanted, patterns[0]),
@@ -90,7 +91,7 @@ def find_pairs(
 
 
 def list_pngs(folder: Path, pattern: str) -> dict[str, Path]:
-    """Name -> path of the files of a pattern in a folder and below."""
+    """Lists name -> path of the files that match a pattern in a folder and below."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
     before, after = map(re.escape, pattern.split(NAME))
@@ -107,9 +108,7 @@ def list_pngs(folder: Path, pattern: str) -> dict[str, Path]:
     return files
 
 
-def add_pair(
-    confusion: Confusion, table: labels.LabelTable | None, prediction: Path, label: Path
-) -> None:
+def add_pair(confusion: Confusion, table: LabelTable | None, prediction: Path, label: Path) -> None:
     """Counts one pair, of raw values if there is a table; ValueError names the file at fault."""
     predicted, true = read_values(prediction), read_values(label)
     if predicted.shape != true.shape:
@@ -124,10 +123,10 @@ def add_pair(
 
 
 def map_values(
-    prediction: np.ndarray, label: np.ndarray, table: labels.LabelTable
+    prediction: np.ndarray, label: np.ndarray, table: LabelTable
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Raw values to train ids; ValueError for one that the table does not list, in the label."""
-    train_ids = np.full(VALUES, labels.IGNORE, np.uint8)
+    """Maps raw values to train ids; ValueError for a label's value that the table lacks."""
+    train_ids = np.full(VALUES, IGNORE, np.uint8)
     train_ids[list(table.ids)] = table.train_ids
     unknown = ~np.isin(label, table.ids)
     if unknown.any():
@@ -137,10 +136,9 @@ def map_values(
 
 
 def read_values(path: Path) -> np.ndarray:
-    """Pixel values (H, W), uint8 or uint16: gray values, or the indices of a palette.
+    """Reads pixel values (H, W), uint8 or uint16: gray values, or the indices of a palette.
 
-    Gray of less than 8 bits is refused: whether its values are meant to be stretched to 0..255, as
-    PNG says, cannot be known.
+    Gray of less than 8 bits is refused, since it is ambiguous: PNG would stretch it to 0..255.
     """
     try:
         return decode_label(path.read_bytes(), gray_bits=(8, 16))

@@ -24,7 +24,7 @@ from lemore.runtime.worker import Worker
 from lemore.stages.finetune import find_initial_weights, list_named_modules
 
 log = logging.getLogger(__name__)
-TIMES = 8.0  # that the learning rate may be larger or smaller than the recipe's
+TIMES = 8.0  # most that the learning rate differs from the recipe's, up or down
 SCHEDULES = ("mmcv0", "mmseg1")
 POWERS = (0.9, 1.0, 2.0)
 CONFIRMATIONS = 2  # further seeds of the best point and of the recipe
@@ -47,8 +47,8 @@ class SearchOptions:
 
 
 def search(options: SearchOptions) -> dict[str, Any]:
-    """Runs the trials and writes the verdict (JSON) and, beside it, what to put into the recipe
-    (YAML). Returns the verdict."""
+    """Runs the trials; writes the verdict (JSON) and, beside it, the recipe's new values (YAML).
+    Returns the verdict."""
     if options.trials < 2 or not 0 < options.share <= 1:
         raise ValueError("--trials is at least 2 (the recipe is one), --share in (0, 1]")
     check_gpus(options.gpus, 1, "command line", "--gpus")
@@ -108,20 +108,20 @@ def _run_trials(options: SearchOptions, job: FinetuneJob, folder: Path) -> dict[
 
 
 def make_state_key(options: SearchOptions, job: FinetuneJob, inputs: dict[str, str]) -> str:
-    """Hash of what trials depend on beside their point; a search goes on from no others' trials."""
+    """Returns a hash of all that trials depend on beside their point; resuming requires it."""
     code = code_version("search", list_named_modules(job))
     data = read_json(options.data / "digest.json")["sha256"]
     return key_of(code, data, options.config.read_text(), inputs, _holds_out(options))[:16]
 
 
 def _holds_out(options: SearchOptions) -> bool:
-    """Whether images must be held out, since the split val is the one that tables report."""
+    """Returns whether images must be held out because tables report the split val."""
     splits = read_json(options.data / "digest.json")["splits"]
     return options.test_split == "val" or "val" not in splits
 
 
 def shorten(recipe: Train, share: float) -> Train:
-    """The recipe over a share of its iterations, without validation on the way."""
+    """Shortens the recipe to a share of its iterations, without validation."""
     return replace(
         recipe,
         iterations=max(1, round(recipe.iterations * share)),
@@ -134,7 +134,7 @@ def shorten(recipe: Train, share: float) -> Train:
 def judge(
     own: dict[str, Any], best: dict[str, Any], results: list[tuple[dict[str, Any], dict[str, Any]]]
 ) -> dict[str, Any]:
-    """Means over the same seeds of the recipe and of the best point, and what follows."""
+    """Compares means over the same seeds of the recipe and the best point; makes the verdict."""
     best = {name: value for name, value in best.items() if name != "seed"}
 
     def values(settings: dict[str, Any]) -> list[float]:
@@ -161,7 +161,7 @@ def judge(
 
 
 def _write_recipe(record: dict[str, Any]) -> str:
-    """What to put into the dataset's recipe."""
+    """Writes the values to put into the dataset's recipe."""
     settings = record["recommended"]
     change = {"overrides": {record["model"]: {"train": settings}}} if settings else {}
     head = f"# {record['text']}\n# over {record['iterations']} iterations, {record['judged_by']}\n"
@@ -169,7 +169,7 @@ def _write_recipe(record: dict[str, Any]) -> str:
 
 
 def _track(record: dict[str, Any]) -> None:
-    """One run for each trial, to be compared by their parameters."""
+    """Records a run for each trial, to be compared by parameters."""
     for number, trial in enumerate(record["trials"]):
         identity = {name: record[name] for name in ("stage", "run", "dataset", "model")}
         description = RunDescription(

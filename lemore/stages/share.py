@@ -1,4 +1,4 @@
-"""Writes a trained model as a folder to share, with a card that says what it is."""
+"""Writes a trained model as a folder to share, with a card that describes it."""
 
 import logging
 import re
@@ -41,7 +41,7 @@ def share_model(
 
 
 def read_changed_card(path: Path, renew: bool) -> str:
-    """The card that somebody has completed, with a warning; "" where a new one is to be written."""
+    """Returns a card that somebody has completed, with a warning; "" if a new one is needed."""
     text = "" if renew or not path.exists() else path.read_text(encoding="utf-8")
     if not text or model_card.is_as_written(text):
         return ""
@@ -53,7 +53,7 @@ def read_changed_card(path: Path, renew: bool) -> str:
 
 
 def read_evaluation(path: Path, trained: Trained) -> dict[str, Any]:
-    """The evaluation of these very weights; ValueError if it is of others."""
+    """Reads the evaluation of these very weights; ValueError if it is of others."""
     values = read_json(path)
     if not isinstance(values, dict) or values.get("stage") != "evaluate":
         raise ValueError(f"{path}: not written by `lemore evaluate`")
@@ -66,7 +66,7 @@ def read_evaluation(path: Path, trained: Trained) -> dict[str, Any]:
 
 
 def describe_model(trained: Trained) -> dict[str, Any]:
-    """The card's facts about the model and its training."""
+    """Returns the card's facts about the model and its training."""
     job, record = trained.job, trained.record
     dataset = find_dataset(job.dataset)
     return {

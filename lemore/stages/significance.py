@@ -1,4 +1,4 @@
-"""Which models of a dataset are better than which, by a paired bootstrap over its images."""
+"""Tests which models of a dataset are better than which: a paired bootstrap over its images."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ def write_significance(
 
 
 def _test_pairs(group: list[Result], sequence: str | None, block: int) -> list[dict[str, Any]]:
-    """All pairs of models with the same number of seeds, the better mIoU first."""
+    """Tests all pairs of models with the same number of seeds, the better mIoU first."""
     check_one_configuration(group)
     models: dict[str, list[Result]] = {}
     for result in group:
@@ -79,7 +79,7 @@ def _mean(results: list[Result]) -> float:
 def _resample_models(
     models: Mapping[str, list[Result]], sequence: str | None, block: int
 ) -> tuple[list[str], dict[str, list[Resampled]]]:
-    """Names of the images, and mIoU on the same draws of them for each model's seeds."""
+    """Returns the images' names, and mIoU on the same draws of them for each model's seeds."""
     loaded = {
         model: [_load_counts(result) for result in results] for model, results in models.items()
     }
@@ -94,7 +94,7 @@ def _resample_models(
 
 
 def _load_counts(result: Result) -> tuple[list[str], np.ndarray]:
-    """Names of the images of an evaluation and its pixel counts by image and class."""
+    """Loads the names of an evaluation's images and its pixel counts by image and class."""
     path = Path(result["file"]).parent / result["per_image"]["file"]
     if not path.exists() or hash_file(path) != result["per_image"]["sha256"]:
         raise ValueError(f"{path}: missing, or not as {result['file']} records it; evaluate again")

@@ -35,7 +35,7 @@ def track_summary(
 
 
 def average_miou(evaluations: Iterable[dict[str, Any]]) -> dict[str, float]:
-    """Mean mIoU over the seeds of each dataset and model, by the metric's name in MLflow."""
+    """Averages mIoU over the seeds of each dataset and model, by the metric's name in MLflow."""
     values: dict[str, list[float]] = {}
     for record in evaluations:
         values.setdefault(f"{record['dataset']}/{record['model']}/mIoU", []).append(record["miou"])

@@ -14,32 +14,28 @@ log = logging.getLogger(__name__)
 
 
 def write_table(
-    name: str,
-    prefix: str,
     *,
+    name: str,
+    output: str,
     run: str,
     dataset_title: str,
     evaluations: Sequence[str],
     profiles: Sequence[str],
     counts: Sequence[str],
     pretrainings: Sequence[str],
-    significance_tables: Sequence[str],
+    significance: Sequence[str],
 ) -> None:
-    """Writes <prefix>.csv, .md and .tex. name: a view or a dataset of the evaluations.
+    """Writes <output>.csv, .md and .tex. name: a view or a dataset of the evaluations.
 
-    evaluations, profiles, counts, pretrainings: result files. significance_tables: of the CSV
-    files of `lemore significance`.
+    evaluations, profiles, counts, pretrainings: result files. significance: CSV files of `lemore
+    significance`.
     """
     evaluated, profiled = read_results(evaluations, "evaluate"), read_results(profiles, "profile")
-    pretrained, pairs = read_results(pretrainings, "pretrain"), read_pairs(significance_tables)
+    pretrained, pairs = read_results(pretrainings, "pretrain"), read_pairs(significance)
     counted = [model for result in read_results(counts, "count") for model in result["models"]]
     table = build_table(name, evaluated, profiled, pretrained, pairs, counted)
     printed = lay_out(name, dataset_title, table, label_models([*profiled, *evaluated]), run)
-    written = {
-        "csv": format_csv(table),
-        "md": format_markdown(printed),
-        "tex": format_latex(printed),
-    }
-    for suffix, text in written.items():
-        write_atomic(f"{prefix}.{suffix}", text)
-    log.info("table %s: %d rows in %s.{csv,md,tex}", name, len(table), prefix)
+    write_atomic(f"{output}.csv", format_csv(table))
+    write_atomic(f"{output}.md", format_markdown(printed))
+    write_atomic(f"{output}.tex", format_latex(printed))
+    log.info("table %s: %d rows in %s.{csv,md,tex}", name, len(table), output)

@@ -1,4 +1,4 @@
-"""What surrounds the training in pretraining and fine-tuning: key, lock, tracking, signals."""
+"""The envelope of a pretraining or fine-tuning: key, lock, tracking, signals."""
 
 import logging
 import shutil
@@ -24,12 +24,12 @@ from lemore.runtime.tracking.tracked_run import track
 from lemore.runtime.worker import Worker
 
 log = logging.getLogger(__name__)
-IDENTITY = "identity.json"  # in a folder of checkpoints: whose they are
+IDENTITY = "identity.json"  # names the training in a folder of checkpoints
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a training runs and where its files lie: the options of its command.
+    """The places of a training and its files: the options of its command.
 
     config: the job's YAML, whose text is part of the training's key. output: folder of run.json
     and weights.pt. checkpoints: folder of the state, kept across reruns. gpus: of each worker.
@@ -73,7 +73,7 @@ class Training:
 
 
 def make_worker(placement: Placement) -> Worker:
-    """What a training's processes are told; its folder is known with its key."""
+    """Makes the worker of a training; its folder is known with its key."""
     return Worker(
         data=placement.data.absolute(),
         folder=Path(),
@@ -132,11 +132,11 @@ def run_training(training: Training, placement: Placement) -> int:
 
 
 def make_key(code: str, training: Training, placement: Placement, dataset: str) -> str:
-    """Hash of all that decides the weights. Checkpoints of another key are never continued.
+    """Returns a hash of all that decides the weights. Checkpoints of another key are not resumed.
 
-    The job counts as its file says it, so that a key of the configuration that is newer than the
-    file changes nothing. On CPUs a training repeats to the bit, and only with as many workers, so
-    that counts too.
+    It contains the text of the job's file, so that configuration keys newer than the file change
+    nothing. On CPUs it contains the number of workers, since a training repeats to the bit with
+    that number only.
     """
     workers = 0 if placement.gpus else placement.workers
     job = placement.config.read_text()
@@ -144,11 +144,11 @@ def make_key(code: str, training: Training, placement: Placement, dataset: str) 
 
 
 def _drop_superseded(folder: Path) -> None:
-    """Removes what is left of unfinished trainings with this one's name: of other code, recipe or
-    data, since those with the same have the same folder.
+    """Removes unfinished trainings of this name with other code, recipe or data: those with the
+    same have the same folder.
 
-    One that an earlier layout of the code has left is kept and named, since it could be finished
-    with that code.
+    One that an earlier layout of the code has left is kept and named, since that code could
+    finish it.
     """
     identity = read_json(folder / IDENTITY)
     for path in folder.parent.glob(f"*/{IDENTITY}"):
@@ -194,12 +194,12 @@ def _describe_run(training: Training, key: str, dataset: dict[str, Any]) -> RunD
 
 
 def publish(folder: Path, output: Path, record: dict[str, Any]) -> None:
-    """Puts the weights into place, then writes run.json, which says that they are whole.
+    """Puts the weights into place, then writes run.json, which shows that they are complete.
 
     Files are copied: the output may lie on another file system, and after a kill the same command
-    needs what is in the folder.
+    needs the folder's files.
     """
-    remove_temporaries(output)  # of a publishing that was killed
+    remove_temporaries(output)  # of an earlier publishing that was killed
     for name in ("weights.pt", "metrics.jsonl"):
         write_atomic(output / name, (folder / name).read_bytes())
     write_json(output / "run.json", record)

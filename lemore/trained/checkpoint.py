@@ -1,4 +1,4 @@
-"""A trained model: what it was told, its tensors, and the network rebuilt from them.
+"""A trained model: its job, its tensors, and the network rebuilt from them.
 
 Files of others are read with this too, so every value is checked: names are plain, numbers are in
 bounds, and the tensors are exactly those that the configuration calls for.
@@ -22,7 +22,7 @@ AUXILIARY = "auxiliary_head."
 
 @dataclass(frozen=True)
 class Record:
-    """How the weights came about, empty where nobody knows; weights_sha256 is that of the tensors
+    """How the weights came about, empty where unknown; weights_sha256 is the digest of the tensors
     (`checkpoint.hash_tensors`)."""
 
     seed: int
@@ -55,9 +55,9 @@ class Classes:
 class Trained:
     """A trained model as found on disk.
 
-    source: where, for messages. job: what the fine-tuning was told. state_dict: the tensors that
-    inference needs. test: how it is evaluated. classes: those that travel with the weights, None
-    where none do.
+    source: its place, for messages. job: of the fine-tuning. state_dict: the tensors that inference
+    needs. test: how it is evaluated. classes: those stored with the weights, None if there are
+    none.
     """
 
     source: str
@@ -85,9 +85,9 @@ class Trained:
         return fold(self.unfolded().eval())
 
     def unfolded(self, size: tuple[int, int] | None = None) -> Segmentor:
-        """The network as it was trained, less the auxiliary head, which helped training only.
+        """The network as it was trained, without the auxiliary head, which only training needs.
 
-        size: (H, W) that it is built for, and its mixing matrices carried to; None: the training's.
+        size: (H, W) that it and its mixing matrices are built for; None: the training's.
         """
         network = make_model(self.job, size)
         network.auxiliary_head = None
@@ -96,17 +96,17 @@ class Trained:
 
 
 def check_job(config: Any, source: str) -> FinetuneJob:
-    """The job in a checkpoint's `config`; ValueError naming source and key."""
+    """Reads the job in a checkpoint's `config`; ValueError names source and key."""
     if not isinstance(config, dict):
         raise ValueError(f"{source}: 'config' is no mapping")
     return build(FinetuneJob, config, source, "config.")
 
 
 def select_tensors(state: Any, job: FinetuneJob, source: str) -> dict[str, Tensor]:
-    """The tensors of `state` that inference needs: exactly those of the job's network.
+    """Selects the tensors of `state` that inference needs: exactly those of the job's network.
 
-    ValueError lists what is unknown, missing, misshapen or not finite. The network is first built
-    without memory, so that a file cannot ask for more than it holds.
+    ValueError lists tensors that are unknown, missing, misshapen or not finite. The network is
+    first built without memory, so that a file cannot ask for more than it holds.
     """
     if not isinstance(state, dict):
         raise ValueError(f"{source}: 'state_dict' is no mapping")
@@ -122,7 +122,7 @@ def select_tensors(state: Any, job: FinetuneJob, source: str) -> dict[str, Tenso
 
 
 def _outline(job: FinetuneJob, source: str) -> dict[str, Tensor]:
-    """Names and shapes of the network's tensors, which take no memory."""
+    """Returns names and shapes of the network's tensors, without their memory."""
     try:
         with torch.device("meta"):
             network = make_model(job)
@@ -133,7 +133,7 @@ def _outline(job: FinetuneJob, source: str) -> dict[str, Tensor]:
 
 
 def _is_plain(value: Any) -> bool:
-    """A dense CPU tensor of numbers that are all there."""
+    """Returns whether a value is a dense CPU tensor with all its numbers."""
     return (
         type(value) is Tensor
         and value.layout is torch.strided

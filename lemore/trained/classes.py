@@ -14,9 +14,9 @@ DATA_DIR = Path("resources/datasets")
 
 
 def find_classes(trained: Trained, data_dir: Path = DATA_DIR) -> Classes:
-    """Those that travel with the weights, else of the prepared dataset, else of its configuration.
+    """Finds classes in the weights' file, else the prepared dataset, else its configuration.
 
-    A dataset that is known here by none of these gets numbers, with a warning.
+    Classes of an unknown dataset are numbered, with a warning.
     """
     if trained.classes is not None:
         return trained.classes
@@ -34,7 +34,7 @@ def find_classes(trained: Trained, data_dir: Path = DATA_DIR) -> Classes:
 
 
 def _prepared(folder: Path) -> Classes | None:
-    """As the labels were when the dataset was prepared for training."""
+    """Reads the classes of the labels as they were when the dataset was prepared."""
     if not (folder / "digest.json").is_file():
         return None
     colors = read_json(folder / "colors.json")
@@ -50,6 +50,6 @@ def _configured(name: str) -> Classes | None:
 
 
 def find_dataset(name: str) -> DatasetConfig | None:
-    """config/datasets/<name>.yaml, None if there is none."""
+    """Returns config/datasets/<name>.yaml, None if there is none."""
     path = CONFIG / "datasets" / f"{name}.yaml"
     return load(DatasetConfig, path) if path.is_file() else None

@@ -40,9 +40,9 @@ class Interface:
 
 
 def build_networks(trained: Trained, interface: Interface) -> tuple[nn.Module, nn.Module]:
-    """The network as it was trained, and the one that the file is to compute.
+    """Builds the network as it was trained, and the one that the file is to compute.
 
-    Matrices of the second that belong to a size are carried to that of the file's images.
+    The second one's mixing matrices are resampled to the size of the file's images.
     """
     model, at_size = (
         trained.unfolded(size).eval().requires_grad_(False) for size in (None, interface.size)
@@ -57,7 +57,7 @@ def build_networks(trained: Trained, interface: Interface) -> tuple[nn.Module, n
 
 
 def describe_file(trained: Trained, classes: Classes, interface: Interface) -> dict[str, Any]:
-    """The metadata of the file, which a program needs to use it."""
+    """Returns the file's metadata, which a program needs to use it."""
     return {
         "lemore": __version__,
         "model": trained.job.model_name,
@@ -102,7 +102,7 @@ def open_file(path: Path, threads: int) -> nn.Module:
 
 
 def make_input(image: Tensor, raw: bool) -> Tensor:
-    """The input of a file for an image uint8 1 3 H W."""
+    """Makes the input of a file from an image uint8 1 3 H W."""
     return image.float() if raw else normalize(image, None)
 
 
@@ -146,7 +146,7 @@ def measure_latency(
 
 
 def make_random_images(size: Size, count: int) -> list[Tensor]:
-    """uint8 1 3 H W, always the same."""
+    """Makes random images, uint8 1 3 H W, always the same ones."""
     generator = torch.Generator().manual_seed(0)
     shape = (1, 3, *size)
     return [
@@ -155,7 +155,7 @@ def make_random_images(size: Size, count: int) -> list[Tensor]:
 
 
 def read_images(paths: list[Path], size: Size, count: int) -> list[Tensor]:
-    """At most `count` images, evenly spread over those of `paths`, as uint8 1 3 H W of `size`.
+    """Reads at most `count` images, spread evenly over `paths`, as uint8 1 3 H W of `size`.
 
     paths: image files, folders of them, or one prepared dataset, whose training split is read.
     ValueError names the file that is no image.

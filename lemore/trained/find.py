@@ -1,8 +1,8 @@
 """Finds trained models by path or name, for every `--checkpoint` and `lemore.load`.
 
-A name is weights.pt of a fine-tuning or an import, the folder it lies in, a shared model folder,
-hf://owner/name, or a training below results/ as <run>/<dataset>/<model>/<seed>, of which any part
-that is unambiguous is enough.
+A name is weights.pt of a fine-tuning or an import, its folder, a shared model folder,
+hf://owner/name, or a training below results/ as <run>/<dataset>/<model>/<seed>, of which any
+unambiguous part is enough.
 """
 
 import os
@@ -26,7 +26,7 @@ RESULTS, WEIGHTS = Path("results"), "weights.pt"
 
 
 def read_trained(name: str | os.PathLike[str]) -> Trained:
-    """The trained model that a path or name stands for; ValueError if there is none."""
+    """Reads the trained model that a path or name stands for; ValueError if there is none."""
     path = find_checkpoint(os.fspath(name))
     return folder.read_folder(path) if path.is_dir() else _read_file(path)
 
@@ -53,7 +53,7 @@ def find_checkpoint(name: str) -> Path:
 
 
 def _find_training(name: str) -> Path:
-    """weights.pt of the one training whose name has these parts, in this order."""
+    """Finds weights.pt of the only training whose name has these parts, in this order."""
     trainings = {
         "/".join(path.relative_to(RESULTS).parts[i] for i in (0, 2, 3, 4)): path
         for path in sorted(RESULTS.glob(f"*/finetune/*/*/*/{WEIGHTS}"))
@@ -94,7 +94,7 @@ def _read_file(path: Path) -> Trained:
 
 
 def _read_record(path: Path, state: dict[str, Any]) -> Record:
-    """The record in run.json beside the weights; ValueError if it is of other weights."""
+    """Reads the record in run.json beside the weights; ValueError if it is of other weights."""
     digest = checkpoint.hash_tensors(state)
     run_json = path.parent / "run.json"
     if not run_json.exists():
@@ -114,7 +114,7 @@ def _read_record(path: Path, state: dict[str, Any]) -> Record:
 
 
 def _read_test(path: Path, job: FinetuneJob) -> Test:
-    """The test settings of the workflow that the file lies in, else whole images at its scale."""
+    """Reads the test settings of the file's workflow, else whole images at its scale."""
     names = f"evaluate/{job.dataset}/{job.model_name}.yaml"
     for results in path.absolute().parents[4:5]:
         config = results / "config" / names

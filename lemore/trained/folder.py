@@ -25,7 +25,7 @@ from lemore.trained.checkpoint import Classes, Record, Trained, select_tensors
 
 FILES = WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 FORMAT = "lemore-1"
-MAX_JSON = 1 << 20  # bytes of config.json, and of the weights' header: some thousands are used
+MAX_JSON = 1 << 20  # bytes of config.json and of the weights' header; both need some thousands
 HUB = "hf://"
 HUB_NAME = re.compile(r"(?P<repository>\w[\w.-]*/\w[\w.-]*?)(@(?P<revision>\w[\w.-]*))?")
 
@@ -42,7 +42,7 @@ class Description:
 
 
 def write_folder(folder: Path, trained: Trained, classes: Classes, card: str) -> None:
-    """Writes the folder's files, the weights first: a folder without config.json is no model."""
+    """Writes the folder's files, last config.json, without which a folder is no model."""
     digest = checkpoint.hash_tensors(trained.state_dict)
     record = replace(trained.record, weights_sha256=digest)
     values = Description(FORMAT, trained.job, record, trained.test, classes)
@@ -53,7 +53,7 @@ def write_folder(folder: Path, trained: Trained, classes: Classes, card: str) ->
 
 
 def read_folder(folder: Path) -> Trained:
-    """The model in a folder; ValueError names file and key of whatever is not as it must be."""
+    """Reads the model in a folder; ValueError names file and key of any fault."""
     source = str(folder / CONFIG)
     values = _read_json(folder / CONFIG)
     description = build(Description, values, source)
@@ -67,7 +67,7 @@ def read_folder(folder: Path) -> Trained:
 
 
 def download_folder(name: str) -> Path:
-    """The model folder `hf://owner/name[@revision]` of the Hugging Face hub, without its card.
+    """Downloads `hf://owner/name[@revision]` from the Hugging Face hub, without its card.
 
     ValueError if the optional package huggingface_hub is missing.
     """
@@ -99,7 +99,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """Strict JSON of bounded size: no NaN, no key twice."""
+    """Reads strict JSON of bounded size: no NaN, no key twice."""
     with open(path, "rb") as file:
         data = file.read(MAX_JSON + 1)
     if len(data) > MAX_JSON:

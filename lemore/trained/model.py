@@ -24,7 +24,7 @@ from lemore.trained.classes import DATA_DIR, find_classes
 from lemore.trained.find import read_trained
 from lemore.trained.predict.photos import convert_to_rgb, read_photo
 
-WHOLE_PIXELS = 2048 * 1024  # the largest image that a chosen size sends through in one piece
+WHOLE_PIXELS = 2048 * 1024  # above this, an image of a chosen size is tiled
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Geometry:
     """The size at which the network sees an image, and the pieces.
 
     size: (long side, short side) that it is fitted into with its aspect kept, `original` for its
-    own size, None as the model was evaluated. tile: (H, W) of overlapping tiles; None: the whole
-    image, but tiles of the training's crop size where a chosen size has more than 2048 x 1024
-    pixels. overlap: (H, W); None: a quarter of the tile.
+    own size, None for that of the model's evaluation. tile: (H, W) of overlapping tiles; None: the
+    whole image, but tiles of the training's crop size where a chosen size has more than
+    2048 x 1024 pixels. overlap: (H, W); None: a quarter of the tile.
     """
 
     size: Size | Literal["original"] | None = None
@@ -79,10 +79,10 @@ class Model(nn.Module):
         size: Size | Literal["original"] | None = None,
         tile: Size | int | None = None,
     ) -> Prediction:
-        """The classes in one image: a path, a PIL image or H W 3 uint8 RGB, of any size.
+        """Predicts the classes in one image: a path, a PIL image or H W 3 uint8 RGB, of any size.
 
         The image is fitted into the size at which the model was evaluated, or into `size`, (long
-        side, short side) in pixels or "original"; `tile` (H, W) sends it through in overlapping
+        side, short side) in pixels or "original"; `tile` (H, W) processes it in overlapping
         parts. The label map has the image's own size. An EXIF orientation is applied first.
         ValueError says what is wrong with the image.
         """
@@ -190,10 +190,10 @@ def load(
     device: str | torch.device = "cpu",
     data_dir: str | os.PathLike[str] = DATA_DIR,
 ) -> Model:
-    """A trained model in evaluation mode.
+    """Loads a trained model in evaluation mode.
 
     checkpoint: weights.pt, a shared model folder, a training below results/ as
-    <run>/<dataset>/<model>/<seed> (what is unambiguous is enough), or hf://owner/name. data_dir:
+    <run>/<dataset>/<model>/<seed> (any unambiguous part is enough), or hf://owner/name. data_dir:
     where prepared datasets lie, for the names of the classes of a weights.pt. Nothing in the files
     is executed; ValueError says what is wrong with them.
     """

@@ -1,4 +1,4 @@
-"""Weights that someone else published, as a checkpoint; nothing in their file is executed."""
+"""Turns published weights into a checkpoint; nothing in their file is executed."""
 
 import logging
 from pathlib import Path
@@ -50,7 +50,7 @@ def import_weights(file: Path, layout: str, model: str, dataset: str, output: Pa
 
 
 def read_published(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name; ValueError if there are none, or something else among them."""
+    """Reads a file's tensors by name; ValueError if there are none, or other values among them."""
     if path.is_dir():
         raise ValueError(f"{path}: is a folder; name the file of weights in it")
     if not path.exists():

@@ -28,7 +28,7 @@ LOG_EVERY = 10
 
 
 class Outcome(NamedTuple):
-    """The iteration that a training started from, and how many steps it left out in all."""
+    """The iteration that a training started from, and how many steps it skipped in all."""
 
     resumed_at: int
     skipped_steps: int
@@ -38,11 +38,11 @@ class Outcome(NamedTuple):
 class TrainingLoop:
     """A training of `model`, from its newest checkpoint to the end.
 
-    batches(start) yields the batches from iteration `start` on; loss(model, batch) gives a scalar;
-    record(iteration, metrics) keeps a row of metrics; validate(model) gives metrics to record;
-    stop() says whether to save and leave; samples(iteration) names those of a global batch.
+    batches(start) yields the batches from iteration `start` on; loss(model, batch) is a scalar;
+    record(iteration, metrics) keeps a row of metrics; validate(model) returns metrics to record;
+    stop() returns whether to save and leave; samples(iteration) names those of a global batch.
     wrapped: the model as it is called in training (DDP, compiled), if not `model` itself.
-    micro_batch: see `add_gradient`. average: of the weights, if that is what counts in the end.
+    micro_batch: see `add_gradient`. average: of the weights, if that is evaluated and kept.
     """
 
     name: str
@@ -95,7 +95,7 @@ class TrainingLoop:
         return Outcome(start, self.finite.skipped)
 
     def run(self, start: int, watchdog: Watchdog) -> None:
-        """Takes the steps from `start` on, and all that is due between them."""
+        """Takes the steps from `start` on; validates and saves when due."""
         self.called.train()
         meter = Meter(self.name, self.iterations, done=start)
         self.means.restart_clock()
@@ -124,7 +124,7 @@ class TrainingLoop:
             if due:
                 self.means.gather_losses()
             if stopping or due:
-                if self.rank == 0 or not validating:  # else it waits for rank 0
+                if self.rank == 0 or not validating:  # the others wait for rank 0
                     watchdog.start_phase("checkpoint")
                 self._save(done)
             if stopping and done < self.iterations:
@@ -163,7 +163,7 @@ class TrainingLoop:
         return iteration
 
     def _save(self, iteration: int) -> None:
-        """Rank 0 writes model, optimiser and what belongs to them; the others have the same."""
+        """Writes model, optimiser and the rest of the state on rank 0; the others have the same."""
         self.finite.read(self.samples)
         if self.rank == 0:
             state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
@@ -178,8 +178,8 @@ class TrainingLoop:
 class RunningMeans:
     """Means of loss and times since the last row of metrics.
 
-    The loss stays where it is computed until a row or a checkpoint is made: to read it would make
-    the host wait for the device. So on a GPU only the times of a whole row mean something.
+    The loss stays on its device until a row or a checkpoint is made: reading it would make the host
+    wait for the device. So on a GPU only the times of a whole row are meaningful.
     """
 
     def __init__(self) -> None:
@@ -189,12 +189,12 @@ class RunningMeans:
 
     def _clear(self) -> None:
         self.data = self.compute = 0.0  # seconds
-        self.timed = 0  # steps; those of a row that a resumed training has not made itself are not
+        self.timed = 0  # steps that this process has made since the last row
         self.losses: list[float] = []
         self.unread: list[Tensor] = []  # of this worker's share
 
     def restart_clock(self) -> None:
-        """Leaves out the time since the last step (validation, saving)."""
+        """Excludes the time since the last step (validation, saving)."""
         self.mark = time.perf_counter()
 
     def end_data(self) -> None:
@@ -209,7 +209,7 @@ class RunningMeans:
         self.compute, self.mark = self.compute + now - self.mark, now
 
     def gather_losses(self) -> None:
-        """Reads the losses, means over the workers, all of which call it after the same step."""
+        """Reads the losses, means over the workers, which all call this after the same step."""
         if not self.unread:
             return
         losses = torch.stack(self.unread)
@@ -220,7 +220,7 @@ class RunningMeans:
         self.unread = []
 
     def take_row(self) -> dict[str, float]:
-        """Returns the metrics since the last row and starts anew."""
+        """Returns the metrics since the last row and resets them."""
         self.gather_losses()
         self.end_step()  # now that the device has finished
         finite = [loss for loss in self.losses if math.isfinite(loss)]

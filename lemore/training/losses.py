@@ -25,9 +25,9 @@ def compute_segmentation_loss(
     logits: B K h w float. label: B H W, train ids, 255 ignored. The logits are resized to the
     label's size (bilinear, align_corners=False). "all_pixels" divides by every pixel, the ignored
     ones included, as the mmcv 0.x lineage does; "valid_pixels" by the others only, and is 0 where
-    there are none. class_weight: K float, factors of the pixels' losses; the divisor counts pixels
-    all the same, as mmseg's does. fused: on a CPU, the same but for rounding, about four times
-    faster (`FusedLoss`); for labels whose height is a multiple of h. Returns a scalar.
+    there are none. class_weight: K float, factors of the pixels' losses; the divisor still counts
+    pixels, as mmseg's does. fused: on a CPU, equal but for rounding and about four times faster
+    (`FusedLoss`); for labels whose height is a multiple of h. Returns a scalar.
     """
     if fused and logits.device.type == "cpu" and label.shape[1] % logits.shape[2] == 0:
         total = FusedLoss.apply(logits, label, class_weight)
@@ -41,11 +41,11 @@ def compute_segmentation_loss(
 
 
 def _sum_image_loss(logits: Tensor, label: Tensor, class_weight: Tensor | None) -> Tensor:
-    """Summed cross-entropy of one image (logits 1 K h w, label H W).
+    """Returns the summed cross-entropy of one image (logits 1 K h w, label H W).
 
-    Image by image, since the whole batch at label size leaves every cache of a CPU: up to six
-    times faster at 150 classes. With the classes last softmax is vectorised along them, which
-    pays unless they are few.
+    Single images fit a CPU's cache, the whole batch at label size does not: up to six times faster
+    at 150 classes. With the classes last, softmax is vectorised along them, which pays unless they
+    are few.
     """
     if logits.shape[1] < FEW_CLASSES:
         logits = logits.contiguous()
@@ -57,7 +57,7 @@ def _sum_image_loss(logits: Tensor, label: Tensor, class_weight: Tensor | None) 
 
 
 class FusedLoss(torch.autograd.Function):
-    """Summed cross-entropy and its gradient in one pass, a band of rows after the other.
+    """Summed cross-entropy and its gradient in one pass, band by band of rows.
 
     The logits at label size, 600 MB for four crops of 150 classes, never exist as a whole: a band
     of them is resized, turned into its gradient in place and brought back to native stride.
@@ -102,7 +102,7 @@ def _sum_band_loss(
     """Summed loss of a band and its gradient (1 K r w).
 
     logits: 1 K r w. label: r' W, the rows from `offset` on of the logits resized by `stride`.
-    factors: K, what a pixel of each class counts.
+    factors: K, the weight of a pixel of each class.
     """
     with torch.enable_grad():
         logits = logits.detach().requires_grad_()
@@ -130,7 +130,7 @@ def _compute_cross_entropy_(logits: Tensor, label: Tensor, factors: Tensor) -> T
 
 
 def compute_class_weight(frequencies: Sequence[float]) -> Tensor:
-    """K weights 1 / ln(1.02 + p) for classes with the share p of the labelled pixels, float32.
+    """Returns K float32 weights 1 / ln(1.02 + p), p being a class's share of labelled pixels.
 
     Paszke et al., "ENet", 2016, section 5.2: rare classes count more, at most some 50 times. Scaled
     so that the weights' mean over the pixels is 1 and the learning rate keeps its meaning.
@@ -162,6 +162,6 @@ def compute_classification_loss(
 
 
 def count_correct(logits: Tensor, label: Tensor, k: int) -> Tensor:
-    """Count (int64 scalar) of samples whose label is among the `k` largest logits."""
+    """Counts (int64 scalar) the samples whose label is among the `k` largest logits."""
     k = min(k, logits.shape[1])
     return torch.eq(logits.topk(k, dim=1).indices, label[:, None]).any(1).sum()

@@ -40,8 +40,8 @@ def compute_learning_rate(iteration: int, recipe: Train) -> float:
 
 
 def compute_pretraining_rate(iteration: int, recipe: Pretrain) -> float:
-    """Linear warm-up; then half a cosine from lr to min_lr over the rest, or steps: lr multiplied
-    by a factor after each so many iterations, those of the warm-up counted (as timm does)."""
+    """Linear warm-up; then half a cosine from lr to min_lr over the rest, or steps, each of which
+    multiplies lr by a factor; their iterations include the warm-up's (as timm's do)."""
     warmup = min(recipe.warmup_iterations, recipe.iterations)
     if iteration < warmup:
         return recipe.lr * (iteration + 1) / warmup
@@ -68,8 +68,8 @@ def group_parameters(
     """Optimiser groups, each with its `lr_mult`, `weight_decay`, `params` and `names`.
 
     head_parameters: names of the tensors that learn `head_lr_mult` times faster.
-    decay_norm "reference" decays normalisation layers like all else, since the reference's rule
-    never matches their names; False spares them.
+    decay_norm "reference" decays normalisation layers too, since the reference's exception for
+    "norm" never matches their names (".bn."); False exempts them.
     """
     fast = set(head_parameters)
     unknown = fast - {name for name, _ in model.named_parameters()}
@@ -90,12 +90,12 @@ def group_parameters(
 
 
 def drop_names(groups: list[dict]) -> list[dict]:
-    """The groups as optimisers take them."""
+    """Returns the groups as optimisers take them."""
     return [{k: v for k, v in group.items() if k != "names"} for group in groups]
 
 
 def describe_groups(groups: list[dict]) -> str:
-    """One line a group, for the log: the tensors that are really decayed and sped up."""
+    """Returns a line for each group, for the log: the tensors that are decayed and sped up."""
     return "\n".join(
         f"parameter group: {len(g['names'])} tensors, lr x{g['lr_mult']:g}, "
         f"weight decay {g['weight_decay']:g}"
@@ -105,7 +105,7 @@ def describe_groups(groups: list[dict]) -> str:
 
 
 def make_adamw(groups: list[dict], betas: tuple[float, float]) -> AdamW:
-    """AdamW whose learning rate is set by `set_learning_rate` before every step."""
+    """Makes AdamW, whose learning rate `set_learning_rate` sets before every step."""
     return AdamW(drop_names(groups), lr=0.0, betas=betas, fused=True)
 
 
@@ -114,8 +114,8 @@ class RMSpropTF(Optimizer):
 
     s <- s + (1 - alpha)(g^2 - s), m <- momentum m + lr g / sqrt(s + eps), w <- w - m, where the
     gradient g includes weight_decay * w. As in timm's "rmsproptf", epsilon is added under the root,
-    the mean of squares starts at one, and the momentum gathers updates that are already multiplied
-    by the learning rate; torch's own RMSprop differs in all three.
+    the mean of squares starts at one, and the momentum sums updates that are already multiplied by
+    the learning rate; torch's own RMSprop differs in all three.
     """
 
     def __init__(self, groups: list[dict[str, Any]]):

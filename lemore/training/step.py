@@ -1,9 +1,9 @@
 """The parts of a training step: gradient, guard against non-finite values, average of the weights.
 
-A step whose loss or gradient is not finite is left out on the device, counted and explained.
-Nothing waits for the device: the optimiser's own kernel leaves an update out where `found_inf` is 1
-(as it does for mixed precision), and the host reads the flags with the next row of metrics. Where
-all is finite no number differs by a bit.
+A step whose loss or gradient is not finite is skipped on the device, counted and explained.
+Nothing waits for the device: the optimiser's own kernel skips an update where `found_inf` is 1 (as
+it does for mixed precision), and the host reads the flags with the next row of metrics. Where all
+is finite, no bit of any number changes.
 """
 
 import copy
@@ -52,7 +52,7 @@ def add_gradient(
 
 
 def split_batch(batch: Batch, micro_batch: int) -> list[Batch]:
-    """Parts of at most `micro_batch` samples, in order."""
+    """Splits a batch into parts of at most `micro_batch` samples, in order."""
     if not micro_batch or _count_samples(batch) <= micro_batch:
         return [batch]
     columns = {name: values.split(micro_batch) for name, values in batch.items()}
@@ -64,15 +64,15 @@ def _count_samples(batch: Batch) -> int:
 
 
 def spread_nan(loss: Tensor) -> Tensor:
-    """Returns the scalar itself; if it is not finite, its gradient is NaN everywhere too."""
+    """Returns the scalar itself, with a gradient that is NaN everywhere if it is not finite."""
     return loss * torch.ones_like(loss).where(loss.detach().isfinite(), torch.nan)
 
 
 @dataclass(frozen=True)
 class SkippedStep:
-    """A step that was left out, and the samples of its global batch.
+    """A step that was skipped, and the samples of its global batch.
 
-    loss: "nan", "inf" or a number, of this worker's share.
+    loss: "nan", "inf" or a number, for this worker's share.
     """
 
     iteration: int
@@ -110,7 +110,7 @@ class FiniteSteps:
         scaler.unscale_(self.optimizer)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         self.bad = get_total_norm(gradients).isfinite().logical_not().float()
-        if scaler.is_enabled():  # it leaves such a step out itself, and lowers its scale
+        if scaler.is_enabled():  # it skips such a step itself, and lowers its scale
             scaler.step(self.optimizer)
             scaler.update()
         elif self.optimizer.defaults.get("fused"):
@@ -120,7 +120,7 @@ class FiniteSteps:
             self.optimizer.step()
 
     def finish(self, iteration: int, rate: float, loss: Tensor) -> None:
-        """Restores the statistics if the step was left out; notes how the step went."""
+        """Restores the statistics if the step was skipped; records whether it was."""
         for group, before in zip(self.statistics, self.before, strict=True):
             now = torch.cat([b.reshape(-1) for b in group])
             parts = before.where(self.bad > 0, now).split([b.numel() for b in group])
@@ -129,7 +129,7 @@ class FiniteSteps:
         self.steps.append((iteration, rate, loss.detach(), self.bad))
 
     def read(self, samples: Callable[[int], list[str]]) -> None:
-        """Waits for the device and counts the steps left out since the last reading."""
+        """Waits for the device and counts the steps skipped since the last reading."""
         if not self.steps:
             return
         flags = torch.stack([bad for *_, bad in self.steps]).tolist()
@@ -168,7 +168,7 @@ class Average:
     """Running average of weights and BatchNorm's statistics (EMA), which is evaluated and kept.
 
     a <- d a + (1 - d) w after every step, where d is min(decay, (1 + i) / (10 + i)) at iteration i,
-    as TensorFlow's average has it, so that a short training is not held to its first weights.
+    as in TensorFlow, so that the first weights do not dominate the average of a short training.
     torch's AveragedModel would make the host wait for a GPU at every step, and average counters.
     """
 
@@ -202,7 +202,7 @@ def spare_dilated(model: nn.Module) -> None:
     """Makes every grouped, dilated convolution compute in full precision.
 
     oneDNN's gradient of such a convolution's weights is wrong in bfloat16 on a CPU with channels
-    last: on maps 32 wide and more it reads memory that nobody has written.
+    last: on maps 32 wide and more it reads uninitialised memory.
     """
     for module in model.modules():
         if type(module) is nn.Conv2d and module.groups > 1 and max(module.dilation) > 1:

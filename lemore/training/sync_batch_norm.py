@@ -1,6 +1,6 @@
-"""BatchNorm over the batch of all workers, so that their number changes no result but by rounding.
+"""BatchNorm over the batch of all workers, so that their number changes results by rounding only.
 
-torch's own SyncBatchNorm serves GPUs alone. This one computes the same with one reduction in each
+torch's own SyncBatchNorm is for GPUs alone. This one computes the same with one reduction in each
 direction and runs wherever torch.distributed does.
 """
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class SyncBatchNorm(nn.BatchNorm2d):
-    """nn.BatchNorm2d, in training over the samples of all workers, each of which has as many."""
+    """nn.BatchNorm2d, in training over the samples of all workers, which have equally many."""
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
@@ -54,7 +54,7 @@ class _Normalize(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        """The weights' own gradients are this worker's share, as of any other layer."""
+        """Returns gradients; those of the weights are this worker's share, as in any layer."""
         x, weight, mean, inverse = ctx.saved_tensors
         grad, normalized = grad.float(), (x - _unsqueeze(mean)) * _unsqueeze(inverse)
         of_bias, of_weight = grad.sum((0, 2, 3)), (grad * normalized).sum((0, 2, 3))
@@ -70,7 +70,7 @@ def _unsqueeze(channels: Tensor) -> Tensor:
 
 
 def convert(module: nn.Module) -> nn.Module:
-    """The same network with every BatchNorm synchronised; parameters and buffers stay the same."""
+    """Replaces every BatchNorm by a synchronised one; parameters and buffers stay the same."""
     if isinstance(module, nn.BatchNorm2d) and not isinstance(module, SyncBatchNorm):
         synchronised = SyncBatchNorm(module.num_features, module.eps, module.momentum)
         synchronised.__dict__ |= module.__dict__

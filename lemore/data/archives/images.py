@@ -15,7 +15,7 @@ GRAY, PALETTE = 0, 3  # colour types in a PNG's header
 PNG_MODES = {GRAY: "gray", 2: "RGB", PALETTE: "palette", 4: "gray+alpha", 6: "RGB+alpha"}
 JPEG_MODES = {"L": "gray", "RGB": "colour"}
 ORIENTATION = 0x0112  # EXIF's tag
-MAX_PIXELS = 100_000_000  # of one image; what claims more would fill the memory, not the screen
+MAX_PIXELS = 100_000_000  # of one image; larger ones would fill the memory
 
 
 def open_image(data: bytes) -> Image.Image:
@@ -34,9 +34,9 @@ def open_image(data: bytes) -> Image.Image:
 
 
 def check_whole(data: bytes) -> None:
-    """Raises ValueError for what is no whole JPEG or PNG, or claims too many pixels.
+    """Raises ValueError unless these are a whole JPEG or PNG of not too many pixels.
 
-    Decoders fill what is missing with gray and say nothing.
+    Decoders fill missing parts with gray and report nothing.
     """
     if data.startswith(PNG):
         image = open_image(data)

@@ -1,7 +1,7 @@
 """Files inside a zip, a tar or a folder, read in place and never unpacked.
 
-A member is refused by name when it could harm whoever unpacked it or this machine: absolute
-paths, `..`, links, devices, sizes that cannot be meant.
+A member is refused by name when unpacking it could do harm: absolute paths, `..`, links, devices,
+absurd sizes.
 """
 
 import functools
@@ -66,13 +66,13 @@ class Member:
 
 @functools.lru_cache(maxsize=4)
 def _open_zip(path: str, process: int) -> zipfile.ZipFile:
-    """Opened once per process: a file position must not be shared with the parent."""
+    """Opens a zip once per process: a file position must not be shared with the parent."""
     del process
     return zipfile.ZipFile(path)
 
 
 def list_members(path: Path | str) -> Iterator[Member]:
-    """Every regular file of a folder, zip, tar or compressed tar, in a stable order.
+    """Lists the regular files of a folder, zip, tar or compressed tar, in a stable order.
 
     ValueError if the archive is cut short or damaged, or a member is unsafe.
     """
@@ -125,7 +125,7 @@ def _list_zip(path: Path) -> Iterator[Member]:
 
 
 def list_tar_members(path: Path, start: int = 0, size: int | None = None) -> Iterator[Member]:
-    """Members of the uncompressed tar that occupies `size` bytes of `path` from `start`."""
+    """Lists the members of the uncompressed tar in `size` bytes of `path` from `start` on."""
     limit = path.stat().st_size if size is None else start + size
     seen: set[str] = set()
     with _refuse_damaged(path, "tar"), open(path, "rb") as file:
@@ -148,7 +148,7 @@ def list_tar_members(path: Path, start: int = 0, size: int | None = None) -> Ite
 
 
 def _list_packed_tar(path: Path) -> Iterator[Member]:
-    """A compressed tar has no random access: small ones are read whole, larger ones refused."""
+    """Reads a small compressed tar whole; refuses larger ones, which have no random access."""
     total, seen = 0, set[str]()
     with _refuse_damaged(path, "tar"), tarfile.open(path, "r:*") as tar:
         for entry in tar:

@@ -11,7 +11,7 @@ from lemore.runtime.files import read_json
 
 
 class Source:
-    """Files by name, from several archives or folders; a reader picks what it knows.
+    """Files by name, from several archives or folders; a reader picks those it knows.
 
     The listing is made once, when it is first needed, since the largest archive holds a thousand
     tars. `record`: the JSON that names the archives.
@@ -54,7 +54,7 @@ class Source:
 
 
 def open_source(name: str, fetched: Path) -> Source:
-    """Opens what a JSON written by `lemore fetch` or `lemore scenes` names, for dataset `name`.
+    """Opens the archives in a JSON written by `lemore fetch` or `lemore scenes`.
 
     A file that moved together with its JSON is found beside it.
     """
@@ -81,7 +81,7 @@ def make_entry(path: Path, sha256: str) -> dict[str, Any]:
 
 
 def make_record(name: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """Makes that JSON of a dataset's archives, with one hash over their names and hashes."""
+    """Makes that JSON for a dataset's archives, with one hash over their names and hashes."""
     lines = "".join(f"{entry['file']} {entry['sha256']}\n" for entry in entries)
     sha256 = hashlib.sha256(lines.encode()).hexdigest()
     return {"dataset": name, "archives": entries, "sha256": sha256}

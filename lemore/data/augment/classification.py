@@ -52,7 +52,7 @@ class ClassificationTransform:
     def draw_part(
         self, size: tuple[int, int], rng: np.random.Generator
     ) -> tuple[int, int, int, int]:
-        """(top, left, height, width) of the part of an image of `size` that becomes the crop."""
+        """Draws the part of an image of `size` for the crop: (top, left, height, width)."""
         low, high = (math.log(ratio) for ratio in self.ratio_range)
         for _ in range(CROP_ATTEMPTS):
             area = size[0] * size[1] * rng.uniform(*self.scale_range)
@@ -69,7 +69,7 @@ class ClassificationTransform:
 
 
 def erase(image: np.ndarray, rng: np.random.Generator) -> None:
-    """Noise in a random rectangle of the image itself (Zhong et al., "Random Erasing", 2017).
+    """Fills a random rectangle with noise, in place (Zhong et al., "Random Erasing", 2017).
 
     As timm's mode "pixel": standard normal in the normalised image, but cut to 0..255.
     """
@@ -89,7 +89,7 @@ def erase(image: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def mix(images: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """Mixtures of neighbours (Zhang et al., "mixup", 2018): the first with the second, and so on.
+    """Mixes each pair of neighbours (Zhang et al., "mixup", 2018): the first two, and so on.
 
     images: B ... float. share: B, as drawn for each image; the first of a pair gives the pair's.
     Returns the mixtures and, B, the share that each has of its own image. Neighbours in the global
@@ -107,12 +107,12 @@ def mix(images: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def swap_partners(values: Tensor) -> Tensor:
-    """Each pair of neighbours along the first axis swapped."""
+    """Swaps each pair of neighbours along the first axis."""
     return values.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
 
 
 def resize_antialiased(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize to (H, W): area average where both sides shrink, else bilinear."""
+    """Resizes to (H, W): area average where both sides shrink, else bilinear."""
     shrinks = size[0] <= image.shape[0] and size[1] <= image.shape[1]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cv2.resize(image, (size[1], size[0]), interpolation=method)

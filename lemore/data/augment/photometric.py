@@ -1,9 +1,9 @@
-"""Photometric distortion as mmsegmentation 0.x has it (PhotoMetricDistortion), rounding included.
+"""Photometric distortion as in mmsegmentation 0.x (PhotoMetricDistortion), rounding included.
 
 Each step has probability 1/2 and ends in uint8: brightness +U(-32, 32), contrast xU(0.5, 1.5),
 saturation xU(0.5, 1.5) and hue +{-18..17} in OpenCV's 8-bit HSV. Contrast comes either before
-saturation and hue or after them, by a coin. Drawing and applying are apart, so that the same draws
-can be applied elsewhere.
+saturation and hue or after them, at random. Drawing and applying are separate, so that the same
+draws can be applied elsewhere.
 """
 
 import math

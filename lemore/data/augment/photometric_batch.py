@@ -3,7 +3,7 @@
 The same draws and the same 8-bit arithmetic as OpenCV's, in torch. Its float32 steps round
 differently now and then, and the next conversion to HSV enlarges that: on noise 98.8 % of the
 values are equal to the CPU's, the others differ by 1 to 5 of 255. So a recipe can choose where
-the work is done, but not in the middle of a training.
+the work is done, but this must not change within a training.
 """
 
 from functools import lru_cache
@@ -92,5 +92,5 @@ ORDER = ((0, 3, 1), (2, 0, 1), (1, 0, 3), (1, 2, 0), (3, 1, 0), (0, 1, 2))
 @lru_cache
 @torch.inference_mode(False)
 def _order(device: torch.device) -> Tensor:
-    """Kept, since a new copy would wait for the device each time."""
+    """Cached, since every new copy waits for the device."""
     return torch.tensor(ORDER, device=device)

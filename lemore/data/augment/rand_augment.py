@@ -36,7 +36,7 @@ class DrawnOperation(NamedTuple):
 
 
 def draw(magnitude: float, deviation: float, rng: np.random.Generator) -> list[DrawnOperation]:
-    """The operations for one image, at most two. Always the same number of draws.
+    """Draws the operations for one image, at most two; always takes the same number of draws.
 
     magnitude: 0..10; each operation's own is drawn from N(magnitude, deviation^2) and clipped.
     """
@@ -49,14 +49,14 @@ def draw(magnitude: float, deviation: float, rng: np.random.Generator) -> list[D
 
 
 def apply(image: np.ndarray, operations: list[DrawnOperation]) -> np.ndarray:
-    """The image after its drawn operations."""
+    """Applies the drawn operations to an image."""
     for index, strength, sign in operations:
         image = OPERATIONS[index](image, strength, sign)
     return image
 
 
 def auto_contrast(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
-    """Each channel stretched to 0..255."""
+    """Stretches each channel to 0..255."""
     tables = []
     for channel in cv2.split(image):
         low, high, _, _ = cv2.minMaxLoc(channel)
@@ -66,7 +66,7 @@ def auto_contrast(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
 
 
 def equalize(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
-    """Each channel's histogram flattened, by Pillow's rounding."""
+    """Flattens each channel's histogram, with Pillow's rounding."""
     tables = []
     for channel in cv2.split(image):
         counts = cv2.calcHist([channel], [0], None, [256], [0, 256]).ravel().astype(np.int64)
@@ -81,7 +81,7 @@ def invert(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
 
 
 def rotate(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
-    """Around the centre, counter-clockwise for a positive sign."""
+    """Rotates around the centre, counter-clockwise for a positive sign."""
     angle = math.radians(strength * MAX_DEGREES * sign)
     cos, sin = math.cos(angle), math.sin(angle)
     x, y = image.shape[1] / 2, image.shape[0] / 2
@@ -106,13 +106,13 @@ def solarize_add(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
 
 
 def color(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
-    """Away from the gray image, or towards it."""
+    """Moves away from the gray image, or towards it."""
     factor = _find_factor(strength)
     return cv2.transform(image, factor * np.eye(3) + (1 - factor) * GRAY)
 
 
 def contrast(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
-    """Away from the mean gray, or towards it."""
+    """Moves away from the mean gray, or towards it."""
     mean = int(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).mean() + 0.5)
     factor = _find_factor(strength)
     return cv2.LUT(image, make_linear_table(factor, mean * (1 - factor)))
@@ -123,7 +123,7 @@ def brightness(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
 
 
 def sharpness(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
-    """Away from the smoothed image, or towards it; the outermost pixels stay."""
+    """Moves away from the smoothed image, or towards it; the outermost pixels stay."""
     factor = _find_factor(strength)
     kernel = (1 - factor) * SMOOTH
     kernel[1, 1] += factor
@@ -183,9 +183,9 @@ def _map_channels(image: np.ndarray, tables: list[np.ndarray]) -> np.ndarray:
 
 
 def _warp(image: np.ndarray, matrix: list[list[float]]) -> np.ndarray:
-    """Bilinear; `matrix` (2 x 3) tells for each point of the result where it lies in the image.
+    """Warps bilinearly; `matrix` (2 x 3) maps points of the result to points of the image.
 
-    Points are counted from the corner, as Pillow does, and by OpenCV from the first pixel's centre.
+    Coordinates start at the corner, as in Pillow; OpenCV's start at the first pixel's centre.
     """
     full = np.array(matrix, np.float64)
     full[:, 2] += full[:, :2].sum(1) / 2 - 0.5

@@ -25,8 +25,8 @@ class Crop(NamedTuple):
 
     image: uint8 (H, W, 3), 0 in the padding. label: uint8 (H, W) train ids, 255 in the padding;
     for classification the class as int. valid: (h, w), the part that is not padding. distortion:
-    what was drawn for the training device to do, if it is to be done there. share: what was drawn
-    for mixing images (`lemore.data.augment.classification`).
+    the draws for the training device, if that is to distort. share: the draw for mixing images
+    (`lemore.data.augment.classification`).
     """
 
     image: np.ndarray
@@ -95,7 +95,7 @@ def fit_size(size: tuple[int, int], img_scale: tuple[int, int]) -> tuple[int, in
 
 
 def find_nearest(source: int, target: int) -> np.ndarray:
-    """Source index for each of `target` positions, as OpenCV's INTER_NEAREST has it."""
+    """Returns the source index for each of `target` positions, as in OpenCV's INTER_NEAREST."""
     step = 1.0 / (target / source)  # in this order: OpenCV rounds twice, too
     return np.minimum(np.floor(np.arange(target) * step).astype(np.intp), source - 1)
 
@@ -103,10 +103,10 @@ def find_nearest(source: int, target: int) -> np.ndarray:
 def resize_window(
     image: np.ndarray, size: tuple[int, int], corner: tuple[int, int], window: tuple[int, int]
 ) -> np.ndarray:
-    """Equals `cv2.resize(image, size)[top:top + h, left:left + w]` (bilinear), at less cost.
+    """Returns `cv2.resize(image, size)[top:top + h, left:left + w]` (bilinear) at less cost.
 
-    What lies below and right of the window is not resampled. What lies above and left is: a later
-    start would need a fractional offset into the source, which OpenCV's resize does not have.
+    The parts below and right of the window are not resampled. Those above and left are: a later
+    start would need a fractional offset into the source, which OpenCV's resize does not offer.
     """
     ends = [corner[axis] + window[axis] for axis in (0, 1)]
     factors = [size[axis] / image.shape[axis] for axis in (0, 1)]
@@ -126,7 +126,7 @@ def is_mixed(label: np.ndarray, max_ratio: float) -> bool:
 
 
 def pad(array: np.ndarray, size: tuple[int, int], value: int) -> np.ndarray:
-    """`array` (h, w[, 3]) filled up with `value` at the bottom and right to `size` (H, W)."""
+    """Pads `array` (h, w[, 3]) with `value` at the bottom and right to `size` (H, W)."""
     if array.shape[:2] == size:
         return np.ascontiguousarray(array)
     padded = np.full(size + array.shape[2:], value, dtype=array.dtype)
@@ -135,7 +135,7 @@ def pad(array: np.ndarray, size: tuple[int, int], value: int) -> np.ndarray:
 
 
 def resize_for_test(image: np.ndarray, img_scale: tuple[int, int], align: int | None) -> np.ndarray:
-    """Test image (H, W, 3) uint8 fitted into (long, short), aspect kept, bilinear.
+    """Fits a test image (H, W, 3) uint8 into (long, short), aspect kept, bilinear.
 
     `align` resizes once more to the next multiples of it, which distorts a little (TopFormer's
     ResizeToMultiple, SegFormer's AlignedResize: 32).

@@ -1,9 +1,9 @@
 """One file over HTTP or from a folder: resumed by Range, checked, renamed when whole.
 
-Bytes go to `<name>.part`; `<name>` appears only after size and hash were right. Failures are kept
-apart, since each needs another remedy: a web page instead of the file (log in, or the address
-moved), a cut connection (goes on where it stopped), wrong bytes (thrown away, once more), a busy
-server (waits), a full disk (the part is kept).
+Bytes go to `<name>.part`; `<name>` appears only after size and hash were right. Each failure has
+its own remedy: a web page instead of the file (log in, or the address moved), a cut connection
+(resume where it stopped), wrong bytes (delete, download again), a busy server (wait), a full disk
+(keep the part).
 """
 
 import errno
@@ -110,7 +110,7 @@ def _is_plausible(path: Path, head: bytes, name: str) -> bool:
 def _transfer(
     url: str, archive: Archive, part: Path, note: Path, session: requests.Session
 ) -> None:
-    """Appends what is missing of `url` to `part`."""
+    """Appends the missing bytes of `url` to `part`."""
     try:
         if urlsplit(url).scheme in ("", "file"):
             _copy(Path(url2pathname(urlsplit(url).path)), archive, part)
@@ -132,7 +132,7 @@ def _copy(path: Path, archive: Archive, part: Path) -> None:
 
 
 def _get(url: str, archive: Archive, part: Path, note: Path, session: requests.Session) -> None:
-    """`note` says where a part comes from, so that two versions are never spliced together."""
+    """`note` records a part's origin, so that two versions are never joined."""
     try:
         origin = json.loads(note.read_text())
     except (OSError, ValueError):
@@ -184,7 +184,7 @@ def _ask(
 
 
 def _receive(url: str, response: requests.Response, name: str) -> Iterator[bytes]:
-    response.raw.enforce_content_length = False  # else what came before a cut would be lost
+    response.raw.enforce_content_length = False  # else the bytes before a cut would be lost
     first = response.status_code != 206
     try:
         for chunk in response.iter_content(CHUNK):

@@ -26,8 +26,8 @@ def obtain_archives(
     sha256}.
 
     An unpacked folder is taken in place: {dataset, folder, archives: [], sha256 of its listing}.
-    `previous`: the JSON of an earlier fetch; where nobody publishes a hash, its hashes hold.
-    ValueError if a file must be placed by hand, FetchError if it cannot be had.
+    `previous`: the JSON of an earlier fetch, whose hashes hold where none are published.
+    ValueError if a file must be placed by hand, FetchError if no place has it.
     """
     if drawn := _find_scenes(config, mirrors):
         return make_record(name, [_check_in_place(drawn / a.file, a) for a in config.archives])
@@ -64,8 +64,8 @@ def find_folder(name: str, config: DatasetConfig, archives_dir: Path) -> Path:
 
 
 def _find_scenes(config: DatasetConfig, mirrors: list[str]) -> Path | None:
-    """The folder where the project drew this dataset, if a mirror is one: read there and not
-    copied, so that scenes drawn anew are never hidden by an older copy."""
+    """Returns the mirror in which the project has drawn this dataset. It is read there and not
+    copied, so that new scenes are never hidden by an older copy."""
     for mirror in mirrors if config.scenes is not None else []:
         if all(Path(mirror, archive.file).is_file() for archive in config.archives):
             return Path(mirror)
@@ -83,7 +83,7 @@ def _is_unpacked(folder: Path, config: DatasetConfig) -> bool:
 
 
 def _find_placed(archive: Archive, folder: Path) -> Path | None:
-    """The archive, or another file that serves as well, if it lies in the folder."""
+    """Returns the archive, or a file that serves as well, if it lies in the folder."""
     for file in (archive.file, *archive.instead):
         if (folder / file).is_file():
             return folder / file
@@ -132,13 +132,13 @@ def _download_from_any(
             failures.append(error)
             log.warning("%s (%s)", error, error.kind)
     text, kind = "; ".join(map(str, failures)), failures[-1].kind
-    if wanted and kind == "web page":  # what a site sends to those whom it does not know
+    if wanted and kind == "web page":  # a site sends it to users who are not logged in
         text += f"; the site did not accept {wanted}"
     raise FetchError(kind, f"{archive.file}: {text}")
 
 
 def list_places(archive: Archive, name: str, mirrors: list[str]) -> Iterator[str]:
-    """Where to look, in order: every mirror (its folder for the dataset first), then the urls."""
+    """Lists the places in order: every mirror (its folder for the dataset first), the urls."""
     for mirror in mirrors:
         base = mirror.rstrip("/")
         if urllib.parse.urlsplit(base).scheme in ("http", "https"):

@@ -16,12 +16,12 @@ TIMEOUT = 60  # seconds without a byte
 
 
 def open_session(login: Login | None) -> requests.Session:
-    """Opens a session, logged in if that is asked for and the variables are set.
+    """Opens a session, logged in if the dataset asks for it and the variables are set.
 
     ValueError if only some of them are; OSError if the site does not answer.
     """
     session = requests.Session()
-    # Files come as they are: their sizes are compared and parts of them asked for.
+    # Files must not be recoded: their sizes are compared and parts of them are requested.
     session.headers.update({"User-Agent": "lemore", "Accept-Encoding": "identity"})
     if login is None or not has_account(login):
         return session

@@ -1,4 +1,4 @@
-"""From archives as fetched to a store: every label mapped once, every fault found and named.
+"""Makes a store of fetched archives: maps every label once, finds and names every fault.
 
 The store is built beside its final place and renamed as a whole, so that a crash leaves the old
 one; the next prepare of the same data by the same code goes on where the last was interrupted.
@@ -45,7 +45,7 @@ def build_store(
 ) -> dict[str, Any]:
     """Builds the store of dataset `name` at folder `output` and returns its digest.
 
-    `code`: version of the code that prepares; work that another one began is not continued.
+    `code`: version of the preparing code; work begun by another version is not continued.
 
     ValueError if more samples are faulty than the configuration's `quarantine_limit`, or if a count
     differs from the expected one and not `allow_partial`; the audit is then left as
@@ -63,7 +63,7 @@ def build_store(
                 write_json(rejected, result)
                 raise ValueError(f"{problem}; see {rejected}")
         except ValueError:
-            shutil.rmtree(folder)  # the data is at fault: nothing to go on with
+            shutil.rmtree(folder)  # the data is at fault: nothing to resume from
             raise
         write_json(folder / "audit.json", result | {"origin": source.record})
         write_json(folder / "digest.json", digest)
@@ -181,8 +181,8 @@ def _find_problem(result: dict[str, Any], allow_partial: bool, limit: int) -> st
 
 
 def _open_folder(output: Path, key: str) -> Path:
-    """The folder that becomes `output`: with the work of an interrupted prepare that had the same
-    key, or empty.
+    """Opens the folder that becomes `output`: it is empty, or holds the work of an interrupted
+    prepare with the same key.
 
     An old store that lost its name when a prepare was killed gets it back.
     """

@@ -1,4 +1,4 @@
-"""Describes what prepare found of a dataset, before it writes anything."""
+"""Describes what prepare has found of a dataset, before it writes anything."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ SHOWN = 3
 
 
 def explain(config: DatasetConfig, source: Source) -> Iterator[tuple[bool, str]]:
-    """(whether it is a fault, line of text): per split the pairs, what lacks its other half, and
-    what the masks hold."""
+    """Yields (whether it is a fault, line of text): per split the pairs, files without their other
+    half, and the content of the masks."""
     reader = find_reader(config)
     annotation = reader.describe_annotation(source)
     yield False, f"{config.title}: reading {source.describe()} ({annotation})"
@@ -42,7 +42,7 @@ def explain(config: DatasetConfig, source: Source) -> Iterator[tuple[bool, str]]
 
 
 def _explain_masks(config: DatasetConfig, samples: list[RawSample]) -> Iterator[tuple[bool, str]]:
-    """Share of each class in some of the masks, and what is wrong with them."""
+    """Yields the share of each class in some of the masks, and their faults."""
     chosen = {int(i) for i in np.linspace(0, len(samples) - 1, min(LOOKED_AT, len(samples)))}
     prepared = [prepare_sample(config, samples[i]) for i in sorted(chosen)]
     faults = [sample.problem for sample in prepared if sample.problem is not None]

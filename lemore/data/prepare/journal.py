@@ -11,14 +11,14 @@ from typing import Any
 from lemore.data.prepare.samples import PreparedSample
 from lemore.data.store import PackWriter
 
-PERIOD = 5.0  # seconds of work at risk
+PERIOD = 5.0  # most seconds of work that a kill may lose
 BULK = ("image", "label")  # fields of a sample that lie in the packs
 
 
 class Journal:
     """A `PackWriter` with a log of its samples, faulty ones included: <split>.journal.
 
-    A line is written after its sample is on disk, so that every line can be believed. `done`:
+    A line is written after its sample is on disk, so that every line is true. `done`:
     number of samples that an earlier prepare has left; `read_done` must come before `add`.
     """
 
@@ -32,7 +32,7 @@ class Journal:
         self.written = time.monotonic()
 
     def read_done(self) -> Iterator[PreparedSample]:
-        """The samples done earlier, without what lies in the packs."""
+        """Reads the samples done earlier, without the fields that lie in the packs."""
         with open(self.path) as file:
             for line in file:
                 entry = json.loads(line)
@@ -69,7 +69,7 @@ class Journal:
 
 
 def _find_end(path: Path) -> tuple[int, int, dict[str, int] | None]:
-    """(lines, their bytes, ends of the packs at the last one); a line that was cut is ignored."""
+    """Returns (lines, their bytes, ends of the packs at the last one), without a cut last line."""
     count, size, last = 0, 0, b""
     if path.exists():
         with open(path, "rb") as file:

@@ -21,7 +21,7 @@ def map_in_order(
 ) -> Iterator[R]:
     """Yields `function(item)` in the order of `items`; at most 4 chunks a worker wait at a time.
 
-    A worker that dies is an error here, not a hang. With one worker all happens in this process.
+    A worker that dies is an error here, not a hang. One worker is this process itself.
     """
     iterator = iter(items)
     if workers <= 1:
@@ -47,7 +47,7 @@ def _start_worker(parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """A worker must not outlive a killed parent: it would keep the parent's lock."""
+    """Ends a worker with its parent: after a kill it would keep the parent's lock."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

@@ -1,4 +1,4 @@
-"""A sample as a reader finds it, and how it becomes what the store keeps."""
+"""A sample as a reader finds it, and how it is prepared for the store."""
 
 import hashlib
 import importlib
@@ -61,8 +61,8 @@ class PreparedSample:
 
 
 def find_reader(config: DatasetConfig) -> Any:
-    """Returns what knows the dataset's layout: the module lemore.data.readers.<reader>, or its
-    `Folders` made from the configuration.
+    """Returns the dataset's reader: the module lemore.data.readers.<reader>, or its `Folders`
+    made from the configuration.
 
     It has `list_samples(source, split)` and `describe_annotation(source)`; for classification also
     `list_classes(source)`, and `read_label(label, size)` where labels are not PNGs of raw values.
@@ -72,13 +72,13 @@ def find_reader(config: DatasetConfig) -> Any:
 
 
 def pair_files(images: dict[str, Member], labels: dict[str, Member]) -> Iterator[RawSample]:
-    """Samples by common name, sorted; one that lacks its other half is kept, to be reported."""
+    """Pairs files by name, sorted; one that lacks its other half is kept, to be reported."""
     for name in sorted(images.keys() | labels.keys()):
         yield RawSample(name, images.get(name), labels.get(name))
 
 
 def read_list(source: Source, path: str) -> list[str]:
-    """The lines of the text file whose path ends with `path`; ValueError if there is none."""
+    """Reads the lines of the text file that ends with `path`; ValueError if there is none."""
     member = source.find_one(re.escape(path))
     if member is None:
         raise ValueError(f"{source.describe()}: no {path} in it")
@@ -154,7 +154,7 @@ def _require_size(label: np.ndarray, photo: np.ndarray, data: bytes) -> None:
 
 
 def map_label(raw: np.ndarray, table: LabelTable) -> tuple[np.ndarray, dict[int, int]]:
-    """H x W raw values -> uint8 train ids by the label table, and the pixels of each raw value.
+    """Maps H x W raw values to uint8 train ids; counts the pixels of each raw value.
 
     ValueError for values that the table does not list.
     """

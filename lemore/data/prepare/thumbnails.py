@@ -29,7 +29,7 @@ def write_sheet(store: Store, path: Path) -> None:
 
 
 def _fit(picture: np.ndarray, nearest: bool = False) -> np.ndarray:
-    """The picture in the middle of a white cell, aspect kept."""
+    """Puts the picture into the middle of a white cell, aspect kept."""
     height, width = CELL
     factor = min(height / picture.shape[0], width / picture.shape[1])
     inner = (max(1, int(picture.shape[1] * factor)), max(1, int(picture.shape[0] * factor)))

@@ -40,7 +40,7 @@ class Folders:
             raise ValueError(f"{message}; images are there")
         names = set(images)
         if (SPLIT in self.files.images) == (SPLIT in self.files.masks):
-            names |= masks.keys()  # else the masks found may belong to another split
+            names |= masks.keys()  # otherwise the masks found may belong to another split
         names = self._select_names(source, split, names)
         yield from pair_files(
             {name: images[name] for name in images.keys() & names},
@@ -66,7 +66,7 @@ class Folders:
         return set(listed)
 
     def read_label(self, label: Member, size: tuple[int, int]) -> np.ndarray:
-        """H x W uint8: raw values of index masks, train ids (255 ignored) of the others."""
+        """Reads H x W uint8: raw values of index masks, train ids (255 ignored) of the others."""
         data = label.read()
         if not data.startswith(PNG):
             raise ValueError("is not a PNG; other formats change the values of a mask")
@@ -124,7 +124,7 @@ def make_regex(pattern: str, split: str) -> re.Pattern[str]:
 
 
 def _match(source: Source, pattern: str, split: str) -> dict[str, Member]:
-    """Files that fit, by what the words of the pattern stand for, joined by "/"."""
+    """Returns the files that fit, by the values of the pattern's words, joined by "/"."""
     regex = make_regex(pattern, split)
     found: dict[str, Member] = {}
     for member in source:

@@ -78,7 +78,7 @@ def _list_val(source: Source, numbers: dict[str, int]) -> Iterator[RawSample]:
 
 
 def _read_truth(source: Source) -> list[str]:
-    """The wnid of validation image 1, 2, ..., from the development kit."""
+    """Reads the wnids of validation images 1, 2, ... from the development kit."""
     truth, meta = source.find_one(TRUTH), source.find_one(r"meta\.mat")
     if truth is None or meta is None:
         raise ValueError(f"{source.describe()}: no development kit (ILSVRC2012_devkit_t12.tar.gz)")

@@ -65,7 +65,7 @@ def read_label(label: Any, size: tuple[int, int]) -> np.ndarray:
 
 
 def _find_mats(source: Source, split: str) -> dict[str, Member]:
-    """VOC's own train and val lists, as far as a .mat exists: the original set has no lists."""
+    """Reads VOC's train or val list where a .mat exists: the original set has no lists."""
     masks = source.match(r"(?:trainval/)?(\d{4}_\d{6})\.mat")
     if not masks:
         known = "trainval_merged.json, SegmentationClassContext/*.png or trainval.tar.gz"
@@ -75,7 +75,7 @@ def _find_mats(source: Source, split: str) -> dict[str, Member]:
 
 
 def _read_json(document: Member, split: str) -> dict[str, list[tuple[int, dict]]]:
-    """(category id, mask) in the file's order by image stem."""
+    """Reads (category id, mask) in the file's order, by image stem."""
     try:
         content = json.loads(document.read())
         by_image = defaultdict(list)
@@ -90,7 +90,7 @@ def _read_json(document: Member, split: str) -> dict[str, list[tuple[int, dict]]
 
 
 def _paint(masks: list[tuple[int, dict]], size: tuple[int, int]) -> np.ndarray:
-    """Masks painted one over the other in the file's order, as the "detail" API does it."""
+    """Paints masks one over the other in the file's order, as the "detail" API does."""
     label = np.zeros(size, np.uint8)
     try:
         for category, mask in masks:

@@ -1,4 +1,4 @@
-"""Which of the 459 original category ids of PASCAL Context are its 59 classes."""
+"""The ids of PASCAL Context's 59 classes among its 459 original categories."""
 
 import numpy as np
 

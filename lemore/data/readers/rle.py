@@ -2,7 +2,7 @@
 
 The counts alternate between background and foreground, beginning with background. From the
 fourth on, a count is written as its difference to the one two before. Each number is cut into
-groups of 5 bits, lowest first, with a sixth bit that says that more follow, and printed as the
+groups of 5 bits, lowest first, with a sixth bit that is set where more follow, and printed as the
 character 48 + group; the highest bit of the last group is the sign.
 """
 

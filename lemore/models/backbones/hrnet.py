@@ -1,7 +1,7 @@
-"""HRNet-W18-Small, which keeps a map at 1/4 all the way.
+"""HRNet-W18-Small, which keeps a map at 1/4 throughout.
 
 Reproduces "Deep High-Resolution Representation Learning for Visual Recognition" (TPAMI 2020) in the
-layout that the lineage calls hr18s (blocks of two, one, three and two modules). Differs in
+layout that the lineage calls hr18s (two blocks a branch; one, three and two modules). Differs in
 nothing known.
 """
 
@@ -46,9 +46,9 @@ class BasicBlock(nn.Module):
 
 
 def _make_path(before: int, after: int, source: int, target: int) -> nn.Module:
-    """From branch `source` to branch `target`, upsampling left to the sum.
+    """Makes the path from branch `source` to branch `target`; the sum does any upsampling.
 
-    Downwards by strided 3x3: all but the last keep the width and have a ReLU.
+    It goes down by strided 3x3: all but the last keep the width and have a ReLU.
     """
     if source == target:
         return nn.Identity()

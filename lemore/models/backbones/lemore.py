@@ -58,10 +58,10 @@ class ChannelAttention(nn.Module):
 
 
 class CEncoder(nn.Module):
-    """Three views summed, separable 3x3 plain and dilated, channel attention, shortcut; B C H W.
+    """Sum of three views, separable 3x3 plain and dilated, channel attention, shortcut; B C H W.
 
-    The views contract one axis each with a learned matrix: transverse the channels, frontal the
-    width, lateral the height.
+    Each view contracts one axis with a learned matrix: transverse the channels, frontal the width,
+    lateral the height.
     """
 
     def __init__(self, channels: int, size: Size, views: Views, channel_attention: bool) -> None:
@@ -105,7 +105,7 @@ class NestedAttention(nn.Module):
         self.output = ConvNorm(VALUE_WIDTH, channels)
 
     def reset_parameters(self) -> None:
-        """Each projection by its own fan-out; the residual branch starts at zero."""
+        """Initialises each projection by its own fan-out; the residual branch starts at zero."""
         weight = self.projections.conv.weight
         for part in weight.split([KEY_WIDTH, KEY_WIDTH, VALUE_WIDTH] * BRANCHES):
             nn.init.normal_(part, 0.0, math.sqrt(2.0 / part.shape[0]))
@@ -124,7 +124,7 @@ class NestedAttention(nn.Module):
     def fold_projections(self) -> None:
         """Sums the three projections, batch norm included, into one convolution (for inference).
 
-        Only with the summed softmax: nine softmaxes need nine products.
+        Does so only with the summed softmax: nine softmaxes need nine products.
         """
         if self.softmax != "sum" or self.folded is not None:
             return

@@ -119,7 +119,7 @@ class TopFormer(nn.Module):
         )
         self.apply(initialize_weights)
         for module in self.modules():
-            if isinstance(module, TokenAttention):  # the branch starts silent
+            if isinstance(module, TokenAttention):  # the branch starts at zero
                 nn.init.zeros_(module.output.bn.weight)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

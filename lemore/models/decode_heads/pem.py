@@ -98,7 +98,7 @@ class PixelDecoder(nn.Module):
 
 
 class PrototypeAttention(nn.Module):
-    """Each query, per head, meets the one token most like it; queries B Q C, tokens B C h w."""
+    """Per head, each query reads the one token most like it; queries B Q C, tokens B C h w."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,10 +122,10 @@ class PrototypeAttention(nn.Module):
 
 
 def _choose_tokens(tokens: Tensor, queries: Tensor, hidden: Tensor) -> Tensor:
-    """Per head, the token with the largest product with each query; B N C, B Q C -> B Q C.
+    """Chooses per head the token with the largest product with each query; B N C, B Q C -> B Q C.
 
     hidden: B Q N, True for tokens a query may not choose; ignored where it hides all tokens from
-    all queries of an image. A query from which alone all are hidden gets the first token.
+    all queries of an image. If they are hidden from one query only, it gets the first token.
     """
     heads = tokens.unflatten(-1, (HEADS, -1)).transpose(1, 2)  # B heads N d
     q = queries.unflatten(-1, (HEADS, -1)).transpose(1, 2)  # B heads Q d

@@ -1,4 +1,4 @@
-"""U-MixFormer's decoder: each stage queries the mixture of all, the refined ones among them.
+"""U-MixFormer's decoder: each stage queries the mixture of all stages, refined ones included.
 
 Reproduces "U-MixFormer: UNet-like Transformer with Mix-Attention for Efficient Semantic
 Segmentation" (WACV 2024) as its published code computes it, oddities included: the residual adds
@@ -86,7 +86,7 @@ class UMixFormerHead(DecodeHead):
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
         maps = list(features)
-        for index in reversed(range(len(maps))):  # coarse to fine; what is refined is mixed in
+        for index in reversed(range(len(maps))):  # coarse to fine; refined maps are mixed in
             maps[index] = self.blocks[index](maps[index], self.mixtures[index](maps))
         size = get_size(maps[0])
         fused = torch.cat([resize(x, size) for x in maps[::-1]], dim=1)

@@ -6,7 +6,7 @@ from lemore.models.key_map import Rename
 
 
 def count_from_zero(pattern: str, path: str, first: int = 1) -> Rename:
-    """A rename of numbered parts that count from `first` to `path`, where they count from 0."""
+    """Makes a rename of parts numbered from `first` on to `path`, which counts from 0."""
 
     def replace(match: re.Match[str]) -> str:
         return path.format(int(match[1]) - first)
@@ -32,7 +32,7 @@ BLOCKS = (
     (r"\.mlp\.dwconv\.dwconv\.", ".feed_forward.depthwise."),
     (r"\.mlp\.fc2\.", ".feed_forward.reduce."),
 )
-# MiT as MMSegmentation itself has it (MixVisionTransformer)
+# MiT in MMSegmentation itself (MixVisionTransformer)
 ENCODER_MMSEG = (
     (r"^backbone\.layers\.(\d)\.0\.projection\.", r"backbone.stages.\1.embedding.projection."),
     (r"^backbone\.layers\.(\d)\.0\.norm\.", r"backbone.stages.\1.embedding.norm."),

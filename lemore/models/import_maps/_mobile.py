@@ -18,5 +18,5 @@ HEAD = (
 
 
 def rename_inner(match: re.Match[str]) -> str:
-    """Convolutions of an inverted residual: theirs count the activations between them."""
+    """Renames convolutions of an inverted residual, numbered there with the activations."""
     return f"layers.{int(match[1]) // 2}."

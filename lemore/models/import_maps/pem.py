@@ -7,7 +7,7 @@ from lemore.models.key_map import KeyMap
 
 
 def _rename_projection(match: re.Match[str]) -> str:
-    """Theirs count from the finest map."""
+    """Renames projections, which the published code numbers from the finest map."""
     return f"pixel_decoder.projections.{3 - int(match[1])}."
 
 

@@ -9,7 +9,7 @@ STAGES = {"2": "stage8", "3": "stage16", "4": "stage32", "5": "stage64"}
 
 
 def _rename_residual(match: re.Match[str]) -> str:
-    """The first part is the stem; the last two hold a single residual."""
+    """Renames a residual: the first part is the stem, the last two hold one residual each."""
     part, number = match[1], int(match[2])
     if part == "1":
         return f"backbone.stem.{number}."

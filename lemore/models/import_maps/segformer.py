@@ -4,7 +4,7 @@ from lemore.models.import_maps._mit import BLOCKS, ENCODER, HEAD, UNUSED, count_
 from lemore.models.key_map import KeyMap
 
 STAGES = r"backbone.stages.\1."
-# Each line knows the names of files on the Hub, which every version of transformers reads and
+# Each line takes the names in files on the Hub, which every version of transformers reads and
 # writes, and those in the model's own state dict since transformers 5, where they differ.
 HUGGING_FACE = (
     (r"^segformer\.encoder\.patch_embeddings\.(\d)\.proj\.", STAGES + "embedding.projection."),

@@ -9,7 +9,7 @@ LAST_STAGE = 3
 
 
 def _rename_residual(match: re.Match[str]) -> str:
-    """layer1 belongs to the stem; then two a stage, the rest in the last."""
+    """Renames a residual: layer1 is in the stem, then two in each stage, the rest in the last."""
     number = int(match[1])
     if number == 1:
         return "backbone.stem.1."

@@ -15,7 +15,7 @@ from lemore.models.key_map import KeyMap
 
 
 def _rename_mixture(match: re.Match[str]) -> str:
-    """Theirs count from the coarsest stage, and so do the projections inside."""
+    """Renames a mixture, which like its projections is numbered from the coarsest stage."""
     return f"decode_head.mixtures.{4 - int(match[1])}.projections.{2 - int(match[2])}."
 
 

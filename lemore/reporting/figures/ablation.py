@@ -12,7 +12,7 @@ from lemore.reporting.figures.style import COLORS, GREY, INK, add_banner, apply_
 from lemore.reporting.tables.printed import find_scenes
 
 PARTS = ("Transverse", "Frontal", "Lateral", "CA", "N-Attn")
-FULL = "lemore"  # has all of them
+FULL = "lemore"  # has all parts
 VARIANT = re.compile(r"lemore_(t)(f?)(l?)(_ca)?(_na)?")
 
 
@@ -46,7 +46,7 @@ WORDS = {
 
 
 def find_parts(model: str) -> tuple[bool, ...] | None:
-    """Which of `PARTS` a model has; None if it is no row of the ablation."""
+    """Returns those of `PARTS` that a model has; None if it is no row of the ablation."""
     if model == FULL:
         return (True,) * len(PARTS)
     found = VARIANT.fullmatch(model)
@@ -54,12 +54,12 @@ def find_parts(model: str) -> tuple[bool, ...] | None:
 
 
 def select_variants(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the ablation, in the table's order."""
+    """Selects the rows of the ablation, in the table's order."""
     return table.loc[[find_parts(model) is not None for model in table["model"]], :]
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """One line per variant; filled: measured, hollow: published.
+    """Draws one line per variant; filled: measured, hollow: published.
 
     ValueError if the table has no variant with a number.
     """
@@ -92,7 +92,7 @@ def _has_values(table: pd.DataFrame, column: str) -> bool:
 
 
 def _draw_parts(axes: Axes, models: list[str]) -> None:
-    """A dot for every part that a variant has."""
+    """Draws a dot for every part that a variant has."""
     for y, model in enumerate(models):
         for x, has in enumerate(find_parts(model) or ()):
             face = INK if has else "white"
@@ -106,7 +106,7 @@ def _draw_parts(axes: Axes, models: list[str]) -> None:
 
 
 def _draw_panel(axes: Axes, panel: Panel, table: pd.DataFrame) -> None:
-    """Markers with their values: published below the middle of their line, measured above."""
+    """Draws markers with values: published below the middle of their line, measured above."""
     for y, row in enumerate(table.to_dict("records")):
         axes.axhline(y, color="#E4E4E4", linewidth=0.6, zorder=0)
         if text := row.get(panel.published, ""):
@@ -150,7 +150,7 @@ def _add_legend(figure: Figure, table: pd.DataFrame, panels: list[Panel]) -> Non
 
 
 def describe(table: pd.DataFrame) -> str:
-    """The figure in words, for those who cannot see it."""
+    """Describes the figure in words, for those who cannot see it."""
     shown, parts = select_variants(table), []
     for row in shown.to_dict("records"):
         has = [name for name, on in zip(PARTS, find_parts(row["model"]) or (), strict=True) if on]

@@ -17,7 +17,7 @@ CELL_INCHES = 0.24
 
 
 def draw(evaluations: list[Result]) -> Figure:
-    """IoU by class, the mean over seeds; classes by their share of pixels.
+    """Draws IoU by class, the mean over seeds; classes are sorted by their share of pixels.
 
     A class that is in no label and no prediction has no IoU and is left out. ValueError if the
     results are of several datasets.
@@ -40,7 +40,7 @@ def draw(evaluations: list[Result]) -> Figure:
 
 
 def stack_by_model(evaluations: list[Result]) -> dict[str, np.ndarray]:
-    """IoU in percent by printed model, seeds x classes, nan for an absent class."""
+    """Returns IoU in percent by printed model, seeds x classes, nan for an absent class."""
     datasets = sorted({result["dataset"] for result in evaluations})
     if len(datasets) != 1:
         raise ValueError(
@@ -53,7 +53,7 @@ def stack_by_model(evaluations: list[Result]) -> dict[str, np.ndarray]:
 
 
 def average_seeds(values: np.ndarray) -> np.ndarray:
-    """Mean over the seeds (seeds x classes) that know a class, nan where none does."""
+    """Averages each class over the seeds (seeds x classes) that have it; nan where none has."""
     known = ~np.isnan(values)
     total = np.where(known, values, 0).sum(axis=0)
     return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
@@ -109,7 +109,7 @@ def _draw_bars(
 def _draw_heat_map(
     means: dict[str, np.ndarray], labels: list[str], order: np.ndarray, title: str
 ) -> Figure:
-    """Models x classes with their IoU in percent, in as many rows of panels as the classes need."""
+    """Draws models x classes with IoU in percent, in as many rows of panels as needed."""
     panels = max(ceil(len(order) / CLASSES_PER_ROW), 1)
     per_panel = ceil(len(order) / panels)
     width, height = CELL_INCHES * per_panel + 1.6, CELL_INCHES * len(means) + 1.1
@@ -131,7 +131,7 @@ def _draw_heat_map(
 
 
 def describe(evaluations: list[Result]) -> str:
-    """The figure in words, for those who cannot see it."""
+    """Describes the figure in words, for those who cannot see it."""
     best = [
         f"{name} {np.nanmean(values):.1f} %" for name, values in stack_by_model(evaluations).items()
     ]

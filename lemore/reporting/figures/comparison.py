@@ -39,7 +39,7 @@ def draw(
     colors: Sequence[Color],
     scenes: bool,
 ) -> Figure:
-    """One row per example, columns Image, Ground Truth and the models.
+    """Draws one row per example, with columns Image, Ground Truth and the models.
 
     models: printed names, one per prediction. names, colors: of the classes, by train id. The
     legend has the classes that appear in a label or a prediction of these examples.
@@ -73,7 +73,7 @@ def draw(
 
 
 def _choose_heights(examples: Sequence[Example], regions: Sequence[Region | None]) -> list[float]:
-    """The heights of the figure's rows, relative to a column's width."""
+    """Chooses the heights of the figure's rows, relative to a column's width."""
     heights = []
     for example, region in zip(examples, regions, strict=True):
         ratio = example.image.shape[0] / example.image.shape[1]
@@ -96,13 +96,13 @@ def _draw_row(
 
 
 def _make_pictures(example: Example, colors: Sequence[Color]) -> list[np.ndarray]:
-    """Image, then ground truth and predictions over it."""
+    """Makes the image, then ground truth and predictions over it."""
     maps = (example.label, *example.predictions)
     return [example.image, *(draw_overlay(example.image, m, colors) for m in maps)]
 
 
 def _write_texts(example: Example, colors: Sequence[Color]) -> list[str]:
-    """The texts below the image, the ground truth and each prediction."""
+    """Writes the texts below the image, the ground truth and each prediction."""
     texts = [example.name, ""]
     for prediction in example.predictions:
         value = measure_miou(prediction, example.label, len(colors))
@@ -112,7 +112,7 @@ def _write_texts(example: Example, colors: Sequence[Color]) -> list[str]:
 
 
 def _draw_frame(axes: Axes, region: Region) -> None:
-    """A black and white dashed frame, visible on every ground."""
+    """Draws a black and white dashed frame, visible on every background."""
     top, left, height, width = region
     corner = (left - 0.5, top - 0.5)
     for color, style in (("white", "-"), ("black", (0, (4, 3)))):
@@ -142,9 +142,9 @@ def show_pixels(axes: Axes, pixels: np.ndarray, below: str) -> None:
 
 
 def measure_miou(prediction: np.ndarray, label: np.ndarray, num_classes: int) -> float | None:
-    """Mean IoU (fraction) over the classes in this image's label or prediction, labelled pixels.
+    """Computes mean IoU (fraction) over the classes in this image's label or prediction.
 
-    None if nothing is labelled. Not comparable with a data set's mIoU, which sums over images.
+    Counts labelled pixels; None if there are none. A data set's mIoU, over summed counts, differs.
     """
     if prediction.shape != label.shape:
         raise ValueError(
@@ -180,7 +180,7 @@ def make_legend(
 
 
 def describe(examples: Sequence[Example], models: Sequence[str], scenes: bool) -> str:
-    """The comparison in words, for those who cannot see it."""
+    """Describes the comparison in words, for those who cannot see it."""
     shown = ", ".join(example.name for example in examples)
     marked = " The images are drawn scenes, not photographs." if scenes else ""
     return (
@@ -193,9 +193,9 @@ def describe(examples: Sequence[Example], models: Sequence[str], scenes: bool) -
 def find_region(
     predictions: Sequence[np.ndarray], label: np.ndarray, num_classes: int
 ) -> Region | None:
-    """The window with the most labelled pixels on which the models disagree; None if they agree.
+    """Finds the window with the most labelled pixels where models disagree; None if they agree.
 
-    predictions, label: H x W train ids. With a single model, where it disagrees with the label.
+    predictions, label: H x W train ids. A single model is compared with the label.
     """
     maps = list(predictions) if len(predictions) > 1 else [*predictions, label]
     differ = np.zeros(label.shape, dtype=bool)
@@ -211,7 +211,7 @@ def find_region(
 
 
 def _sum_windows(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Number of set pixels in every window, by its upper left corner."""
+    """Counts the set pixels in every window, by its upper left corner."""
     total = np.pad(mask.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     rows = total[height:] - total[:-height]
     return rows[:, width:] - rows[:, :-width]

@@ -1,4 +1,4 @@
-"""The confusion figure: of the pixels of each class, the share that went to every class."""
+"""The confusion figure: how each class's pixels were predicted, as shares."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -11,17 +11,17 @@ from lemore.reporting.figures.style import INK, add_banner, apply_style
 from lemore.reporting.tables.results import Result, group_by_name
 
 MOST_MODELS = 4
-MOST_CLASSES = 24  # beyond, only the most confused ones
+MOST_CLASSES = 24  # of more classes, only the most confused are shown
 SHOWN_CLASSES = 20
 OTHER = "(other)"
 CELL_INCHES = 0.24
 
 
 def draw(evaluations: list[Result]) -> Figure:
-    """One panel per model, all seeds together; rows are labels, columns predictions, percent.
+    """Draws a panel per model, all seeds together; rows are labels, columns predictions, percent.
 
-    Of more than four models, the best LeMoRe and the best others; of more than 24 classes, those
-    that are confused most. ValueError if no pixel was labelled.
+    Of more than four models it shows the best LeMoRe and the best others; of more than 24 classes,
+    those that are confused most. ValueError if no pixel was labelled.
     """
     models = _choose_models(evaluations)
     labels, shown = (
@@ -57,7 +57,7 @@ def draw(evaluations: list[Result]) -> Figure:
 
 
 def _choose_models(evaluations: list[Result]) -> dict[str, np.ndarray]:
-    """Matrices K x (K + 1) of the models to show, by printed name, summed over their seeds."""
+    """Chooses the models to show: matrices K x (K + 1) by printed name, summed over seeds."""
     models = group_by_name(evaluations)
     matrices = {
         name: np.sum([seed["confusion"] for seed in seeds], axis=0, dtype=float)
@@ -73,10 +73,10 @@ def _choose_models(evaluations: list[Result]) -> dict[str, np.ndarray]:
 
 
 def find_most_confused(matrix: np.ndarray) -> list[int]:
-    """Classes to show of a matrix K x (K + 1): all, or those of the most confused pairs.
+    """Finds the classes to show of a matrix K x (K + 1): all, or the most confused pairs.
 
-    Pairs are ranked by the pixels that went from one to the other, either way, relative to the
-    pixels of both: a rare class that drowns in a frequent one says little of their likeness.
+    Pairs are ranked by the pixels of one that were predicted as the other, either way, relative to
+    the pixels of both: a rare class lost in a frequent one says little about their likeness.
     """
     square = matrix[:, :-1]
     number = len(square)
@@ -95,8 +95,8 @@ def find_most_confused(matrix: np.ndarray) -> list[int]:
 
 
 def compute_shares(matrix: np.ndarray, shown: Sequence[int], others: bool) -> np.ndarray:
-    """Percent of each shown class's labelled pixels, by prediction; with a last column for what
-    went to none of the shown classes. nan where nothing was labelled."""
+    """Computes percent of each shown class's labelled pixels, by prediction; the last column has
+    those predicted as none of the shown classes. nan where nothing was labelled."""
     part = matrix[np.ix_(shown, shown)]
     total = matrix[shown].sum(axis=1, keepdims=True)
     if others:
@@ -123,7 +123,7 @@ def _draw_panel(axes: Axes, shares: np.ndarray, name: str) -> None:
 
 
 def describe(evaluations: list[Result]) -> str:
-    """The figure in words, for those who cannot see it: each model's largest confusions."""
+    """Describes each model's largest confusions in words, for those who cannot see the figure."""
     models, labels = _choose_models(evaluations), evaluations[0]["classes"]
     parts = []
     for name, matrix in models.items():

@@ -21,7 +21,7 @@ def draw(
     title: str,
     scenes: bool,
 ) -> Figure:
-    """Segmentation: image and overlay of every example. names, colors: by train id."""
+    """Draws image and overlay of every segmentation example. names, colors: by train id."""
     pairs = min(PAIRS, len(examples))
     rows = -(-len(examples) // pairs)
     patches = make_legend(examples, names, colors)
@@ -41,7 +41,7 @@ def draw(
 
 
 def draw_classified(examples: Sequence[tuple[Any, str]], title: str, scenes: bool) -> Figure:
-    """Classification: images with what they are; examples: (image H W 3 uint8, caption)."""
+    """Draws classification images with captions; examples: (image H W 3 uint8, caption)."""
     columns = min(2 * PAIRS, len(examples))
     rows = -(-len(examples) // columns)
     with apply_style():
@@ -55,7 +55,7 @@ def draw_classified(examples: Sequence[tuple[Any, str]], title: str, scenes: boo
 def _make_grid(
     size: tuple[float, float], columns: int, cells: int, title: str, scenes: bool
 ) -> tuple[Figure, Any]:
-    """A figure and its axes, `cells` of them in use."""
+    """Makes a figure and its axes, of which `cells` are used."""
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(-(-cells // columns), columns, squeeze=False)
     for axes in grid.flat[cells:]:

@@ -34,7 +34,7 @@ class Point:
 
 
 def find_points(table: pd.DataFrame, measured: Mapping[str, str]) -> list[Point]:
-    """Measured points first, then published ones; rows without accuracy or parameters have none.
+    """Finds measured points, then published ones; rows without accuracy or parameters have none.
 
     measured: labels of the run's models.
     """
@@ -59,7 +59,7 @@ def find_points(table: pd.DataFrame, measured: Mapping[str, str]) -> list[Point]
 
 
 def draw(table: pd.DataFrame, measured: Mapping[str, str]) -> Figure:
-    """mIoU against parameters; the bubble's area is MACs, the number beside it latency.
+    """Draws mIoU against parameters; a bubble's area is MACs, the number beside it latency.
 
     Hollow and grey: published. Filled: measured; hatched where measured on drawn scenes.
     measured: labels of the run's models. ValueError if no row has accuracy and cost.
@@ -105,7 +105,7 @@ def _draw_bubble(axes: Axes, point: Point) -> None:
 
 
 def _make_label(point: Point) -> tuple[str, dict]:
-    """A point's label and how it is written."""
+    """Makes a point's label and its text style."""
     text = f"{point.label}, {point.latency} ms" if point.latency else point.label
     if point.measured:
         return text, {"fontsize": 7.5, "fontweight": "bold", "color": INK, "zorder": 5}
@@ -149,7 +149,7 @@ def _add_legend(figure: Figure, shown: list[Point]) -> None:
 
 
 def describe(table: pd.DataFrame, measured: Mapping[str, str]) -> str:
-    """The figure in words, for those who cannot see it."""
+    """Describes the figure in words, for those who cannot see it."""
     points = find_points(table, measured)
     own = [p for p in points if p.measured]
     words = [f"{p.label} {p.miou:.1f} % at {p.params:.2f} M" for p in own]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from lemore.reporting.figures.style import INK, add_banner, apply_style, pick_color, pick_dashes
 
 LOSS, MIOU = "train/loss", "val/mIoU"
-FEWEST_POINTS, MOST_POINTS = 10, 60  # of a line of losses; where there are more, means
+FEWEST_POINTS, MOST_POINTS = 10, 60  # of a line of losses; more are averaged
 LEGEND_COLUMNS = 4
 
 Points = tuple[np.ndarray, np.ndarray]  # iterations, values
@@ -30,7 +30,7 @@ class RecordedTraining:
 
 
 def draw(trainings: Sequence[RecordedTraining], scenes: bool) -> Figure:
-    """Left the loss, right the validation mIoU where there is one; seeds thin, their mean thick.
+    """Draws the loss and, if there is one, the validation mIoU; seeds thin, their mean thick.
 
     A model's look follows from its place in `trainings`, as in the figure of classes. ValueError if
     no training has a loss.
@@ -68,7 +68,7 @@ def draw(trainings: Sequence[RecordedTraining], scenes: bool) -> Figure:
 def group_by_model(
     trainings: Sequence[RecordedTraining], key: str, factor: float = 1.0
 ) -> dict[str, list[Points]]:
-    """One line per seed of a metric, by model."""
+    """Groups the lines of a metric, one per seed, by model."""
     models: dict[str, list[Points]] = {}
     for training in trainings:
         rows = [row for row in training.rows if key in row["metrics"]]
@@ -81,7 +81,7 @@ def group_by_model(
 
 
 def average_lines(lines: Sequence[Points]) -> Points:
-    """Mean over the seeds, at the iterations that all of them have."""
+    """Averages over the seeds, at the iterations that all of them have."""
     steps = lines[0][0]
     for other, _ in lines[1:]:
         steps = np.intersect1d(steps, other)
@@ -90,9 +90,9 @@ def average_lines(lines: Sequence[Points]) -> Points:
 
 
 def _thin_out(steps: np.ndarray, values: np.ndarray) -> Points:
-    """Means over equal spans of iterations, at their ends; few points stay as they are.
+    """Averages equal spans of iterations, at their ends; few points stay as they are.
 
-    A row stands for the iterations since the row before, so it counts by their number.
+    A row is the mean of the iterations since the previous row, and is weighted by their number.
     """
     number = min(len(steps) // 2, MOST_POINTS)
     if number < FEWEST_POINTS:
@@ -106,7 +106,7 @@ def _thin_out(steps: np.ndarray, values: np.ndarray) -> Points:
 
 
 def _rank_models(models: Mapping[str, list[Points]]) -> list[str]:
-    """Models by the end of their mean line, the highest first, as the lines end on the right."""
+    """Sorts models by the end of their mean line, the highest first, as the lines end."""
     return sorted(models, key=lambda name: -float(average_lines(models[name])[1][-1]))
 
 
@@ -125,7 +125,7 @@ def _draw_lines(axes: Axes, lines: Sequence[Points], k: int, name: str, markers:
 
 
 def describe(trainings: Sequence[RecordedTraining], dataset: str, scenes: bool) -> str:
-    """The curves in words, for those who cannot see them."""
+    """Describes the curves in words, for those who cannot see them."""
     parts = []
     losses, mious = group_by_model(trainings, LOSS), group_by_model(trainings, MIOU, 100.0)
     for name, lines in losses.items():

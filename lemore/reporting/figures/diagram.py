@@ -18,7 +18,7 @@ STEP, HEIGHT = 1.0, 2.6  # from box to box, and of a box
 class Node:
     """One operation. inputs: indices of the nodes that it reads. shape: of its output, (C, H, W).
 
-    kind: input, output, add, or a key of `FACES`. text: what stands in its box.
+    kind: input, output, add, or a key of `FACES`. text: the text in its box.
     """
 
     kind: str
@@ -28,7 +28,7 @@ class Node:
 
 
 def draw(nodes: Sequence[Node], caption: str) -> Figure:
-    """Boxes from left to right in the order of the nodes; what skips boxes goes over them."""
+    """Draws boxes from left to right in the nodes' order; edges that skip boxes pass over them."""
     with apply_style():
         figure = Figure(figsize=(0.92 * len(nodes), 2.7))
         axes = figure.add_axes((0, 0, 1, 1))
@@ -56,7 +56,7 @@ def _draw_node(axes: Axes, node: Node, x: float) -> None:
 
 
 def _draw_edge(axes: Axes, nodes: Sequence[Node], source: int, target: int) -> None:
-    """An arrow with the shape of what it carries."""
+    """Draws an arrow with the shape of its tensor."""
     start, end = (
         source * STEP + _find_half_width(nodes[source]),
         target * STEP - _find_half_width(nodes[target]),
@@ -78,7 +78,7 @@ def _find_half_width(node: Node) -> float:
 
 
 def describe(nodes: Sequence[Node], caption: str) -> str:
-    """The drawing in words, for those who cannot see it."""
+    """Describes the drawing in words, for those who cannot see it."""
     words = {"input": "input", "output": "output", "add": "addition"}
     steps = [
         words.get(node.kind, node.text)

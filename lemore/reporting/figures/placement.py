@@ -19,7 +19,7 @@ def place_labels(
     radii: Sequence[float],
     texts: Sequence[tuple[str, dict]],
 ) -> list[Annotation]:
-    """Annotates points, each at the free position nearest to it, the first points first.
+    """Annotates points in order, each at the free position nearest to it.
 
     xy: data coordinates of all markers; radii: their radii in points. texts: text and properties
     of the labels of the first `len(texts)` markers. The layout must be final when this is called.
@@ -53,7 +53,7 @@ def place_labels(
 def _list_offsets(
     radius: float, half_width: float, half_height: float
 ) -> Iterator[tuple[tuple[float, float], float]]:
-    """(offset of the label's centre, free distance to the marker), all in points."""
+    """Lists (offset of the label's centre, free distance to the marker), all in points."""
     for distance in DISTANCES:
         for k in range(DIRECTIONS):
             x, y = cos(2 * pi * k / DIRECTIONS), sin(2 * pi * k / DIRECTIONS)
@@ -85,7 +85,7 @@ def _measure_overlap(a: Bbox, b: Bbox) -> float:
 
 
 def _draw_leader(axes: Axes, xy, offset, radius: float, half) -> None:
-    """A thin line from the marker's edge to the nearest edge of the label."""
+    """Draws a thin line from the marker's edge to the nearest edge of the label."""
     end = tuple(part - max(-h, min(h, part)) for part, h in zip(offset, half, strict=True))
     axes.annotate(
         "",

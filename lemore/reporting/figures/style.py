@@ -1,4 +1,4 @@
-"""The look of the figures: colours that survive colour blindness and print, saving."""
+"""The look of the figures, with colours for the colour-blind and for print; saving."""
 
 import io
 from typing import Any
@@ -31,17 +31,17 @@ STYLE: dict[Any, Any] = {
 
 
 def pick_color(k: int) -> str:
-    """Colour of the k-th series."""
+    """Returns the colour of the k-th series."""
     return COLORS[k % len(COLORS)]
 
 
 def pick_hatch(k: int) -> str:
-    """Hatch of the k-th series; beyond the eighth, other pairs of colour and hatch."""
+    """Returns the k-th series' hatch; from the ninth on, colours and hatches pair differently."""
     return HATCHES[(k + k // len(COLORS)) % len(HATCHES)]
 
 
 def pick_dashes(k: int) -> str:
-    """Line style of the k-th series, which tells apart series of one colour."""
+    """Returns the k-th series' line style, which tells apart series of one colour."""
     return DASHES[(k // len(COLORS)) % len(DASHES)]
 
 
@@ -51,13 +51,13 @@ def apply_style():
 
 
 def add_banner(figure: Figure, text: str = SCENES_TEXT) -> None:
-    """Says at the top of a figure that its measured numbers come from drawn scenes."""
+    """Writes at the top of a figure that its measured numbers come from drawn scenes."""
     box = {"boxstyle": "round,pad=0.4", "facecolor": "#FFF3F0", "edgecolor": ALARM}
     figure.suptitle(text, color=ALARM, fontsize=8.5, fontweight="bold", bbox=box)
 
 
 def make_key(marker: str, face: str, edge: str, text: str, **look: Any) -> Line2D:
-    """A marker with its text, for a legend."""
+    """Makes a marker with its text, for a legend."""
     colors = {"markerfacecolor": face, "markeredgecolor": edge}
     return Line2D([], [], linestyle="none", marker=marker, label=text, **colors, **look)
 

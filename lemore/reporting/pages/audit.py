@@ -1,4 +1,4 @@
-"""What prepare found in a dataset, as one self-contained HTML page."""
+"""The findings of prepare in a dataset, as one self-contained HTML page."""
 
 from collections import Counter
 from pathlib import Path
@@ -10,7 +10,7 @@ MOST = 200  # faults and groups of equal photos printed; the JSON holds them all
 
 
 def render(audit: dict[str, Any], colors: list[tuple[int, int, int]], sheets: list[Path]) -> str:
-    """The page as HTML text. `sheets`: thumbnails of the splits, JPEG, named <split>.jpg."""
+    """Renders the page as HTML. `sheets`: thumbnails of the splits, JPEG, named <split>.jpg."""
     crossing, within = _split_duplicates(audit["duplicates"])
     return fill_template(
         "audit.html.j2",
@@ -27,7 +27,7 @@ def render(audit: dict[str, Any], colors: list[tuple[int, int, int]], sheets: li
 
 
 def _judge(audit: dict[str, Any], crossing: list[list[str]]) -> list[tuple[bool, str]]:
-    """(whether it is as it should be, in words) of each thing that an owner must know."""
+    """Returns (whether all is well, in words) for each fact that an owner must know."""
     counts = "; ".join(audit["problems"]) or "every split has the number of images it should have"
     if all(split["expected"] is None for split in audit["splits"].values()):
         counts = "no numbers of images were given to compare with"
@@ -41,7 +41,7 @@ def _judge(audit: dict[str, Any], crossing: list[list[str]]) -> list[tuple[bool,
 
 
 def _split_duplicates(groups: list[list[str]]) -> tuple[list[list[str]], list[list[str]]]:
-    """Groups of equal photos ("split/name"): across splits, and within one."""
+    """Splits groups of equal photos ("split/name") into those across splits and within one."""
     crossing = [group for group in groups if len({name.split("/", 1)[0] for name in group}) > 1]
     return crossing, [group for group in groups if group not in crossing]
 
@@ -49,7 +49,7 @@ def _split_duplicates(groups: list[list[str]]) -> tuple[list[list[str]], list[li
 def _list_classes(
     audit: dict[str, Any], colors: list[tuple[int, int, int]]
 ) -> list[dict[str, Any]]:
-    """One row per class: its share, a bar relative to the largest, and images, in each split."""
+    """Lists per class and split its share, a bar relative to the largest, and its images."""
     rows = []
     splits = list(audit["splits"].values())
     largest = max((share for split in splits for share in _compute_shares(split)), default=1) or 1
@@ -66,7 +66,7 @@ def _compute_shares(split: dict[str, Any]) -> list[float]:
 
 
 def _list_raw_values(audit: dict[str, Any]) -> list[tuple[int, list[float]]]:
-    """Share of each value of the annotations before they were mapped, in each split."""
+    """Lists the share of each annotation value before the mapping, in each split."""
     splits = [split["raw_pixels"] for split in audit["splits"].values()]
     values = sorted({int(value) for split in splits for value in split})
     return [

@@ -1,4 +1,4 @@
-"""The README.md of a shared model: what it is, how it was trained, what it scored."""
+"""The README.md of a shared model: its description, training and scores."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ SEAL = "\n<!-- card written by lemore share, "
 def render(
     facts: Mapping[str, Any], classes: Sequence[str], evaluation: Mapping[str, Any] | None
 ) -> str:
-    """The card as Markdown. evaluation: the JSON of `lemore evaluate`, if there is one."""
+    """Renders the card as Markdown. evaluation: the JSON of `lemore evaluate`, if there is one."""
     card = fill_template(
         "model_card.md.j2",
         **facts,
@@ -39,5 +39,5 @@ def _format_percent(value: float | None) -> str:
 
 
 def _escape(text: str) -> str:
-    """A name in a cell of a table."""
+    """Escapes a name for a cell of a table."""
     return "".join(f"\\{c}" if c in "\\`*_|<>[]" else c for c in text)

@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parent
 
 
 def fill_template(name: str, /, **values: Any) -> str:
-    """The text of a template of this folder with its values; in HTML they are escaped."""
+    """Fills in a template of this folder; escapes the values in HTML."""
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=select_autoescape(["html.j2", "css.j2"]),
@@ -23,5 +23,5 @@ def fill_template(name: str, /, **values: Any) -> str:
 
 
 def encode_uri(kind: str, data: bytes) -> str:
-    """`data` as an address that holds it. kind: its media type."""
+    """Encodes `data` as a data URI. kind: its media type."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"

@@ -16,12 +16,12 @@ from lemore.reporting.tables.printed import lay_out
 from lemore.reporting.tables.results import Result, label_models
 
 KINDS = {"best": "best measured", "second": "second best measured"}
-LARGE = 500_000  # bytes of a PNG above which a WebP stands for it
+LARGE = 500_000  # bytes of a PNG above which a WebP replaces it
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as a data URI, its size in pixels, what it shows."""
+    """A figure as a data URI, its size in pixels and its description."""
 
     name: str
     title: str
@@ -40,14 +40,14 @@ def render(
     audits: Mapping[str, str],
     viewers: Sequence[Viewer] = (),
 ) -> str:
-    """The report as HTML text.
+    """Renders the report as HTML.
 
     results: result files by stage (pretrain, finetune, evaluate, profile). titles: printed names
     of datasets. audits: their audit pages, relative to the report. viewers: the chosen images.
     """
     steps = [describe_step(result) for stage in results.values() for result in stage]
     names = label_models([*results["profile"], *results["evaluate"]])
-    printed = []  # with the CSV that the page lets one save
+    printed = []  # with the CSV that readers can save
     for path in map(Path, tables):
         table = read_csv(path)
         text = writers.format_csv(table)
@@ -75,7 +75,7 @@ def render(
 
 
 def _read_picture(path: Path) -> Picture:
-    """A PNG with the title and description that `style.save_figure` left in it."""
+    """Reads a PNG with the title and description that `style.save_figure` put into it."""
     with Image.open(path) as image:
         width, height = image.size
         texts = dict(image.info)

@@ -1,4 +1,4 @@
-"""How each result of a run was made: its settings, command, configuration, commit, MLflow runs."""
+"""The steps that made the results: settings, command, configuration, commit, MLflow runs."""
 
 import shlex
 from dataclasses import dataclass
@@ -106,5 +106,5 @@ def _describe_profile(result: Result) -> tuple[str, Settings, Links]:
 
 
 def _write_label(result: Result) -> str:
-    """The printed name and the key, as several models share a name: LeMoRe (lemore)."""
+    """Returns printed name and key, as several models share a name: LeMoRe (lemore)."""
     return f"{result['label']} ({result['model']})"

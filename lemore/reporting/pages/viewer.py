@@ -16,7 +16,7 @@ from lemore.reporting.pages.page import encode_uri
 
 LONGEST_SIDE = 1024  # pixels of a picture on the page
 CLEAR = 255  # palette index that shows the photograph
-UNKNOWN = (0, 0, 0)  # colour of what is predicted outside the classes
+UNKNOWN = (0, 0, 0)  # colour of pixels predicted outside the classes
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def lay_out(
     colors: Sequence[Color],
     scenes: bool,
 ) -> Viewer:
-    """models: printed names, one for each prediction. classes, colors: by train id."""
+    """Lays out a viewer. models: names, one for each prediction. classes, colors: by train id."""
     maps = [m for example in examples for m in (example.label, *example.predictions)]
     present = sorted({int(k) for m in maps for k in np.unique(m)})
     return Viewer(
@@ -119,7 +119,7 @@ def _make_layer(
 
 
 def _fit_size(shape: tuple[int, ...]) -> tuple[int, int]:
-    """(width, height) on the page of an image of (H, W)."""
+    """Returns the (width, height) on the page of an image of (H, W)."""
     factor = min(1.0, LONGEST_SIDE / max(shape))
     return max(1, round(shape[1] * factor)), max(1, round(shape[0] * factor))
 
@@ -132,7 +132,7 @@ def _encode_photo(image: np.ndarray, size: tuple[int, int]) -> str:
 
 
 def _encode_map(label: np.ndarray, size: tuple[int, int], colors: Sequence[Color]) -> str:
-    """Class colours as a palette PNG; ignored pixels are transparent."""
+    """Encodes class colours as a palette PNG; ignored pixels are transparent."""
     content = io.BytesIO()
     picture = Image.fromarray(label.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
     palette = [*colors, *[UNKNOWN] * (256 - len(colors))]

@@ -1,4 +1,4 @@
-"""The rows of every table, as DataFrames: what was measured beside what is published.
+"""The rows of every table, as DataFrames: measured values beside published ones.
 
 Measured numbers come from result files alone and are rounded to four decimals; published ones come
 from paper.csv alone and stay text, since their digits are part of them. Parameters, MACs and
@@ -44,7 +44,7 @@ FROM_SCRATCH = "from scratch: trained without ImageNet pretraining"
 TOP5 = "top-5 as measured here: the paper publishes none"
 RECONSTRUCTED = "recipe reconstructed: the paper gives none for ImageNet"
 IMAGENET = "imagenet_1k"
-UNSTEADY = 1.5  # p95 to p50 from which a remark is made
+UNSTEADY = 1.5  # ratio of p95 to p50 from which a remark is made
 DEFAULT_COSTS = "ade20k"  # whose costs to print for a dataset that the paper does not use
 
 Row = dict[str, Any]  # some of COLUMNS, with a list of remarks as `note`
@@ -52,7 +52,7 @@ Row = dict[str, Any]  # some of COLUMNS, with a list of remarks as `note`
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table of the paper: its number there, what it is about, its datasets."""
+    """A table of the paper: its number there, its subject, its datasets."""
 
     table: str
     subject: str
@@ -85,10 +85,10 @@ def build_table(
     pairs: Sequence[significance.Pair] = (),
     counts: Sequence[Result] = (),
 ) -> pd.DataFrame:
-    """Table `name`: a view or a dataset of the results. ValueError if it is neither.
+    """Builds table `name`, a view or a dataset of the results; ValueError if it is neither.
 
     pairs: which models are better than which, noted in the rows of the better ones. counts: like
-    profiles, of models at sizes at which they were not profiled.
+    profiles, for models at sizes at which they were not profiled.
     """
     if name == "efficiency":
         return set_types([make_cell_row(p, cell) for p in profiles for cell in p["cells"]])
@@ -106,7 +106,7 @@ def build_table(
 
 
 def set_types(rows: list[Row] | pd.DataFrame) -> pd.DataFrame:
-    """A table with exactly `COLUMNS`: floats, integers that may be missing, and text."""
+    """Returns a table with exactly `COLUMNS`: floats, integers that may be missing, and text."""
     frame = pd.DataFrame(rows, columns=pd.Index(COLUMNS), dtype=object)
     for column in COLUMNS:
         known = frame[column].where(frame[column] != "")
@@ -122,7 +122,7 @@ def set_types(rows: list[Row] | pd.DataFrame) -> pd.DataFrame:
 
 
 def read_csv(path: Path | str) -> pd.DataFrame:
-    """A table file. ValueError naming the file if its columns are others."""
+    """Reads a table file; ValueError names a file with other columns."""
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
@@ -133,10 +133,10 @@ def read_csv(path: Path | str) -> pd.DataFrame:
 
 
 def measure_accuracy(evaluations: list[Result], pairs: Sequence[significance.Pair]) -> list[Row]:
-    """A row per dataset, model and configuration: mIoU over the seeds, and what was different.
+    """Makes a row per dataset, model and configuration: mIoU over the seeds, and what differed.
 
-    `target` in it is the dataset whose place it takes in the paper's tables. ValueError if a seed
-    is there twice.
+    `target` is the dataset whose place it takes in the paper's tables. ValueError if a seed occurs
+    twice.
     """
     groups, printed = group_by_configuration(evaluations), name_models(evaluations)
     rows = []
@@ -152,7 +152,7 @@ def measure_accuracy(evaluations: list[Result], pairs: Sequence[significance.Pai
         notes += [RECIPES.get(first["recipe"], first["recipe"])]
         notes += [FROM_SCRATCH] if first.get("init") == "none" else []
         notes += [f"test mode {first['test_mode']}"] if first["test_mode"] != "whole" else []
-        if not apart:  # tests know one configuration of a model only
+        if not apart:  # significance tests take one configuration per model
             place = first["dataset"], first["model"], first["test_mode"]
             apart = significance.describe_verdicts(*place, pairs, printed)
         miou = [100 * result["miou"] for result in group]
@@ -180,10 +180,10 @@ def _round(value: float | None, unit: float = 1.0) -> float | None:
 def complete_row(
     measured: Row, row: PaperRow | None, profiles: Sequence[Result], counts: Sequence[Result]
 ) -> Row:
-    """A model on a dataset, with its costs and its published numbers if there are any.
+    """Adds to a model on a dataset its costs, and its published numbers if there are any.
 
-    measured: a row of `measure_accuracy`, or model and target alone. row: the row of the paper's
-    table that this one stands in, None if it has none.
+    measured: a row of `measure_accuracy`, or model and target alone. row: the paper's row to which
+    this one belongs, None if there is none.
     """
     model, target = measured["model"], measured["target"]
     profile = next((p for p in profiles if p["model"] == model), None)
@@ -254,7 +254,7 @@ def _remark_on_source(row: PaperRow) -> str:
 
 
 def _remark_on_latency(cell: Result | None) -> list[str]:
-    """The remark on a latency that other work on the machine has disturbed."""
+    """Returns the remark on a latency that other work on the machine has disturbed."""
     latency = cell["latency"] if cell else None
     if latency is None or latency["p95_ms"] <= UNSTEADY * latency["p50_ms"]:
         return []
@@ -262,7 +262,7 @@ def _remark_on_latency(cell: Result | None) -> list[str]:
 
 
 def make_top1_row(result: Result | None, row: PaperRow | None, profiles: list[Result]) -> Row:
-    """A classifier's row; its key is the backbone's, its costs those of the model of that name."""
+    """Makes a classifier's row: the backbone's key, and the costs of the model of that name."""
     model = result["backbone"] if result else row.model if row else ""
     profile = next((p for p in profiles if p.get("backbone", p["model"]) == model), None)
     cell = find_cell(profile, [IMAGENET], row.input_size if row else "")
@@ -283,7 +283,7 @@ def make_top1_row(result: Result | None, row: PaperRow | None, profiles: list[Re
 
 
 def make_cell_row(profile: Result, cell: Result) -> Row:
-    """A row of the efficiency table; published costs only where they are for the same input."""
+    """Makes a row of the efficiency table; published costs only if they are for the same input."""
     published = paper.find_row(profile["model"], cell["dataset"])
     cells = {"dataset": cell["dataset"], "model": profile["model"], "encoder": profile["encoder"]}
     cells |= _list_costs(profile, cell)
@@ -298,8 +298,8 @@ def make_cell_row(profile: Result, cell: Result) -> Row:
 def _list_view_rows(
     name: str, measured: list[Row], profiles: list[Result], counts: Sequence[Result]
 ) -> list[Row]:
-    """The paper's rows in its order, then those it lacks: of LeMoRe's nearest rivals and of
-    everything measured for the view; ablation rows only in the ablation."""
+    """Lists the paper's rows in its order, then rows that it lacks: LeMoRe's nearest rivals and
+    all models measured for the view; ablation rows only in the ablation."""
     view = VIEWS[name]
     known = {(row.model, row.dataset): row for row in paper.list_rows(view.table)}
     others = [(row.model, row.dataset) for row in paper.load_rows() if paper.is_rival(row.model)]

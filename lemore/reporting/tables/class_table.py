@@ -1,4 +1,4 @@
-"""The table of classes: IoU of every class for every model of one dataset, as people read it."""
+"""The table of classes: IoU of every class for every model of one dataset."""
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from lemore.reporting.tables.results import Result
 
 
 def lay_out(evaluations: list[Result], dataset_title: str, run: str) -> PrintedTable:
-    """A row per class in the order of train ids; best and second best model of each are marked.
+    """Lays out a row per class in the order of train ids; marks each one's two best models.
 
     A class that is in no label and no prediction has empty cells. ValueError if the results are
     of several datasets.

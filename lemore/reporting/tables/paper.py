@@ -2,7 +2,7 @@
 
 `paper.csv` holds them as text, exactly as published; nothing in it was measured by this project.
 Its column `table` is 1 to 6 or `supplement` for the paper's own rows, and `own` for a row from the
-model's own authors or from another publication. Datasets and models go by their keys.
+model's own authors or from another publication. Datasets and models are given by their keys.
 """
 
 import csv
@@ -44,7 +44,7 @@ class PaperRow:
 
     @property
     def input_size(self) -> str:
-        """The input as "HxW", without what is said of it."""
+        """The input as "HxW", without remarks."""
         return self.input.split(" ")[0]
 
     @property
@@ -64,33 +64,33 @@ class PaperRow:
 
 @cache
 def load_rows() -> tuple[PaperRow, ...]:
-    """All published rows, in the order of the file."""
+    """Reads all published rows, in the order of the file."""
     with open(PATH, newline="", encoding="utf-8") as file:
         return tuple(PaperRow(**row) for row in csv.DictReader(file))
 
 
 def list_rows(table: str) -> list[PaperRow]:
-    """Rows of one table of the paper ("1" to "6", "supplement"), in its order."""
+    """Lists the rows of one table of the paper ("1" to "6", "supplement"), in its order."""
     return [row for row in load_rows() if row.table == table]
 
 
 def find_row(model: str, dataset: str) -> PaperRow | None:
-    """The paper's row of a model on a dataset; failing that, the first row of another source."""
+    """Finds the paper's row for a model on a dataset, else the first row of another source."""
     rows = [row for row in load_rows() if (row.model, row.dataset) == (model, dataset)]
     return min(rows, key=lambda row: row.table == OWN, default=None)
 
 
 def find_source(source: str, model: str, dataset: str) -> PaperRow | None:
-    """The row that a source publishes of a model on a dataset or on the scenes in its place."""
+    """Finds a source's row for a model on a dataset, or on the scenes in its place."""
     place = (source, model, dataset.removesuffix("_scenes"))
     rows = ((row, (row.source, row.model, row.dataset)) for row in load_rows())
     return next((row for row, its_place in rows if its_place == place), None)
 
 
 def quote_others(model: str, dataset: str, beside: PaperRow | None) -> list[str]:
-    """A remark with the values that other sources print, if any do.
+    """Returns a remark with the values that other sources print, if any do.
 
-    A value that is the one of the row `beside` with more digits is left out.
+    A value that equals that of the row `beside`, with more digits, is left out.
     """
     values = []
     for row in load_rows():
@@ -117,7 +117,7 @@ def is_ablation(model: str) -> bool:
 
 
 def find_label(model: str, source: str) -> str:
-    """Label of a published model as the table that `source` names prints it, else as any does.
+    """Finds the label of a published model in the table that `source` names, else in any.
 
     The paper calls one network "FCN-8s" in Table 1 and "FCN" in Table 3. "" if never published.
     """

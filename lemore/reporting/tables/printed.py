@@ -1,4 +1,4 @@
-"""Tables as people read them, before any format: columns, cells, marks, footnotes.
+"""Tables laid out for reading, before any format: columns, cells, marks, footnotes.
 
 Columns that are empty everywhere are dropped; those with one value everywhere become a fact of the
 caption; differences to the published values are added. writers.py writes them as Markdown and
@@ -64,7 +64,7 @@ PRINTED = {
 # the paper's Table 6 has another measure in this column
 DETECTION = {"miou_paper": Column("mAP published"), "gflops_paper": Column("GFLOPs published")}
 FACTS = ("seeds", "profile_size", "train_crop", "num_classes", "device")
-# where a remark is put that begins so; all others stand at the model
+# the column for remarks that begin like this; all others belong to the model
 PLACES = {
     "paper's mIoU": "miou_paper",
     "mIoU published elsewhere": "miou_paper",
@@ -81,7 +81,7 @@ WITH_AUX = "paper's params include the training-only auxiliary head"
 LARGER_IS_BETTER = {"miou": True, "top1": True, "top5": True} | dict.fromkeys(
     ("gmacs", "gmacs_fvcore", "params_m", "latency_ms_p50"), False
 )
-# a difference: what was measured, what is published
+# difference: column of measured values, column of published ones
 DIFFERENCES = {
     "miou_difference": ("miou", "miou_paper"),
     "top1_difference": ("top1", "top1_paper"),
@@ -127,12 +127,12 @@ class PrintedTable:
 
 
 def find_scenes(table: pd.DataFrame) -> pd.Series:
-    """Says of each row whether its measured numbers come from drawn scenes."""
+    """Returns for each row whether its measured numbers come from drawn scenes."""
     return table["note"].str.startswith("scenes")
 
 
 def label_rows(table: pd.DataFrame, measured: Mapping[str, str]) -> list[str]:
-    """Printed name of each row's model. measured: labels of the run's models, by key."""
+    """Returns the printed name of each row's model. measured: the run's labels, by key."""
     labels = []
     for model, source in zip(table["model"], table["source_paper"], strict=True):
         published = paper.find_label(model, source)
@@ -144,9 +144,9 @@ def label_rows(table: pd.DataFrame, measured: Mapping[str, str]) -> list[str]:
 def lay_out(
     name: str, dataset_title: str, table: pd.DataFrame, measured: Mapping[str, str], run: str
 ) -> PrintedTable:
-    """The printed form of a table.
+    """Lays out a table for printing.
 
-    dataset_title: printed name of the dataset of a table that is no view, "" for its key. measured:
+    dataset_title: printed name of a table's dataset, "" for its key or for views. measured:
     labels of the run's models, by key.
     """
     marks, table = mark_best(table), _compare_with_published(table)
@@ -210,7 +210,7 @@ def rank_best(values: pd.Series, larger: bool) -> pd.Series:
 
 
 def _compare_with_published(table: pd.DataFrame) -> pd.DataFrame:
-    """A table with its differences to the published values and short sources.
+    """Adds to a table its differences to the published values, and short sources.
 
     Only like is compared with like: accuracies on the real dataset, MACs at the published input
     size, parameters with the auxiliary head where the published ones include it.
@@ -238,7 +238,7 @@ def _compare_with_published(table: pd.DataFrame) -> pd.DataFrame:
 def _choose_columns(
     name: str, table: pd.DataFrame, kinds: Mapping[str, Column]
 ) -> tuple[list[str], tuple[str, ...]]:
-    """The columns to print, and what is said once for all rows."""
+    """Chooses the columns to print, and the facts that hold for all rows."""
     columns, facts = [], []
     targets = table["dataset"].str.removesuffix("_scenes").nunique()
     for column, kind in kinds.items():
@@ -257,7 +257,7 @@ def _is_known(value: Any) -> bool:
 
 
 def _place_remarks(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, list[str]]:
-    """The remarks of a row by the column that they are about, in the columns' order."""
+    """Assigns a row's remarks to the columns that they are about, in the columns' order."""
     found: dict[str, list[str]] = {}
     for note in row["note"].split("; ") if row["note"] else []:
         place = next((c for begin, c in PLACES.items() if note.startswith(begin)), "model")
@@ -271,7 +271,7 @@ def _place_remarks(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, 
 
 
 def _choose_symbols(notes: Sequence[str]) -> dict[str, str]:
-    """Symbol of every remark, in order of appearance: the dagger for scenes, then a, b, c."""
+    """Chooses each remark's symbol, in order of appearance: a dagger for scenes, then a, b, c."""
     remarks = list(dict.fromkeys(notes))
     scenes = {note: SCENES_SYMBOL for note in remarks if note.startswith("scenes")}
     letters = (note for note in remarks if note not in scenes)
@@ -285,7 +285,7 @@ def _make_letters(index: int) -> str:
 
 
 def _find_sections(name: str, table: pd.DataFrame) -> tuple[tuple[int, str], ...]:
-    """Where the paper's headings stand, and where the rows begin that its table lacks."""
+    """Finds the rows of the paper's headings, and the first row that its table lacks."""
     if name not in VIEWS or not VIEWS[name].table:
         return ((0, ""),)
     known = {(row.model, row.dataset): row.group for row in paper.list_rows(VIEWS[name].table)}

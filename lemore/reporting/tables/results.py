@@ -11,7 +11,7 @@ Result = dict[str, Any]  # one result file as its stage wrote it, and `file`: it
 
 
 def read_results(paths: Iterable[Path | str], stage: str) -> list[Result]:
-    """Result files of one stage. ValueError naming the file if it comes from another stage."""
+    """Reads result files of one stage; ValueError names a file that comes from another stage."""
     results = []
     for path in paths:
         result = read_json(path)
@@ -23,7 +23,7 @@ def read_results(paths: Iterable[Path | str], stage: str) -> list[Result]:
 
 
 def group_by_configuration(evaluations: Iterable[Result]) -> list[list[Result]]:
-    """The seeds of each dataset, model and configuration, in order of appearance."""
+    """Groups the seeds of each dataset, model and configuration, in order of appearance."""
     groups: dict[tuple[str, ...], list[Result]] = {}
     for result in evaluations:
         key = (result["dataset"], result["model"], *_describe_configuration(result))
@@ -32,7 +32,7 @@ def group_by_configuration(evaluations: Iterable[Result]) -> list[list[Result]]:
 
 
 def _describe_configuration(result: Result) -> tuple[str, ...]:
-    """How a model was trained and tested: crop, iterations, test size, recipe, test mode."""
+    """Describes how a model was trained and tested: crop, iterations, test size, recipe, mode."""
     tested = f"tested in {format_size(result['test_size'])}" if "test_size" in result else ""
     return (
         f"crop {format_size(result['train_crop'])}",
@@ -44,10 +44,7 @@ def _describe_configuration(result: Result) -> tuple[str, ...]:
 
 
 def list_differences(group: list[Result], groups: list[list[Result]]) -> list[str]:
-    """Lists the parts of a configuration that set it apart from others of its model and dataset.
-
-    A part that they share is "".
-    """
+    """Lists the parts of a configuration; those that all of its model and dataset share are ""."""
     place, own = (group[0]["dataset"], group[0]["model"]), _describe_configuration(group[0])
     others = [g[0] for g in groups if (g[0]["dataset"], g[0]["model"]) == place]
     kinds = [set(texts) for texts in zip(*map(_describe_configuration, others), strict=True)]
@@ -66,7 +63,7 @@ def check_one_configuration(evaluations: list[Result]) -> None:
 
 
 def group_by_name(evaluations: list[Result]) -> dict[str, list[Result]]:
-    """The seeds of each model and configuration on one dataset, by printed name."""
+    """Groups the seeds of each model and configuration on one dataset, by printed name."""
     groups, printed = group_by_configuration(evaluations), name_models(evaluations)
     named = {}
     for group in groups:
@@ -76,7 +73,7 @@ def group_by_name(evaluations: list[Result]) -> dict[str, list[Result]]:
 
 
 def pick_first_seeds(evaluations: list[Result]) -> dict[str, Result]:
-    """The evaluation with the smallest seed of each model and configuration, by printed name."""
+    """Picks each model's and configuration's evaluation with the smallest seed, by printed name."""
     return {
         name: min(seeds, key=lambda result: result["seed"])
         for name, seeds in group_by_name(evaluations).items()
@@ -84,8 +81,8 @@ def pick_first_seeds(evaluations: list[Result]) -> dict[str, Result]:
 
 
 def label_models(results: Iterable[Result]) -> dict[str, str]:
-    """Printed label of every measured model, by key; with the key where label and encoder are
-    those of another model too."""
+    """Returns every measured model's printed label, by key; it contains the key where another model
+    has the same label and encoder."""
     known = {r["model"]: (r["label"], r["encoder"]) for r in results if "label" in r}
     number = Counter(known.values())
     return {
@@ -95,9 +92,9 @@ def label_models(results: Iterable[Result]) -> dict[str, str]:
 
 
 def name_models(evaluations: Iterable[Result]) -> dict[str, str]:
-    """Printed name of every evaluated model, by key, for where no column has the encoder.
+    """Returns every evaluated model's printed name, by key, for use without a column of encoders.
 
-    Of models that share a label it has the encoder, or the key where they share that as well.
+    Where models share a label it has the encoder too, or the key where they also share that.
     """
     known = {r["model"]: (r["label"], r["encoder"]) for r in evaluations}
     numbers, shared = Counter(known.values()), Counter(label for label, _ in known.values())
@@ -110,7 +107,7 @@ def name_models(evaluations: Iterable[Result]) -> dict[str, str]:
 
 
 def find_cell(profile: Result | None, datasets: Iterable[str], size: str) -> Result | None:
-    """The profile cell to print for a row.
+    """Finds the profile cell to print for a row.
 
     datasets: in order of preference. size: "HxW" to prefer among the cells of one dataset, as the
     paper's Table 3 mixes input sizes; "" for none. None if the model has no such cell.
@@ -123,5 +120,5 @@ def find_cell(profile: Result | None, datasets: Iterable[str], size: str) -> Res
 
 
 def format_size(size: Iterable[int]) -> str:
-    """(512, 1024) as "512x1024"."""
+    """Formats (512, 1024) as "512x1024"."""
     return "x".join(str(side) for side in size)

@@ -1,8 +1,8 @@
-"""Which model is better than which: significance tables, and what other tables say of them.
+"""Significance tables: which models are better than which, and remarks on it for other tables.
 
 One row per pair of models with several seeds each, the one with the higher mIoU first. Differences
 and intervals are in points of mIoU (percent), p values two-sided; `p_holm` is corrected for the
-number of pairs, and `better` goes by it.
+number of pairs, and decides `better`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ Pair = dict[str, Any]  # a row: a value for each of FORMATS
 
 
 def format_csv(pairs: Sequence[Pair]) -> str:
-    """CSV of pairs, with the column `better`: whether the corrected p is below 0.05."""
+    """Returns CSV of pairs, with the column `better`: whether the corrected p is below 0.05."""
     verdicts = ({"better": "yes" if pair["p_holm"] < LEVEL else "no"} for pair in pairs)
     rows = [pair | verdict for pair, verdict in zip(pairs, verdicts, strict=True)]
     texts = [[format(row[column], kind) for column, kind in FORMATS.items()] for row in rows]
@@ -33,7 +33,7 @@ def format_csv(pairs: Sequence[Pair]) -> str:
 
 
 def read_pairs(paths: Iterable[Path | str]) -> list[Pair]:
-    """Rows of significance tables. ValueError naming the file if its columns are others."""
+    """Reads significance tables; ValueError names a file with other columns."""
     pairs = []
     for path in paths:
         table = pd.read_csv(path, keep_default_na=False, dtype=str)
@@ -51,7 +51,7 @@ def describe_verdicts(
     pairs: Sequence[Pair],
     names: Mapping[str, str],
 ) -> list[str]:
-    """Remarks on whom a model is better than; on the best one, also whom it is not.
+    """Returns remarks on the models that each is better than; for the best, also on the others.
 
     names: printed names by key.
     """

@@ -29,19 +29,19 @@ ESCAPES = {
 }
 
 
-# what a printed page has no room for; the other formats have it
+# left out of printed pages, which lack room; the other formats have them
 LEFT_OUT = ("gmacs_fvcore", "latency_ms_p95")
 PREAMBLE = r"""% in the preamble: \usepackage{booktabs,graphicx}
 """
 
 
 def format_csv(table: pd.DataFrame) -> str:
-    """CSV of all rows and columns, numbers without trailing zeros."""
+    """Returns CSV of all rows and columns, numbers without trailing zeros."""
     return table.to_csv(index=False, lineterminator="\n", float_format="%.10g")
 
 
 def format_printed_csv(table: PrintedTable) -> str:
-    """CSV of what is printed, for a table that is in no file."""
+    """Returns the printed cells as CSV, for a table that is in no file."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(column.header for column in table.header)
@@ -50,12 +50,12 @@ def format_printed_csv(table: PrintedTable) -> str:
 
 
 def write_caption(table: PrintedTable) -> str:
-    """Title, facts that hold for all rows, and the mark of drawn scenes."""
+    """Returns the title, facts that hold for all rows, and the mark of drawn scenes."""
     return " ".join(filter(None, (_end_sentence(table.title), write_facts(table))))
 
 
 def write_facts(table: PrintedTable) -> str:
-    """The part of a caption that follows the title."""
+    """Returns the part of a caption that follows the title."""
     sentences = ["; ".join(table.facts), SCENES_CAPTION if table.scenes else ""]
     return " ".join(_end_sentence(text) for text in sentences if text)
 
@@ -90,7 +90,7 @@ def _format_markdown_cell(cell: Cell) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text with Markdown's special characters taken literally."""
+    """Escapes Markdown's special characters."""
     for character in "\\`*_|<>[]":
         text = text.replace(character, f"\\{character}")
     return text
@@ -176,5 +176,5 @@ def _format_latex_cell(cell: Cell) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Text with LaTeX's special characters taken literally."""
+    """Escapes LaTeX's special characters."""
     return "".join(ESCAPES.get(character, character) for character in text)

@@ -11,9 +11,9 @@ A line of a table is a colour, a shape and its numbers, in metres about the body
     line    width  x,y  x,y ...
     ring    x,y  r,width
 
-The plural of a shape adds its mirror image. The colour is a palette or a texture; a digit asks
-for another one of the same name, `*.8` makes it darker. The label is the body's name up to a
-colon, or what follows `/`.
+The plural of a shape adds its mirror image. The colour is a palette or a texture; a digit selects
+another one of the same name, `*.8` makes it darker. The label is the body's name up to a colon, or
+the word after `/`.
 """
 
 import functools
@@ -34,7 +34,7 @@ class Body(NamedTuple):
     """Flat polygons: polygon i has the points from starts[i] to starts[i + 1], in metres.
 
     `paints` holds their colour, its factor and their word; `normals` (F x 3) point outwards, and
-    a zero normal is for a polygon that is seen from both sides.
+    are zero for a polygon that is seen from both sides.
     """
 
     paints: list[tuple[str, float, str]]
@@ -82,7 +82,7 @@ def choose_paint(rng: Rng, name: str) -> np.ndarray:
 
 
 def _cast_shadow(canvas: Canvas, points: np.ndarray) -> None:
-    """A soft dark oval under what stands on the ground."""
+    """Draws a soft dark oval under a body that stands on the ground."""
     low, high = points.min(0), points.max(0)
     spread = np.stack([np.cos(CIRCLE), 0 * CIRCLE, np.sin(CIRCLE)], 1)
     ground = (low + high) / 2 * (1, 0, 1) + spread * np.maximum((high - low) * 0.6, 0.2)
@@ -151,7 +151,7 @@ def _make_line(width: list[float], *points: list[float]) -> list[tuple]:
 
 
 def _make_ring(middle: list[float], radius: list[float]) -> list[tuple]:
-    """A band between two circles, as one polygon with a seam."""
+    """Makes a band between two circles, as one polygon with a seam."""
     circle = np.stack([np.cos(CIRCLE), np.sin(CIRCLE)], 1)[[*range(len(CIRCLE)), 0]]
     outer, inner = (middle + circle * (radius[0] + s * radius[1] / 2) for s in (1, -1))
     return _make_poly(*outer, *inner[::-1])

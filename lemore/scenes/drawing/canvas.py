@@ -1,9 +1,9 @@
 """A picture and its label map, drawn together: flat polygons in space, seen by one camera.
 
-Metres: x to the right, y up, z away from the camera, the ground at y = 0. A depth buffer decides
-what is in front, so the order of drawing matters only for polygons in the same plane, where the
-later one wins. Everything is drawn SCALE times larger than the final picture and reduced at the
-end: the picture with antialiasing, the labels by their nearest pixel.
+Units are metres: x to the right, y up, z away from the camera, the ground at y = 0. With a depth
+buffer the order of drawing matters only for polygons in the same plane, where the later one wins.
+All is drawn SCALE times larger than the final picture and reduced at the end: the picture with
+antialiasing, the labels by their nearest pixel.
 """
 
 import cv2
@@ -78,7 +78,7 @@ class Canvas:
         return self.center + factor * points[:, 0], y
 
     def hides(self, x: np.ndarray, y: np.ndarray, near: float) -> bool:
-        """Whether all within the bounds of pixels x, y is nearer than 1 / `near`, or outside."""
+        """Returns whether all pixels within bounds x, y are nearer than 1 / `near`, or outside."""
         left, top = max(int(x.min()), 0), max(int(y.min()), 0)
         drawn = self.near[top : max(int(y.max()) + 1, 0), left : max(int(x.max()) + 1, 0)]
         return drawn.size == 0 or float(drawn.min()) > near
@@ -114,12 +114,12 @@ class Canvas:
         return across + (down + (nz - self.center * nx - self.horizon * ny))[:, None]
 
     def measure_light(self, normals: np.ndarray) -> np.ndarray:
-        """Brightness of F x 3 unit normals: Lambert's cosine, softened, above the ambient part."""
+        """Returns the brightness of F x 3 unit normals: soft Lambert cosine plus ambient light."""
         cosine = np.maximum(0.0, 0.3 + 0.7 * normals @ self.sun)
         return self.ambient + (1.05 - self.ambient) * cosine
 
     def paint_sky(self, top: np.ndarray, cover: float) -> None:
-        """Fills the picture, from `top` to the haze's colour, clouds over the share `cover`."""
+        """Paints the sky from `top` to the haze's colour, with clouds over the share `cover`."""
         low, rows = self.haze_color, int(self.horizon + 2)
         part = np.linspace(0, 1, rows, dtype=np.float32)[:, None, None] ** 0.7
         veil = make_clouds(self.rng, (rows, self.width), cover)[..., None]
@@ -145,7 +145,7 @@ class Canvas:
 
 
 def _clip_near(points: np.ndarray) -> np.ndarray:
-    """The part of an N x 3 polygon with z >= NEAR."""
+    """Returns the part of an N x 3 polygon with z >= NEAR."""
     inside, kept = points[:, 2] >= NEAR, []
     for i in range(len(points)):
         here, there = points[i - 1], points[i]
@@ -157,7 +157,7 @@ def _clip_near(points: np.ndarray) -> np.ndarray:
 
 
 def _warp(texture: np.ndarray, mask: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """The texture in perspective, as large as the mask; reduced first where it covers little."""
+    """Warps the texture into perspective, in the mask's size; shrinks it if it covers little."""
     factor = 1.5 * np.sqrt(max(int(mask.sum()), 1) / (texture.shape[0] * texture.shape[1]))
     if factor < 0.8:
         small = [max(2, int(side * factor)) for side in texture.shape[1::-1]]

@@ -57,7 +57,7 @@ BODIES = {
     "bottle": """
         green poly -.05,0 .05,0 .05,.2 -.05,.2
         green poly -.02,.2 .02,.2 .02,.32 -.02,.32""",
-    # What hangs on a wall.
+    # Things on walls.
     "window": "window quad -.7,.7 0,1.3 -.01",
     "curtain": "curtain quads .6,1 -.6,1.45 -.03",
     "door": "door quad -.46,.46 0,2.05 -.01\nbrass box .28,.36 .95,1.05 -.04,-.01",
@@ -138,7 +138,7 @@ BODIES = {
         black wheel -1.12,1.12 -2.6,.46 .46
         black wheel -1.12,1.12 2.4,.46  .46
         red   boxes .7,1.05    .82,1    -3.63,-3.6""",
-    # Outdoors. A tree, a bush and a house's roof are to be stretched.
+    # Outdoors. A tree, a bush and a house's roof are stretched by the caller.
     "tree": "trunk poly -.035,0 .035,0 .02,.6 -.02,.6\ncrown quad -.36,.36 .18,1 -.01",
     "bush": "crown quad -.8,.8 -.2,1 0",
     "fence": "fence quad 0,1 0,1 0",

@@ -1,4 +1,4 @@
-"""What streets and landscapes share, and landscapes themselves."""
+"""Landscapes, and the parts that they share with streets."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ THINGS = ("person", "person", "dog", "bench", "bush", "bush", "bicycle", "tree")
 
 
 def open_canvas(size: Size, rng: Rng) -> Canvas:
-    """A canvas with a sky, often with hills on the horizon."""
+    """Makes a canvas with a sky, often with hills on the horizon."""
     top, low, ambient, tint = SKIES[rng.integers(len(SKIES))]
     canvas = Canvas(size, rng, ambient, tint)
     canvas.haze, canvas.haze_color = rng.uniform(0.001, 0.006), textures.jitter(rng, low, 0.06)
@@ -47,7 +47,7 @@ def lay_ground(canvas: Canvas, palette: str, word: str) -> None:
 
 
 def draw_house(canvas: Canvas, edge: float, side: int, z: float, length: float) -> None:
-    """A house whose front, at x = `edge`, faces the middle; `side` is -1 to its left, 1 right."""
+    """Draws a house whose front, at x = `edge`, faces the middle; `side` is -1 left, 1 right."""
     rng, far = canvas.rng, z + length
     high, deep = rng.uniform(3.2, 17), rng.uniform(8, 12)
     back = edge + side * deep
@@ -63,7 +63,7 @@ def draw_house(canvas: Canvas, edge: float, side: int, z: float, length: float) 
 
 
 def open_landscape(size: Size, rng: Rng) -> Canvas:
-    """A meadow with trees far away: the setting of what is placed next."""
+    """Makes a meadow with trees far away, as a background."""
     canvas = open_canvas(size, rng)
     lay_ground(canvas, "soil", "grass")
     for _ in range(int(rng.integers(2, 12))):
@@ -73,7 +73,7 @@ def open_landscape(size: Size, rng: Rng) -> Canvas:
 
 
 def draw_landscape(size: Size, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
-    """(image, label) of a meadow with a lake or a path, houses, a fence, people and animals."""
+    """Draws (image, label): a meadow with a lake or a path, houses, a fence, people, animals."""
     canvas = open_landscape(size, rng)
     if rng.random() < 0.5:
         turn, (x, z) = np.linspace(0, 2 * np.pi, 24), rng.uniform((-8, 14), (8, 26))

@@ -44,7 +44,7 @@ GROUPS = {
 
 
 def draw_room(size: Size, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
-    """(image H x W x 3 uint8 RGB, label H x W uint8 positions in WORDS)."""
+    """Draws (image H x W x 3 uint8 RGB, label H x W uint8 positions in WORDS)."""
     warm = rng.uniform(0.92, 1.06)
     room = Room(Canvas(size, rng, rng.uniform(0.45, 0.65), (warm, 1.0, 2 - warm)))
     room.draw_shell()

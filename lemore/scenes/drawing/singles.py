@@ -23,7 +23,7 @@ OBJECTS = {
 
 
 def draw_single(wnid: str, size: Size, rng: Rng) -> np.ndarray:
-    """A picture of the class, H x W x 3 uint8 RGB."""
+    """Draws a picture of the class, H x W x 3 uint8 RGB."""
     _, body, distance, indoors, flat = OBJECTS[wnid]
     z, y, turns = distance * rng.uniform(0.85, 1.2), 0.0, rng.uniform(-2, 2)
     canvas = (_open_room if indoors else outdoors.open_landscape)(size, rng)
@@ -40,7 +40,7 @@ def draw_single(wnid: str, size: Size, rng: Rng) -> np.ndarray:
 
 
 def _open_room(size: Size, rng: Rng) -> Canvas:
-    """A wall and a floor."""
+    """Draws a wall and a floor."""
     canvas = Canvas(size, rng, rng.uniform(0.5, 0.65))
     color, far = textures.choose(rng, "board"), 4.6
     boards = textures.make_blocks(rng, (200, 160), color, (100, 14), 0.7)

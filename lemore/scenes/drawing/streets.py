@@ -13,7 +13,7 @@ VEHICLES = ("car", "car", "car", "bus", "truck", "motorcycle", "train")
 
 
 def draw_street(size: Size, rng: Rng, hood: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(image H x W x 3 uint8 RGB, label H x W uint8 positions in WORDS); `hood`: from a car."""
+    """Draws (image H x W x 3 uint8 RGB, label H x W uint8 positions in WORDS). hood: from a car."""
     street = Street(outdoors.open_canvas(size, rng))
     street.draw_ground()
     street.draw_marks()
@@ -86,7 +86,7 @@ class Street:
             z += length
 
     def enclose(self, x: float, z: float, length: float) -> None:
-        """A brick wall, a fence or a hedge along a garden."""
+        """Draws a brick wall, a fence or a hedge along a garden."""
         rng, tall, kind = self.rng, self.rng.uniform(0.9, 1.8), int(self.rng.integers(3))
         colors = {name: choose_paint(rng, name) for name in ("fence", "bricks")}
         body, turns, width = [("wall", -1, 3.0), ("fence", -1, 3.0), ("bush", 0, 2.4)][kind]
@@ -108,7 +108,7 @@ class Street:
             self.put(body, x + side * inner, z, turns)
 
     def draw_traffic(self, side: int) -> None:
-        """Parks cars at the kerb and sends vehicles along the lane: right away, left towards us."""
+        """Draws parked cars, and moving ones: away on the right, towards us on the left."""
         rng, turns, lane = self.rng, 1 - side, side * self.road * 0.4
         if rng.random() < 0.6 and self.road > 3.8:
             for z in np.arange(rng.uniform(4.5, 10), 45, rng.uniform(5.2, 8)):

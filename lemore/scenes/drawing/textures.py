@@ -1,4 +1,4 @@
-"""Colours and surfaces: masonry, wood, cloth, leaves, what hangs on walls.
+"""Colours and surfaces: masonry, wood, cloth, leaves, pictures on walls.
 
 Textures are h x w x 3 float32, 0..255, RGB, those with gaps h x w x 4 with opacity 0..1.
 """
@@ -34,7 +34,7 @@ COLORS = {
 
 
 def choose(rng: Rng, palette: str, amount: float = 0.15) -> np.ndarray:
-    """A colour of a palette, a little lighter or darker and a little off in hue."""
+    """Chooses a colour of a palette, varied a little in brightness and hue."""
     colors = COLORS[palette]
     return jitter(rng, colors[int(rng.integers(len(colors)))], amount)
 
@@ -110,7 +110,7 @@ def make_framed(shape: Size, inside: np.ndarray, frame: np.ndarray, wide: int) -
 
 
 def make_view(rng: Rng, bars: bool) -> np.ndarray:
-    """A framed picture of a landscape, or a window with bars and what is seen through it."""
+    """Makes a framed picture of a landscape, or a window with bars and the view through it."""
     texture = make_framed((90, 110), choose(rng, "white"), choose(rng, "wood"), 5)
     frame, far = texture[0, 0].copy(), choose(rng, rng.choice(["leaf", "front"]), 0.3)
     top, low = ((150, 195, 240), (228, 238, 245)) if bars else (choose(rng, "cloth"), frame)

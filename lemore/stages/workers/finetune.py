@@ -1,4 +1,4 @@
-"""A fine-tuning itself, called where it runs."""
+"""The work of a fine-tuning, called where it runs."""
 
 import logging
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def train(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
 
 
 def head_parameters(model: Segmentor) -> list[str]:
-    """Tensors that learn `head_lr_mult` times faster: the head's own list, else all of it."""
+    """Lists tensors that learn `head_lr_mult` times faster: the head's own list, else all of it."""
     own = getattr(model.decode_head, "head_parameters", None)
     if own is not None:
         return [f"decode_head.{name}" for name in own]
@@ -89,7 +89,7 @@ def load_initial(model: Segmentor, module: str, init: str, digest: str) -> None:
 
 
 def read_backbone(path: Path, digest: str) -> dict[str, Tensor]:
-    """The backbone in one of our checkpoints; ValueError if its tensors have another digest."""
+    """Reads the backbone in a checkpoint of ours; ValueError if its tensors' digest differs."""
     state = checkpoint.load(path)["state_dict"]
     if digest and checkpoint.hash_tensors(state) != digest:
         raise ValueError(f"{path}: not the weights that run.json beside it records; pretrain again")
@@ -113,14 +113,14 @@ def make_transform(recipe: Train) -> TrainTransform:
 
 
 def make_class_weight(recipe: Train, data: Path, device: torch.device) -> Tensor | None:
-    """K weights on the device, None where all classes count the same."""
+    """Returns K weights on the device, None if all classes have the same."""
     if recipe.class_weight == "none":
         return None
     return losses.compute_class_weight(Store(data, "train").class_frequencies).to(device)
 
 
 class Loss:
-    """A batch as the loader gives it -> the scalar that training minimises."""
+    """The loss of a batch from the loader: the scalar that training minimises."""
 
     def __init__(
         self,
@@ -162,7 +162,7 @@ class Loss:
 def make_validation(
     job: FinetuneJob, worker: Worker, device: torch.device
 ) -> Callable[[nn.Module], dict[str, float]] | None:
-    """Measures mIoU on the split `val`, for the curves only; None if that is not wanted."""
+    """Makes a function that measures mIoU on `val`, for the curves only; None if not wanted."""
     if not job.train.validate_every or worker.rank:
         return None
 

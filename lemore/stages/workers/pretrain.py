@@ -1,4 +1,4 @@
-"""A pretraining itself, called where it runs."""
+"""The work of a pretraining, called where it runs."""
 
 from typing import Any
 
@@ -91,7 +91,7 @@ def make_transform(recipe: Pretrain) -> ClassificationTransform:
 def classification_loss(
     model: nn.Module, batch: dict[str, Tensor], recipe: Pretrain, device: torch.device
 ) -> Tensor:
-    """A batch as the loader gives it -> the scalar that training minimises."""
+    """Computes the scalar that training minimises from a batch of the loader."""
     images = normalize(batch["image"].to(device, non_blocking=True), None)
     label, mixture = batch["label"].to(device, non_blocking=True), None
     if "share" in batch:
@@ -109,9 +109,9 @@ def classification_loss(
 def top_k(
     model: nn.Module, store: Store, recipe: Pretrain, device: torch.device
 ) -> dict[str, float]:
-    """{"top1", "top5"}, fractions over the split: resize the shorter side, crop the centre.
+    """Computes {"top1", "top5"}, fractions over the split; resizes and crops the centre.
 
-    As many threads as torch is set to read ahead of the model.
+    As many threads as torch has read ahead of the model.
     """
     model.eval()
 

@@ -1,4 +1,4 @@
-"""What pretraining and fine-tuning share where they run: device, batches, loop, weights.pt."""
+"""Shared by pretraining and fine-tuning where they run: device, batches, loop, weights.pt."""
 
 import copy
 import logging
@@ -42,7 +42,7 @@ def memory_format(channels_last: bool) -> torch.memory_format:
 
 
 def place(model: nn.Module, recipe: Train | Pretrain, device: torch.device) -> None:
-    """The network where and as it is trained: device, layout, and kernels that compute rightly."""
+    """Puts the network on its device, in its layout, with kernels that compute correctly."""
     model.to(device)
     model.to(memory_format=memory_format(recipe.channels_last))
     if device.type == "cpu" and recipe.precision == "bf16":
@@ -50,7 +50,7 @@ def place(model: nn.Module, recipe: Train | Pretrain, device: torch.device) -> N
 
 
 def autocast(recipe: Options, device: torch.device) -> torch.autocast:
-    """The context of the network's forward pass; a loss belongs outside, in fp32."""
+    """Returns the context of the network's forward pass; a loss belongs outside, in fp32."""
     dtype = torch.float16 if recipe.precision == "fp16" else torch.bfloat16
     return torch.autocast(device.type, dtype, enabled=recipe.precision != "fp32")
 
@@ -64,7 +64,7 @@ class Batches:
         self.store = take_part(store, held_out=False) if worker.held_out else store
 
     def names(self, iteration: int) -> list[str]:
-        """The images of an iteration's global batch."""
+        """Returns the names of the images in an iteration's global batch."""
         return self(iteration).list_names(iteration)
 
     def __call__(self, start: int) -> TrainBatches:
@@ -93,7 +93,7 @@ def make_loop(
     loss: Callable[[nn.Module, dict[str, Tensor]], Tensor],
     validate: Callable[[nn.Module], dict[str, float]] | None,
 ) -> TrainingLoop:
-    """The training loop of a worker, with metrics on disk and the model wrapped for its workers."""
+    """Makes a worker's training loop, with metrics on disk and the model wrapped for workers."""
     device = next(model.parameters()).device
     checkpoints = checkpoint.Checkpoints(worker.folder, about=_about(worker, recipe))
     metrics_file = MetricsFile(worker.folder / "metrics.jsonl")
@@ -126,7 +126,7 @@ def make_loop(
 
 
 def _about(worker: Worker, recipe: Train | Pretrain) -> dict[str, Any]:
-    """What a checkpoint says of the training that wrote it."""
+    """Returns the conditions of a training that its checkpoints record."""
     return {
         "torch": str(torch.__version__),
         "workers": worker.world_size,
@@ -135,9 +135,9 @@ def _about(worker: Worker, recipe: Train | Pretrain) -> dict[str, Any]:
 
 
 def _make_stop(worker: Worker) -> Callable[[], bool]:
-    """A training learns that it is to stop by a file, or in-process by the driver's signal.
+    """Makes the check for a request to stop: a file or, in-process, the driver's signal.
 
-    Of several workers the first decides, since all must end with the same step: the others get no
+    The first of several workers decides, since all must end with the same step: the others get no
     answer from it then and are ended with it.
     """
     if worker.rank:
@@ -148,7 +148,7 @@ def _make_stop(worker: Worker) -> Callable[[], bool]:
 
 
 def _wrap(model: nn.Module, worker: Worker, recipe: Train | Pretrain) -> nn.Module | None:
-    """The model as training calls it (gradients averaged, compiled), None if as it is."""
+    """Wraps the model for training (gradients averaged, compiled); None if nothing is needed."""
     workers = worker.world_size
     share = recipe.batch_size // workers
     seen = workers * min(share, recipe.micro_batch or share)

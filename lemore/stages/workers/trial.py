@@ -18,15 +18,15 @@ from lemore.runtime.lock import hold_lock
 from lemore.runtime.worker import Worker
 from lemore.stages.workers import finetune
 
-DYING_SECONDS = 60.0  # that a killed search's process may hold its trial
+DYING_SECONDS = 60.0  # for a killed search's process to leave its trial
 
 
 def run_trial(job: FinetuneJob, worker: Worker, point: dict[str, Any]) -> dict[str, Any]:
-    """{"miou": fraction or None if it diverged, "seconds"} of a point: settings of the recipe, and
-    the seed.
+    """Returns {"miou": fraction or None if it diverged, "seconds"} of a point: settings of the
+    recipe, and the seed.
 
-    A trial that was interrupted goes on, and one that has its result is not run again. LockHeld if
-    another process, perhaps of a search that was killed, is at this very trial and does not end.
+    An interrupted trial resumes, and one that has its result is not run again. LockHeld if another
+    process, perhaps of a killed search, runs this very trial and does not end.
     """
     settings = {name: value for name, value in point.items() if name != "seed"}
     job = replace(job, train=replace(job.train, **settings))

@@ -18,8 +18,8 @@ from lemore.trained.predict.outputs import AddShares, open_video_outputs
 from lemore.trained.predict.photos import read_photo
 from lemore.trained.predict.video import VideoReader
 
-PENDING_PIXELS = 1 << 24  # of the images that wait for their batch
-WHOLE_VIDEO = 0.98  # share of the frames claimed by a video's header, which may be an estimate
+PENDING_PIXELS = 1 << 24  # most pixels of images that wait for their batch
+WHOLE_VIDEO = 0.98  # share of the frames in a video's header, which may be an estimate
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def escape_unprintable(text: str) -> str:
 
 
 def describe_error(error: ValueError | OSError) -> str:
-    """An error without the path, which the report says first."""
+    """Describes an error without the path, with which the report begins."""
     return str(error.strerror if isinstance(error, OSError) and error.strerror else error)
 
 

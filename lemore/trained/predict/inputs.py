@@ -54,7 +54,7 @@ def find_inputs(
 
 
 def split_list(data: bytes) -> list[str]:
-    """The paths of a list: one a line, or ended by NUL as `find -print0` writes them."""
+    """Splits a list of paths: one a line, or ended by NUL as `find -print0` writes them."""
     parts = data.split(b"\0") if b"\0" in data else data.splitlines()
     return [os.fsdecode(part) for part in parts if part.strip()]
 
@@ -105,7 +105,7 @@ def _explain_nothing(argument: str) -> str:
 
 
 def name_outputs(found: list[InputFile]) -> list[str]:
-    """A different name for each file's outputs, as a relative path without suffix.
+    """Returns a different name for each file's outputs, as a relative path without suffix.
 
     The name is the file's place in the folder that was given. Where two would be the same, or one
     would be a folder of another (a video's frames have a folder), the suffixes are kept, or the

@@ -34,7 +34,7 @@ class OutputPlan:
     shares: str | None
 
     def name_files(self, name: str, video: bool) -> dict[Kind, Path]:
-        """File by kind; for the index maps of a video, the folder of its frames."""
+        """Returns the file of each kind; for a video's index maps the folder of its frames."""
         suffixes = VIDEO_SUFFIXES if video else SUFFIXES
         return {kind: self.folder / kind / f"{name}{suffixes[kind]}" for kind in self.kinds}
 

@@ -23,7 +23,7 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def read_photo(path: Path) -> np.ndarray:
-    """H W 3 uint8 RGB of a JPEG, PNG, WebP, BMP or TIFF file.
+    """Reads H W 3 uint8 RGB from a JPEG, PNG, WebP, BMP or TIFF file.
 
     An EXIF orientation is applied, so that the picture is upright; gray becomes RGB, 16 bits become
     8, alpha is dropped, and of several pages the first is read. ValueError says what is wrong.
@@ -62,8 +62,8 @@ def convert_to_rgb(image: Image.Image) -> np.ndarray:
 
 
 def read_regular(path: Path, limit: int, length: int = -1) -> bytes:
-    """The first `length` bytes of a file (-1: all), ValueError if it is a pipe, a device or larger
-    than `limit` bytes."""
+    """Reads the first `length` bytes of a file (-1: all); ValueError for pipes, devices and files
+    larger than `limit` bytes."""
     info = path.stat()
     if not stat.S_ISREG(info.st_mode):
         raise ValueError("is no regular file")

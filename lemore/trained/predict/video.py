@@ -1,4 +1,4 @@
-"""Videos: frames in as RGB, frames out as MP4, one at a time."""
+"""Reads the frames of videos as RGB, and writes frames as MP4, one at a time."""
 
 import math
 import os
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # as quiet as photos.py makes the rest
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet, as in photos.py
 
 import cv2
 import numpy as np
