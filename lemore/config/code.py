@@ -129,7 +129,6 @@ def declare_code(stage: str, named: Iterable[str] = ()) -> list[str]:
     a decode head, a dataset reader), which a walk of the imports cannot see.
     """
     roots = [f"lemore.stages.{stage}", *named]
-    roots = [r for r in roots if path_of(r) or not r.startswith("lemore.stages.")]  # TEMPORARY
     missing = [name for name in roots if path_of(name) is None]
     if missing:
         raise ValueError(f"there is no module {missing[0]}")

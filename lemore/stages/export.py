@@ -13,7 +13,7 @@ from lemore.runtime.files import write_json
 from lemore.trained import exported
 from lemore.trained.checkpoint import Trained
 from lemore.trained.classes import find_classes
-from lemore.trained.exported import Exported, Interface
+from lemore.trained.exported import Interface
 from lemore.trained.find import read_trained
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,6 @@ def export_model(options: ExportOptions) -> int:
         options.output, deployed, images, interface, about, options.int8, options.threads
     )
     file = exported.open_file(options.output, options.threads)
-    made = Exported(interface, network, deployed, file, unquantized)
     record = about | {
         "file": str(options.output),
         "format": options.format + (" int8" if options.int8 else ""),
@@ -75,10 +74,14 @@ def export_model(options: ExportOptions) -> int:
         "compared_on": "given" if options.calibration else "random",
         "evaluated_on": f"{options.evaluate} {options.split}" if options.evaluate else None,
     }
-    record |= exported.compare_outputs(made, images)
+    record |= exported.compare_outputs(network, file, interface, images)
     if store is not None:
-        record |= exported.evaluate_both(made, store, trained.job.train.img_scale)
-    record |= exported.measure_latency(made, options.threads, options.seconds)
+        img_scale = trained.job.train.img_scale
+        record |= exported.evaluate_both(network, file, interface.size, store, img_scale)
+    files = {"file_ms": file} | ({"float_file_ms": unquantized} if unquantized else {})
+    record |= exported.measure_latency(
+        deployed, files, interface.size, options.threads, options.seconds
+    )
     print("\n".join(format_record(record)))
     if options.json is not None:
         write_json(options.json, record)

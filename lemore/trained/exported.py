@@ -38,21 +38,6 @@ class Interface:
     labels: bool
 
 
-@dataclass(frozen=True)
-class Exported:
-    """An exported file and the networks to compare it with.
-
-    model: the network as it was trained. deployed: the network that the file computes. file: the
-    file, as a network. unquantized: the float file that an INT8 one was made from, else None.
-    """
-
-    interface: Interface
-    model: nn.Module
-    deployed: nn.Module
-    file: nn.Module
-    unquantized: nn.Module | None
-
-
 def build_networks(trained: Trained, interface: Interface) -> tuple[nn.Module, nn.Module]:
     """Builds the network as it was trained, and the one that the file is to compute.
 
@@ -121,13 +106,14 @@ def make_input(image: Tensor, raw: bool) -> Tensor:
 
 
 @torch.inference_mode()
-def compare_outputs(exported: Exported, images: list[Tensor]) -> dict[str, Any]:
+def compare_outputs(
+    model: nn.Module, file: nn.Module, interface: Interface, images: list[Tensor]
+) -> dict[str, Any]:
     """Returns the logits' largest difference (None if none are output), share of equal labels."""
-    interface = exported.interface
     differences, equal = [], []
     for image in images:
-        expected = exported.model(normalize(image, None))
-        found = exported.file(make_input(image, interface.raw))
+        expected = model(normalize(image, None))
+        found = file(make_input(image, interface.raw))
         if not interface.labels:
             differences.append((found - expected).abs().max().item())
             found = resize(found, interface.size).argmax(1)
@@ -140,26 +126,26 @@ def compare_outputs(exported: Exported, images: list[Tensor]) -> dict[str, Any]:
     }
 
 
-def evaluate_both(exported: Exported, store: Store, img_scale: Size) -> dict[str, Any]:
-    """Returns the mIoU of PyTorch and of the file, with `store`'s images at the file's size."""
+def evaluate_both(
+    model: nn.Module, file: nn.Module, size: Size, store: Store, img_scale: Size
+) -> dict[str, Any]:
+    """Returns the mIoU of PyTorch and of the file, with `store`'s images at the file's `size`."""
     test = replace(segmentation.make_plain_test(img_scale), split=store.split, mode="square")
-    size, cpu = exported.interface.size, torch.device("cpu")
+    cpu = torch.device("cpu")
     return {
         name: segmentation.evaluate(network, store, cpu, test, (), size).results["miou"]
-        for name, network in (("miou", exported.model), ("miou_file", exported.file))
+        for name, network in (("miou", model), ("miou_file", file))
     }
 
 
 @torch.inference_mode()
-def measure_latency(exported: Exported, threads: int, seconds: float) -> dict[str, Any]:
-    """Measures p50 in ms for one image: PyTorch (eager), the file, for INT8 the float file too."""
-    image = torch.randn(1, 3, *exported.interface.size)
-    runs = {
-        "pytorch_ms": backends.prepare("eager", exported.deployed, image, (False,), threads)[False],
-        "file_ms": partial(exported.file, image),
-    }
-    if exported.unquantized is not None:
-        runs["float_file_ms"] = partial(exported.unquantized, image)
+def measure_latency(
+    deployed: nn.Module, files: dict[str, nn.Module], size: Size, threads: int, seconds: float
+) -> dict[str, Any]:
+    """Measures p50 in ms for one image: PyTorch (eager), and each of `files`, by its key."""
+    image = torch.randn(1, 3, *size)
+    eager = backends.prepare("eager", deployed, image, (False,), threads)[False]
+    runs = {"pytorch_ms": eager} | {key: partial(file, image) for key, file in files.items()}
     times = {name: latency.repeat(run, seconds).p50 * 1e3 for name, run in runs.items()}
     return times | {"threads": threads}
 
@@ -167,10 +153,8 @@ def measure_latency(exported: Exported, threads: int, seconds: float) -> dict[st
 def make_random_images(size: Size, count: int) -> list[Tensor]:
     """Makes random images, uint8 1 3 H W, always the same ones."""
     generator = torch.Generator().manual_seed(0)
-    shape = (1, 3, *size)
-    return [
-        torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8) for _ in range(count)
-    ]
+    draw = partial(torch.randint, 0, 256, (1, 3, *size), generator=generator, dtype=torch.uint8)
+    return [draw() for _ in range(count)]
 
 
 def read_images(paths: list[Path], size: Size, count: int) -> list[Tensor]:

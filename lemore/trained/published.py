@@ -56,27 +56,23 @@ def read_published(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path}: is a folder; name the file of weights in it")
     if not path.exists():
         raise ValueError(f"{path}: no such file")
-    content = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
+    if path.suffix == ".safetensors":
+        try:
+            content: Any = load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path}: not a safetensors file ({error})") from None
+    else:
+        content = _read_pickled(path)
     for name in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
     if not isinstance(content, dict) or not content:
         raise ValueError(f"{path}: holds no tensors by name")
-    odd = [name for name, value in content.items() if not _is_plain(name, value)]
-    if odd:
-        raise ValueError(f"{path}: {odd[0]!r} is no tensor, so this is not a model's weights")
+    for name, value in content.items():
+        dense = isinstance(value, Tensor) and value.layout == torch.strided
+        if not isinstance(name, str) or not dense:
+            raise ValueError(f"{path}: {name!r} is no tensor, so this is not a model's weights")
     return content
-
-
-def _is_plain(name: Any, value: Any) -> bool:
-    return isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided
-
-
-def _safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file ({error})") from None
 
 
 class _LeftOut:
@@ -87,7 +83,7 @@ class _LeftOut:
     def __setstate__(self, state: Any) -> None: ...
 
 
-def _pickled(path: Path) -> Any:
+def _read_pickled(path: Path) -> Any:
     """Reads a pickle without objects: files of a training also hold logs, metrics, settings."""
     try:
         refuse_compressed(path)

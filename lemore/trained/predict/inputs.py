@@ -33,10 +33,11 @@ def find_inputs(
     hidden files and those in the `output` folder are skipped.
     """
     files: dict[Path, InputFile] = {}
-    problems = []
+    problems, own = [], _absolute(output)
     for argument in arguments:
         try:
-            found = [item for item in _named(argument) if not _lies_in(item, output)]
+            named = list(_find_named(argument))
+            found = [i for i in named if i.chosen or not _absolute(i.path).is_relative_to(own)]
         except (OSError, ValueError) as error:  # unreadable, too long, or `**` amid a name
             problems.append((argument, getattr(error, "strerror", None) or str(error)))
             continue
@@ -53,7 +54,7 @@ def split_list(data: bytes) -> list[str]:
     return [os.fsdecode(part) for part in parts if part.strip()]
 
 
-def _named(argument: str) -> Iterator[InputFile]:
+def _find_named(argument: str) -> Iterator[InputFile]:
     path = Path(argument)
     if path.is_dir():
         yield from _in_folder(path)
@@ -61,10 +62,6 @@ def _named(argument: str) -> Iterator[InputFile]:
         yield InputFile(path, path.parent, chosen=True)
     elif glob.has_magic(argument):
         yield from _matching(path)
-
-
-def _lies_in(item: InputFile, output: Path) -> bool:
-    return not item.chosen and _absolute(item.path).is_relative_to(_absolute(output))
 
 
 def _absolute(path: Path) -> Path:
@@ -119,13 +116,8 @@ def name_outputs(found: list[InputFile]) -> list[str]:
     )
     for way in ways:
         names = [str(way(item)) for item in found]
-        if _apart(names):
+        known = set(names)  # none is a folder that another lies in: a video's frames have one
+        nested = any(str(folder) in known for name in names for folder in Path(name).parents)
+        if len(known) == len(names) and not nested:
             return names
     raise AssertionError("different files have different paths")
-
-
-def _apart(names: list[str]) -> bool:
-    """Returns whether all differ and none is a folder of another (videos' frames have one)."""
-    known = set(names)
-    nested = any(str(folder) in known for name in names for folder in Path(name).parents)
-    return len(known) == len(names) and not nested

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
 import numpy as np
@@ -102,10 +101,8 @@ class VideoOutputs:
     def __enter__(self) -> "VideoOutputs":
         return self
 
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
 
 class Shares:
@@ -137,12 +134,10 @@ class Shares:
     def __enter__(self) -> "Shares":
         return self
 
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type | None, *_: object) -> None:
         if self._csv is None:
             self._file.write("\n]\n" if self._rows else "[]\n")
         self._file.close()
-        if error is None:
+        if kind is None:
             os.replace(self._temporary, self.path)
         self._temporary.unlink(missing_ok=True)

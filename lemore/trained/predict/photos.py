@@ -40,7 +40,7 @@ def read_photo(path: Path) -> np.ndarray:
 
 def _decode_tiff(data: bytes) -> np.ndarray:
     """Decodes a TIFF with OpenCV, which reads the most kinds, but blends alpha with black."""
-    with warnings.catch_warnings(action="ignore"), _opened(data) as image:
+    with warnings.catch_warnings(action="ignore"), _open(data) as image:
         if not image.has_transparency_data:
             return decode_rgb(data)
         try:
@@ -78,7 +78,7 @@ def _check_header(data: bytes) -> None:
     if not data:
         raise ValueError("is empty")
     try:
-        with warnings.catch_warnings(action="ignore"), _opened(data) as image:
+        with warnings.catch_warnings(action="ignore"), _open(data) as image:
             width, height = image.size
     except Image.DecompressionBombError:
         raise ValueError(f"claims more than {MAX_PIXELS:,} pixels") from None
@@ -88,7 +88,7 @@ def _check_header(data: bytes) -> None:
         raise ValueError(f"claims {height} x {width} pixels, more than {MAX_PIXELS:,}")
 
 
-def _opened(data: bytes) -> Image.Image:
+def _open(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=OTHER_FORMATS)
 
 

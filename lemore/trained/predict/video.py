@@ -4,7 +4,6 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet, as in photos.py
 
@@ -50,10 +49,8 @@ class VideoReader:
     def __init__(self, path: Path):
         # An absolute path is never taken for a network address or a pattern of file names.
         self._capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
-        width, height = (
-            self._number(cv2.CAP_PROP_FRAME_WIDTH),
-            self._number(cv2.CAP_PROP_FRAME_HEIGHT),
-        )
+        width = self._number(cv2.CAP_PROP_FRAME_WIDTH)
+        height = self._number(cv2.CAP_PROP_FRAME_HEIGHT)
         if not self._capture.isOpened() or width * height == 0:
             raise ValueError("cannot be decoded as a video")
         if width * height > MAX_PIXELS:
@@ -91,10 +88,10 @@ class VideoWriter:
     def write(self, frame: np.ndarray) -> None:
         if self._writer is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = self._opened(frame)
+            self._writer = self._open(frame)
         self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
 
-    def _opened(self, frame: np.ndarray) -> cv2.VideoWriter:
+    def _open(self, frame: np.ndarray) -> cv2.VideoWriter:
         size = frame.shape[1], frame.shape[0]
         fourcc = cv2.VideoWriter.fourcc(*FOURCC)
         writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, fourcc, self.rate, size)
@@ -105,11 +102,9 @@ class VideoWriter:
     def __enter__(self) -> "VideoWriter":
         return self
 
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type | None, *_: object) -> None:
         if self._writer is not None:
             self._writer.release()
-            if error is None:
+            if kind is None:
                 os.replace(self._temporary, self.path)
         self._temporary.unlink(missing_ok=True)
