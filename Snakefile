@@ -3,7 +3,7 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
-# A configuration that names its run is complete; anything less is laid on the default.
+# A configuration that names its run is complete; any other overrides the default.
 if "run" not in config:
 
     configfile: "config/config.yaml"

@@ -1,6 +1,6 @@
-"""Trainings that are to be disturbed, in children that start within milliseconds.
+"""Trainings for tests that disturb them, in children that start within milliseconds.
 
-A fork server has everything imported already, so that a kill costs what the training itself costs.
+A fork server has imported everything, so that a restart takes no longer than the training itself.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""A Ray cluster of several nodes on this machine, in a process of its own that does as stdin says.
+"""A Ray cluster of several nodes on this machine, in a process of its own that obeys stdin.
 
     python tests/ray_nodes.py <cores of the head>
 

@@ -1,12 +1,12 @@
-"""Trainings, evaluations, kills and restarts at random, for as long as one likes (not collected).
+"""Trainings, evaluations, kills and restarts at random, for any time (not collected by pytest).
 
     python tests/soak.py --minutes 30
 
-Four lanes share a tracking store and a machine. Each trains, is killed or stopped at random, goes
-on, and evaluates; now and then the store is locked for a while. In the end: weights, metrics and
-evaluations equal an undisturbed training's, on disk and in the store, none lost or doubled; every
-run is closed; no process, file or lock is left. The peaks of memory are printed: the last trainings
-should need what the first did.
+Four lanes share a tracking store and a machine. Each trains, is killed or stopped at random,
+resumes, and evaluates; now and then the store is locked for a while. In the end weights, metrics
+and evaluations equal an undisturbed training's, on disk and in the store, none lost or doubled;
+every run is closed; no process, file or lock is left. The peaks of memory are printed: the last
+trainings should need as much as the first.
 """
 
 import argparse

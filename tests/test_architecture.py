@@ -1,4 +1,4 @@
-"""Who may import whom (the house rules), and what a job declares as its code."""
+"""The rules of docs/design.md on who may import whom, and the code that a job declares."""
 
 import ast
 import subprocess

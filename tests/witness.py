@@ -1,4 +1,4 @@
-"""Holds a change that must not change results against the commit before it.
+"""Compares the results of a change that must not change them with those of an earlier commit.
 
 The same short run on CamVid (tests/witness/config.yaml) is made in a checkout of the commit and in
 this one, on this machine, and all that must be equal is compared: every loss and every tensor to

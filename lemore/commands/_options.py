@@ -1,18 +1,9 @@
-"""Shared by commands: the options of trainings, and options in the form of a stage's dataclass."""
+"""Options that both trainings have."""
 
 import argparse
-from dataclasses import fields
 from pathlib import Path
-from typing import TypeVar
 
 from lemore.config.read import positive
-
-T = TypeVar("T")
-
-
-def pick_options(cls: type[T], args: argparse.Namespace) -> T:
-    """Fills dataclass `cls` of a stage with the parsed options of the same names."""
-    return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})  # type: ignore[arg-type]
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:

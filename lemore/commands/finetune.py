@@ -9,7 +9,7 @@ Example:
 import argparse
 from pathlib import Path
 
-from lemore.commands._options import add_training_arguments, pick_options
+from lemore.commands._options import add_training_arguments
 from lemore.stages.finetune import finetune
 from lemore.stages.training import Placement
 
@@ -20,4 +20,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    return finetune(pick_options(Placement, args), args.pretrained)
+    pretrained = vars(args).pop("pretrained")
+    return finetune(Placement(**vars(args)), pretrained)

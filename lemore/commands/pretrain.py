@@ -8,7 +8,7 @@ Example:
 
 import argparse
 
-from lemore.commands._options import add_training_arguments, pick_options
+from lemore.commands._options import add_training_arguments
 from lemore.stages.pretrain import pretrain
 from lemore.stages.training import Placement
 
@@ -18,4 +18,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    return pretrain(pick_options(Placement, args))
+    return pretrain(Placement(**vars(args)))

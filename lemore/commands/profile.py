@@ -14,7 +14,6 @@ import argparse
 from pathlib import Path
 from typing import Any, get_args
 
-from lemore.commands._options import pick_options
 from lemore.config.read import positive
 from lemore.config.run import Backend
 from lemore.stages.profile import ProfileOptions, profile
@@ -34,9 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    record = profile(pick_options(ProfileOptions, args))
+    depth = vars(args).pop("depth")
+    record = profile(ProfileOptions(**vars(args)))
     for cell in record["cells"]:
-        print("\n".join([*format_tree(cell, args.depth), *format_cell(record["label"], cell)]))
+        print("\n".join([*format_tree(cell, depth), *format_cell(record["label"], cell)]))
     return 0
 
 

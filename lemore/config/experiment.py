@@ -21,15 +21,9 @@ from lemore.config.recipe import Pretrain, Test, Train, load_pretrain, load_reci
 from lemore.config.run import Comparison, RunConfig
 
 PAPER_TABLES = (
-    "ade20k",
-    "ablation",
-    "cityscapes",
-    "pascal_context",
-    "coco_stuff",
-    "detection",
-    "imagenet",
+    "ade20k", "ablation", "cityscapes", "pascal_context", "coco_stuff", "detection", "imagenet",
     "efficiency",
-)
+)  # fmt: skip
 EVERY_OTHER = "*"
 PUBLISHED = Path(__file__).parents[1] / "reporting/paper.csv"
 

@@ -8,6 +8,7 @@ import textwrap
 import types
 import typing
 from collections.abc import Mapping
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -74,9 +75,7 @@ def build(cls: type[T], values: Mapping[str, Any], source: str, prefix: str = ""
                 f"{source}: unknown key '{prefix}{key}'{did_you_mean(str(key), fields)}"
             )
     for name, field in fields.items():
-        required = (
-            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        )
+        required = field.default is MISSING and field.default_factory is MISSING
         if required and name not in values:
             raise ValueError(f"{source}: missing key '{prefix}{name}'")
     made = {key: convert(hints[key], values[key], source, prefix + key) for key in values}
@@ -100,7 +99,11 @@ def convert(hint: Any, value: Any, source: str, key: str) -> Any:
     if origin is tuple:
         return _convert_tuple(hint, value, source, key)
     if origin is dict:
-        return _convert_dict(hint, value, source, key)
+        if not isinstance(value, Mapping):
+            raise _wrong(source, key, value, "a mapping")
+        of_key, of_value = get_args(hint)
+        pairs = [(k, v, f"{key}.{k}") for k, v in value.items()]
+        return {convert(of_key, k, source, p): convert(of_value, v, source, p) for k, v, p in pairs}
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
             raise _wrong(source, key, value, "a mapping")
@@ -148,25 +151,11 @@ def _convert_tuple(hint: Any, value: Any, source: str, key: str) -> tuple[Any, .
     return tuple(convert(p, v, source, f"{key}[{i}]") for i, (p, v) in enumerate(pairs))
 
 
-def _convert_dict(hint: Any, value: Any, source: str, key: str) -> dict[Any, Any]:
-    if not isinstance(value, Mapping):
-        raise _wrong(source, key, value, "a mapping")
-    key_type, value_type = get_args(hint)
-    return {
-        convert(key_type, k, source, f"{key}.{k}"): convert(value_type, v, source, f"{key}.{k}")
-        for k, v in value.items()
-    }
-
-
 def _wrong(source: str, key: str, value: Any, expected: str) -> ValueError:
-    return ValueError(f"{source}: {key} is {_short(value)}, expected {expected}")
-
-
-def _short(value: Any) -> str:
-    """Shortens a value for messages: YAML's references can stand for gigabytes."""
-    printer = reprlib.Repr()
+    printer = reprlib.Repr()  # YAML's references can stand for gigabytes
     printer.maxlevel, printer.maxstring = 3, 150
-    return textwrap.shorten(printer.repr(value), 200)
+    found = textwrap.shorten(printer.repr(value), 200)
+    return ValueError(f"{source}: {key} is {found}, expected {expected}")
 
 
 def check_gpus(gpus: float, workers: int, source: str, key: str, most: int | None = None) -> None:

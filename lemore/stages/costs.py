@@ -8,6 +8,7 @@ import multiprocessing
 import resource
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -100,8 +101,18 @@ def _parts(subject: Subject, device: torch.device) -> tuple[Any, nn.Module, Any,
     """Makes recipe, model, loss and a batch of one training."""
     job = subject.job
     segments = isinstance(job, FinetuneJob)
-    made = _make_segmentor(job, device) if segments else _make_classifier(job, device)
-    recipe, model, loss = made
+    if isinstance(job, FinetuneJob):
+        recipe, model = job.train, make_model(job)
+        loss: Any = finetune.Loss(job, model.decode_head, device, None)
+    else:
+        recipe = job.recipe
+        model = build_classifier(
+            job.backbone,
+            num_classes=job.num_classes,
+            input_size=recipe.crop_size,
+            drop_path=recipe.drop_path,
+        )
+        loss = partial(pretrain.classification_loss, recipe=recipe, device=device)
     shared.place(model, recipe, device)
     at_once = _at_once(recipe)
     count = at_once if device.type == "cuda" else min(CPU_BATCH, at_once)
@@ -118,22 +129,6 @@ def _parts(subject: Subject, device: torch.device) -> tuple[Any, nn.Module, Any,
 def _at_once(recipe: Train | Pretrain) -> int:
     """Returns the number of images that are in memory together."""
     return min(recipe.micro_batch or recipe.batch_size, recipe.batch_size)
-
-
-def _make_segmentor(job: FinetuneJob, device: torch.device) -> tuple[Train, nn.Module, Any]:
-    model = make_model(job)
-    return job.train, model, finetune.Loss(job, model.decode_head, device, None)
-
-
-def _make_classifier(job: PretrainJob, device: torch.device) -> tuple[Pretrain, nn.Module, Any]:
-    recipe = job.recipe
-    model = build_classifier(
-        job.backbone,
-        num_classes=job.num_classes,
-        input_size=recipe.crop_size,
-        drop_path=recipe.drop_path,
-    )
-    return recipe, model, lambda m, batch: pretrain.classification_loss(m, batch, recipe, device)
 
 
 def _time(step: Any, seconds: float, device: torch.device) -> float:

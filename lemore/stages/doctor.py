@@ -40,23 +40,20 @@ def diagnose(folder: Path, as_json: bool) -> int:
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
-        print("\n".join(_format(findings)))
+        for finding in findings:
+            print(f"{finding.level:<8} {finding.about}: {finding.text}")
+            if finding.remedy:
+                print(f"{'':<8} -> {finding.remedy}")
+        counts = {level: sum(f.level == level for f in findings) for level in ("error", "warning")}
+        print(", ".join(f"{n} {level}{'' if n == 1 else 's'}" for level, n in counts.items()))
     return int(any(finding.level == "error" for finding in findings))
-
-
-def _format(findings: list[Finding]) -> Iterator[str]:
-    for finding in findings:
-        yield f"{finding.level:<8} {finding.about}: {finding.text}"
-        if finding.remedy:
-            yield f"{'':<8} -> {finding.remedy}"
-    counts = {level: sum(f.level == level for f in findings) for level in ("error", "warning")}
-    yield ", ".join(f"{n} {level}{'' if n == 1 else 's'}" for level, n in counts.items())
 
 
 def check_packages() -> Iterator[Finding]:
     """Checks that all packages that lemore needs are installed, in the versions of the lock."""
-    needed = [re.split(r"[^\w.-]", text)[0] for text in metadata.requires("lemore") or []]
-    missing = [name for name in needed if _find_version(name) is None and not _is_extra(name)]
+    asked = [text for text in metadata.requires("lemore") or [] if "extra ==" not in text]
+    needed = [re.split(r"[^\w.-]", text)[0] for text in asked]
+    missing = [name for name in needed if _find_version(name) is None]
     if missing:
         yield Finding("error", "packages", f"missing: {', '.join(missing)}", "make setup")
         return
@@ -74,12 +71,6 @@ def _find_version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _is_extra(name: str) -> bool:
-    """Returns whether only an optional extra asks for the package."""
-    asked = [text for text in metadata.requires("lemore") or [] if re.match(rf"{name}\b", text)]
-    return all("extra ==" in text for text in asked)
 
 
 def check_compute(_: Path) -> Iterator[Finding]:

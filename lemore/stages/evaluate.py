@@ -192,10 +192,7 @@ def _describe_run(
         },
         key=key_of(job, classes, record.weights_sha256, data["sha256"], dataset),
         params={"test": plain(job.test), "images": len(job.images)},
-        parents={
-            "pretrain": record.pretrain_run_id,
-            "finetune": name_parent(vars(record)),
-        },
+        parents={"pretrain": record.pretrain_run_id, "finetune": name_parent(vars(record))},
         datasets=((dataset, data["sha256"], job.test.split),),
         code=find_commit(),
         measures=True,

@@ -49,14 +49,10 @@ def draw_results(evaluations: Sequence[str], trainings: Sequence[str], folder: s
     """
     results = read_results(evaluations, "evaluate")
     dataset = results[0]["dataset"]
-    for name, title, module in (
-        ("classes", "IoU by class", classes),
-        ("confusion", "Confusion", confusion),
-    ):
+    for title, module in (("IoU by class", classes), ("Confusion", confusion)):
+        prefix = f"{folder}/{module.__name__.split('.')[-1]}_{dataset}"
         words = module.describe(results)
-        save_figure(
-            module.draw(results), f"{folder}/{name}_{dataset}", f"{title}: {dataset}", words
-        )
+        save_figure(module.draw(results), prefix, f"{title}: {dataset}", words)
     recorded = [_read_training(path, name_models(results)) for path in trainings]
     if recorded:
         scenes = any(result["scenes"] for result in results)

@@ -59,16 +59,14 @@ def list_jobs_left(configfiles: list[Path]) -> list[dict[str, Any]]:
     text = done.stdout + done.stderr
     if done.returncode:
         raise ValueError(f"snakemake -n failed: {text.strip()[-1000:]}")
-    return list(_parse_jobs(text))
-
-
-def _parse_jobs(text: str) -> Iterator[dict[str, Any]]:
+    jobs = []
     for block in re.split(r"\n(?=(?:local)?rule )", text)[1:]:
         head = re.match(r"(?:local)?rule (\w+):", block)
         assert head is not None
         found = re.search(r"^    wildcards: (.*)$", block, re.M)
         wildcards = dict(re.findall(r"(\w+)=([^,]+)", found[1])) if found else {}
-        yield {"rule": head[1], **wildcards}
+        jobs.append({"rule": head[1], **wildcards})
+    return jobs
 
 
 @dataclass

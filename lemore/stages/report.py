@@ -64,15 +64,6 @@ def _lay_out_viewers(
         store = Store(data_dir / dataset, first["split"])
         shown = read_examples(store, first["predictions"], list(chosen.values()))
         scenes = any(result["scenes"] for result in chosen.values())
-        viewers.append(
-            viewer.lay_out(
-                dataset,
-                titles.get(dataset, ""),
-                shown,
-                list(chosen),
-                store.classes,
-                store.read_colors(),
-                scenes,
-            )
-        )
+        title, names, colors = titles.get(dataset, ""), store.classes, store.read_colors()
+        viewers.append(viewer.lay_out(dataset, title, shown, list(chosen), names, colors, scenes))
     return viewers

@@ -183,6 +183,5 @@ def _track(record: dict[str, Any]) -> None:
         )
         with track(description) as run:
             if trial["miou"] is not None:
-                run.record_metrics(
-                    {"search/mIoU": trial["miou"], "search/seconds": trial["seconds"]}
-                )
+                metrics = {"search/mIoU": trial["miou"], "search/seconds": trial["seconds"]}
+                run.record_metrics(metrics)

@@ -50,7 +50,8 @@ def _test_pairs(group: list[Result], sequence: str | None, block: int) -> list[d
     if not pairs:
         return []
     names, drawn = _resample_models(models, sequence, block)
-    ordered = [sorted(both, key=lambda m: -_mean(models[m])) for both in pairs]
+    miou = {m: sum(r["miou"] for r in results) / len(results) for m, results in models.items()}
+    ordered = [sorted(both, key=lambda m: -miou[m]) for both in pairs]
     found = [compare(drawn[a], drawn[b]) for a, b in ordered]
     corrected = correct_p_values([difference.p for difference in found])
     return [
@@ -70,10 +71,6 @@ def _test_pairs(group: list[Result], sequence: str | None, block: int) -> list[d
         }
         for (model, than), difference, p_holm in zip(ordered, found, corrected, strict=True)
     ]
-
-
-def _mean(results: list[Result]) -> float:
-    return sum(result["miou"] for result in results) / len(results)
 
 
 def _resample_models(

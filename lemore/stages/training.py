@@ -75,10 +75,7 @@ class Training:
 def make_worker(placement: Placement) -> Worker:
     """Makes the worker of a training; its folder is known with its key."""
     return Worker(
-        data=placement.data.absolute(),
-        folder=Path(),
-        seed=placement.seed,
-        gpus=placement.gpus,
+        data=placement.data.absolute(), folder=Path(), seed=placement.seed, gpus=placement.gpus
     )
 
 

@@ -21,7 +21,7 @@ def find_classes(trained: Trained, data_dir: Path = DATA_DIR) -> Classes:
     if trained.classes is not None:
         return trained.classes
     name, number = trained.job.dataset, trained.job.num_classes
-    for classes in (_prepared(data_dir / name), _configured(name)):
+    for classes in (_read_prepared(data_dir / name), _read_configured(name)):
         if classes is not None and len(classes.names) == number:
             return classes
     log.warning(
@@ -33,7 +33,7 @@ def find_classes(trained: Trained, data_dir: Path = DATA_DIR) -> Classes:
     return Classes(tuple(f"class {k}" for k in range(number)), colors)
 
 
-def _prepared(folder: Path) -> Classes | None:
+def _read_prepared(folder: Path) -> Classes | None:
     """Reads the classes of the labels as they were when the dataset was prepared."""
     if not (folder / "digest.json").is_file():
         return None
@@ -41,7 +41,7 @@ def _prepared(folder: Path) -> Classes | None:
     return Classes(tuple(read_json(folder / "digest.json")["classes"]), tuple(map(tuple, colors)))
 
 
-def _configured(name: str) -> Classes | None:
+def _read_configured(name: str) -> Classes | None:
     config = find_dataset(name)
     if config is None or config.task != "segmentation":
         return None

@@ -148,10 +148,8 @@ def measure_latency(
 def make_random_images(size: Size, count: int) -> list[Tensor]:
     """Makes random images, uint8 1 3 H W, always the same ones."""
     generator = torch.Generator().manual_seed(0)
-    shape = (1, 3, *size)
-    return [
-        torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8) for _ in range(count)
-    ]
+    draw = partial(torch.randint, 0, 256, (1, 3, *size), generator=generator, dtype=torch.uint8)
+    return [draw() for _ in range(count)]
 
 
 def read_images(paths: list[Path], size: Size, count: int) -> list[Tensor]:

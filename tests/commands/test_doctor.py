@@ -1,4 +1,4 @@
-"""The doctor names what is amiss and what to do, and is content where nothing is."""
+"""The doctor names each fault and its remedy, and returns 0 where there is none."""
 
 import json
 from importlib import metadata

@@ -1,4 +1,4 @@
-"""What users get wrong: each mistake gets one line that names the thing, and exit code 2."""
+"""Each common mistake of users gets one line that names it, and exit code 2."""
 
 import os
 from pathlib import Path

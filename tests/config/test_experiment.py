@@ -1,4 +1,4 @@
-"""A run's configuration, expanded: every YAML of config/ holds, and mistakes are refused by key."""
+"""A run's configuration, expanded: every YAML of config/ is valid, mistakes are refused by key."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What one edit reruns: a table of edits against `snakemake -n` (design: the code is an input).
+"""A table of edits and what each reruns by `snakemake -n`, since the code is an input.
 
 No job runs here: the outputs are made by hand and recorded with `snakemake --touch`.
 """

@@ -1,4 +1,4 @@
-"""What pretraining makes of images: erasing, mixtures, and draws that follow from the seed."""
+"""Transforms of pretraining: erasing, mixtures, and draws that follow from the seed."""
 
 import numpy as np
 import pytest

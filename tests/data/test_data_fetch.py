@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine that cuts, lies and goes away."""
+"""Downloads from a local server that cuts connections, sends wrong bytes and disappears."""
 
 import hashlib
 import http.server

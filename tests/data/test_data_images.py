@@ -1,4 +1,4 @@
-"""Photos of every mode read as upright RGB; label images as values; cut files are noticed."""
+"""Photos of every mode read as upright RGB; label images as values; cut files are refused."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The whole way of the data: a server that misbehaves, kills at any moment, training at the end."""
+"""The data's whole path: a server that misbehaves, kills at any moment, training at the end."""
 
 import hashlib
 import http.server

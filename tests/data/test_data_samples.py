@@ -1,4 +1,4 @@
-"""Real images: every dataset's layout and coding, checked against the files read otherwise."""
+"""Real images: every dataset's layout and coding, checked against other ways to read the files."""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Accounts: what is sent where, and that no secret is shown or kept."""
+"""Accounts: each secret is sent to its site only, and none is shown or kept."""
 
 import http.server
 import logging

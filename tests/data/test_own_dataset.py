@@ -1,4 +1,4 @@
-"""Images and masks in folders, described by YAML alone, in the layouts people have."""
+"""Images and masks in folders, described by YAML alone, in common layouts."""
 
 import csv
 import os

@@ -1,4 +1,4 @@
-"""Whatever is drawn, the fast transform gives what the plain order of steps gives."""
+"""For all draws, the fast transform equals the plain order of steps."""
 
 import numpy as np
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""RandAugment's operations against torchvision's and Pillow's, and what is drawn."""
+"""RandAugment's operations against torchvision's and Pillow's, and its draws."""
 
 import cv2
 import numpy as np

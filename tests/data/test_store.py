@@ -1,4 +1,4 @@
-"""Photos and label maps in the store come back as they were."""
+"""Photos and label maps are read from the store unchanged."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Transforms against the plain way of doing the same: whole resize, one step at a time."""
+"""Transforms against the plain way to compute the same: whole resize, one step at a time."""
 
 import itertools
 import math

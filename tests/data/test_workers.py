@@ -1,4 +1,4 @@
-"""Several workers are one: synchronised BatchNorm, averaged gradients, equal weights."""
+"""Several workers equal one: synchronised BatchNorm, averaged gradients, equal weights."""
 
 import copy
 from pathlib import Path

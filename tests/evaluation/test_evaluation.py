@@ -1,4 +1,4 @@
-"""Measures and inference against brute force, and the guards against evaluating the wrong way."""
+"""Measures and inference against brute force, and guards against wrong ways to evaluate."""
 
 from dataclasses import replace
 

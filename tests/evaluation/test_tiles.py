@@ -1,5 +1,5 @@
-"""Tiles against the whole image: equal where the network sees no further than a cell, without a
-visible end where it sees all of its tile."""
+"""Tiles against the whole image: equal where the network sees no further than a cell, without
+visible edges where it sees its whole tile."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Logits to label maps: the shortcut by cells, chunks of classes and the mean softmax, each beside
+"""Logits to label maps: the shortcut by cells, chunks of classes and the mean softmax, each against
 F.interpolate and argmax in one piece."""
 
 from collections.abc import Iterator

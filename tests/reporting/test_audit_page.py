@@ -1,4 +1,4 @@
-"""The audit page tells what audit.json holds; the contact sheet shows what training sees."""
+"""The audit page shows what audit.json holds; the contact sheet shows what training sees."""
 
 from html.parser import HTMLParser
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The report of real stages in a browser, at a desk and on a phone, offline and on paper."""
+"""The report of real stages in a browser: on a desktop, on a phone, offline and printed."""
 
 import json
 import os

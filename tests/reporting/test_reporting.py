@@ -1,4 +1,4 @@
-"""The commands that make tables, figures and the report, and what stands in the page."""
+"""The commands that make tables, figures and the report, and the content of the page."""
 
 import base64
 import re

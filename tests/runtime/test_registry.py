@@ -1,4 +1,4 @@
-"""What MLflow keeps besides metrics: registered models, tables by class, panels.
+"""MLflow keeps more than metrics: registered models, tables by class, panels.
 
 Registered models are pt2 files with a signature, one version for each training, without pickle.
 """

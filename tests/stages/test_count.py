@@ -1,4 +1,4 @@
-"""What is counted for the paper's tables: every model that is published and implemented."""
+"""Every model that is published and implemented is counted for the paper's tables."""
 
 from dataclasses import replace
 

@@ -1,7 +1,7 @@
-"""Results and an unfinished training that the layout before has left (commit e25314e).
+"""Results and an unfinished training left by the previous layout (commit e25314e).
 
-tests/stages/layout_1 was made by that commit from the tiny dataset of tests/conftest.py; of the
-unfinished training the state itself is left out, since it is large and nothing here reads it.
+tests/stages/layout_1 was made by that commit from the tiny dataset of tests/conftest.py, without
+the state of the unfinished training, which is large and not read here.
 """
 
 import json

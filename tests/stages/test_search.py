@@ -1,4 +1,4 @@
-"""The search: what it trains on, what it recommends, and that a killed one goes on."""
+"""The search: what it trains on, what it recommends, and that a killed one resumes."""
 
 import math
 import os

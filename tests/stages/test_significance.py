@@ -1,4 +1,4 @@
-"""The command that compares models, from counts by image, and what the tables say of it."""
+"""The command that compares models, from counts by image, and its remarks in the tables."""
 
 import csv
 import re

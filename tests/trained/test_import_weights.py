@@ -2,7 +2,7 @@
 
 tests/trained/parity/<model>.npz: names and shapes of the original implementation's tensors, and its
 logits (float64) on the image and weights of formula_weights.py, 7 classes, 128 x 96. docs/parity.md
-says how they were made and how far float64 and float32 differ.
+says how they were made and how much float64 and float32 differ.
 """
 
 import dataclasses

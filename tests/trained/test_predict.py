@@ -1,5 +1,5 @@
-"""`lemore predict`: the label maps of evaluation, of any number of images and videos, under names
-of their own; and what it refuses."""
+"""`lemore predict` writes evaluation's label maps for any number of images and videos, under
+different names; and what it refuses."""
 
 import csv
 import io

@@ -23,7 +23,7 @@ def paper(dataset="ade20k", model="lemore"):
     return load_recipe(RECIPES / "paper", dataset, model, {})[0]
 
 
-# protocol 3.3: i < 1500: base (1 - i/T) (1 - (1 - i/1500)(1 - 1e-6)); else base (1 - i/T)
+# mmcv 0.x: i < 1500: base (1 - i/T) (1 - (1 - i/1500)(1 - 1e-6)); else base (1 - i/T)
 @pytest.mark.parametrize("i", [0, 1, 700, 1499, 1500, 80_000, 159_999])
 def test_learning_rate_is_mmcv_0_x(i):
     rate = optim.compute_learning_rate(i, paper())
@@ -34,7 +34,7 @@ def test_learning_rate_is_mmcv_0_x(i):
 
 
 def test_the_newer_curve_is_higher_by_its_late_start():
-    """protocol trap 3: 0.95 % higher from the warm-up on (1500 of 160,000 iterations)."""
+    """It is 0.95 % higher from the warm-up on (1500 of 160,000 iterations)."""
     from dataclasses import replace
 
     new = replace(paper(), schedule="mmseg1")
@@ -61,7 +61,7 @@ def test_recipes_are_the_supplements(dataset, model, crop, batch, iterations, lr
 
 
 def test_loss_divides_by_all_pixels():
-    """protocol trap 2: uniform logits cost log K a pixel; the ignored quarter still counts."""
+    """Uniform logits cost log K a pixel; the ignored quarter is in the divisor."""
     logits = torch.zeros(2, 150, 8, 8)
     label = torch.full((2, 16, 16), 7, dtype=torch.uint8)
     label[:, :4] = 255
@@ -126,7 +126,7 @@ class Tiny(nn.Module):
 
 
 def test_the_reference_decays_norms_and_speeds_up_the_head():
-    """protocol trap 1."""
+    """TopFormer's "no decay for norm" never matches its BatchNorm layers, named `bn`."""
     names = ["head.weight", "head.bias"]
     reference = optim.group_parameters(
         Tiny(), head_parameters=names, head_lr_mult=10, weight_decay=0.01, decay_norm="reference"

@@ -35,13 +35,13 @@ DIAGRAMMED = reported.diagrammed(experiment)
 
 
 def gpus_here():
-    """GPUs that torch sees on this machine, None if there is no torch to ask."""
+    """Returns the number of GPUs that torch sees on this machine, None without torch."""
     code = "import torch; print(torch.cuda.device_count())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     return int(done.stdout.split()[-1]) if done.returncode == 0 else None
 
 
-# Where trainings run on this very machine, they must not find out after hours of preparation.
+# If trainings run on this machine, its GPUs are checked now, not after hours of preparation.
 onstart:
     ray = experiment.config.ray
     here = workflow.local_exec and not os.environ.get("RAY_ADDRESS")
@@ -124,7 +124,7 @@ def significance():
 
 
 def video_options(wildcards):
-    """How a dataset's images are grouped for tests: frames of a film in blocks."""
+    """Returns how a dataset's images are grouped for tests: frames of a film in blocks."""
     video = experiment.dataset(wildcards.dataset).video
     return (
         f"--sequence {shlex.quote(video.sequence)} --block {video.block}"
@@ -156,7 +156,7 @@ def figures():
 
 
 def archives_source(wildcards):
-    """Drawn datasets are fetched from where the project has drawn them."""
+    """Returns digest.json of a drawn dataset, from whose folder it is fetched."""
     if experiment.dataset(wildcards.dataset).scenes:
         return f"resources/scenes/{wildcards.dataset}/digest.json"
     return []
@@ -177,7 +177,7 @@ def pretraining_of(wildcards):
 
 
 def weights_of_pretraining(wildcards):
-    """Must exist; that it is the right file, run.json and its checksum say."""
+    """Returns weights that must exist; run.json has the checksum that identifies them."""
     return [
         ancient(str(Path(p).with_name("weights.pt")))
         for p in [pretraining_of(wildcards)]
@@ -198,7 +198,7 @@ def audits():
 
 
 def figure_input(wildcards):
-    """What a figure is made from: a table, or a dataset's evaluations."""
+    """Returns the inputs of a figure: a table, or a dataset's evaluations."""
     dataset = wildcards.dataset
     if wildcards.kind == "ablation":
         return {

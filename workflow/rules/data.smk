@@ -58,7 +58,7 @@ rule prepare:
         " --output $(dirname {output.digest}) > {log} 2>&1"
 
 
-# What prepare found, as a page.
+# The findings of prepare, as a page.
 rule audit:
     input:
         audit=f"{DATA}/{{dataset}}/audit.json",

@@ -24,7 +24,7 @@ rule evaluate:
         " > {log} 2>&1"
 
 
-# Alone on the machine, since it measures time.
+# It runs alone on the machine, since it measures time.
 rule profile:
     input:
         config=lambda wildcards: write_profile_job(experiment, wildcards.model),
@@ -42,7 +42,7 @@ rule profile:
         "lemore profile --config {input.config} --json {output} > {log} 2>&1"
 
 
-# Parameters and MACs of what the paper's tables have and no profile covers, without any weights.
+# Parameters and MACs of models in the paper's tables without a profile, without any weights.
 rule count:
     input:
         config=lambda wildcards: write_count_job(experiment),

@@ -1,4 +1,4 @@
-# Which models are better than which, where two have several seeds each.
+# Tests which models are better than which, where two have several seeds each.
 rule significance:
     input:
         evaluations=lambda wildcards: evaluations(wildcards.dataset),
@@ -81,7 +81,7 @@ rule figure:
         "lemore figure {wildcards.kind} {params.options} --output {params.prefix} > {log} 2>&1"
 
 
-# One job for what is drawn from a dataset's results: a process takes longer to start than to draw.
+# One job draws all figures of a dataset's results: a process takes longer to start than to draw.
 rule result_figures:
     input:
         evaluations=lambda wildcards: evaluations(wildcards.dataset),
@@ -110,7 +110,7 @@ rule result_figures:
         " --output {params.folder} > {log} 2>&1"
 
 
-# LeMoRe's feed-forward network, from the network itself.
+# LeMoRe's feed-forward network, drawn from the network itself.
 rule diagram:
     input:
         config=lambda wildcards: write_diagram_job(experiment, DIAGRAMMED),

@@ -1,5 +1,5 @@
 # Learning rate and schedule of every model of the run: `snakemake search`. Nothing depends on it;
-# what it recommends is for a person to put into the recipe.
+# a person decides whether to put its recommendation into the recipe.
 rule search:
     input:
         [f"{RESULTS}/search/{d}/{m}.json" for d, m in experiment.pairs],

@@ -77,10 +77,8 @@ def load_initial(model: Segmentor, module: str, init: str, digest: str) -> None:
     if kind == "none":
         return
     if kind == "torchvision":
-        state, key_map = (
-            torchvision_weights.download(name),
-            torchvision_weights.find_key_map(module),
-        )
+        state = torchvision_weights.download(name)
+        key_map = torchvision_weights.find_key_map(module)
         backbone = convert(state, key_map, model.backbone.state_dict(), name)
     else:
         backbone = read_backbone(Path(name), digest)

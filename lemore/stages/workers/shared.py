@@ -95,7 +95,9 @@ def make_loop(
 ) -> TrainingLoop:
     """Makes a worker's training loop, with metrics on disk and the model wrapped for workers."""
     device = next(model.parameters()).device
-    checkpoints = checkpoint.Checkpoints(worker.folder, about=_about(worker, recipe))
+    about = {"torch": str(torch.__version__), "workers": worker.world_size}
+    about[checkpoint.GLOBAL_BATCH] = recipe.batch_size
+    checkpoints = checkpoint.Checkpoints(worker.folder, about=about)
     metrics_file = MetricsFile(worker.folder / "metrics.jsonl")
     if worker.rank == 0:
         checkpoints.remove_remains()
@@ -123,15 +125,6 @@ def make_loop(
         rank=worker.rank,
         samples=batches.names,
     )
-
-
-def _about(worker: Worker, recipe: Train | Pretrain) -> dict[str, Any]:
-    """Returns the conditions of a training that its checkpoints record."""
-    return {
-        "torch": str(torch.__version__),
-        "workers": worker.world_size,
-        checkpoint.GLOBAL_BATCH: recipe.batch_size,
-    }
 
 
 def _make_stop(worker: Worker) -> Callable[[], bool]:
@@ -191,7 +184,10 @@ def finish(
             content["classes"] = {"names": list(store.classes), "colors": colors}
         checkpoint.save(worker.folder / "weights.pt", content)
         if worker.model_run_id:
-            _log_model(worker.model_run_id, model, recipe.crop_size)
+            from lemore.runtime.tracking.models import log_model
+
+            image = torch.zeros(1, 3, *recipe.crop_size)
+            log_model(worker.model_run_id, copy.deepcopy(model).cpu().eval(), image)
     return {
         "weights_sha256": checkpoint.hash_tensors(state),
         "iterations": recipe.iterations,
@@ -200,9 +196,3 @@ def finish(
         "device": str(next(model.parameters()).device),
         "torch": str(torch.__version__),
     }
-
-
-def _log_model(run_id: str, model: nn.Module, crop_size: tuple[int, int]) -> None:
-    from lemore.runtime.tracking.models import log_model
-
-    log_model(run_id, copy.deepcopy(model).cpu().eval(), torch.zeros(1, 3, *crop_size))

@@ -3,7 +3,6 @@
 import shutil
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,7 +35,8 @@ def run_trial(job: FinetuneJob, worker: Worker, point: dict[str, Any]) -> dict[s
         if not (folder / "result.json").exists():
             folder.mkdir(parents=True, exist_ok=True)
             result = train_and_judge(job, worker)
-            _empty(folder)
+            for path in folder.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
             write_json(folder / "result.json", result)
         return read_json(folder / "result.json")
 
@@ -50,11 +50,6 @@ def train_and_judge(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
     except FloatingPointError as error:
         result["diverged"] = str(error)
     return result | {"seconds": round(time.monotonic() - begin, 1)}
-
-
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _measure_miou(job: FinetuneJob, worker: Worker) -> float | None:
