@@ -31,7 +31,9 @@ def write_atomic(path: Path | str, data: bytes | str, durable: bool = True) -> N
         os.replace(temporary, path)
     except OSError as error:
         if error.errno in FULL:
-            raise OSError(error.errno, _describe_full_disk(path, len(content))) from None
+            free = shutil.disk_usage(path.parent).free
+            text = f"no space left for {path}: {len(content)} bytes to write, {free} free"
+            raise OSError(error.errno, f"{text}; what was there is kept") from None
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -42,11 +44,6 @@ def write_atomic(path: Path | str, data: bytes | str, durable: bool = True) -> N
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def _describe_full_disk(path: Path, size: int) -> str:
-    free = shutil.disk_usage(path.parent).free
-    return f"no space left for {path}: {size} bytes to write, {free} free; what was there is kept"
 
 
 def remove_temporaries(folder: Path) -> None:
