@@ -106,9 +106,10 @@ def _draw_panel(axes: Axes, shares: np.ndarray, name: str) -> None:
     for i, row in enumerate(shares):
         for j, share in enumerate(row):
             if share >= 0.5:
-                look = {"color": "white" if share > 55 else INK, "ha": "center", "va": "center"}
+                color = "white" if share > 55 else INK
                 weight = "bold" if i == j else "normal"
-                axes.text(j, i, f"{share:.0f}", fontsize=5.5, fontweight=weight, **look)
+                cell = axes.text(j, i, f"{share:.0f}", ha="center", va="center", color=color)
+                cell.set(fontsize=5.5, fontweight=weight)
         if np.isnan(row).all():
             axes.text(0, i, "not labelled", va="center", fontsize=5.5, style="italic")
     axes.set_title(name, fontsize=8.5, fontweight="bold")
