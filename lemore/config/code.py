@@ -1,4 +1,4 @@
-"""Which code decides a stage's result, and the fingerprints by which Snakemake sees it change.
+"""The code that decides a stage's result, with fingerprints by which Snakemake sees it change.
 
 Snakemake does not see changes in an imported package, so each rule takes the fingerprints of the
 modules that its stage reaches as input files. A fingerprint is the hash of a module's syntax tree
@@ -49,7 +49,7 @@ def path_of(module: str) -> Path | None:
 
 @dataclass(frozen=True)
 class Reading:
-    """What counts of a file: the lemore modules it imports and the hash of its syntax tree."""
+    """The part of a file that counts: the lemore modules it imports, its syntax tree's hash."""
 
     imports: frozenset[str]
     fingerprint: str
@@ -150,7 +150,7 @@ def counts(module: str, stage: str) -> bool:
 
 
 def list_loaded(stage: str, modules: Iterable[str]) -> list[str]:
-    """Of the names in sys.modules, those that count: what a test compares with `declare_code`."""
+    """Lists the names in sys.modules that count; a test compares them with `declare_code`."""
     modules = tuple(modules)  # at once: another thread may be importing
     own = (name for name in modules if name.split(".")[0] == "lemore")
     return sorted(name for name in own if counts(name, stage))

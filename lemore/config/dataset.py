@@ -94,7 +94,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Files:
-    """Where the images and masks of a dataset lie, and how the masks are coded.
+    """The places of a dataset's images and masks, and the coding of the masks.
 
     `images`, `masks`: paths below the dataset's folder. `{split}` stands for the split's name (or
     what `split_folders` calls it), `*` for any characters but "/", every other `{word}` for a part

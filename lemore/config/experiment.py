@@ -72,8 +72,8 @@ class Experiment:
 
     @cached_property
     def counted(self) -> dict[str, tuple[str, ...]]:
-        """Where models are counted for the paper's tables: at the published size of each dataset
-        on which they are published and not profiled."""
+        """The cells to count of each model for the paper's tables: at the published size of each
+        dataset on which it is published and not profiled."""
         if not self.config.paper_tables:
             return {}
         with open(PUBLISHED, newline="", encoding="utf-8") as file:

@@ -9,7 +9,7 @@ Backend = Literal["eager", "compiled", "onnxruntime", "cuda"]
 
 @dataclass(frozen=True)
 class Ray:
-    """Where trainings run. `gpus` is per worker and may be a fraction."""
+    """Says where trainings run. `gpus` is per worker and may be a fraction."""
 
     mode: Literal["local", "none"]
     workers: int

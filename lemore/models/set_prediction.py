@@ -61,10 +61,8 @@ def _match(classes: Tensor, masks: Tensor, target: Target) -> tuple[Tensor, Tens
     cost = cost + MASK_WEIGHT * _compare_by_cross_entropy(logits, wanted)
     cost = cost + DICE_WEIGHT * _compare_by_dice(logits.sigmoid(), wanted)
     queries, targets = linear_sum_assignment(cost.cpu().numpy())
-    return (
-        torch.as_tensor(queries, device=masks.device),
-        torch.as_tensor(targets, device=masks.device),
-    )
+    device = masks.device
+    return torch.as_tensor(queries, device=device), torch.as_tensor(targets, device=device)
 
 
 def _compute_class_loss(

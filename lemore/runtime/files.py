@@ -33,7 +33,9 @@ def write_atomic(path: Path | str, data: bytes | str, durable: bool = True) -> N
         os.replace(temporary, path)
     except OSError as error:
         if error.errno in FULL:
-            raise OSError(error.errno, _describe_full_disk(path, len(content))) from None
+            free = shutil.disk_usage(path.parent).free
+            text = f"no space left for {path}: {len(content)} bytes to write, {free} free"
+            raise OSError(error.errno, f"{text}; what was there is kept") from None
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -56,11 +58,6 @@ def open_temporary(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _describe_full_disk(path: Path, size: int) -> str:
-    free = shutil.disk_usage(path.parent).free
-    return f"no space left for {path}: {size} bytes to write, {free} free; what was there is kept"
 
 
 def remove_temporaries(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What one process of a training gets beside its job."""
+"""The settings of one process of a training, beside its job."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

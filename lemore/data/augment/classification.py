@@ -101,9 +101,8 @@ def mix(images: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
             "batch_size, micro_batch and ray.workers so that it is an even number"
         )
     share = share.view(-1, 2)[:, :1].expand(-1, 2).flatten()
-    return torch.lerp(
-        swap_partners(images), images, share.view(-1, *[1] * (images.dim() - 1))
-    ), share
+    weight = share.view(-1, *[1] * (images.dim() - 1))
+    return torch.lerp(swap_partners(images), images, weight), share
 
 
 def swap_partners(values: Tensor) -> Tensor:

@@ -55,9 +55,8 @@ def distort(image: np.ndarray, distortion: Distortion) -> np.ndarray:
     if distortion.brightness is not None:
         before.append(make_linear_table(1.0, distortion.brightness))
     if distortion.contrast is not None:
-        (before if distortion.contrast_first else after).append(
-            make_linear_table(distortion.contrast, 0.0)
-        )
+        place = before if distortion.contrast_first else after
+        place.append(make_linear_table(distortion.contrast, 0.0))
     colour = []
     if distortion.saturation is not None:
         colour.append((1, make_linear_table(distortion.saturation, 0.0)))
@@ -67,7 +66,9 @@ def distort(image: np.ndarray, distortion: Distortion) -> np.ndarray:
         return _apply_tables(image, before + after)
     image = _apply_tables(image, before)
     for channel, table in colour:  # a round trip each: 8-bit HSV loses something every time
-        image = _change_hsv(image, channel, table)
+        hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+        cv2.insertChannel(cv2.LUT(cv2.extractChannel(hsv, channel), table), hsv, channel)
+        image = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
     return _apply_tables(image, after)
 
 
@@ -89,9 +90,3 @@ def _apply_tables(image: np.ndarray, tables: list[np.ndarray]) -> np.ndarray:
     for table in tables[1:]:
         composed = table[composed]
     return cv2.LUT(image, composed)
-
-
-def _change_hsv(image: np.ndarray, channel: int, table: np.ndarray) -> np.ndarray:
-    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-    cv2.insertChannel(cv2.LUT(cv2.extractChannel(hsv, channel), table), hsv, channel)
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)

@@ -150,22 +150,9 @@ def translate_y(image: np.ndarray, strength: float, sign: int) -> np.ndarray:
 
 
 OPERATIONS: tuple[Operation, ...] = (
-    auto_contrast,
-    equalize,
-    invert,
-    rotate,
-    posterize,
-    solarize,
-    solarize_add,
-    color,
-    contrast,
-    brightness,
-    sharpness,
-    shear_x,
-    shear_y,
-    translate_x,
-    translate_y,
-)
+    auto_contrast, equalize, invert, rotate, posterize, solarize, solarize_add, color, contrast,
+    brightness, sharpness, shear_x, shear_y, translate_x, translate_y,
+)  # fmt: skip
 
 
 def _find_factor(strength: float) -> float:

@@ -113,7 +113,12 @@ def _transfer(
     """Appends the missing bytes of `url` to `part`."""
     try:
         if urlsplit(url).scheme in ("", "file"):
-            _copy(Path(url2pathname(urlsplit(url).path)), archive, part)
+            path = Path(url2pathname(urlsplit(url).path))
+            if not path.is_file():
+                raise FetchError("missing", f"{path}: no such file")
+            with open(path, "rb") as source:
+                chunks = iter(lambda: source.read(CHUNK), b"")
+                _write(part, "wb", chunks, archive.file, path.stat().st_size)
         else:
             _get(url, archive, part, note, session)
     except OSError as error:
@@ -121,14 +126,6 @@ def _transfer(
             raise
         detail = f"{part.stat().st_size} bytes are there"
         raise FetchError("disk full", f"{part}: no space left on the disk ({detail})") from None
-
-
-def _copy(path: Path, archive: Archive, part: Path) -> None:
-    if not path.is_file():
-        raise FetchError("missing", f"{path}: no such file")
-    size = path.stat().st_size
-    with open(path, "rb") as source:
-        _write(part, "wb", iter(lambda: source.read(CHUNK), b""), archive.file, size)
 
 
 def _get(url: str, archive: Archive, part: Path, note: Path, session: requests.Session) -> None:

@@ -1,13 +1,6 @@
 """Names of MSCAN in the layout of SegNeXt's published code."""
 
-import re
-
 from lemore.models.import_maps._mit import count_from_zero
-
-
-def _rename_strip(match: re.Match[str]) -> str:
-    return f".attention.attention.strips.{match[1]}.{int(match[2]) - 1}."
-
 
 ENCODER = (
     (r"^backbone\.patch_embed1\.proj\.", "backbone.stages.0.embedding."),
@@ -21,7 +14,10 @@ ENCODER = (
     (r"\.attn\.proj_2\.", ".attention.leave."),
     (r"\.attn\.spatial_gating_unit\.conv0\.", ".attention.attention.local."),
     (r"\.attn\.spatial_gating_unit\.conv3\.", ".attention.attention.mix."),
-    (r"\.attn\.spatial_gating_unit\.conv(\d)_(\d)\.", _rename_strip),
+    (
+        r"\.attn\.spatial_gating_unit\.conv(\d)_(\d)\.",
+        lambda match: f".attention.attention.strips.{match[1]}.{int(match[2]) - 1}.",
+    ),
     (r"^(backbone\..*)\.mlp\.fc1\.", r"\1.feed_forward.expand."),
     (r"^(backbone\..*)\.mlp\.dwconv\.dwconv\.", r"\1.feed_forward.depthwise."),
     (r"^(backbone\..*)\.mlp\.fc2\.", r"\1.feed_forward.reduce."),

@@ -1,19 +1,7 @@
 """PEM's published weights (detectron2)."""
 
-import re
-
 from lemore.models.import_maps._mit import count_from_zero
 from lemore.models.key_map import KeyMap
-
-
-def _rename_projection(match: re.Match[str]) -> str:
-    """Renames projections, which the published code numbers from the finest map."""
-    return f"pixel_decoder.projections.{3 - int(match[1])}."
-
-
-def _rename_mask_layer(match: re.Match[str]) -> str:
-    return f"mask_mlp.{2 * int(match[1])}."
-
 
 KEY_MAPS = {
     "detectron2": KeyMap(
@@ -23,7 +11,10 @@ KEY_MAPS = {
             (r"\.avd_layer\.0\.", ".down.conv."),
             (r"\.avd_layer\.1\.", ".down.bn."),
             (r"^sem_seg_head\.pixel_decoder\.", "decode_head.pixel_decoder."),
-            (r"pixel_decoder\.in_projections\.(\d)\.", _rename_projection),
+            (  # the published code numbers them from the finest map
+                r"pixel_decoder\.in_projections\.(\d)\.",
+                lambda match: f"pixel_decoder.projections.{3 - int(match[1])}.",
+            ),
             (r"pixel_decoder\.conv_avg\.", "pixel_decoder.context."),
             (r"pixel_decoder\.out\.", "pixel_decoder.output."),
             (r"pixel_decoder\.csm\.(\d)\.mlp\.0\.", r"pixel_decoder.modulations.\1."),
@@ -56,7 +47,7 @@ KEY_MAPS = {
             (r"^decode_head\.level_embed\.", "decode_head.level_embedding."),
             (r"^decode_head\.input_proj\.", "decode_head.inputs."),
             (r"^decode_head\.class_embed\.", "decode_head.classifier."),
-            (r"mask_embed\.layers\.(\d)\.", _rename_mask_layer),
+            (r"mask_embed\.layers\.(\d)\.", lambda match: f"mask_mlp.{2 * int(match[1])}."),
         ),
         # the backbone's tensors are stored twice, under `features` and under `x2` to `x32`
         (r"backbone\.x\d+\.", r"criterion\.", r"pixel_(mean|std)$"),

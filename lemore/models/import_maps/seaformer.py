@@ -2,6 +2,7 @@
 
 import re
 
+from lemore.models.import_maps._mit import count_from_zero
 from lemore.models.import_maps._mobile import ATTENTION, HEAD, rename_inner
 from lemore.models.key_map import KeyMap
 
@@ -35,10 +36,7 @@ KEY_MAPS = {
             (r"\.attn\.pos_emb_columnq\.pos_embed", ".attention.columns.query_position"),
             (r"\.attn\.pos_emb_columnk\.pos_embed", ".attention.columns.key_position"),
             *ATTENTION,
-            (
-                r"^decode_head\.fuse(\d)\.",
-                lambda match: f"decode_head.fusions.{int(match[1]) - 1}.",
-            ),
+            count_from_zero(r"^decode_head\.fuse(\d)\.", "decode_head.fusions.{}."),
             (r"\.local_embedding\.", ".local."),
             (r"\.global_act\.", ".gate."),
             *HEAD,

@@ -2,6 +2,7 @@
 
 import re
 
+from lemore.models.import_maps._mit import count_from_zero
 from lemore.models.import_maps._mobile import ATTENTION, HEAD, rename_inner
 from lemore.models.key_map import KeyMap
 
@@ -26,10 +27,7 @@ KEY_MAPS = {
             (r"^backbone\.trans\.transformer_blocks\.", "backbone.blocks."),
             *ATTENTION,
             (r"\.attn\.proj\.1\.", ".attention.output."),
-            (
-                r"^backbone\.SIM\.(\d)\.",
-                lambda match: f"decode_head.injections.{int(match[1]) - 1}.",
-            ),
+            count_from_zero(r"^backbone\.SIM\.(\d)\.", "decode_head.injections.{}."),
             (r"\.local_embedding\.", ".local."),
             (r"\.global_embedding\.", ".embedding."),
             (r"\.global_act\.", ".gate."),

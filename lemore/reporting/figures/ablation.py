@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lemore.reporting.figures.style import COLORS, GREY, INK, add_banner, apply_style, make_key
+from lemore.reporting.figures import style
+from lemore.reporting.figures.style import COLORS, GREY, INK
 from lemore.reporting.tables.printed import find_scenes
 
 PARTS = ("Transverse", "Frontal", "Lateral", "CA", "N-Attn")
@@ -72,7 +73,7 @@ def draw(table: pd.DataFrame) -> Figure:
     ]
     if not panels:
         raise ValueError("the table has no row of the ablation with a number: nothing to draw")
-    with apply_style():
+    with style.apply_style():
         figure = Figure(figsize=(2.0 + 2.1 * len(panels), 1.5 + 0.38 * len(shown)))
         figure.set_layout_engine("constrained")
         grid = figure.subplots(
@@ -81,9 +82,14 @@ def draw(table: pd.DataFrame) -> Figure:
         _draw_parts(grid[0], list(shown["model"]))
         for axes, panel in zip(grid[1:], panels, strict=True):
             _draw_panel(axes, panel, shown)
-        _add_legend(figure, shown, panels)
+        handles = []
+        if any(_has_values(shown, panel.measured) for panel in panels):
+            handles.append(style.make_key("D", COLORS[1], INK, "measured (value above)"))
+        if any(_has_values(shown, panel.published) for panel in panels):
+            handles.append(style.make_key("o", "none", GREY, "published (value below)"))
+        style.add_legend(figure, handles, 2)
         if scenes:
-            add_banner(figure)
+            style.add_banner(figure)
     return figure
 
 
@@ -128,25 +134,8 @@ def _draw_panel(axes: Axes, panel: Panel, table: pd.DataFrame) -> None:
 
 
 def _write_value(axes: Axes, text: str, place: tuple[float, int], offset: int, color: str) -> None:
-    axes.annotate(
-        text,
-        place,
-        (0, offset),
-        textcoords="offset points",
-        ha="center",
-        va="bottom" if offset > 0 else "top",
-        fontsize=6.2,
-        color=color,
-    )
-
-
-def _add_legend(figure: Figure, table: pd.DataFrame, panels: list[Panel]) -> None:
-    handles = []
-    if any(_has_values(table, panel.measured) for panel in panels):
-        handles.append(make_key("D", COLORS[1], INK, "measured (value above)"))
-    if any(_has_values(table, panel.published) for panel in panels):
-        handles.append(make_key("o", "none", GREY, "published (value below)"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    look = {"ha": "center", "va": "bottom" if offset > 0 else "top", "fontsize": 6.2}
+    axes.annotate(text, place, (0, offset), textcoords="offset points", color=color, **look)
 
 
 def describe(table: pd.DataFrame) -> str:

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from lemore.reporting.figures.style import INK, add_banner, apply_style, pick_color, pick_hatch
+from lemore.reporting.figures import style
+from lemore.reporting.figures.style import INK, pick_color, pick_hatch
 from lemore.reporting.tables.results import Result, group_by_name
 
 MOST_BARS = 5  # models; more are drawn as a heat map
@@ -32,10 +33,10 @@ def draw(evaluations: list[Result]) -> Figure:
     title = "Classes by their share of labelled pixels"
     title += f"; {absent} in no label and no prediction left out" if absent else ""
     drawn = _draw_bar_figure if len(means) <= MOST_BARS else _draw_heat_map
-    with apply_style():
+    with style.apply_style():
         figure = drawn(means, labels, order, title)
         if any(result["scenes"] for result in evaluations):
-            add_banner(figure)
+            style.add_banner(figure)
     return figure
 
 
@@ -43,9 +44,8 @@ def stack_by_model(evaluations: list[Result]) -> dict[str, np.ndarray]:
     """Returns IoU in percent by printed model, seeds x classes, nan for an absent class."""
     datasets = sorted({result["dataset"] for result in evaluations})
     if len(datasets) != 1:
-        raise ValueError(
-            f"expected evaluations of one dataset, found {', '.join(datasets) or 'none'}"
-        )
+        found = ", ".join(datasets) or "none"
+        raise ValueError(f"expected evaluations of one dataset, found {found}")
     return {
         name: 100 * np.array([result["iou"] for result in seeds], dtype=float)
         for name, seeds in group_by_name(evaluations).items()
@@ -74,13 +74,7 @@ def _draw_bar_figure(
         Patch(facecolor=pick_color(k), hatch=pick_hatch(k), edgecolor=INK, lw=0.5, label=name)
         for k, name in enumerate(means)
     ]
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=min(len(means), 4),
-        title=title,
-        title_fontsize=7,
-    )
+    style.add_legend(figure, handles, min(len(means), 4), title=title, title_fontsize=7)
     return figure
 
 
@@ -89,21 +83,12 @@ def _draw_bars(
 ) -> None:
     y, width = np.arange(len(part)), 0.86 / len(means)
     for k, values in enumerate(means.values()):
-        axes.barh(
-            y + (k - (len(means) - 1) / 2) * width,
-            np.nan_to_num(values[part]),
-            width,
-            color=pick_color(k),
-            hatch=pick_hatch(k),
-            edgecolor=INK,
-            linewidth=0.4,
-        )
+        look = {"color": pick_color(k), "hatch": pick_hatch(k), "edgecolor": INK, "linewidth": 0.4}
+        middles = y + (k - (len(means) - 1) / 2) * width
+        axes.barh(middles, np.nan_to_num(values[part]), width, **look)
     axes.set_yticks(y, [labels[i] for i in part], fontsize=6.5)
-    axes.set_ylim(len(part) - 0.4, -0.6)
-    axes.set_xlim(0, 100)
-    axes.set_xlabel("IoU (%)")
-    axes.grid(axis="x", color="#E4E4E4", linewidth=0.6)
-    axes.set_axisbelow(True)
+    axes.set(xlim=(0, 100), ylim=(len(part) - 0.4, -0.6), xlabel="IoU (%)")
+    axes.grid(axis="x")
 
 
 def _draw_heat_map(
@@ -132,9 +117,8 @@ def _draw_heat_map(
 
 def describe(evaluations: list[Result]) -> str:
     """Describes the figure in words, for those who cannot see it."""
-    best = [
-        f"{name} {np.nanmean(values):.1f} %" for name, values in stack_by_model(evaluations).items()
-    ]
+    models = stack_by_model(evaluations)
+    best = [f"{name} {np.nanmean(values):.1f} %" for name, values in models.items()]
     scenes = any(result["scenes"] for result in evaluations)
     return (
         f"IoU by class on {evaluations[0]['dataset']}, mean over the classes: "

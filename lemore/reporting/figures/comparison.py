@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch, Rectangle
 
-from lemore.reporting.figures.style import GREY, INK, add_banner, apply_style
+from lemore.reporting.figures.style import GREY, INK, add_banner, add_legend, apply_style
 from lemore.reporting.overlay import COLOR_SHARE, Color, draw_overlay
 
 COLUMN_INCHES = 2.3
@@ -46,7 +46,10 @@ def draw(
     """
     columns = 2 + len(models)
     regions = [find_region(e.predictions, e.label, len(colors)) for e in examples]
-    heights = _choose_heights(examples, regions)
+    heights = []  # of the rows, relative to a column's width
+    for example, region in zip(examples, regions, strict=True):
+        ratio = example.image.shape[0] / example.image.shape[1]
+        heights += [ratio, ratio * SHARE[0] / SHARE[1]] if region else [ratio]
     legend = make_legend(examples, names, colors)
     ncols = min(LEGEND_COLUMNS, 2 * columns - 2)
     rows = -(-len(legend) // ncols)
@@ -54,9 +57,7 @@ def draw(
     with apply_style():
         layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.03, wspace=0.01, hspace=0.01)
         figure = Figure(figsize=(COLUMN_INCHES * columns, height), layout=layout)
-        grid = figure.subplots(
-            len(heights), columns, squeeze=False, gridspec_kw={"height_ratios": heights}
-        )
+        grid = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
         lines = iter(grid)
         for example, region in zip(examples, regions, strict=True):
             _draw_row(next(lines), example, colors, region)
@@ -64,32 +65,18 @@ def draw(
                 _draw_enlarged(next(lines), example, colors, region)
         for axes, title in zip(grid[0], ("Image", "Ground Truth", *models), strict=True):
             axes.set_title(title, fontsize=10, fontweight="bold")
-        figure.legend(
-            handles=legend, loc="outside lower center", ncols=ncols, fontsize=7, handlelength=1.4
-        )
+        add_legend(figure, legend, ncols, fontsize=7, handlelength=1.4)
         if scenes:
             add_banner(figure)
     return figure
 
 
-def _choose_heights(examples: Sequence[Example], regions: Sequence[Region | None]) -> list[float]:
-    """Chooses the heights of the figure's rows, relative to a column's width."""
-    heights = []
-    for example, region in zip(examples, regions, strict=True):
-        ratio = example.image.shape[0] / example.image.shape[1]
-        heights += [ratio, ratio * SHARE[0] / SHARE[1]] if region else [ratio]
-    return heights
-
-
 def _draw_row(
-    axes: Sequence[Axes],
-    example: Example,
-    colors: Sequence[Color],
-    region: Region | None,
+    axes: Sequence[Axes], example: Example, colors: Sequence[Color], region: Region | None
 ) -> None:
-    for cell, pixels, text in zip(
-        axes, _make_pictures(example, colors), _write_texts(example, colors), strict=True
-    ):
+    mious = [describe_miou(p, example.label, len(colors)) for p in example.predictions]
+    texts = [example.name, "", *mious]
+    for cell, pixels, text in zip(axes, _make_pictures(example, colors), texts, strict=True):
         show_pixels(cell, pixels, text)
         if region:
             _draw_frame(cell, region)
@@ -99,16 +86,6 @@ def _make_pictures(example: Example, colors: Sequence[Color]) -> list[np.ndarray
     """Makes the image, then ground truth and predictions over it."""
     maps = (example.label, *example.predictions)
     return [example.image, *(draw_overlay(example.image, m, colors) for m in maps)]
-
-
-def _write_texts(example: Example, colors: Sequence[Color]) -> list[str]:
-    """Writes the texts below the image, the ground truth and each prediction."""
-    texts = [example.name, ""]
-    for prediction in example.predictions:
-        value = measure_miou(prediction, example.label, len(colors))
-        known = value is not None
-        texts.append(f"mIoU of this image {100 * value:.1f} %" if known else "nothing labelled")
-    return texts
 
 
 def _draw_frame(axes: Axes, region: Region) -> None:
@@ -128,17 +105,14 @@ def _draw_enlarged(
     texts = ["framed region, enlarged", *[""] * (len(axes) - 1)]
     for cell, pixels, text in zip(axes, _make_pictures(example, colors), texts, strict=True):
         show_pixels(cell, pixels[part], text)
-        for spine in cell.spines.values():
-            spine.set(visible=True, linewidth=1.2, linestyle=(0, (4, 3)), color="black")
+        cell.spines[:].set(visible=True, linewidth=1.2, linestyle=(0, (4, 3)), color="black")
 
 
 def show_pixels(axes: Axes, pixels: np.ndarray, below: str) -> None:
     axes.imshow(pixels, interpolation="nearest" if pixels.shape[0] < 200 else "auto")
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(xticks=[], yticks=[])
     axes.set_xlabel(below, fontsize=6.5, color=GREY if below else INK, labelpad=2)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.spines[:].set_visible(False)
 
 
 def measure_miou(prediction: np.ndarray, label: np.ndarray, num_classes: int) -> float | None:
@@ -161,6 +135,12 @@ def measure_miou(prediction: np.ndarray, label: np.ndarray, num_classes: int) ->
     return sum(values) / len(values) if values else None
 
 
+def describe_miou(prediction: np.ndarray, label: np.ndarray, num_classes: int) -> str:
+    """What is said beside a prediction."""
+    miou = measure_miou(prediction, label, num_classes)
+    return "nothing labelled" if miou is None else f"mIoU of this image {100 * miou:.1f} %"
+
+
 def make_legend(
     examples: Sequence[Example], names: Sequence[str], colors: Sequence[Color]
 ) -> list[Patch]:
@@ -168,14 +148,11 @@ def make_legend(
     present = np.unique(np.concatenate([np.unique(m) for m in maps]))
     patches = []
     for k in present[present < len(names)]:
-        red, green, blue = (
-            COLOR_SHARE * channel / 255 + (1 - COLOR_SHARE) * 0.5 for channel in colors[k]
-        )
+        red, green, blue = (COLOR_SHARE * c / 255 + (1 - COLOR_SHARE) * 0.5 for c in colors[k])
         patches.append(Patch(facecolor=(red, green, blue), edgecolor=INK, lw=0.4, label=names[k]))
     if (present >= len(names)).any():
-        patches.append(
-            Patch(facecolor="white", edgecolor="black", hatch="//////", lw=0.4, label="ignored")
-        )
+        look = {"facecolor": "white", "edgecolor": "black", "hatch": "//////", "lw": 0.4}
+        patches.append(Patch(**look, label="ignored"))
     return patches
 
 
@@ -205,13 +182,9 @@ def find_region(
     if not differ.any():
         return None
     height, width = (max(round(s * side), 1) for s, side in zip(SHARE, label.shape, strict=True))
-    counts = _sum_windows(differ, height, width)
+    # the number of set pixels in every window, by its upper left corner
+    total = np.pad(differ.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    rows = total[height:] - total[:-height]
+    counts = rows[:, width:] - rows[:, :-width]
     top, left = np.unravel_index(counts.argmax(), counts.shape)
     return int(top), int(left), height, width
-
-
-def _sum_windows(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Counts the set pixels in every window, by its upper left corner."""
-    total = np.pad(mask.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    rows = total[height:] - total[:-height]
-    return rows[:, width:] - rows[:, :-width]

@@ -24,10 +24,8 @@ def draw(evaluations: list[Result]) -> Figure:
     those that are confused most. ValueError if no pixel was labelled.
     """
     models = _choose_models(evaluations)
-    labels, shown = (
-        evaluations[0]["classes"],
-        find_most_confused(np.sum([*models.values()], axis=0)),
-    )
+    labels = evaluations[0]["classes"]
+    shown = find_most_confused(np.sum([*models.values()], axis=0))
     others = len(shown) < len(labels) or any(m[:, -1].any() for m in models.values())
     columns = min(2, len(models))
     rows = ceil(len(models) / columns)
@@ -46,9 +44,8 @@ def draw(evaluations: list[Result]) -> Figure:
             axes.set_ylabel("label")
         for k, axes in enumerate(grid[-1]):
             low = axes if axes.get_visible() else grid[-2][k]
-            low.set_xticks(
-                range(len(shown) + others), ticks + [OTHER] * others, fontsize=6.5, rotation=90
-            )
+            names = ticks + [OTHER] * others
+            low.set_xticks(range(len(names)), names, fontsize=6.5, rotation=90)
             low.tick_params(labelbottom=True)
         figure.supxlabel("predicted, % of the label's pixels", fontsize=8)
         if any(result["scenes"] for result in evaluations):
@@ -111,10 +108,8 @@ def _draw_panel(axes: Axes, shares: np.ndarray, name: str) -> None:
             if share >= 0.5:
                 color = "white" if share > 55 else INK
                 weight = "bold" if i == j else "normal"
-                axes.text(
-                    j, i, f"{share:.0f}", ha="center", va="center", fontsize=5.5,
-                    color=color, fontweight=weight,
-                )  # fmt: skip
+                cell = axes.text(j, i, f"{share:.0f}", ha="center", va="center", color=color)
+                cell.set(fontsize=5.5, fontweight=weight)
         if np.isnan(row).all():
             axes.text(0, i, "not labelled", va="center", fontsize=5.5, style="italic")
     axes.set_title(name, fontsize=8.5, fontweight="bold")

@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from lemore.reporting.figures.comparison import Example, make_legend, show_pixels
-from lemore.reporting.figures.style import add_banner, apply_style
+from lemore.reporting.figures.style import add_banner, add_legend, apply_style
 from lemore.reporting.overlay import Color, draw_overlay
 
 CELL_INCHES = 1.7  # width of one picture
@@ -33,10 +33,9 @@ def draw(
         for i, example in enumerate(examples):
             row, column = divmod(i, pairs)
             show_pixels(grid[row][2 * column], example.image, example.name)
-            show_pixels(
-                grid[row][2 * column + 1], draw_overlay(example.image, example.label, colors), ""
-            )
-        figure.legend(handles=patches, loc="outside lower center", ncols=LEGEND_COLUMNS, fontsize=7)
+            overlay = draw_overlay(example.image, example.label, colors)
+            show_pixels(grid[row][2 * column + 1], overlay, "")
+        add_legend(figure, patches, LEGEND_COLUMNS, fontsize=7)
     return figure
 
 

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from math import isnan, pi
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from lemore.reporting.figures import style
 from lemore.reporting.figures.placement import place_labels
-from lemore.reporting.figures.style import COLORS, GREY, INK, add_banner, apply_style, make_key
+from lemore.reporting.figures.style import COLORS, GREY, INK
 from lemore.reporting.tables.printed import find_scenes, label_rows
 
 AREA_PER_GMAC = 40.0  # square points
@@ -39,9 +41,8 @@ def find_points(table: pd.DataFrame, measured: Mapping[str, str]) -> list[Point]
     measured: labels of the run's models.
     """
     points, labels = [], label_rows(table, measured)
-    for row, label, scenes in zip(
-        table.to_dict("records"), labels, find_scenes(table), strict=True
-    ):
+    rows = table.to_dict("records")
+    for row, label, scenes in zip(rows, labels, find_scenes(table), strict=True):
         if labels.count(label) > 1 and row["encoder"]:
             label += f" ({row['encoder']})"
         ours = row["model"].startswith("lemore")
@@ -67,15 +68,16 @@ def draw(table: pd.DataFrame, measured: Mapping[str, str]) -> Figure:
     shown = find_points(table, measured)
     if not shown:
         raise ValueError("no row of the table has mIoU, parameters and MACs: nothing to draw")
-    with apply_style():
+    with style.apply_style():
         figure = Figure(figsize=(8.2, 6.4), layout="constrained")
         axes = figure.add_subplot()
         for point in shown:
             _draw_bubble(axes, point)
         _set_axes(axes, shown)
-        _add_legend(figure, shown)
+        keys = _make_keys(shown)
+        style.add_legend(figure, keys, len(keys), borderpad=1.4, handletextpad=1)
         if any(point.scenes for point in shown):
-            add_banner(figure, SCENES)
+            style.add_banner(figure, SCENES)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
         radii = [((AREA_PER_GMAC * point.macs) ** 0.5) / 2 for point in shown]
@@ -85,23 +87,15 @@ def draw(table: pd.DataFrame, measured: Mapping[str, str]) -> Figure:
 
 
 def _draw_bubble(axes: Axes, point: Point) -> None:
-    marker = "D" if point.ours else "o"
-    size = (
-        AREA_PER_GMAC * point.macs * (pi / 4 if point.ours else 1)
-    )  # a circle has pi / 4 of its square
-    color = COLORS[1] if point.ours else COLORS[0]
-    axes.scatter(
-        point.params,
-        point.miou,
-        s=max(size, 9.0),
-        marker=marker,
-        facecolor=color if point.measured else "none",
-        edgecolor=INK if point.measured else GREY,
-        linewidth=0.9,
-        alpha=0.85 if point.measured else 1.0,
-        hatch="//////" if point.scenes else None,
-        zorder=3 if point.measured else 2,
-    )
+    marker, color = ("D", COLORS[1]) if point.ours else ("o", COLORS[0])
+    # a circle has pi / 4 of its square
+    size = AREA_PER_GMAC * point.macs * (pi / 4 if point.ours else 1)
+    look = {"facecolor": "none", "edgecolor": GREY, "alpha": 1.0, "zorder": 2}
+    if point.measured:
+        look = {"facecolor": color, "edgecolor": INK, "alpha": 0.85, "zorder": 3}
+    hatch = "//////" if point.scenes else None
+    place = (point.params, point.miou)
+    axes.scatter(*place, s=max(size, 9.0), marker=marker, linewidth=0.9, hatch=hatch, **look)
 
 
 def _make_label(point: Point) -> tuple[str, dict]:
@@ -121,31 +115,23 @@ def _set_axes(axes: Axes, shown: list[Point]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     margin = max(0.12 * (max(miou) - min(miou)), 1.0)
     axes.set_ylim(min(miou) - margin, max(miou) + margin)
-    axes.set_xlabel("Parameters (M, logarithmic)")
-    axes.set_ylabel("mIoU (%)")
-    axes.grid(color="#E4E4E4", linewidth=0.6)
-    axes.set_axisbelow(True)
+    axes.set(xlabel="Parameters (M, logarithmic)", ylabel="mIoU (%)")
+    axes.grid()
 
 
-def _add_legend(figure: Figure, shown: list[Point]) -> None:
-    handles = []
+def _make_keys(shown: list[Point]) -> list[Artist]:
+    handles: list[Artist] = []
     if not all(point.measured for point in shown):
-        handles.append(make_key("o", "none", GREY, "published"))
+        handles.append(style.make_key("o", "none", GREY, "published"))
     if any(point.measured for point in shown):
-        handles.append(make_key("o", COLORS[0], INK, "measured"))
+        handles.append(style.make_key("o", COLORS[0], INK, "measured"))
     if any(point.scenes for point in shown):
         handles.append(Patch(facecolor="white", edgecolor=INK, hatch="//////", label="on scenes"))
-    handles.append(make_key("D", COLORS[1], INK, "LeMoRe"))
+    handles.append(style.make_key("D", COLORS[1], INK, "LeMoRe"))
     for macs in (1, 5, 20):
         width = (AREA_PER_GMAC * macs) ** 0.5
-        handles.append(make_key("o", "none", GREY, f"{macs} GMACs", markersize=width))
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=len(handles),
-        borderpad=1.4,
-        handletextpad=1,
-    )
+        handles.append(style.make_key("o", "none", GREY, f"{macs} GMACs", markersize=width))
+    return handles
 
 
 def describe(table: pd.DataFrame, measured: Mapping[str, str]) -> str:

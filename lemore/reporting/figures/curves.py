@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lemore.reporting.figures.style import INK, add_banner, apply_style, pick_color, pick_dashes
+from lemore.reporting.figures import style
+from lemore.reporting.figures.style import INK
 
 LOSS, MIOU = "train/loss", "val/mIoU"
 FEWEST_POINTS, MOST_POINTS = 10, 60  # of a line of losses; more are averaged
@@ -40,28 +41,22 @@ def draw(trainings: Sequence[RecordedTraining], scenes: bool) -> Figure:
     found = [panel for panel in found if panel[2]]
     if not found or found[0][0] != LOSS:
         raise ValueError("no training recorded a loss: no curves to draw")
-    order = _rank_models(found[-1][2])
+    last = found[-1][2]  # the models by the end of its mean lines, as they end on the right
+    order = sorted(last, key=lambda name: -float(average_lines(last[name])[1][-1]))
     looks = {name: k for k, name in enumerate(dict.fromkeys(one.name for one in trainings))}
-    with apply_style():
+    with style.apply_style():
         size = (4.2 * len(found) + 0.4, 3.3 + 0.18 * -(-len(order) // LEGEND_COLUMNS))
         figure = Figure(figsize=size, layout="constrained")
-        for axes, (key, label, models) in zip(
-            figure.subplots(1, len(found), squeeze=False)[0], found, strict=True
-        ):
+        grid = figure.subplots(1, len(found), squeeze=False)[0]
+        for axes, (key, label, models) in zip(grid, found, strict=True):
             for name in order:
                 _draw_lines(axes, models.get(name, []), looks[name], name, markers=key == MIOU)
             axes.set(xlabel="iteration", ylabel=label, xlim=(0, None))
-            axes.grid(color="#E4E4E4", linewidth=0.6)
-        handles, names = figure.axes[-1].get_legend_handles_labels()
-        figure.legend(
-            handles,
-            names,
-            loc="outside lower center",
-            ncols=min(len(order), LEGEND_COLUMNS),
-            handlelength=3.5,
-        )
+            axes.grid()
+        handles, _ = figure.axes[-1].get_legend_handles_labels()
+        style.add_legend(figure, handles, min(len(order), LEGEND_COLUMNS), handlelength=3.5)
         if scenes:
-            add_banner(figure)
+            style.add_banner(figure)
     return figure
 
 
@@ -105,15 +100,10 @@ def _thin_out(steps: np.ndarray, values: np.ndarray) -> Points:
     return ends[covered > 0], means[covered > 0]
 
 
-def _rank_models(models: Mapping[str, list[Points]]) -> list[str]:
-    """Sorts models by the end of their mean line, the highest first, as the lines end."""
-    return sorted(models, key=lambda name: -float(average_lines(models[name])[1][-1]))
-
-
 def _draw_lines(axes: Axes, lines: Sequence[Points], k: int, name: str, markers: bool) -> None:
     if not lines:
         return
-    look: dict[str, Any] = {"color": pick_color(k), "linestyle": pick_dashes(k)}
+    look: dict[str, Any] = {"color": style.pick_color(k), "linestyle": style.pick_dashes(k)}
     if len(lines) > 1:
         for steps, values in lines:
             axes.plot(steps, values, linewidth=0.6, alpha=0.6, **look)

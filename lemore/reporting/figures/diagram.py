@@ -57,10 +57,8 @@ def _draw_node(axes: Axes, node: Node, x: float) -> None:
 
 def _draw_edge(axes: Axes, nodes: Sequence[Node], source: int, target: int) -> None:
     """Draws an arrow with the shape of its tensor."""
-    start, end = (
-        source * STEP + _find_half_width(nodes[source]),
-        target * STEP - _find_half_width(nodes[target]),
-    )
+    start = source * STEP + _find_half_width(nodes[source])
+    end = target * STEP - _find_half_width(nodes[target])
     arrow = {"arrowstyle": "-|>", "color": INK, "lw": 0.9, "shrinkA": 0, "shrinkB": 0}
     if target == source + 1:
         axes.annotate("", (end, 0), (start, 0), arrowprops=arrow)
@@ -79,17 +77,10 @@ def _find_half_width(node: Node) -> float:
 
 def describe(nodes: Sequence[Node], caption: str) -> str:
     """Describes the drawing in words, for those who cannot see it."""
-    words = {"input": "input", "output": "output", "add": "addition"}
-    steps = [
-        words.get(node.kind, node.text)
-        + (f" ({'x'.join(map(str, node.shape))})" if node.shape else "")
-        + (_name_inputs(nodes, node) if len(node.inputs) > 1 else "")
-        for node in nodes
-    ]
+    words, steps = {"input": "input", "output": "output", "add": "addition"}, []
+    for node in nodes:
+        names = [nodes[i].text if nodes[i].kind != "input" else "the input" for i in node.inputs]
+        shape = f" ({'x'.join(map(str, node.shape))})" if node.shape else ""
+        of = f" of {' and '.join(names)}" if len(names) > 1 else ""
+        steps.append(f"{words.get(node.kind, node.text)}{shape}{of}")
     return f"Diagram, left to right: {', then '.join(steps)}. {caption}"
-
-
-def _name_inputs(nodes: Sequence[Node], node: Node) -> str:
-    words = {"input": "the input"}
-    names = [words.get(nodes[i].kind, nodes[i].text) for i in node.inputs]
-    return f" of {' and '.join(names)}"

@@ -87,16 +87,5 @@ def _measure_overlap(a: Bbox, b: Bbox) -> float:
 def _draw_leader(axes: Axes, xy, offset, radius: float, half) -> None:
     """Draws a thin line from the marker's edge to the nearest edge of the label."""
     end = tuple(part - max(-h, min(h, part)) for part, h in zip(offset, half, strict=True))
-    axes.annotate(
-        "",
-        xy,
-        end,
-        textcoords="offset points",
-        arrowprops={
-            "arrowstyle": "-",
-            "color": "#999999",
-            "lw": 0.5,
-            "shrinkA": 0,
-            "shrinkB": radius,
-        },
-    )
+    line = {"arrowstyle": "-", "color": "#999999", "lw": 0.5, "shrinkA": 0, "shrinkB": radius}
+    axes.annotate("", xy, end, textcoords="offset points", arrowprops=line)

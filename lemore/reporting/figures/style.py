@@ -1,9 +1,11 @@
 """The look of the figures, with colours for the colour-blind and for print; saving."""
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -17,10 +19,13 @@ INK, GREY, ALARM = "#222222", "#767676", "#A51C1C"
 SCENES_TEXT = "scenes: measured on drawn scenes, not on the real dataset"
 STYLE: dict[Any, Any] = {
     "font.size": 8,
+    "axes.axisbelow": True,
     "axes.edgecolor": GREY,
     "axes.labelcolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6,
     "hatch.linewidth": 0.6,
     "text.color": INK,
     "xtick.color": INK,
@@ -60,6 +65,11 @@ def make_key(marker: str, face: str, edge: str, text: str, **look: Any) -> Line2
     """Makes a marker with its text, for a legend."""
     colors = {"markerfacecolor": face, "markeredgecolor": edge}
     return Line2D([], [], linestyle="none", marker=marker, label=text, **colors, **look)
+
+
+def add_legend(figure: Figure, handles: Sequence[Artist], columns: int, **look: Any) -> None:
+    """Puts a legend below all axes of a figure."""
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, **look)
 
 
 def save_figure(figure: Figure, prefix: str, title: str, description: str) -> None:

@@ -11,7 +11,8 @@ MOST = 200  # faults and groups of equal photos printed; the JSON holds them all
 
 def render(audit: dict[str, Any], colors: list[tuple[int, int, int]], sheets: list[Path]) -> str:
     """Renders the page as HTML. `sheets`: thumbnails of the splits, JPEG, named <split>.jpg."""
-    crossing, within = _split_duplicates(audit["duplicates"])
+    duplicates = audit["duplicates"]  # groups of equal photos, "split/name"
+    crossing = [names for names in duplicates if len({n.split("/", 1)[0] for n in names}) > 1]
     return fill_template(
         "audit.html.j2",
         audit=audit,
@@ -20,7 +21,7 @@ def render(audit: dict[str, Any], colors: list[tuple[int, int, int]], sheets: li
         raw=_list_raw_values(audit),
         kinds=Counter(fault["kind"] for fault in audit["quarantined"]).most_common(),
         crossing=crossing,
-        within=within,
+        within=[names for names in duplicates if names not in crossing],
         most=MOST,
         sheets=[(path.stem, encode_uri("image/jpeg", path.read_bytes())) for path in sheets],
     )
@@ -38,12 +39,6 @@ def _judge(audit: dict[str, Any], crossing: list[list[str]]) -> list[tuple[bool,
         (not crossing, f"photos that are in more than one split: {len(crossing)}"),
         (not unseen, f"classes that never occur in training: {len(unseen)}"),
     ]
-
-
-def _split_duplicates(groups: list[list[str]]) -> tuple[list[list[str]], list[list[str]]]:
-    """Splits groups of equal photos ("split/name") into those across splits and within one."""
-    crossing = [group for group in groups if len({name.split("/", 1)[0] for name in group}) > 1]
-    return crossing, [group for group in groups if group not in crossing]
 
 
 def _list_classes(

@@ -1,13 +1,12 @@
 """The report of a run: one self-contained HTML file, made from tables, figures and result files."""
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from lemore.reporting.pages.page import encode_uri, fill_template
+from lemore.reporting.pages.page import encode_image, encode_uri, fill_template
 from lemore.reporting.pages.steps import describe_step
 from lemore.reporting.pages.viewer import Viewer
 from lemore.reporting.tables import class_table, writers
@@ -50,18 +49,19 @@ def render(
     printed = []  # with the CSV that readers can save
     for path in map(Path, tables):
         table = read_csv(path)
-        text = writers.format_csv(table)
-        printed.append((lay_out(path.stem, titles.get(path.stem, ""), table, names, run), text))
+        laid_out = lay_out(path.stem, titles.get(path.stem, ""), table, names, run)
+        printed.append((laid_out, encode_uri("text/csv", writers.format_csv(table).encode())))
     classes = []
     for dataset in dict.fromkeys(result["dataset"] for result in results["evaluate"]):
         mine = [result for result in results["evaluate"] if result["dataset"] == dataset]
         table = class_table.lay_out(mine, titles.get(dataset, ""), run)
-        classes.append((table, writers.format_printed_csv(table)))
+        text = writers.format_printed_csv(table)
+        classes.append((table, encode_uri("text/csv", text.encode())))
     return fill_template(
         "report.html.j2",
         run=run,
-        tables=[(table, encode_uri("text/csv", text.encode())) for table, text in printed],
-        classes=[(table, encode_uri("text/csv", text.encode())) for table, text in classes],
+        tables=printed,
+        classes=classes,
         viewers=viewers,
         figures=[_read_picture(Path(path)) for path in figures],
         steps=steps,
@@ -79,7 +79,8 @@ def _read_picture(path: Path) -> Picture:
     with Image.open(path) as image:
         width, height = image.size
         texts = dict(image.info)
-        uri = _encode_webp(image) if path.stat().st_size > LARGE else ""
+        is_large = path.stat().st_size > LARGE
+        uri = encode_image(image.convert("RGB"), "webp", quality=90) if is_large else ""
     return Picture(
         name=path.stem,
         title=texts.get("Title", path.stem),
@@ -88,9 +89,3 @@ def _read_picture(path: Path) -> Picture:
         width=width,
         height=height,
     )
-
-
-def _encode_webp(image: Image.Image) -> str:
-    content = io.BytesIO()
-    image.convert("RGB").save(content, format="WEBP", quality=90)
-    return encode_uri("image/webp", content.getvalue())

@@ -67,13 +67,8 @@ def _describe_pretraining(result: Result) -> tuple[str, Settings, Links]:
 
 
 def _describe_finetuning(result: Result) -> tuple[str, Settings, Links]:
-    settings = {
-        "iterations": result["iterations"],
-        "seconds": result["seconds"],
-        "device": result["device"],
-        "torch": result["torch"],
-        "weights (SHA-256)": result["weights_sha256"],
-    }
+    settings = {name: result[name] for name in ("iterations", "seconds", "device", "torch")}
+    settings["weights (SHA-256)"] = result["weights_sha256"]
     what = f"{result['model']} on {result['dataset']}, seed {result['seed']}"
     return what, settings, tuple(result["parents"].items())
 

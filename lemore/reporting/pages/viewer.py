@@ -3,16 +3,15 @@
 Label maps are palette PNGs that lie over the photograph, so that one page can hold many models.
 """
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from lemore.reporting.figures.comparison import Example, measure_miou
+from lemore.reporting.figures.comparison import Example, describe_miou
 from lemore.reporting.overlay import Color
-from lemore.reporting.pages.page import encode_uri
+from lemore.reporting.pages.page import encode_image
 
 LONGEST_SIDE = 1024  # pixels of a picture on the page
 CLEAR = 255  # palette index that shows the photograph
@@ -82,20 +81,22 @@ def lay_out(
 
 
 def _make_view(example: Example, models: Sequence[str], colors: Sequence[Color]) -> ImageView:
-    size = _fit_size(example.image.shape[:2])
-    truth = MapLayer(
-        _encode_map(example.label, size, colors), "", f"Ground truth of {example.name}", ""
-    )
+    height, width = example.image.shape[:2]
+    factor = min(1.0, LONGEST_SIDE / max(height, width))
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    photo = Image.fromarray(example.image).resize(size, Image.Resampling.LANCZOS)
+    truth = _encode_map(example.label, size, colors)
+    predicted = zip(models, example.predictions, strict=True)
     return ImageView(
         name=example.name,
-        photo=_encode_photo(example.image, size),
+        photo=encode_image(photo, "jpeg", quality=85, optimize=True),
         width=size[0],
         height=size[1],
         layers=(
-            truth,
+            MapLayer(truth, "", f"Ground truth of {example.name}", ""),
             *(
                 _make_layer(example, prediction, model, size, colors)
-                for model, prediction in zip(models, example.predictions, strict=True)
+                for model, prediction in predicted
             ),
         ),
     )
@@ -108,34 +109,18 @@ def _make_layer(
     size: tuple[int, int],
     colors: Sequence[Color],
 ) -> MapLayer:
-    miou = measure_miou(prediction, example.label, len(colors))
     right = (prediction == example.label) | (example.label >= len(colors))
     return MapLayer(
         uri=_encode_map(prediction, size, colors),
         wrong=_encode_map(np.where(right, CLEAR, prediction), size, colors),
         alt=f"Prediction of {model} for {example.name}",
-        remark="nothing labelled" if miou is None else f"mIoU of this image {100 * miou:.1f} %",
+        remark=describe_miou(prediction, example.label, len(colors)),
     )
-
-
-def _fit_size(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Returns the (width, height) on the page of an image of (H, W)."""
-    factor = min(1.0, LONGEST_SIDE / max(shape))
-    return max(1, round(shape[1] * factor)), max(1, round(shape[0] * factor))
-
-
-def _encode_photo(image: np.ndarray, size: tuple[int, int]) -> str:
-    content = io.BytesIO()
-    photo = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
-    photo.save(content, format="JPEG", quality=85, optimize=True)
-    return encode_uri("image/jpeg", content.getvalue())
 
 
 def _encode_map(label: np.ndarray, size: tuple[int, int], colors: Sequence[Color]) -> str:
     """Encodes class colours as a palette PNG; ignored pixels are transparent."""
-    content = io.BytesIO()
     picture = Image.fromarray(label.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
     palette = [*colors, *[UNKNOWN] * (256 - len(colors))]
     picture.putpalette([channel for color in palette for channel in color])
-    picture.save(content, format="PNG", optimize=True, transparency=CLEAR)
-    return encode_uri("image/png", content.getvalue())
+    return encode_image(picture, "png", optimize=True, transparency=CLEAR)

@@ -35,6 +35,7 @@ NUMBERS = (
     "miou", "miou_sd", "top1", "top5", "gmacs", "gmacs_fvcore", "params_m", "params_m_with_aux",
     "latency_ms_p50", "latency_ms_p95",
 )  # fmt: skip
+PUBLISHED = ("miou", "top1", "gflops", "params_m", "latency_ms", "source")  # of a `PaperRow`
 SCENES = "scenes: measured on scenes that the project draws, not on the real dataset"
 RECIPES = {
     "own recipe": "own recipe: trained as its authors train it",
@@ -144,9 +145,8 @@ def measure_accuracy(evaluations: list[Result], pairs: Sequence[significance.Pai
         first, seeds = group[0], {result["seed"] for result in group}
         if len(seeds) < len(group):
             files = ", ".join(result["file"] for result in group)
-            raise ValueError(
-                f"the same seed twice for {first['model']}, give each file once: {files}"
-            )
+            what = f"the same seed twice for {first['model']}"
+            raise ValueError(f"{what}, give each file once: {files}")
         apart = [text for text in list_differences(group, groups)[:3] if text]
         notes = [SCENES] if any(result["scenes"] for result in group) else []
         notes += [RECIPES.get(first["recipe"], first["recipe"])]
@@ -159,14 +159,11 @@ def measure_accuracy(evaluations: list[Result], pairs: Sequence[significance.Pai
         rows.append(
             {
                 "target": first["stands_for"] or first["dataset"],
-                "dataset": first["dataset"],
-                "model": first["model"],
-                "encoder": first["encoder"],
+                **{name: first[name] for name in ("dataset", "model", "encoder", "num_classes")},
                 "seeds": len(group),
                 "miou": _round(mean(miou)),
                 "miou_sd": _round(stdev(miou) if len(miou) > 1 else None),
                 "train_crop": format_size(first["train_crop"]),
-                "num_classes": first["num_classes"],
                 "note": [*notes, *apart],
             }
         )
@@ -236,16 +233,7 @@ def _list_costs(profile: Result | None, cell: Result | None) -> Row:
 
 
 def _list_published(row: PaperRow | None) -> Row:
-    if row is None:
-        return {}
-    return {
-        "miou_paper": row.miou,
-        "top1_paper": row.top1,
-        "gflops_paper": row.gflops,
-        "params_m_paper": row.params_m,
-        "latency_ms_paper": row.latency_ms,
-        "source_paper": row.source,
-    }
+    return {f"{name}_paper": getattr(row, name) for name in PUBLISHED} if row else {}
 
 
 def _remark_on_source(row: PaperRow) -> str:

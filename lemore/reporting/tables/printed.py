@@ -155,21 +155,19 @@ def lay_out(
     texts = table.assign(model=label_rows(table, measured))
     rows = texts.to_dict("records")
     placed = [_place_remarks(row, columns) for row in rows]
-    symbols = _choose_symbols([note for row in placed for notes in row.values() for note in notes])
+    remarks = dict.fromkeys(note for row in placed for notes in row.values() for note in notes)
+    # the dagger for scenes, then a, b, c
+    symbols = {note: SCENES_SYMBOL for note in remarks if note.startswith("scenes")}
+    letters = (note for note in list(remarks) if note not in symbols)
+    symbols |= {note: _make_letters(i) for i, note in enumerate(letters)}
     cells = []
     for i, (row, remarks) in enumerate(zip(rows, placed, strict=True)):
-        cells.append(
-            tuple(
-                _make_cell(
-                    row,
-                    column,
-                    kinds[column],
-                    str(marks.at[i, column]) if column in marks else "",
-                    tuple(symbols[note] for note in remarks.get(column, ())),
-                )
-                for column in columns
-            )
-        )
+        line = []
+        for column in columns:
+            mark = str(marks.at[i, column]) if column in marks else ""
+            own = tuple(symbols[note] for note in remarks.get(column, ()))
+            line.append(_make_cell(row, column, kinds[column], mark, own))
+        cells.append(tuple(line))
     return PrintedTable(
         name=name,
         title=VIEWS[name].title if name in VIEWS else f"Results on {dataset_title or name}",
@@ -225,11 +223,9 @@ def _compare_with_published(table: pd.DataFrame) -> pd.DataFrame:
         differences[column] = values.map(lambda value: round(value, 2) + 0.0)  # no negative zero
     is_real = ~find_scenes(table)
     is_same_size = table["profile_size"] == [row.input_size if row else "" for row in published]
-    for column, is_like in (
-        ("miou_difference", is_real),
-        ("top1_difference", is_real),
-        ("gmacs_difference", is_same_size),
-    ):
+    likes = {"miou": is_real, "top1": is_real, "gmacs": is_same_size}
+    for name, is_like in likes.items():
+        column = f"{name}_difference"
         differences[column] = differences[column].where(is_like)
     sources = [row.short_source if row else "" for row in published]
     return table.assign(**differences, published_in=sources)
@@ -268,14 +264,6 @@ def _place_remarks(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, 
         if place == "top1" and _is_known(row["top5"]):
             found.setdefault("top5", []).append(note)
     return {column: found[column] for column in columns if column in found}
-
-
-def _choose_symbols(notes: Sequence[str]) -> dict[str, str]:
-    """Chooses each remark's symbol, in order of appearance: a dagger for scenes, then a, b, c."""
-    remarks = list(dict.fromkeys(notes))
-    scenes = {note: SCENES_SYMBOL for note in remarks if note.startswith("scenes")}
-    letters = (note for note in remarks if note not in scenes)
-    return scenes | {note: _make_letters(i) for i, note in enumerate(letters)}
 
 
 def _make_letters(index: int) -> str:

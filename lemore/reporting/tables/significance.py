@@ -45,11 +45,7 @@ def read_pairs(paths: Iterable[Path | str]) -> list[Pair]:
 
 
 def describe_verdicts(
-    dataset: str,
-    model: str,
-    test_mode: str,
-    pairs: Sequence[Pair],
-    names: Mapping[str, str],
+    dataset: str, model: str, test_mode: str, pairs: Sequence[Pair], names: Mapping[str, str]
 ) -> list[str]:
     """Returns remarks on the models that each is better than; for the best, also on the others.
 

@@ -42,7 +42,7 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Resources:
-    """What one training gets. `cpus` and `gpus` are per worker; gpus may be a fraction."""
+    """Resources of one training. `cpus` and `gpus` are per worker; gpus may be a fraction."""
 
     ray: Literal["local", "none"]
     workers: int

@@ -46,7 +46,8 @@ def _register(run_id: str, model: nn.Module, example: Tensor) -> None:
     known = client.search_model_versions(f"run_id = '{run_id}'")
     if any(version.tags.get(WEIGHTS) == weights for version in known):
         return
-    tags = _read_tags(client, run_id)
+    all_tags = client.get_run(run_id).data.tags
+    tags = {name: all_tags[f"lemore.{name}"] for name in KEPT if f"lemore.{name}" in all_tags}
     batch = _make_batch(model, example)
     mlflow.set_tracking_uri(find_store())
     with mlflow.start_run(run_id=run_id):
@@ -79,11 +80,6 @@ def make_name(tags: Mapping[str, str]) -> str:
 def make_alias(tags: Mapping[str, str]) -> str:
     """Returns the alias of a run's newest version: <run>-seed<seed>, in letters MLflow takes."""
     return re.sub(r"[^0-9A-Za-z_-]", "_", f"{tags['run']}-seed{tags['seed']}")
-
-
-def _read_tags(client: MlflowClient, run_id: str) -> dict[str, str]:
-    tags = client.get_run(run_id).data.tags
-    return {name: tags[f"lemore.{name}"] for name in KEPT if f"lemore.{name}" in tags}
 
 
 def _make_batch(model: nn.Module, example: Tensor) -> Tensor:
