@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from lemore.cli import main
-from lemore.config import jobs, reported
+from lemore.config import reported
 from lemore.config.experiment import Experiment
+from lemore.config.job_files import write_prepare_job
 from lemore.config.recipe import merge
 
 ROOT = Path(__file__).parents[2]
@@ -142,4 +143,4 @@ def test_frames_of_films_change_nothing_that_is_made(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     experiment = Experiment(values("camvid"), ROOT)
     assert experiment.dataset("camvid").video is not None
-    assert "video" not in Path(jobs.prepare(experiment, "camvid")).read_text()
+    assert "video: null" in Path(write_prepare_job(experiment, "camvid")).read_text()

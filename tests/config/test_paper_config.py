@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lemore.config import jobs as slices
 from lemore.config.experiment import Experiment
+from lemore.config.job_files import write_profile_job
 from lemore.config.read import read_yaml
 from lemore.reporting.tables import paper
 
@@ -26,8 +26,8 @@ def cells(request, tmp_path_factory) -> dict[str, set[tuple[str, str]]]:
     """model -> (dataset, "HxW") of what is profiled, as the jobs are told."""
     made = experiment(request.param)
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("slices"))
-        jobs = {model: read_yaml(slices.profile(made, model)) for model in made.profiles}
+        patch.chdir(tmp_path_factory.mktemp("jobs"))
+        jobs = {model: read_yaml(write_profile_job(made, model)) for model in made.profiles}
     return {
         model: {(cell["dataset"], "x".join(map(str, cell["size"]))) for cell in told["cells"]}
         for model, told in jobs.items()
