@@ -28,8 +28,8 @@ COMMANDS = {
     "evaluate --checkpoint . --dataset d --json x.json": "holds neither config.json",
     "evaluate --checkpoint a --dataset d --threads 0 --json x.json": "--threads: '0'",
     f"finetune --config broken.yaml {TRAINING}": "broken.yaml: not valid YAML",
-    f"finetune --config other.yaml {TRAINING}": "other.yaml: no 'train' in it",
-    f"pretrain --config other.yaml {TRAINING}": "other.yaml: no 'recipe' in it",
+    f"finetune --config other.yaml {TRAINING}": "other.yaml: no 'run' in it",
+    f"pretrain --config other.yaml {TRAINING}": "other.yaml: no 'run' in it",
     f"finetune --config other.yaml {TRAINING} --workers 0": "--workers: '0', expected a whole",
     "fetch --dataset-config config/datasets/ade20kk.yaml --archives-dir a --output f.json": (
         "ade20kk.yaml: no such file; did you mean 'ade20k.yaml'?"
