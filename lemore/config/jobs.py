@@ -5,12 +5,11 @@ checkpoint carry the object. An edit to the configuration thus reruns exactly th
 changes. Sizes are (H, W) in pixels.
 """
 
-import dataclasses
 import hashlib
 import json
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from lemore.config.model import BackboneConfig, ModelConfig
 from lemore.config.read import CONFIG, build, dump, load, plain, read_yaml
@@ -18,7 +17,10 @@ from lemore.config.recipe import Pretrain, Test, Train
 from lemore.config.run import Backend
 from lemore.runtime.files import write_atomic
 
-J = TypeVar("J")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+J = TypeVar("J", bound="DataclassInstance")
 MAX_CLASSES = 255  # train ids 0..254; 255 is ignored
 MAX_SIDE = 8192  # pixels of a crop or a test image
 MAX_PIXELS = 1 << 24  # of a test image in one piece
@@ -135,8 +137,7 @@ def make_finetune_job(
 def read_job(cls: type[J], path: Path) -> J:
     """Reads a job from YAML; ValueError names file and key, or says it is another stage's."""
     values = read_yaml(path)
-    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-    missing = [f.name for f in fields if f.name not in values and f.default is MISSING]
+    missing = [f.name for f in fields(cls) if f.name not in values and f.default is MISSING]
     if missing:
         raise ValueError(
             f"{path}: no '{missing[0]}' in it; expected results/<run>/config/... of this "

@@ -1,4 +1,4 @@
-"""How a result came about: the commit and the command."""
+"""Finds the commit and the command that a result was made by."""
 
 import shlex
 import subprocess

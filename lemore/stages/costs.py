@@ -61,7 +61,7 @@ def measure(subject: Subject) -> Cost | str:
             return f"no answer within {MINUTES:g} minutes"
         answer = receive.recv()
     except EOFError:
-        answer = "the process was killed, perhaps for want of memory"
+        answer = "the process was killed; it may have run out of memory"
     process.join()
     return Cost(**answer) if isinstance(answer, dict) else answer
 

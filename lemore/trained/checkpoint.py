@@ -22,7 +22,7 @@ AUXILIARY = "auxiliary_head."
 
 @dataclass(frozen=True)
 class Record:
-    """How the weights came about, empty where unknown; weights_sha256 is the digest of the tensors
+    """The origin of the weights, empty where unknown. weights_sha256 is the digest of the tensors
     (`checkpoint.hash_tensors`)."""
 
     seed: int

@@ -22,7 +22,8 @@ MAX_UNPACKED = 256 << 20  # bytes of a compressed tar that is read whole: kits, 
 MAX_RATIO = 200  # unpacked to packed, for members above a MiB: photos and masks stay far below
 MAX_MEMBERS = 5_000_000  # three times ImageNet
 GZIP = b"\x1f\x8b"
-# What zipfile and tarfile raise on damaged files.
+# zipfile and tarfile raise these on damaged files (UnicodeDecodeError for a name,
+# NotImplementedError for an unknown compression).
 DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError),
     *(UnicodeDecodeError, NotImplementedError),

@@ -136,7 +136,7 @@ def measure_miou(prediction: np.ndarray, label: np.ndarray, num_classes: int) ->
 
 
 def describe_miou(prediction: np.ndarray, label: np.ndarray, num_classes: int) -> str:
-    """What is said beside a prediction."""
+    """Returns the line of text beside a prediction."""
     miou = measure_miou(prediction, label, num_classes)
     return "nothing labelled" if miou is None else f"mIoU of this image {100 * miou:.1f} %"
 

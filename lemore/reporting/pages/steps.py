@@ -12,7 +12,7 @@ Links = tuple[tuple[str, str], ...]  # (stage, MLflow run id)
 
 @dataclass(frozen=True)
 class Step:
-    """How one result was made. `runs` links the MLflow runs that led to it, oldest first.
+    """A step by which one result was made. `runs` links its MLflow runs, oldest first.
 
     config: the text of the file that the command's --config names, "" if there is none.
     """

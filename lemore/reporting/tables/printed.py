@@ -20,7 +20,7 @@ LACKING = "Not in the paper's table"
 
 @dataclass(frozen=True)
 class Column:
-    """How a column is printed.
+    """The printed form of a column.
 
     decimals: of a measured number; None: text as it is. group, short: the header in two lines,
     for where columns that belong together stand under one heading.
