@@ -26,6 +26,21 @@ def segmentor(name: str, size=SIZE, classes: int = 7, drop_path: float = 0.1) ->
     )
 
 
+def on_meta(name: str, size, classes: int, auxiliary: bool = False, **overrides) -> Segmentor:
+    """A network without memory for its weights. overrides: arguments of its decode head."""
+    with torch.device("meta"):
+        model, backbone = configs(name)
+        return build_segmentor(
+            model,
+            backbone,
+            num_classes=classes,
+            input_size=size,
+            drop_path=0.1,
+            overrides=overrides,
+            auxiliary=auxiliary,
+        )
+
+
 def awaken(model: torch.nn.Module) -> torch.nn.Module:
     """Random values where initialisation leaves zeros, so that no branch is silent."""
     generator = torch.Generator().manual_seed(1)

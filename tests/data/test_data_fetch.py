@@ -1,17 +1,16 @@
 """Downloads from a local server that cuts connections, sends wrong bytes and disappears."""
 
 import hashlib
-import http.server
 import logging
 import os
 import re
-import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 import requests
+from local_server import QuietHandler, serve
 
 from lemore.config.dataset import Archive, DatasetConfig
 from lemore.data.fetch import download as downloads
@@ -25,7 +24,7 @@ SESSION = requests.Session()
 SHA256 = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     """Serves CONTENT with ranges; what goes wrong is the first part of the path."""
 
     requests: ClassVar[list[tuple[str, str | None]]] = []
@@ -37,15 +36,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.requests.append((fault, wanted))
         first = sum(name == fault for name, _ in self.requests) == 1
         if fault == "page":
-            return self._send(200, b"<html>please log in</html>", "text/html")
+            return self.send_body(200, b"<html>please log in</html>", "text/html")
         if fault == "hidden_page":
-            return self._send(200, b"  <!DOCTYPE html><html></html>", "application/zip")
+            return self.send_body(200, b"  <!DOCTYPE html><html></html>", "application/zip")
         if fault == "gone":
-            return self._send(404, b"no", "text/plain")
+            return self.send_body(404, b"no", "text/plain")
         if fault == "busy" and first:
-            return self._send(503, b"later", "text/plain")
+            return self.send_body(503, b"later", "text/plain")
         if fault == "wrong":
-            return self._send(200, CONTENT[:-5] + b"wrong", "application/zip")
+            return self.send_body(200, CONTENT[:-5] + b"wrong", "application/zip")
         start = int(re.findall(r"\d+", wanted)[0]) if wanted else 0
         condition = self.headers.get("If-Range")
         if fault == "changed" and condition not in (None, '"two"'):
@@ -62,24 +61,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(CONTENT[start:keep])
 
-    def _send(self, status: int, body: bytes, kind: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
 
 @pytest.fixture
 def server():
     Handler.requests = []
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
+    with serve(Handler) as address:
+        yield address
 
 
 def archive(**changes) -> Archive:

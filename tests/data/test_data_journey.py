@@ -1,13 +1,11 @@
 """The data's whole path: a server that misbehaves, kills at any moment, training at the end."""
 
 import hashlib
-import http.server
 import random
 import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from local_server import QuietHandler, serve
 
 from lemore.cli import main
 from lemore.config.dataset import Archive, DatasetConfig
@@ -33,7 +32,7 @@ SPLITS = {"train": 8, "val": 2}
 CHUNK = 1 << 14
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     """/page/..: a web page. /rough/..: busy at first, then cut half way, then whole. /slow/.."""
 
     files: ClassVar[dict[str, bytes]] = {}
@@ -44,9 +43,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         earlier = self.asked.count(self.path)
         self.asked.append(self.path)
         if kind == "page":
-            return self._answer(200, b"<html>moved</html>", "text/html")
+            return self.send_body(200, b"<html>moved</html>", "text/html")
         if kind == "rough" and earlier == 0:
-            return self._answer(503, b"later", "text/plain")
+            return self.send_body(503, b"later", "text/plain")
         wanted = re.findall(r"\d+", self.headers.get("Range") or "0")
         content, start = self.files[name], int(wanted[0])
         end = len(content) // 2 if kind == "rough" and earlier == 1 else len(content)
@@ -58,24 +57,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(0.004 if kind == "slow" else 0)
         return None
 
-    def _answer(self, status: int, body: bytes, kind: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
 
 @pytest.fixture
 def server():
     Handler.files, Handler.asked = {}, []
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
+    with serve(Handler) as address:
+        yield address
 
 
 def genuine(name: str) -> tuple[DatasetConfig, dict[str, bytes]]:

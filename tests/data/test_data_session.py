@@ -1,14 +1,13 @@
 """Accounts: each secret is sent to its site only, and none is shown or kept."""
 
-import http.server
 import logging
-import threading
 import urllib.parse
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from local_server import QuietHandler, serve
 
 from lemore.config.dataset import Archive, DatasetConfig, Login
 from lemore.config.read import load
@@ -20,7 +19,7 @@ CONTENT = pack_zip([("a.txt", b"content")])
 SECRET, TOKEN = "pass&word=1", "session-7f3a"
 
 
-class Site(http.server.BaseHTTPRequestHandler):
+class Site(QuietHandler):
     """Gives /data.zip to those who logged in, a page to others; /away leads to another host."""
 
     seen: ClassVar[list[tuple[str, str | None]]] = []  # host, cookies of each request
@@ -47,14 +46,7 @@ class Site(http.server.BaseHTTPRequestHandler):
             return
         given = self.path == "/open.zip" or TOKEN in (cookies or "")
         body = CONTENT if given and self.path != "/home" else b"<html>please log in</html>"
-        self.send_response(200)
-        self.send_header("Content-Type", "application/zip" if body == CONTENT else "text/html")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+        self.send_body(200, body, "application/zip" if body == CONTENT else "text/html")
 
 
 @pytest.fixture
@@ -62,10 +54,8 @@ def site(monkeypatch):
     Site.seen = []
     for name in ("SITE_USER", "SITE_PASSWORD", "SITE_COOKIE"):
         monkeypatch.delenv(name, raising=False)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site) as running:
-        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
+    with serve(Site) as address:
+        yield address
 
 
 def form(site: str) -> Login:

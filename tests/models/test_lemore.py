@@ -13,9 +13,8 @@ from lemore.models.backbones.lemore import CEncoder, NestedAttention
 from lemore.models.classifier import build_classifier
 from lemore.models.fold import fold
 from lemore.models.layers import DropPath
-from lemore.models.segmentor import build_segmentor
 from lemore.profiling.counts import count
-from tests.networks import awaken, configs, conv_norm, images, segmentor
+from tests.networks import awaken, configs, conv_norm, images, on_meta, segmentor
 
 SQUARE = (512, 512)
 # name, size (H, W), classes, overrides -> parameters (exact), MACs in millions (0.1 %)
@@ -47,23 +46,9 @@ PUBLISHED = {
 }
 
 
-def counts(name, size, classes, overrides):
-    model, backbone = configs(name)
-    with torch.device("meta"):
-        built = build_segmentor(
-            model,
-            backbone,
-            num_classes=classes,
-            input_size=size,
-            drop_path=0.1,
-            overrides=overrides,
-        )
-    return count(built, size)
-
-
 @pytest.mark.parametrize(("name", "size", "classes", "overrides", "params", "macs"), SPECIFIED)
 def test_specified_counts(name, size, classes, overrides, params, macs):
-    measured = counts(name, size, classes, overrides)
+    measured = count(on_meta(name, size, classes, **overrides), size)
     assert measured.params == params
     assert measured.macs / 1e6 == pytest.approx(macs, rel=1e-3)
 
@@ -80,7 +65,7 @@ def test_imagenet_classifier_counts():
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_ablation_rows_agree_with_the_paper(name):
-    measured = counts(name, SQUARE, 150, {})
+    measured = count(on_meta(name, SQUARE, 150), SQUARE)
     params, gflops = PUBLISHED[name]
     assert round(measured.params / 1e6, 2) == params
     assert abs(round(measured.macs / 1e9, 2) - gflops) < 0.01 + 1e-9

@@ -14,27 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lemore.cli import main
 from lemore.models.fold import fold
-from lemore.models.segmentor import build_segmentor
 from lemore.profiling import backends, latency, memory
 from lemore.profiling.counts import count
 from lemore.profiling.latency import measure
 from lemore.stages import profile
-from tests.networks import awaken, configs, images, segmentor
-
-
-def on_meta(name, size, classes, auxiliary=False, **overrides):
-    with torch.device("meta"):
-        model, backbone = configs(name)
-        return build_segmentor(
-            model,
-            backbone,
-            num_classes=classes,
-            input_size=size,
-            drop_path=0.1,
-            overrides=overrides,
-            auxiliary=auxiliary,
-        )
-
+from tests.networks import awaken, images, on_meta, segmentor
 
 ADE, CITY = (512, 512), (1024, 2048)
 # Measured on the original code (column library_or_config) with PyTorch's counter and fvcore's.
