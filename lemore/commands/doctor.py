@@ -8,7 +8,7 @@ Examples:
 import argparse
 from pathlib import Path
 
-from lemore.stages.doctor import diagnose
+from lemore.runtime.doctor import diagnose
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

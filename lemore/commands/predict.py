@@ -18,9 +18,9 @@ from typing import Literal
 
 from lemore.config.read import positive
 from lemore.runtime.process import count_cores
-from lemore.stages.predict import GPU_BATCH, PredictOptions, predict_files
 from lemore.trained.classes import DATA_DIR
 from lemore.trained.find import HELP
+from lemore.trained.predict.files import GPU_BATCH, PredictOptions, predict_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from lemore.config.experiment import Experiment
 ABLATION_DATASET = "ade20k"  # of the paper's Table 2
 
 
-def tested(experiment: Experiment) -> list[str]:
+def list_tested(experiment: Experiment) -> list[str]:
     """Datasets with at least two models that have the same number of seeds, two or more."""
     found = []
     for dataset, models in experiment.config.trainings.items():
@@ -14,7 +14,7 @@ def tested(experiment: Experiment) -> list[str]:
     return found
 
 
-def ablations(experiment: Experiment) -> dict[str, str]:
+def map_ablations(experiment: Experiment) -> dict[str, str]:
     """Dataset -> the table for its ablation figure, where two variants are trained."""
     found = {}
     for dataset, models in experiment.config.trainings.items():
@@ -25,13 +25,13 @@ def ablations(experiment: Experiment) -> dict[str, str]:
     return found
 
 
-def costed(experiment: Experiment) -> list[str]:
+def list_costed(experiment: Experiment) -> list[str]:
     """Datasets for which a figure of costs can be drawn, since a model is counted."""
     trainings, counted = experiment.config.trainings, set(experiment.profiles)
     return [dataset for dataset, models in trainings.items() if counted.intersection(models)]
 
 
-def diagrammed(experiment: Experiment) -> str | None:
+def find_diagrammed(experiment: Experiment) -> str | None:
     """The first model with LeMoRe's backbone, whose feed-forward network is drawn."""
     for model in (*(m for _, m in experiment.pairs), *experiment.profiles):
         if experiment.backbone(experiment.model(model).backbone).module == "lemore":

@@ -107,7 +107,7 @@ def list_needs(experiment: Experiment, job: dict[str, Any]) -> Iterator[Need]:
 
 def calibrate(experiment: Experiment, needs: list[Need], device: str, seconds: float) -> None:
     """Fills in the costs of trainings; those that differ only by their seed are measured once."""
-    from lemore.stages import costs
+    from lemore.stages.workers import costs
 
     measured: dict[tuple[str, str, str], Any] = {}
     distinct = {(need.stage, need.dataset, need.name): need for need in needs}

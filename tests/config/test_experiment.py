@@ -124,19 +124,19 @@ def test_slurm_gives_downloads_and_evaluations_their_time():
 
 def test_what_can_be_reported_follows_from_the_configuration():
     plain = Experiment(values("config"), ROOT)
-    assert reported.tested(plain) == []  # one seed each
-    assert reported.ablations(plain) == {"ade20k_scenes": "ablation"}
-    assert reported.costed(plain) == list(plain.config.trainings)
-    assert reported.diagrammed(plain) == "lemore"
+    assert reported.list_tested(plain) == []  # one seed each
+    assert reported.map_ablations(plain) == {"ade20k_scenes": "ablation"}
+    assert reported.list_costed(plain) == list(plain.config.trainings)
+    assert reported.find_diagrammed(plain) == "lemore"
     light = Experiment(values("camvid_lightweight"), ROOT)
-    assert reported.tested(light) == ["camvid"] and reported.ablations(light) == {}
+    assert reported.list_tested(light) == ["camvid"] and reported.map_ablations(light) == {}
     uneven = {"seeds_of": {"lemore": [0, 1, 2], "topformer_t": [0, 1]}}
-    assert reported.tested(Experiment(values("camvid_lightweight") | uneven, ROOT)) == []
+    assert reported.list_tested(Experiment(values("camvid_lightweight") | uneven, ROOT)) == []
     rivals = {"trainings": {"camvid": ["topformer_t"]}, "profiles": {}, "comparisons": {}}
     without = Experiment(values("camvid") | rivals, ROOT)
-    assert reported.costed(without) == [] and reported.diagrammed(without) is None
+    assert reported.list_costed(without) == [] and reported.find_diagrammed(without) is None
     every = Experiment(values("efficiency"), ROOT)  # every file of config/models
-    assert reported.diagrammed(every) in every.profiles
+    assert reported.find_diagrammed(every) in every.profiles
 
 
 def test_frames_of_films_change_nothing_that_is_made(tmp_path, monkeypatch):

@@ -10,7 +10,8 @@ from lemore.cli import main
 from lemore.config.experiment import Experiment
 from lemore.config.job_files import write_finetune_job
 from lemore.config.jobs import FinetuneJob, read_job
-from lemore.stages import costs, plan
+from lemore.stages import plan
+from lemore.stages.workers import costs
 from tests.config.test_rerun_matrix import Checkout
 
 

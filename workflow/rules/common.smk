@@ -31,7 +31,7 @@ except ValueError as mistake:
 RESULTS = str(experiment.results)
 DATA = experiment.config.data_dir
 ARCHIVES = experiment.config.archives_dir
-DIAGRAMMED = reported.diagrammed(experiment)
+DIAGRAMMED = reported.find_diagrammed(experiment)
 
 
 def gpus_here():
@@ -119,7 +119,8 @@ def tables(suffix="csv"):
 
 def significance():
     return [
-        f"{RESULTS}/tables/{d}_significance.csv" for d in reported.tested(experiment)
+        f"{RESULTS}/tables/{d}_significance.csv"
+        for d in reported.list_tested(experiment)
     ]
 
 
@@ -149,8 +150,8 @@ def figures():
         f"{kind}_{d}" for kind in RESULT_FIGURES for d in experiment.config.trainings
     ]
     names += [f"comparison_{d}" for d in experiment.config.comparisons]
-    names += [f"cost_{d}" for d in reported.costed(experiment)]
-    names += [f"ablation_{d}" for d in reported.ablations(experiment)]
+    names += [f"cost_{d}" for d in reported.list_costed(experiment)]
+    names += [f"ablation_{d}" for d in reported.map_ablations(experiment)]
     names += ["feed_forward"] if DIAGRAMMED else []
     return [f"{RESULTS}/figures/{name}.png" for name in names]
 
@@ -202,7 +203,7 @@ def figure_input(wildcards):
     dataset = wildcards.dataset
     if wildcards.kind == "ablation":
         return {
-            "table": f"{RESULTS}/tables/{reported.ablations(experiment)[dataset]}.csv"
+            "table": f"{RESULTS}/tables/{reported.map_ablations(experiment)[dataset]}.csv"
         }
     if wildcards.kind == "cost":
         return {
