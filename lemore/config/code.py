@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from lemore.runtime.files import write_atomic
+from lemore.runtime.files import key_of, write_atomic
 
 PACKAGE = Path(__file__).parents[1]
 # A new number makes every result count as made by other code; the file's name is the reason that
@@ -158,8 +158,7 @@ def list_loaded(stage: str, modules: Iterable[str]) -> list[str]:
 
 def code_version(stage: str, named: Iterable[str] = ()) -> str:
     """One hash over the code of a job."""
-    lines = [f"{m} {read_module(m).fingerprint}" for m in declare_code(stage, named)]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return key_of({name: read_module(name).fingerprint for name in declare_code(stage, named)})
 
 
 def write_fingerprints(stage: str, named: Iterable[str], folder: Path) -> list[str]:

@@ -5,14 +5,12 @@ checkpoint carry the object. An edit to the configuration thus reruns exactly th
 changes. Sizes are (H, W) in pixels.
 """
 
-import hashlib
-import json
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from lemore.config.model import BackboneConfig, ModelConfig
-from lemore.config.read import CONFIG, build, dump, load, plain, read_yaml
+from lemore.config.read import CONFIG, build, dump, load, read_yaml
 from lemore.config.recipe import Pretrain, Test, Train
 from lemore.config.run import Backend
 from lemore.runtime.files import write_atomic
@@ -159,12 +157,6 @@ def write_job(path: Path, job: Any) -> None:
         except ValueError:  # a key that is gone, or a file that was damaged
             pass
     write_atomic(path, dump(job), durable=False)
-
-
-def key_of(*parts: Any) -> str:
-    """Returns the SHA-256 over values of any kind that YAML has, dataclasses included."""
-    text = json.dumps([plain(part) for part in parts], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def check_name(key: str, name: str) -> None:

@@ -1,5 +1,6 @@
 """Files written whole or not at all."""
 
+import dataclasses
 import errno
 import hashlib
 import json
@@ -94,3 +95,13 @@ def is_web_page(data: bytes) -> bool:
     start = data[:512].lstrip().lower()
     page = start.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml"))
     return page and b"<svg" not in start
+
+
+def key_of(*parts: Any) -> str:
+    """Returns the SHA-256 of values that JSON has, and of dataclasses of them."""
+
+    def expand(value: Any) -> Any:
+        return vars(value) if dataclasses.is_dataclass(value) else str(value)
+
+    text = json.dumps(parts, sort_keys=True, default=expand)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from lemore.config.code import list_loaded
-from lemore.config.jobs import EvaluateJob, key_of, read_job
+from lemore.config.jobs import EvaluateJob, read_job
 from lemore.config.read import build, parse_yaml, plain
 from lemore.config.recipe import Test
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
-from lemore.runtime.files import read_json, write_json
+from lemore.runtime.files import key_of, read_json, write_json
 from lemore.runtime.process import leave_with_owner
 from lemore.runtime.provenance import find_commit, quote_command
 from lemore.runtime.tracking.pending_run import RunDescription, name_parent

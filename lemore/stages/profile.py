@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from lemore.config.code import list_loaded
-from lemore.config.jobs import ProfileCell, ProfileJob, key_of, read_job
+from lemore.config.jobs import ProfileCell, ProfileJob, read_job
 from lemore.config.read import plain
 from lemore.config.run import Backend
 from lemore.models.fold import bake, fold
 from lemore.profiling import backends
 from lemore.profiling.latency import measure
-from lemore.runtime.files import write_json
+from lemore.runtime.files import key_of, write_json
 from lemore.runtime.process import leave_with_owner, read_processor_name
 from lemore.runtime.progress import show_progress
 from lemore.runtime.provenance import find_commit, quote_command

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lemore.config.code import code_version
-from lemore.config.jobs import FinetuneJob, key_of, read_job
+from lemore.config.jobs import FinetuneJob, read_job
 from lemore.config.read import check_gpus, dump
 from lemore.config.recipe import Train
-from lemore.runtime.files import read_json, write_atomic, write_json
+from lemore.runtime.files import key_of, read_json, write_atomic, write_json
 from lemore.runtime.lock import hold_lock
 from lemore.runtime.process import leave_with_owner
 from lemore.runtime.provenance import find_commit, quote_command

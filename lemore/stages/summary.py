@@ -5,8 +5,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from lemore.config.jobs import key_of
-from lemore.runtime.files import hash_file, read_json, write_json
+from lemore.runtime.files import hash_file, key_of, read_json, write_json
 from lemore.runtime.provenance import find_commit
 from lemore.runtime.tracking.pending_run import RunDescription
 from lemore.runtime.tracking.tracked_run import track

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lemore.config.code import LAYOUT, code_version
-from lemore.config.jobs import FinetuneJob, PretrainJob, key_of
+from lemore.config.jobs import FinetuneJob, PretrainJob
 from lemore.config.read import check_gpus, plain
-from lemore.runtime.files import read_json, remove_temporaries, write_atomic, write_json
+from lemore.runtime.files import key_of, read_json, remove_temporaries, write_atomic, write_json
 from lemore.runtime.lock import LockHeld, hold_lock
 from lemore.runtime.process import Stopped, StopSignals, leave_with_owner
 from lemore.runtime.provenance import find_commit, quote_command

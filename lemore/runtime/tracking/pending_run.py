@@ -4,7 +4,6 @@ The process that tracks a run holds the lock of its file. A file whose lock is f
 process that has ended, whatever ended it.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -14,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lemore.runtime.files import read_json, write_atomic
+from lemore.runtime.files import key_of, read_json, write_atomic
 from lemore.runtime.lock import hold_lock
 from lemore.runtime.process import Process
 from lemore.runtime.tracking.metrics_file import MetricsFile, Row, read_clock
@@ -56,8 +55,7 @@ class RunDescription:
     @property
     def digest(self) -> str:
         """Hash that later runs of the same stage with the same inputs have too."""
-        text = json.dumps([self.experiment, sorted(self.identity.items()), self.key])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return key_of(self.experiment, self.identity, self.key)[:16]
 
 
 @dataclass

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from lemore.config.jobs import FinetuneJob, key_of
+from lemore.config.jobs import FinetuneJob
 from lemore.data.store import Store, take_part
 from lemore.evaluation import segmentation
 from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint
-from lemore.runtime.files import read_json, write_json
+from lemore.runtime.files import key_of, read_json, write_json
 from lemore.runtime.lock import hold_lock
 from lemore.runtime.worker import Worker
 from lemore.stages.workers import finetune
