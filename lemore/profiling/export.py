@@ -236,12 +236,10 @@ def _write_proto(proto: Any, path: Path, metadata: Mapping[str, Any]) -> None:
 def _make_reader(images: Iterable[np.ndarray]) -> Any:
     from onnxruntime.quantization import CalibrationDataReader
 
+    feeds = ({INPUT: image} for image in images)
+
     class Reader(CalibrationDataReader):
-        def __init__(self, feeds: Iterator[np.ndarray]) -> None:
-            self.feeds = feeds
-
         def get_next(self) -> dict[str, np.ndarray] | None:
-            image = next(self.feeds, None)
-            return None if image is None else {INPUT: image}
+            return next(feeds, None)
 
-    return Reader(iter(images))
+    return Reader()

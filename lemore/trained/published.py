@@ -16,7 +16,6 @@ from lemore.config.recipe import load_recipe
 from lemore.models.key_map import convert, find_key_map
 from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint
-from lemore.runtime.checkpoint import refuse_compressed, shorten_error
 from lemore.trained.folder import read_tensors
 
 log = logging.getLogger(__name__)
@@ -79,15 +78,9 @@ class _LeftOut:
 def _read_pickle(path: Path) -> Any:
     """The tensors of a file of torch.save. The logs, metrics and settings that a training stored
     with them as objects are left out."""
-    try:
-        refuse_compressed(path)
-        names = _list_foreign_names(path)
-        with safe_globals([(_LeftOut, name) for name in names]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises several kinds for a broken or foreign file
-        raise ValueError(
-            f"{path}: not a readable checkpoint of plain tensors ({shorten_error(error)})"
-        ) from None
+    names = _list_foreign_names(path)
+    with safe_globals([(_LeftOut, name) for name in names]):
+        content = checkpoint.load(path)
     if names:
         log.info("%s: left out what is made by %s", path, ", ".join(names))
     return content
@@ -96,6 +89,7 @@ def _read_pickle(path: Path) -> Any:
 def _list_foreign_names(path: Path) -> list[str]:
     """Classes and functions that a file names, other than those of tensors."""
     try:
+        checkpoint.refuse_compressed(path)
         return sorted(get_unsafe_globals_in_checkpoint(path))
-    except ValueError:  # not the zip format: read as plain tensors or not at all
+    except Exception:  # not the zip format, or broken: read as plain tensors or not at all
         return []

@@ -133,7 +133,7 @@ def _describe_loss(error: Exception, folder: Path, kernel_killed: bool) -> str:
     """Describes a loss. kernel_killed: whether this machine's kernel killed processes meanwhile."""
     hangs = ", ".join(str(path) for path in sorted(folder.glob("hang_rank*.txt")))
     why = ""
-    if memory.is_killed_by_ray(error):
+    if "running low on memory" in str(error):  # Ray's memory monitor has ended the worker
         why = f", which {memory.REMEDY}"
     elif kernel_killed:  # perhaps not those of this training
         why = f"; this machine's kernel ended processes meanwhile, so perhaps it {memory.REMEDY}"
