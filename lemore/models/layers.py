@@ -125,6 +125,26 @@ class DropPath(nn.Module):
         return f"rate={self.rate:.4f}"
 
 
+class AttentionBlock(nn.Module):
+    """X + attention(X), then X + FFN(X), without pre-norm (LeMoRe, TopFormer, SeaFormer); B C h w.
+
+    attention: None for the FFN alone.
+    """
+
+    def __init__(
+        self, attention: nn.Module | None, channels: int, expansion: int, drop_path: float
+    ) -> None:
+        super().__init__()
+        self.attention = attention
+        self.feed_forward = ConvFeedForward(channels, expansion)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.attention is not None:
+            x = x + self.drop_path(self.attention(x))
+        return x + self.drop_path(self.feed_forward(x))
+
+
 def spread_rates(rate: float, blocks: int) -> list[float]:
     """Returns rates that rise linearly from 0 at the first block to `rate` at the last."""
     return [rate * index / max(blocks - 1, 1) for index in range(blocks)]

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from lemore.config.size import Size
 from lemore.models.axis_mixing import AxisMixing
 from lemore.models.layers import (
-    ConvFeedForward,
+    AttentionBlock,
     ConvNorm,
-    DropPath,
     InvertedResidual,
     halve,
     initialize_weights,
@@ -159,21 +158,6 @@ def _split_heads(projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return q.unflatten(-2, (HEADS, -1)), k.unflatten(-2, (HEADS, -1)), v.unflatten(-2, (HEADS, -1))
 
 
-class LeMoReBlock(nn.Module):
-    """X + N-Attn(X), then X + FFN(X); the ablation without attention keeps the FFN."""
-
-    def __init__(self, channels: int, attention: bool, softmax: Softmax, drop_path: float) -> None:
-        super().__init__()
-        self.attention = NestedAttention(channels, softmax) if attention else None
-        self.feed_forward = ConvFeedForward(channels, expansion=2)
-        self.drop_path = DropPath(drop_path)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.attention is not None:
-            x = x + self.drop_path(self.attention(x))
-        return x + self.drop_path(self.feed_forward(x))
-
-
 class LeMoRe(nn.Module):
     """B 3 H W -> maps at 1/4, 1/8, 1/16, 1/32 (16, 32, 64, 96) and tokens at 1/64 (208).
 
@@ -208,9 +192,12 @@ class LeMoRe(nn.Module):
                 before = width
             layers.append(CEncoder(width, halve(input_size, index + 2), views, channel_attention))
             self.stages.append(nn.Sequential(*layers))
+        tokens = self.channels[-1]
         self.blocks = nn.Sequential(
             *(
-                LeMoReBlock(self.channels[-1], nested_attention, softmax, rate)
+                AttentionBlock(
+                    NestedAttention(tokens, softmax) if nested_attention else None, tokens, 2, rate
+                )
                 for rate in spread_rates(drop_path, BLOCKS)
             )
         )

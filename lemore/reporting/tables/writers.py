@@ -1,7 +1,5 @@
 """Tables as CSV, Markdown and LaTeX text."""
 
-import csv
-import io
 from collections.abc import Iterable
 from itertools import groupby
 
@@ -42,11 +40,9 @@ def format_csv(table: pd.DataFrame) -> str:
 
 def format_printed_csv(table: PrintedTable) -> str:
     """Returns the printed cells as CSV, for a table that is in no file."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(column.header for column in table.header)
-    writer.writerows([cell.text for cell in row] for row in table.rows)
-    return text.getvalue()
+    texts = [[cell.text for cell in row] for row in table.rows]
+    header = [column.header for column in table.header]
+    return pd.DataFrame(texts).to_csv(index=False, header=header, lineterminator="\n")
 
 
 def write_caption(table: PrintedTable) -> str:
