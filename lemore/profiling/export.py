@@ -9,8 +9,8 @@ import importlib.util
 import json
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,9 @@ def quantize(source: Path, path: Path, images: Iterable[np.ndarray]) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         prepared, made = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
-        with _mute_quantiser():
+        with ExitStack() as stack:
+            logging.root.addFilter(_is_wanted)
+            stack.callback(logging.root.removeFilter, _is_wanted)
             quant_pre_process(str(source), str(prepared))
             quantization.quantize_static(
                 str(prepared),
@@ -149,19 +151,9 @@ def quantize(source: Path, path: Path, images: Iterable[np.ndarray]) -> None:
     _write_proto(proto, path, read_metadata(source))
 
 
-@contextmanager
-def _mute_quantiser() -> Iterator[None]:
-    """Drops the quantiser's remarks on weights that have no channels."""
-
-    def keep(record: logging.LogRecord) -> bool:
-        return "out-of-range for weight" not in record.getMessage()
-
-    root = logging.getLogger()
-    root.addFilter(keep)
-    try:
-        yield
-    finally:
-        root.removeFilter(keep)
+def _is_wanted(record: logging.LogRecord) -> bool:
+    """Returns whether a record is none of the quantiser's remarks on weights without channels."""
+    return "out-of-range for weight" not in record.getMessage()
 
 
 def open_session(path: Path, threads: int) -> Any:

@@ -14,8 +14,8 @@ from lemore.config.jobs import make_finetune_job
 from lemore.config.read import CONFIG, load, plain
 from lemore.config.recipe import load_recipe
 from lemore.models.key_map import convert, find_key_map
-from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint
+from lemore.trained.checkpoint import outline_tensors
 from lemore.trained.folder import read_tensors
 
 log = logging.getLogger(__name__)
@@ -34,12 +34,9 @@ def import_weights(file: Path, layout: str, model: str, dataset: str, output: Pa
     recipe, _ = load_recipe(CONFIG / "recipes/paper", dataset, model, {})
     init = f"file:{file.name}"
     job = make_finetune_job("imported", dataset, data.num_classes, model, recipe, init)
-    with torch.device("meta"):
-        network = make_model(job)
-    network.auxiliary_head = None  # it helps training only
     key_map = find_key_map(job.model.decode_head, layout)
     source = f"{file} as {model} with the {job.num_classes} classes of {dataset}"
-    state = convert(read_published(file), key_map, network.state_dict(), source)
+    state = convert(read_published(file), key_map, outline_tensors(job, source), source)
     table = labels.find_table(data)
     classes = {"names": table.names, "colors": table.colors}
     content = {"state_dict": state, "config": plain(job), "classes": plain(classes)}
