@@ -75,7 +75,7 @@ class InvertedResidual(nn.Module):
     """1x1 expansion (if any), depthwise, linear 1x1, shortcut where shapes allow (MobileNetV2)."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, expansion: int, kernel: int, stride: int
+        self, in_channels: int, out_channels: int, kernel: int, expansion: int, stride: int
     ) -> None:
         super().__init__()
         hidden = in_channels * expansion

@@ -178,7 +178,7 @@ class LeMoRe(nn.Module):
         self.channels = (*widths, sum(widths))
         self.stem = nn.Sequential(
             ConvNorm(3, STEM, 3, stride=2, activation=nn.ReLU),
-            InvertedResidual(STEM, STEM, expansion=1, kernel=3, stride=1),
+            InvertedResidual(STEM, STEM, kernel=3, expansion=1, stride=1),
         )
         self.stages = nn.ModuleList()
         before = STEM
@@ -186,9 +186,7 @@ class LeMoRe(nn.Module):
             layers: list[nn.Module] = []
             for expansion in (e for e, number in residuals for _ in range(number)):
                 stride = 1 if layers else 2
-                layers.append(
-                    InvertedResidual(before, width, expansion=expansion, kernel=5, stride=stride)
-                )
+                layers.append(InvertedResidual(before, width, 5, expansion, stride))
                 before = width
             layers.append(CEncoder(width, halve(input_size, index + 2), views, channel_attention))
             self.stages.append(nn.Sequential(*layers))

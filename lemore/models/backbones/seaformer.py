@@ -81,20 +81,21 @@ class SeaFormer(nn.Module):
         super().__init__()
         (w4, w8, w16, w32, w64), heads, depth, expansion32 = VARIANTS[variant]
         self.channels = (w8, w32, w64)
+        # numbers of residuals: widths, kernel, expansion, stride
         self.stem = nn.Sequential(
             ConvNorm(3, STEM, 3, stride=2, activation=nn.ReLU),
-            _make_residual(STEM, STEM, 3, 1, 1),
-            _make_residual(STEM, w4, 3, 4, 2),
-            _make_residual(w4, w4, 3, 3, 1),
+            InvertedResidual(STEM, STEM, 3, 1, 1),
+            InvertedResidual(STEM, w4, 3, 4, 2),
+            InvertedResidual(w4, w4, 3, 3, 1),
         )
         self.stage8 = nn.Sequential(
-            _make_residual(w4, w8, 5, 3, 2), _make_residual(w8, w8, 5, 3, 1)
+            InvertedResidual(w4, w8, 5, 3, 2), InvertedResidual(w8, w8, 5, 3, 1)
         )
         self.stage16 = nn.Sequential(
-            _make_residual(w8, w16, 3, 3, 2), _make_residual(w16, w16, 3, 3, 1)
+            InvertedResidual(w8, w16, 3, 3, 2), InvertedResidual(w16, w16, 3, 3, 1)
         )
-        self.stage32 = _make_residual(w16, w32, 5, expansion32, 2)
-        self.stage64 = _make_residual(w32, w64, 3, 6, 2)
+        self.stage32 = InvertedResidual(w16, w32, 5, expansion32, 2)
+        self.stage64 = InvertedResidual(w32, w64, 3, 6, 2)
         rates = spread_rates(drop_path, depth)
         self.blocks32, self.blocks64 = (
             nn.Sequential(
@@ -112,10 +113,6 @@ class SeaFormer(nn.Module):
         at8 = self.stage8(self.stem(x))
         at32 = self.blocks32(self.stage32(self.stage16(at8)))
         return at8, at32, self.blocks64(self.stage64(at32))
-
-
-def _make_residual(before: int, width: int, kernel: int, expansion: int, stride: int) -> nn.Module:
-    return InvertedResidual(before, width, expansion=expansion, kernel=kernel, stride=stride)
 
 
 build = SeaFormer

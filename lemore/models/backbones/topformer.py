@@ -75,18 +75,14 @@ class TopFormer(nn.Module):
         self.channels = (*widths, tokens)
         self.stem = nn.Sequential(
             ConvNorm(3, STEM, 3, stride=2, activation=nn.ReLU),
-            InvertedResidual(STEM, STEM, expansion=1, kernel=3, stride=1),
+            InvertedResidual(STEM, STEM, kernel=3, expansion=1, stride=1),
         )
         stages, before = (*FIRST_STAGES, last_stage), STEM
         self.stages = nn.ModuleList()
         for width, residuals in zip(widths, stages, strict=True):
             blocks = []
             for kernel, expansion, stride in residuals:
-                blocks.append(
-                    InvertedResidual(
-                        before, width, expansion=expansion, kernel=kernel, stride=stride
-                    )
-                )
+                blocks.append(InvertedResidual(before, width, kernel, expansion, stride))
                 before = width
             self.stages.append(nn.Sequential(*blocks))
         rates = spread_rates(drop_path, BLOCKS)
