@@ -205,12 +205,8 @@ def find_cause(error: Exception) -> Exception:
     end, else an error that the others got from it."""
     failures = getattr(error, "worker_failures", {})
     causes = [getattr(e, "_base_exc", e) for _, e in sorted(failures.items())]
-    for cause in causes:
-        if isinstance(cause, Stopped):
-            return cause
-    for cause in causes:
-        lost = isinstance(cause, (RuntimeError, ConnectionError)) or _is_of_ray(cause)
-        if not lost:
+    for cause in sorted(causes, key=lambda cause: not isinstance(cause, Stopped)):  # Stopped first
+        if not isinstance(cause, (RuntimeError, ConnectionError)) and not _is_of_ray(cause):
             return cause
     return WorkerLost(next((c for c in causes if _is_of_ray(c)), causes[0] if causes else error))
 
@@ -227,8 +223,7 @@ def _run_worker(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     work: Work = config["work"]
-    worker = replace(work.worker, rank=rank, world_size=world)
-    result = _run_work(replace(work, worker=worker))
+    result = _run_work(replace(work, worker=replace(work.worker, rank=rank, world_size=world)))
     if rank == 0:
         write_json(config["result"], result)
     ray.train.report({"iterations": result["iterations"]})
