@@ -142,9 +142,8 @@ def check_services(_: Path) -> Iterator[Finding]:
     try:
         if address:
             probe(address)
-            yield Finding("ok", "Ray", f"the cluster at {address} answers")
-        else:
-            yield Finding("ok", "Ray", "each run starts its own cluster")
+        text = f"the cluster at {address} answers" if address else "each run starts its own cluster"
+        yield Finding("ok", "Ray", text)
     except ValueError as error:
         yield Finding("error", "Ray", str(error), "ray start --head on it, or unset RAY_ADDRESS")
     uri = find_store()

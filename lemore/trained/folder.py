@@ -23,7 +23,6 @@ from lemore.runtime.files import write_atomic, write_json
 from lemore.trained.checkpoint import Classes, Record, Trained, select_tensors
 
 FILES = WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-FORMAT = "lemore-1"
 MAX_JSON = 1 << 20  # bytes of config.json and of the weights' header; both need some thousands
 HUB = "hf://"
 HUB_NAME = re.compile(r"(?P<repository>\w[\w.-]*/\w[\w.-]*?)(@(?P<revision>\w[\w.-]*))?")
@@ -44,7 +43,7 @@ def write_folder(folder: Path, trained: Trained, classes: Classes, card: str) ->
     """Writes the folder's files, last config.json, without which a folder is no model."""
     digest = checkpoint.hash_tensors(trained.state_dict)
     record = replace(trained.record, weights_sha256=digest)
-    values = Description(FORMAT, trained.job, record, trained.test, classes)
+    values = Description("lemore-1", trained.job, record, trained.test, classes)
     tensors = {name: tensor.contiguous() for name, tensor in trained.state_dict.items()}
     write_atomic(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
     write_atomic(folder / CARD, card)

@@ -1,6 +1,7 @@
 """Turns published weights into a checkpoint; nothing in their file is executed."""
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,18 +76,12 @@ class _LeftOut:
 def _read_pickle(path: Path) -> Any:
     """The tensors of a file of torch.save. The logs, metrics and settings that a training stored
     with them as objects are left out."""
-    names = _list_foreign_names(path)
+    names: list[str] = []  # of classes and functions, other than those of tensors
+    with suppress(Exception):  # not the zip format, or broken: plain tensors, or `load` refuses it
+        checkpoint.refuse_compressed(path)
+        names = sorted(get_unsafe_globals_in_checkpoint(path))
     with safe_globals([(_LeftOut, name) for name in names]):
         content = checkpoint.load(path)
     if names:
         log.info("%s: left out what is made by %s", path, ", ".join(names))
     return content
-
-
-def _list_foreign_names(path: Path) -> list[str]:
-    """Classes and functions that a file names, other than those of tensors."""
-    try:
-        checkpoint.refuse_compressed(path)
-        return sorted(get_unsafe_globals_in_checkpoint(path))
-    except Exception:  # not the zip format, or broken: read as plain tensors or not at all
-        return []

@@ -22,7 +22,6 @@ from lemore.runtime.tracking.mlflow import connect
 from lemore.runtime.tracking.pending_run import find_store
 from lemore.runtime.tracking.tracked_run import warn_of
 
-FORMAT = "pt2"
 WEIGHTS = "weights_sha256"
 # tags of a training that are copied to its version
 KEPT = ("stage", "run", "dataset", "model", "backbone", "seed", "key")
@@ -57,7 +56,7 @@ def _register(run_id: str, model: nn.Module, example: Tensor) -> None:
             signature=_make_signature(model, batch),
             input_example=batch.numpy(),
             pip_requirements=["torch"],
-            serialization_format=FORMAT,
+            serialization_format="pt2",
         )
     name = f"{tags['dataset']}-{tags.get('model') or tags['backbone']}"
     _create_model(client, name, tags)
