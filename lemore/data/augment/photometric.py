@@ -7,7 +7,7 @@ draws can be applied elsewhere.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import cv2
 import numpy as np
@@ -30,8 +30,7 @@ class Distortion:
 
     def list_values(self) -> list[float]:
         """Lists five numbers for a tensor, NaN where a step is left out."""
-        steps = (self.brightness, self.contrast, self.contrast_first, self.saturation, self.hue)
-        return [math.nan if step is None else float(step) for step in steps]
+        return [math.nan if step is None else float(step) for step in astuple(self)]
 
 
 def draw(rng: np.random.Generator) -> Distortion:

@@ -12,7 +12,7 @@ from lemore.config.labels import IGNORE
 from lemore.data.archives.images import PNG, check_whole, decode_label, decode_rgb
 from lemore.data.archives.members import Member
 from lemore.data.archives.source import Source
-from lemore.data.prepare.samples import RawSample, pair_files, read_list
+from lemore.data.prepare.samples import RawSample, read_list
 
 SPLIT = "{split}"
 EXAMPLES = 3
@@ -41,11 +41,8 @@ class Folders:
         names = set(images)
         if (SPLIT in self.files.images) == (SPLIT in self.files.masks):
             names |= masks.keys()  # otherwise the masks found may belong to another split
-        names = self._select_names(source, split, names)
-        yield from pair_files(
-            {name: images[name] for name in images.keys() & names},
-            {name: masks[name] for name in masks.keys() & names},
-        )
+        for name in sorted(self._select_names(source, split, names)):
+            yield RawSample(name, images.get(name), masks.get(name))
 
     def _select_names(self, source: Source, split: str, names: set[str]) -> set[str]:
         """Returns those of the names that belong to the split."""
