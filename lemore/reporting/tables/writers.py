@@ -25,12 +25,8 @@ ESCAPES = {
     "†": r"$\dagger$",
     "\N{MINUS SIGN}": r"$-$",
 }
-
-
 # left out of printed pages, which lack room; the other formats have them
 LEFT_OUT = ("gmacs_fvcore", "latency_ms_p95")
-PREAMBLE = r"""% in the preamble: \usepackage{booktabs,graphicx}
-"""
 
 
 def format_csv(table: pd.DataFrame) -> str:
@@ -102,7 +98,8 @@ def format_latex(table: PrintedTable) -> str:
     kinds = "".join("l" if table.is_text(i) else "r" for i in kept)
     return "\n".join(
         [
-            PREAMBLE + r"\begin{table*}",
+            r"% in the preamble: \usepackage{booktabs,graphicx}",
+            r"\begin{table*}",
             r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
             rf"\caption{{{escape_latex(write_caption(table))}}}",
             rf"\label{{tab:{table.name.replace('_', '-')}}}",
