@@ -2,9 +2,9 @@
 
 import re
 
-from lemore.models.import_maps import _mit
+from lemore.models.import_maps._mit import BLOCKS
 
-BLOCKS = ((r"\.c\.", ".conv."), *_mit.BLOCKS)
+LAYERS = ((r"\.c\.", ".conv."), *BLOCKS)
 HEAD = (
     (r"^decode_head\.linear_fuse\.", "decode_head.fuse."),
     (r"^decode_head\.conv_seg\.", "decode_head.classifier."),

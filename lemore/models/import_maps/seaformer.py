@@ -3,7 +3,7 @@
 import re
 
 from lemore.models.import_maps._mit import count_from_zero
-from lemore.models.import_maps._mobile import BLOCKS, HEAD, rename_inner
+from lemore.models.import_maps._mobile import HEAD, LAYERS, rename_inner
 from lemore.models.key_map import KeyMap
 
 STAGES = {"2": "stage8", "3": "stage16", "4": "stage32", "5": "stage64"}
@@ -32,7 +32,7 @@ KEY_MAPS = {
             (r"\.attn\.proj_encode_(row|column)\.1\.", r".attention.\1s.output."),
             (r"\.attn\.pos_emb_(row|column)q\.pos_embed", r".attention.\1s.query_position"),
             (r"\.attn\.pos_emb_(row|column)k\.pos_embed", r".attention.\1s.key_position"),
-            *BLOCKS,
+            *LAYERS,
             count_from_zero(r"^decode_head\.fuse(\d)\.", "decode_head.fusions.{}."),
             (r"\.local_embedding\.", ".local."),
             (r"\.global_act\.", ".gate."),

@@ -3,7 +3,7 @@
 import re
 
 from lemore.models.import_maps._mit import count_from_zero
-from lemore.models.import_maps._mobile import BLOCKS, HEAD, rename_inner
+from lemore.models.import_maps._mobile import HEAD, LAYERS, rename_inner
 from lemore.models.key_map import KeyMap
 
 LAST_STAGE = 3
@@ -26,7 +26,7 @@ KEY_MAPS = {
             (r"(?<=\d\.)conv\.(\d)\.(?=c\.|bn\.)", rename_inner),
             (r"^backbone\.trans\.transformer_blocks\.", "backbone.blocks."),
             (r"\.attn\.proj\.1\.", ".attention.output."),
-            *BLOCKS,
+            *LAYERS,
             count_from_zero(r"^backbone\.SIM\.(\d)\.", "decode_head.injections.{}."),
             (r"\.local_embedding\.", ".local."),
             (r"\.global_embedding\.", ".embedding."),
