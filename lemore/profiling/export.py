@@ -131,6 +131,12 @@ def quantize(source: Path, path: Path, images: Iterable[np.ndarray]) -> None:
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    feeds = ({INPUT: image} for image in images)
+
+    class Reader(quantization.CalibrationDataReader):
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(feeds, None)
+
     with tempfile.TemporaryDirectory() as folder:
         prepared, made = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
         with ExitStack() as stack:
@@ -140,7 +146,7 @@ def quantize(source: Path, path: Path, images: Iterable[np.ndarray]) -> None:
             quantization.quantize_static(
                 str(prepared),
                 str(made),
-                _make_reader(images),
+                Reader(),
                 quant_format=quantization.QuantFormat.QDQ,
                 per_channel=True,
                 activation_type=quantization.QuantType.QUInt8,
@@ -223,15 +229,3 @@ def _write_proto(proto: Any, path: Path, metadata: Mapping[str, Any]) -> None:
 
     onnx.helper.set_model_props(proto, {key: json.dumps(v) for key, v in metadata.items()})
     write_atomic(path, proto.SerializeToString())
-
-
-def _make_reader(images: Iterable[np.ndarray]) -> Any:
-    from onnxruntime.quantization import CalibrationDataReader
-
-    feeds = ({INPUT: image} for image in images)
-
-    class Reader(CalibrationDataReader):
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            return next(feeds, None)
-
-    return Reader()
