@@ -86,10 +86,9 @@ class Draw:
     shares: dict[str, float]
 
     def __post_init__(self) -> None:
-        if min(self.shares.values(), default=0) <= 0 or abs(sum(self.shares.values()) - 1) > 1e-6:
-            raise ValueError(
-                f"files.draw.shares is {self.shares}, expected shares that add up to 1"
-            )
+        shares = self.shares
+        if min(shares.values(), default=0) <= 0 or abs(sum(shares.values()) - 1) > 1e-6:
+            raise ValueError(f"files.draw.shares is {shares}, expected shares that add up to 1")
 
 
 @dataclass(frozen=True)

@@ -98,15 +98,13 @@ def convert(hint: Any, value: Any, source: str, key: str) -> Any:
         return value
     if origin is tuple:
         return _convert_tuple(hint, value, source, key)
+    if (origin is dict or dataclasses.is_dataclass(hint)) and not isinstance(value, Mapping):
+        raise _wrong(source, key, value, "a mapping")
     if origin is dict:
-        if not isinstance(value, Mapping):
-            raise _wrong(source, key, value, "a mapping")
         of_key, of_value = get_args(hint)
         pairs = [(k, v, f"{key}.{k}") for k, v in value.items()]
         return {convert(of_key, k, source, p): convert(of_value, v, source, p) for k, v, p in pairs}
     if dataclasses.is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise _wrong(source, key, value, "a mapping")
         return build(typing.cast(type, hint), value, source, key + ".")
     return _convert_plain(hint, value, source, key)
 
@@ -129,14 +127,13 @@ def _convert_union(hint: Any, value: Any, source: str, key: str) -> Any:
     options = [option for option in get_args(hint) if option is not type(None)]
     if value is None and len(options) < len(get_args(hint)):
         return None
-    error: ValueError | None = None
+    mistakes: list[ValueError] = []
     for option in options:
         try:
             return convert(option, value, source, key)
         except ValueError as mistake:
-            error = error or mistake
-    assert error is not None
-    raise error
+            mistakes.append(mistake)
+    raise mistakes[0]
 
 
 def _convert_tuple(hint: Any, value: Any, source: str, key: str) -> tuple[Any, ...]:

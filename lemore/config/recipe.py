@@ -15,32 +15,47 @@ from lemore.config.read import build, did_you_mean, read_yaml
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options of both kinds of training; a key that is left out is off.
+    """The keys that both kinds of training have; one with a default is off when left out.
 
-    compile needs a C++ compiler. A worker whose share of the batch is larger than micro_batch takes
-    it in parts, one after the other, within the same step. ema is the decay of the weights' running
-    average, which is then what is evaluated and kept.
+    Sizes are (H, W). compile needs a C++ compiler. A worker whose share of the batch is larger than
+    micro_batch takes it in parts, one after the other, within the same step. ema is the decay of
+    the weights' running average, which is then what is evaluated and kept.
     """
 
+    crop_size: tuple[int, int]
+    scale_range: tuple[float, float]
+    flip_probability: float
+    batch_size: int  # the global batch, whatever the number of workers
+    iterations: int
+    lr: float
+    betas: tuple[float, float]  # of adamw
+    weight_decay: float
+    warmup_iterations: int
+    min_lr: float  # where the schedule ends
+    drop_path: float
+    checkpoint_every: int
+    validate_every: int  # 0: never
+    threads: int  # CPU threads of the training process
+    loader_workers: int
+    channels_last: bool
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of the operations that autocast covers
     compile: bool = False  # torch.compile
     micro_batch: int = 0  # most images that a worker takes at once; 0: its whole share
     ema: float = 0.0
 
-    def check(self, *positive: str) -> None:
-        """Raises ValueError if an option has no meaning or a number of `positive` is below 1."""
+    def __post_init__(self) -> None:
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema is {self.ema}, expected 0 (off) or a decay below 1, say 0.9999")
         if self.micro_batch < 0:
             raise ValueError(f"micro_batch is {self.micro_batch}, expected 0 (off) or a number")
-        for name in positive:
+        for name in ("batch_size", "iterations", "checkpoint_every", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
 
 
 @dataclass(frozen=True)
 class Train(Options):
-    """Training half of a recipe. Sizes are (H, W); img_scale is (long side, short side).
+    """Training half of a recipe. img_scale is (long side, short side).
 
     decay_norm: "reference" decays norms too: TopFormer's exception misses their names (".bn.").
     schedule: mmcv0 multiplies the warm-up onto a decay from iteration 0, mmseg1 puts it before.
@@ -48,38 +63,22 @@ class Train(Options):
     """
 
     img_scale: tuple[int, int]
-    scale_range: tuple[float, float]
-    crop_size: tuple[int, int]
     cat_max_ratio: float
-    flip_probability: float
     photometric_distortion: Literal["none", "cpu", "device"]  # where: loader or training device
-    batch_size: int  # the global batch, whatever the number of workers
-    iterations: int
-    lr: float
-    betas: tuple[float, float]
-    weight_decay: float
     decay_norm: Literal["reference", False]
     head_lr_mult: float
     schedule: Literal["mmcv0", "mmseg1"]
-    warmup_iterations: int
     warmup_ratio: float
     poly_power: float
-    min_lr: float
     loss_average: Literal["all_pixels", "valid_pixels"]
     class_weight: Literal["none", "auto"]  # auto: by the training split's class frequencies
-    drop_path: float
     dropout: float
-    checkpoint_every: int
-    validate_every: int  # 0: never
-    threads: int  # CPU threads of the training process
-    loader_workers: int
-    channels_last: bool
     source: Literal["own recipe", "common recipe"]
     fused_loss: bool = False  # the same loss but for rounding, faster on a CPU
     decode_head: dict[str, Any] = field(default_factory=dict)  # arguments that depend on the pair
 
     def __post_init__(self) -> None:
-        self.check("batch_size", "iterations", "checkpoint_every", "threads")
+        super().__post_init__()
         if min(self.crop_size) < 64:
             raise ValueError(
                 f"train.crop_size is {self.crop_size}, expected at least 64: "
@@ -126,25 +125,9 @@ class Test:
 class Pretrain(Options):
     """ImageNet pretraining recipe (reconstructed: the paper gives none)."""
 
-    crop_size: tuple[int, int]
-    scale_range: tuple[float, float]
     ratio_range: tuple[float, float]
-    flip_probability: float
-    batch_size: int
-    iterations: int
-    lr: float
-    betas: tuple[float, float]  # of adamw
-    weight_decay: float
-    warmup_iterations: int
-    min_lr: float  # where the cosine ends
     label_smoothing: float
-    drop_path: float
     test_share: float  # of the shorter side that the central test crop covers (224 of 256)
-    checkpoint_every: int
-    validate_every: int
-    threads: int
-    loader_workers: int
-    channels_last: bool
     split: str
     optimizer: Literal["adamw", "rmsprop"] = "adamw"
     schedule: Literal["cosine", "step"] = "cosine"
@@ -155,7 +138,7 @@ class Pretrain(Options):
     mixup: float = 0.0  # alpha
 
     def __post_init__(self) -> None:
-        self.check("batch_size", "iterations", "checkpoint_every", "threads")
+        super().__post_init__()
         if self.step_decay[1] < 1:
             raise ValueError(f"step_decay is {self.step_decay}, expected a factor and iterations")
         if self.mixup and (self.batch_size % 2 or self.micro_batch % 2):

@@ -5,10 +5,11 @@ the image by a permutation per epoch, its transform by a generator of its own. T
 same for any number of workers and ranks, and a run can resume at any iteration.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -102,47 +103,37 @@ class TrainBatches:
         )
 
 
+@dataclass(eq=False)
 class _Batches(Dataset[Batch]):
     """Batch number -> this rank's part of it. Has no open files, since it is sent to processes."""
 
-    def __init__(
-        self,
-        store: Store | Part,
-        transform: Transform,
-        seed: int,
-        batch_size: int,
-        positions: range,
-    ):
-        self.store, self.transform, self.seed = store, transform, seed
-        self.batch_size, self.positions = batch_size, positions
+    store: Store | Part
+    transform: Transform
+    seed: int
+    batch_size: int
+    positions: range
 
     def __getitem__(self, iteration: int) -> Batch:
         count, size = len(self.positions), self.transform.crop_size
-        if self.store.task == "classification":
-            labels = torch.empty(count, dtype=torch.int64)
-        else:
-            labels = torch.empty((count, *size), dtype=torch.uint8)
+        segments = self.store.task == "segmentation"
+        shape, dtype = (size, torch.uint8) if segments else ((), torch.int64)
         batch = {
             "image": torch.empty((count, 3, *size), dtype=torch.uint8),
-            "label": labels,
+            "label": torch.empty((count, *shape), dtype=dtype),
             "valid": torch.empty((count, 2), dtype=torch.int32),
         }
         image, label, valid = (batch[key].numpy() for key in ("image", "label", "valid"))
-        distortions, shares = [], []
+        further: dict[str, list[Any]] = defaultdict(list)
         for row, position in enumerate(self.positions):
             crop = self._draw_sample(iteration * self.batch_size + position)
             np.stack(cv2.split(crop.image), out=image[row])  # H W 3 -> 3 H W
             label[row] = crop.label
             valid[row] = crop.valid
             if crop.distortion is not None:
-                distortions.append(crop.distortion.list_values())
+                further["distortion"].append(crop.distortion.list_values())
             if crop.share is not None:
-                shares.append(crop.share)
-        if distortions:
-            batch["distortion"] = torch.tensor(distortions)
-        if shares:
-            batch["share"] = torch.tensor(shares)
-        return batch
+                further["share"].append(crop.share)
+        return batch | {key: torch.tensor(values) for key, values in further.items()}
 
     def find_index(self, draw: int) -> int:
         epoch, position = divmod(draw, len(self.store))
@@ -209,5 +200,4 @@ def _make_in_background(make: Callable[[int], Batch], iterations: range) -> Iter
             while pending:
                 yield pending.popleft().result()
         finally:
-            for future in pending:
-                future.cancel()
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -164,14 +164,12 @@ class Part:
 
 def take_part(store: Store, held_out: bool) -> Part:
     """Returns the samples that a search holds out, a tenth chosen by name, or the others."""
-    indices = [i for i in range(len(store)) if _is_held_out(store.name(i)) == held_out]
+    digests = (hashlib.sha256(store.name(i).encode()).digest() for i in range(len(store)))
+    numbers = [int.from_bytes(digest[:4]) for digest in digests]
+    indices = [i for i, number in enumerate(numbers) if (number % HELD_OUT == 0) == held_out]
     if not indices:
         raise ValueError(f"{store.folder}: too few training images to hold some out")
     return Part(store, indices)
-
-
-def _is_held_out(name: str) -> bool:
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) % HELD_OUT == 0
 
 
 class PackWriter:

@@ -201,5 +201,4 @@ def _average(values: np.ndarray) -> float | None:
 
 
 def _replace_nan(values: np.ndarray) -> list[float | None]:
-    """Returns None for NaN."""
     return [None if np.isnan(value) else float(value) for value in values]

@@ -77,9 +77,8 @@ def evaluate(
 
     images = range(len(store))
     done = overlap(read, forward, finish, images, torch.get_num_threads())
-    for index, (prediction, counts) in enumerate(
-        show_progress(done, title, total=len(images), unit="image")
-    ):
+    shown = show_progress(done, title, total=len(images), unit="image")
+    for index, (prediction, counts) in enumerate(shown):
         name = store.name(index)
         evaluation.add(name, counts)
         if name in keep:

@@ -69,8 +69,7 @@ def number_blocks(names: Sequence[str], sequence: str, length: int) -> np.ndarra
     """
     sequences: dict[str, list[int]] = {}
     for i in sorted(range(len(names)), key=lambda i: names[i]):
-        found = re.match(sequence, names[i])
-        if found is None:
+        if (found := re.match(sequence, names[i])) is None:
             raise ValueError(f"image '{names[i]}' does not begin with the pattern '{sequence}'")
         sequences.setdefault(found[0], []).append(i)
     blocks = np.zeros(len(names), dtype=np.int64)

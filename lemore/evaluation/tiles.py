@@ -139,7 +139,7 @@ def _blend_tiles(
 def _label_rows(
     rows: Iterator[Rows], padded: Size, size: Size, original_size: Size
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yields (first row, best class of some rows) at the original size, from top to bottom."""
+    """Yields (first row, best classes uint8 R W) at the original size, from top to bottom."""
     held, done = None, 0
     for new in rows:
         if held is not None:
@@ -152,7 +152,10 @@ def _label_rows(
         step = max(VALUES // original_size[1], 1)
         for top in range(done, ready, step):
             part = vertical.cut(top, min(top + step, ready), new.first)
-            yield top, _find_best(new.logits, part, columns)
+            best = BestClass((len(part.low), len(columns.low)), new.logits.device)
+            for train_id, values in enumerate(new.logits):
+                best.update(train_id, _interpolate(_interpolate(values, part, 0), columns, 1))
+            yield top, best.labels
         held, done = Rows(last, new.logits[:, -1:]), ready
 
 
@@ -178,14 +181,6 @@ def _locate(cells: int, stride: int, size: int, original: int) -> Positions:
     place = np.clip(place, 0, cells - 1)
     low = np.minimum(place.astype(np.int64), cells - 1)
     return Positions(low, np.minimum(low + 1, cells - 1), (place - low).astype(np.float32))
-
-
-def _find_best(cells: Tensor, rows: Positions, columns: Positions) -> Tensor:
-    """Finds the best class, uint8 R W, of cells K n w; of equal ones the first."""
-    best = BestClass((len(rows.low), len(columns.low)), cells.device)
-    for train_id, values in enumerate(cells):
-        best.update(train_id, _interpolate(_interpolate(values, rows, 0), columns, 1))
-    return best.labels
 
 
 def _interpolate(values: Tensor, places: Positions, axis: int) -> Tensor:

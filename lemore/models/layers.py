@@ -75,7 +75,7 @@ class InvertedResidual(nn.Module):
     """1x1 expansion (if any), depthwise, linear 1x1, shortcut where shapes allow (MobileNetV2)."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, expansion: int, kernel: int, stride: int
+        self, in_channels: int, out_channels: int, kernel: int, expansion: int, stride: int
     ) -> None:
         super().__init__()
         hidden = in_channels * expansion
@@ -123,6 +123,26 @@ class DropPath(nn.Module):
 
     def extra_repr(self) -> str:
         return f"rate={self.rate:.4f}"
+
+
+class AttentionBlock(nn.Module):
+    """X + attention(X), then X + FFN(X), without pre-norm (LeMoRe, TopFormer, SeaFormer); B C h w.
+
+    attention: None for the FFN alone.
+    """
+
+    def __init__(
+        self, attention: nn.Module | None, channels: int, expansion: int, drop_path: float
+    ) -> None:
+        super().__init__()
+        self.attention = attention
+        self.feed_forward = ConvFeedForward(channels, expansion)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.attention is not None:
+            x = x + self.drop_path(self.attention(x))
+        return x + self.drop_path(self.feed_forward(x))
 
 
 def spread_rates(rate: float, blocks: int) -> list[float]:

@@ -58,17 +58,12 @@ def count(model: nn.Module, input_size: Size) -> Complexity:
         for hook in counting.hooks:
             hook.remove()
         model.train(was_training)
+    params = {name: sum(p.numel() for p in m.parameters()) for name, m in model.named_modules()}
     return Complexity(
-        params=sum(p.numel() for p in model.parameters()),
+        params=params[""],
         macs=counting.macs[""],
         fvcore_total=counting.macs[""] + counting.extra,
-        modules={
-            name: {
-                "params": sum(p.numel() for p in module.parameters()),
-                "macs": counting.macs[name],
-            }
-            for name, module in model.named_modules()
-        },
+        modules={n: {"params": number, "macs": counting.macs[n]} for n, number in params.items()},
         uncounted=dict(counting.uncounted.most_common()),
     )
 
@@ -123,10 +118,6 @@ def _count_batch_norm(args: Any, _: Any) -> int:
     return args[0].numel() * (1 if args[1] is None else 2)  # as in eval: scale and shift
 
 
-def _count_pooling(args: Any, _: Any) -> int:
-    return args[0].numel()
-
-
 # operator -> fvcore's cost of (its arguments, its output)
 FVCORE_RULES: dict[Any, Callable[[Any, Any], int]] = {
     aten.native_batch_norm: _count_batch_norm,
@@ -135,8 +126,8 @@ FVCORE_RULES: dict[Any, Callable[[Any, Any], int]] = {
     aten.cudnn_batch_norm: _count_batch_norm,
     aten.native_layer_norm: lambda args, _: args[0].numel() * (4 if args[2] is None else 5),
     aten.native_group_norm: lambda args, _: args[0].numel() * (4 if args[1] is None else 5),
-    aten._adaptive_avg_pool2d: _count_pooling,
-    aten.adaptive_avg_pool2d: _count_pooling,
+    aten._adaptive_avg_pool2d: lambda args, _: args[0].numel(),
+    aten.adaptive_avg_pool2d: lambda args, _: args[0].numel(),
     aten.upsample_bilinear2d: lambda _, out: out.numel() * 4,
     aten.grid_sampler_2d: lambda _, out: out.numel() * 4,
     aten.upsample_nearest2d: lambda _, out: out.numel(),

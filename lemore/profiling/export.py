@@ -9,8 +9,8 @@ import importlib.util
 import json
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -131,14 +131,22 @@ def quantize(source: Path, path: Path, images: Iterable[np.ndarray]) -> None:
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    feeds = ({INPUT: image} for image in images)
+
+    class Reader(quantization.CalibrationDataReader):
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(feeds, None)
+
     with tempfile.TemporaryDirectory() as folder:
         prepared, made = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
-        with _mute_quantiser():
+        with ExitStack() as stack:
+            logging.root.addFilter(_is_wanted)
+            stack.callback(logging.root.removeFilter, _is_wanted)
             quant_pre_process(str(source), str(prepared))
             quantization.quantize_static(
                 str(prepared),
                 str(made),
-                _make_reader(images),
+                Reader(),
                 quant_format=quantization.QuantFormat.QDQ,
                 per_channel=True,
                 activation_type=quantization.QuantType.QUInt8,
@@ -149,19 +157,9 @@ def quantize(source: Path, path: Path, images: Iterable[np.ndarray]) -> None:
     _write_proto(proto, path, read_metadata(source))
 
 
-@contextmanager
-def _mute_quantiser() -> Iterator[None]:
-    """Drops the quantiser's remarks on weights that have no channels."""
-
-    def keep(record: logging.LogRecord) -> bool:
-        return "out-of-range for weight" not in record.getMessage()
-
-    root = logging.getLogger()
-    root.addFilter(keep)
-    try:
-        yield
-    finally:
-        root.removeFilter(keep)
+def _is_wanted(record: logging.LogRecord) -> bool:
+    """Returns whether a record is none of the quantiser's remarks on weights without channels."""
+    return "out-of-range for weight" not in record.getMessage()
 
 
 def open_session(path: Path, threads: int) -> Any:
@@ -231,17 +229,3 @@ def _write_proto(proto: Any, path: Path, metadata: Mapping[str, Any]) -> None:
 
     onnx.helper.set_model_props(proto, {key: json.dumps(v) for key, v in metadata.items()})
     write_atomic(path, proto.SerializeToString())
-
-
-def _make_reader(images: Iterable[np.ndarray]) -> Any:
-    from onnxruntime.quantization import CalibrationDataReader
-
-    class Reader(CalibrationDataReader):
-        def __init__(self, feeds: Iterator[np.ndarray]) -> None:
-            self.feeds = feeds
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            image = next(self.feeds, None)
-            return None if image is None else {INPUT: image}
-
-    return Reader(iter(images))

@@ -3,6 +3,7 @@
 import importlib.metadata
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -58,48 +59,44 @@ def measure(
 ) -> list[Latency]:
     """Times one image of `input_size` (H, W), eval mode, inference_mode, float32.
 
-    threads: intra-op CPU threads while measuring; the former number is put back.
-    seconds: wall time allowed after the first run, warm-up included; three timed runs are made
-    even if they take longer.
-    ends: for each timing, whether it includes resizing the logits (bilinear) to the input's size.
-    The model is not changed. ValueError if the backend cannot run here.
+    threads: intra-op CPU threads while measuring; the former number is put back. seconds: wall time
+    allowed after the first run, warm-up included; three timed runs are made even if they take
+    longer. ends: for each timing, whether it includes resizing the logits (bilinear) to the input's
+    size. The model is not changed. ValueError if the backend cannot run here.
     """
     if threads < 1 or seconds <= 0:
         raise ValueError(f"latency: threads is {threads} and seconds {seconds}; both must be > 0")
     if reason := backends.explain_absence(backend):
         raise ValueError(f"latency: backend {backend}: {reason}")
-    was_training, former = model.training, torch.get_num_threads()
     device = backends.get_device(backend)
     image = torch.randn(1, 3, *input_size, generator=torch.Generator().manual_seed(0))
-    torch.set_num_threads(threads)
     measured = []
-    try:
-        model.eval()
-        with torch.inference_mode():
-            start = time.perf_counter()
-            runs = backends.prepare(backend, model, image, ends, threads)
-            prepare_s = time.perf_counter() - start
-            for end in ends:
-                with watch_peak(device) as peak:
-                    times = repeat(runs[end], seconds)
-                latency = Latency(
-                    backend=backend,
-                    upsample=end,
-                    p50_ms=times.p50 * 1e3,
-                    p95_ms=times.p95 * 1e3,
-                    prepare_s=prepare_s,
-                    repetitions=times.repetitions,
-                    warmup=times.warmup,
-                    threads=threads,
-                    device=device.type,
-                    peak_memory_mb=peak.peak_mb,
-                    memory=peak.how,
-                    protocol=describe_protocol(backend, input_size, threads, end, times),
-                )
-                measured.append(latency)
-    finally:
-        torch.set_num_threads(former)
-        model.train(was_training)
+    with ExitStack() as former:
+        former.callback(torch.set_num_threads, torch.get_num_threads())
+        former.callback(model.train, model.training)
+        torch.set_num_threads(threads)
+        former.enter_context(torch.inference_mode())
+        start = time.perf_counter()
+        runs = backends.prepare(backend, model.eval(), image, ends, threads)
+        prepare_s = time.perf_counter() - start
+        for end in ends:
+            with watch_peak(device) as peak:
+                times = repeat(runs[end], seconds)
+            latency = Latency(
+                backend=backend,
+                upsample=end,
+                p50_ms=times.p50 * 1e3,
+                p95_ms=times.p95 * 1e3,
+                prepare_s=prepare_s,
+                repetitions=times.repetitions,
+                warmup=times.warmup,
+                threads=threads,
+                device=device.type,
+                peak_memory_mb=peak.peak_mb,
+                memory=peak.how,
+                protocol=describe_protocol(backend, input_size, threads, end, times),
+            )
+            measured.append(latency)
     return measured
 
 

@@ -51,8 +51,11 @@ def load(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ValueError(f"{path}: no such checkpoint") from None
     except Exception as error:  # torch raises several kinds for a broken or foreign file
+        message = (str(error) or type(error).__name__).rpartition("WeightsUnpickler error: ")[2]
+        # Without torch's advice to load the refused file all the same.
+        message = message.strip().partition("\n")[0].partition(". Please use")[0]
         raise ValueError(
-            f"{path}: not a readable checkpoint of plain tensors ({shorten_error(error)})"
+            f"{path}: not a readable checkpoint of plain tensors ({message})"
         ) from None
 
 
@@ -63,12 +66,6 @@ def refuse_compressed(path: Path) -> None:
             for entry in archive.infolist():
                 if entry.compress_type != zipfile.ZIP_STORED:
                     raise ValueError(f"its part {entry.filename} is compressed")
-
-
-def shorten_error(error: Exception) -> str:
-    """Returns torch's message without its advice to load the refused file all the same."""
-    message = (str(error) or type(error).__name__).rpartition("WeightsUnpickler error: ")[2]
-    return message.strip().partition("\n")[0].partition(". Please use")[0]
 
 
 class Checkpoints:

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -67,10 +68,8 @@ def check_packages() -> Iterator[Finding]:
 
 
 def _find_version(name: str) -> str | None:
-    try:
+    with suppress(metadata.PackageNotFoundError):
         return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def check_compute(_: Path) -> Iterator[Finding]:
@@ -143,9 +142,8 @@ def check_services(_: Path) -> Iterator[Finding]:
     try:
         if address:
             probe(address)
-            yield Finding("ok", "Ray", f"the cluster at {address} answers")
-        else:
-            yield Finding("ok", "Ray", "each run starts its own cluster")
+        text = f"the cluster at {address} answers" if address else "each run starts its own cluster"
+        yield Finding("ok", "Ray", text)
     except ValueError as error:
         yield Finding("error", "Ray", str(error), "ray start --head on it, or unset RAY_ADDRESS")
     uri = find_store()

@@ -27,7 +27,6 @@ def count_cores() -> int:
 
 
 def read_processor_name() -> str:
-    """Returns the name of the CPU, as the system gives it."""
     path = Path("/proc/cpuinfo")
     for line in path.read_text().split("\n") if path.exists() else ():
         if line.startswith("model name"):

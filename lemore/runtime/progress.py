@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import closing
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -17,13 +18,10 @@ def show_progress(
     """Yields the items of `iterable` and shows on stderr how far it has come."""
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
-    meter = Meter(description, total, unit)
-    try:
+    with closing(Meter(description, total, unit)) as meter:
         for item in iterable:
             yield item
             meter.step()
-    finally:
-        meter.close()
 
 
 class Meter:

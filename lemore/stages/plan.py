@@ -125,14 +125,7 @@ def calibrate(experiment: Experiment, needs: list[Need], device: str, seconds: f
         measured[key] = costs.measure(costs.Subject(job, size, device, threads, seconds))
     for need in needs:
         cost = measured[need.stage, need.dataset, need.name]
-        if isinstance(cost, str):
-            need.problem = cost
-        else:
-            need.step, need.image = cost.step, cost.image
-            need.memory, need.parameters = cost.memory, cost.parameters
-
-
-# --- the printed text
+        vars(need).update({"problem": cost} if isinstance(cost, str) else asdict(cost))
 
 
 def describe(

@@ -7,7 +7,7 @@ from typing import Any
 
 from lemore import __version__
 from lemore.reporting.pages import model_card
-from lemore.runtime.files import read_json
+from lemore.reporting.tables.results import read_results
 from lemore.trained.checkpoint import Trained
 from lemore.trained.classes import find_classes, find_dataset
 from lemore.trained.find import read_trained
@@ -54,10 +54,7 @@ def read_changed_card(path: Path, renew: bool) -> str:
 
 def read_evaluation(path: Path, trained: Trained) -> dict[str, Any]:
     """Reads the evaluation of these very weights; ValueError if it is of others."""
-    values = read_json(path)
-    if not isinstance(values, dict) or values.get("stage") != "evaluate":
-        raise ValueError(f"{path}: not written by `lemore evaluate`")
-    record = trained.record
+    (values,), record = read_results([path], "evaluate"), trained.record
     same_weights = values.get("weights_sha256") == record.weights_sha256
     same_run = record.mlflow_run_id != "" and values["finetune_run_id"] == record.mlflow_run_id
     if not same_weights and not same_run:

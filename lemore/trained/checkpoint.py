@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from lemore.config.jobs import MAX_NAME, FinetuneJob, check_size
-from lemore.config.read import build
 from lemore.config.recipe import Test
 from lemore.models.fold import fold
 from lemore.models.key_map import KeyMap, convert
@@ -95,13 +94,6 @@ class Trained:
         return network
 
 
-def check_job(config: Any, source: str) -> FinetuneJob:
-    """Reads the job in a checkpoint's `config`; ValueError names source and key."""
-    if not isinstance(config, dict):
-        raise ValueError(f"{source}: 'config' is no mapping")
-    return build(FinetuneJob, config, source, "config.")
-
-
 def select_tensors(state: Any, job: FinetuneJob, source: str) -> dict[str, Tensor]:
     """Selects the tensors of `state` that inference needs: exactly those of the job's network.
 
@@ -114,15 +106,15 @@ def select_tensors(state: Any, job: FinetuneJob, source: str) -> dict[str, Tenso
         if not isinstance(name, str) or not _is_plain(tensor):
             raise ValueError(f"{source}: {name!r} is no plain tensor")
     kept = {name: tensor for name, tensor in state.items() if not name.startswith(AUXILIARY)}
-    tensors = convert(kept, KeyMap(()), _outline(job, source), source)
+    tensors = convert(kept, KeyMap(()), outline_tensors(job, source), source)
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"{source}: {name} holds NaN or infinity; the training diverged")
     return tensors
 
 
-def _outline(job: FinetuneJob, source: str) -> dict[str, Tensor]:
-    """Returns names and shapes of the network's tensors, without their memory."""
+def outline_tensors(job: FinetuneJob, source: str) -> dict[str, Tensor]:
+    """Returns names and shapes of the tensors that inference needs, without their memory."""
     try:
         with torch.device("meta"):
             network = make_model(job)

@@ -16,7 +16,7 @@ from lemore.evaluation import segmentation
 from lemore.runtime import checkpoint
 from lemore.runtime.files import read_json
 from lemore.trained import folder
-from lemore.trained.checkpoint import Classes, Record, Trained, check_job, select_tensors
+from lemore.trained.checkpoint import Classes, Record, Trained, select_tensors
 
 HELP = (
     "weights.pt, a shared model folder, hf://owner/name, or a training below results/ as "
@@ -82,9 +82,11 @@ def _read_file(path: Path) -> Trained:
             "or `lemore import-weights` (which takes other programs' weights)"
         )
     config = content["config"]
-    if isinstance(config, dict) and "backbone_name" in config:
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: 'config' is no mapping")
+    if "backbone_name" in config:
         raise ValueError(f"{path}: a pretrained backbone, not a segmentation model; fine-tune it")
-    job = check_job(config, str(path))
+    job = build(FinetuneJob, config, str(path), "config.")
     state = select_tensors(content["state_dict"], job, str(path))
     classes = None
     if content.get("classes") is not None:  # older files have none
@@ -102,15 +104,9 @@ def _read_record(path: Path, state: dict[str, Any]) -> Record:
     run = read_json(run_json)
     if digest != run["weights_sha256"]:
         raise ValueError(f"{path}: these are not the weights that {run_json} records; train again")
-    return Record(
-        seed=run["seed"],
-        iterations=run["iterations"],
-        command=run["command"],
-        git=run["git"],
-        weights_sha256=digest,
-        mlflow_run_id=run["mlflow_run_id"],
-        pretrain_run_id=run["parents"].get("pretrain", ""),
-    )
+    same = ("seed", "iterations", "command", "git", "weights_sha256", "mlflow_run_id")
+    pretrain = run["parents"].get("pretrain", "")
+    return Record(**{name: run[name] for name in same}, pretrain_run_id=pretrain)
 
 
 def _read_test(path: Path, job: FinetuneJob) -> Test:

@@ -7,7 +7,6 @@ folder is executed, and no name in it is used as a path.
 import json
 import math
 import re
-import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -24,7 +23,6 @@ from lemore.runtime.files import write_atomic, write_json
 from lemore.trained.checkpoint import Classes, Record, Trained, select_tensors
 
 FILES = WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-FORMAT = "lemore-1"
 MAX_JSON = 1 << 20  # bytes of config.json and of the weights' header; both need some thousands
 HUB = "hf://"
 HUB_NAME = re.compile(r"(?P<repository>\w[\w.-]*/\w[\w.-]*?)(@(?P<revision>\w[\w.-]*))?")
@@ -45,7 +43,7 @@ def write_folder(folder: Path, trained: Trained, classes: Classes, card: str) ->
     """Writes the folder's files, last config.json, without which a folder is no model."""
     digest = checkpoint.hash_tensors(trained.state_dict)
     record = replace(trained.record, weights_sha256=digest)
-    values = Description(FORMAT, trained.job, record, trained.test, classes)
+    values = Description("lemore-1", trained.job, record, trained.test, classes)
     tensors = {name: tensor.contiguous() for name, tensor in trained.state_dict.items()}
     write_atomic(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
     write_atomic(folder / CARD, card)
@@ -54,9 +52,7 @@ def write_folder(folder: Path, trained: Trained, classes: Classes, card: str) ->
 
 def read_folder(folder: Path) -> Trained:
     """Reads the model in a folder; ValueError names file and key of any fault."""
-    source = str(folder / CONFIG)
-    values = _read_json(folder / CONFIG)
-    description = build(Description, values, source)
+    description = build(Description, _read_json(folder / CONFIG), str(folder / CONFIG))
     if not (folder / WEIGHTS).exists():
         raise ValueError(f"{folder / WEIGHTS}: no such file; the model folder is incomplete")
     state = select_tensors(read_tensors(folder / WEIGHTS), description.config, str(folder))
@@ -90,8 +86,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file by name; a header that claims too much is refused."""
     with open(path, "rb") as file:
         length = file.read(8)
-    if len(length) == 8 and struct.unpack("<Q", length)[0] > MAX_JSON:
-        raise ValueError(f"{path}: its header claims {struct.unpack('<Q', length)[0]:,} bytes")
+    if len(length) == 8 and (size := int.from_bytes(length, "little")) > MAX_JSON:
+        raise ValueError(f"{path}: its header claims {size:,} bytes")
     try:
         return load_file(path)
     except SafetensorError as error:

@@ -1,6 +1,7 @@
 """Turns published weights into a checkpoint; nothing in their file is executed."""
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,8 @@ from lemore.config.jobs import make_finetune_job
 from lemore.config.read import CONFIG, load, plain
 from lemore.config.recipe import load_recipe
 from lemore.models.key_map import convert, find_key_map
-from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint
-from lemore.runtime.checkpoint import refuse_compressed, shorten_error
+from lemore.trained.checkpoint import outline_tensors
 from lemore.trained.folder import read_tensors
 
 log = logging.getLogger(__name__)
@@ -35,12 +35,9 @@ def import_weights(file: Path, layout: str, model: str, dataset: str, output: Pa
     recipe, _ = load_recipe(CONFIG / "recipes/paper", dataset, model, {})
     init = f"file:{file.name}"
     job = make_finetune_job("imported", dataset, data.num_classes, model, recipe, init)
-    with torch.device("meta"):
-        network = make_model(job)
-    network.auxiliary_head = None  # it helps training only
     key_map = find_key_map(job.model.decode_head, layout)
     source = f"{file} as {model} with the {job.num_classes} classes of {dataset}"
-    state = convert(read_published(file), key_map, network.state_dict(), source)
+    state = convert(read_published(file), key_map, outline_tensors(job, source), source)
     table = labels.find_table(data)
     classes = {"names": table.names, "colors": table.colors}
     content = {"state_dict": state, "config": plain(job), "classes": plain(classes)}
@@ -79,23 +76,12 @@ class _LeftOut:
 def _read_pickle(path: Path) -> Any:
     """The tensors of a file of torch.save. The logs, metrics and settings that a training stored
     with them as objects are left out."""
-    try:
-        refuse_compressed(path)
-        names = _list_foreign_names(path)
-        with safe_globals([(_LeftOut, name) for name in names]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises several kinds for a broken or foreign file
-        raise ValueError(
-            f"{path}: not a readable checkpoint of plain tensors ({shorten_error(error)})"
-        ) from None
+    names: list[str] = []  # of classes and functions, other than those of tensors
+    with suppress(Exception):  # not the zip format, or broken: plain tensors, or `load` refuses it
+        checkpoint.refuse_compressed(path)
+        names = sorted(get_unsafe_globals_in_checkpoint(path))
+    with safe_globals([(_LeftOut, name) for name in names]):
+        content = checkpoint.load(path)
     if names:
         log.info("%s: left out what is made by %s", path, ", ".join(names))
     return content
-
-
-def _list_foreign_names(path: Path) -> list[str]:
-    """Classes and functions that a file names, other than those of tensors."""
-    try:
-        return sorted(get_unsafe_globals_in_checkpoint(path))
-    except ValueError:  # not the zip format: read as plain tensors or not at all
-        return []

@@ -108,10 +108,8 @@ class TrainingLoop:
             if done % LOG_EVERY == 0 or done == self.iterations:
                 self.finite.read(self.samples)
                 self.finite.check(self.name, self.checkpoints.folder / "not_finite.json")
-                row = self.means.take_row()
-                self.record(
-                    done, row | {"train/lr": rate, "train/skipped_steps": self.finite.skipped}
-                )
+                row = self.means.take_row() | {"train/lr": rate}
+                self.record(done, row | {"train/skipped_steps": self.finite.skipped})
             meter.step(self.means.note)
             validating = self.validate_every > 0 and done % self.validate_every == 0
             if validating:

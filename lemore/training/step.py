@@ -10,7 +10,6 @@ import copy
 import logging
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,19 +67,6 @@ def spread_nan(loss: Tensor) -> Tensor:
     return loss * torch.ones_like(loss).where(loss.detach().isfinite(), torch.nan)
 
 
-@dataclass(frozen=True)
-class SkippedStep:
-    """A step that was skipped, and the samples of its global batch.
-
-    loss: "nan", "inf" or a number, for this worker's share.
-    """
-
-    iteration: int
-    learning_rate: float
-    loss: str
-    samples: list[str]
-
-
 class FiniteSteps:
     """Keeps steps that are not finite away from weights, optimiser and BatchNorm's statistics.
 
@@ -99,7 +85,7 @@ class FiniteSteps:
         self.bad = torch.zeros(())
         self.steps: list[tuple[int, float, Tensor, Tensor]] = []  # not yet read by the host
         self.skipped = self.in_a_row = 0
-        self.last: list[SkippedStep] = []
+        self.last: list[dict[str, Any]] = []  # skipped steps
 
     def remember(self) -> None:
         """Remembers BatchNorm's statistics, which the forward pass changes."""
@@ -138,11 +124,13 @@ class FiniteSteps:
             if not bad:
                 continue
             self.skipped += 1
-            step = SkippedStep(iteration, rate, str(float(loss)), samples(iteration))
+            share = str(float(loss))  # "nan", "inf" or a number, for this worker's share
+            step: dict[str, Any] = {"iteration": iteration, "learning_rate": rate, "loss": share}
+            step["samples"] = samples(iteration)  # of the global batch
             self.last = [*self.last[-MOST_IN_A_ROW + 1 :], step]
             log.warning(
                 "iteration %d: loss %s or its gradient is not finite, step left out (%d so far)",
-                *(iteration, step.loss, self.skipped),
+                *(iteration, share, self.skipped),
             )
         self.steps.clear()
 
@@ -150,7 +138,7 @@ class FiniteSteps:
         """FloatingPointError after too many steps in a row, which are then written to `record`."""
         if self.in_a_row < self.most:
             return
-        write_json(record, [asdict(step) for step in self.last])
+        write_json(record, self.last)
         raise FloatingPointError(
             f"{name}: loss or gradient was not finite for {self.in_a_row} steps in a row; the "
             f"last checkpoint holds the weights from before, {record} the samples. Lower train.lr, "

@@ -11,9 +11,10 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -128,17 +129,12 @@ def _list_zip(path: Path) -> Iterator[Member]:
 def list_tar_members(path: Path, start: int = 0, size: int | None = None) -> Iterator[Member]:
     """Lists the members of the uncompressed tar in `size` bytes of `path` from `start` on."""
     limit = path.stat().st_size if size is None else start + size
-    seen: set[str] = set()
     with _refuse_damaged(path, "tar"), open(path, "rb") as file:
         file.seek(start)
         end = start
         with tarfile.open(fileobj=file, mode="r:") as tar:
-            for entry in tar:
-                if entry.offset >= limit:  # the next file of an outer tar
-                    break
-                if entry.isdir():
-                    continue
-                _check_tar_entry(path, entry, seen)
+            own = takewhile(lambda entry: entry.offset < limit, tar)  # not an outer tar's next file
+            for entry in _check_entries(path, own):
                 yield Member(entry.name, str(path), "tar", entry.size, entry.offset_data)
                 end = entry.offset_data + -(-entry.size // 512) * 512
                 if end > limit:
@@ -150,12 +146,9 @@ def list_tar_members(path: Path, start: int = 0, size: int | None = None) -> Ite
 
 def _list_packed_tar(path: Path) -> Iterator[Member]:
     """Reads a small compressed tar whole; refuses larger ones, which have no random access."""
-    total, seen = 0, set[str]()
+    total = 0
     with _refuse_damaged(path, "tar"), tarfile.open(path, "r:*") as tar:
-        for entry in tar:
-            if entry.isdir():
-                continue
-            _check_tar_entry(path, entry, seen)
+        for entry in _check_entries(path, tar):
             total += entry.size
             if total > MAX_UNPACKED:
                 raise ValueError(
@@ -174,18 +167,23 @@ def _refuse_damaged(path: Path, kind: str) -> Iterator[None]:
         raise ValueError(f"{path}: not a whole {kind} file ({error}); fetch it again") from None
 
 
-def _check_tar_entry(path: Path, entry: tarfile.TarInfo, seen: set[str]) -> None:
-    if not entry.isreg() or entry.issparse():
-        _refuse(path, entry.name, "is a link or device")
-    _check(path, entry.name, entry.size, seen)
+def _check_entries(path: Path, entries: Iterable[tarfile.TarInfo]) -> Iterator[tarfile.TarInfo]:
+    """Yields the entries of a tar that are no folders; ValueError for an unsafe one."""
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.isdir():
+            continue
+        if not entry.isreg() or entry.issparse():
+            _refuse(path, entry.name, "is a link or device")
+        _check(path, entry.name, entry.size, seen)
+        yield entry
 
 
 def _check(path: Path, name: str, size: int, seen: set[str]) -> None:
-    parts = name.split("/")
     if name.startswith("/") or "\\" in name or "\0" in name or re.match(r"[A-Za-z]:", name):
         _refuse(path, name, "has an absolute or foreign path")
     _require_text(path, name)
-    if ".." in parts:
+    if ".." in name.split("/"):
         _refuse(path, name, "climbs out of its folder")
     if not 0 <= size <= MAX_MEMBER:
         _refuse(path, name, f"claims {size} bytes")

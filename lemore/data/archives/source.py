@@ -27,21 +27,22 @@ class Source:
         return iter(self._listing)
 
     def match(self, pattern: str) -> dict[str, Member]:
-        """Finds files whose path ends like `pattern`, by the pattern's first group.
+        """Finds files whose path ends like `pattern`, by the values of the pattern's groups.
 
-        `images/val/(.+)\\.jpg` finds any/folder/images/val/x.jpg as 'x'. ValueError if two files
-        have one name (say, the same archive beside its unpacked folder).
+        `images/val/(.+)\\.jpg` finds any/folder/images/val/x.jpg as 'x'. Several values are joined
+        by "/", those of named groups in the order of their names. ValueError if two files have one
+        name (say, the same archive beside its unpacked folder).
         """
         regex = re.compile(rf"(?:^|.*/){pattern}$")
+        groups = sorted(regex.groupindex) or range(1, regex.groups + 1)
         found: dict[str, Member] = {}
         for member in self:
-            match = regex.match(member.name)
-            if match is None:
-                continue
-            if match[1] in found:
-                first = found[match[1]].place
-                raise ValueError(f"two files for '{match[1]}': {first} and {member.place}")
-            found[match[1]] = member
+            if match := regex.match(member.name):
+                name = "/".join(match[group] for group in groups)
+                if name in found:
+                    first = found[name].place
+                    raise ValueError(f"two files for '{name}': {first} and {member.place}")
+                found[name] = member
         return found
 
     def find_one(self, pattern: str) -> Member | None:

@@ -7,7 +7,7 @@ draws can be applied elsewhere.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import cv2
 import numpy as np
@@ -30,8 +30,7 @@ class Distortion:
 
     def list_values(self) -> list[float]:
         """Lists five numbers for a tensor, NaN where a step is left out."""
-        steps = (self.brightness, self.contrast, self.contrast_first, self.saturation, self.hue)
-        return [math.nan if step is None else float(step) for step in steps]
+        return [math.nan if step is None else float(step) for step in astuple(self)]
 
 
 def draw(rng: np.random.Generator) -> Distortion:
@@ -61,7 +60,8 @@ def distort(image: np.ndarray, distortion: Distortion) -> np.ndarray:
     if distortion.saturation is not None:
         colour.append((1, make_linear_table(distortion.saturation, 0.0)))
     if distortion.hue is not None:
-        colour.append((0, make_hue_table(distortion.hue)))
+        shifted = (np.arange(256) + distortion.hue) % HUE_RANGE
+        colour.append((0, shifted.astype(np.uint8)))
     if not colour:
         return _apply_tables(image, before + after)
     image = _apply_tables(image, before)
@@ -76,11 +76,6 @@ def make_linear_table(factor: float, offset: float) -> np.ndarray:
     """256 uint8 values of clip(v * factor + offset, 0, 255), in float32 and cut, not rounded."""
     values = np.arange(256, dtype=np.float32) * np.float32(factor) + np.float32(offset)
     return np.clip(values, 0, 255).astype(np.uint8)
-
-
-def make_hue_table(shift: int) -> np.ndarray:
-    """256 uint8 values of (hue + shift) mod 180."""
-    return ((np.arange(256) + shift) % HUE_RANGE).astype(np.uint8)
 
 
 def _apply_tables(image: np.ndarray, tables: list[np.ndarray]) -> np.ndarray:

@@ -14,6 +14,7 @@ import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,7 @@ def build_store(
         write_json(folder / "digest.json", digest)
         write_json(folder / "colors.json", table.colors if table else ())
         for split in config.splits:
-            sheet = folder / "thumbnails" / f"{split}.jpg"
-            thumbnails.write_sheet(Store(folder, split), sheet)
+            thumbnails.write_sheet(Store(folder, split), folder / "thumbnails" / f"{split}.jpg")
         _replace(folder, output)
     rejected.unlink(missing_ok=True)
     return digest
@@ -123,19 +123,12 @@ def _write_split(
 ) -> str:
     """Stores the sound samples; returns the sha256 over names, photos and train ids."""
     content = hashlib.sha256()
-
-    def count(sample: PreparedSample) -> None:
+    for sample in chain(journal.read_done(), map(journal.add, results)):
         summary.add(sample)
         if sample.problem is None:
             line = f"{sample.name} {sample.size} {sample.image_sha256} {sample.label_sha256}\n"
             content.update(line.encode())
             by_hash[sample.image_sha256].append(f"{summary.name}/{sample.name}")
-
-    for sample in journal.read_done():
-        count(sample)
-    for sample in results:
-        journal.add(sample)
-        count(sample)
     summary.bytes = journal.writer.ends
     journal.close()
     return content.hexdigest()

@@ -47,11 +47,8 @@ def _explain_masks(config: DatasetConfig, samples: list[RawSample]) -> Iterator[
     prepared = [prepare_sample(config, samples[i]) for i in sorted(chosen)]
     faults = [sample.problem for sample in prepared if sample.problem is not None]
     if faults:
-        yield (
-            True,
-            f"  wrong: {len(faults)} of {len(chosen)} samples that were read cannot be used",
-        )
-        yield from ((True, f"  wrong: {fault}") for fault in faults[:SHOWN])
+        summary = f"{len(faults)} of {len(chosen)} samples that were read cannot be used"
+        yield from ((True, f"  wrong: {text}") for text in (summary, *faults[:SHOWN]))
     pixels: Counter[int] = Counter()
     for sample in prepared:
         pixels.update(sample.pixels)

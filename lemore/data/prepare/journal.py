@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from lemore.data.prepare.samples import PreparedSample
 from lemore.data.store import PackWriter
@@ -34,14 +33,17 @@ class Journal:
     def read_done(self) -> Iterator[PreparedSample]:
         """Reads the samples done earlier, without the fields that lie in the packs."""
         with open(self.path) as file:
-            for line in file:
-                entry = json.loads(line)
+            for entry in map(json.loads, file):
                 if entry["record"] is not None:
                     self.writer.records.extend(entry["record"])
-                yield _parse_sample(entry["sample"])
+                facts = entry["sample"]
+                facts["size"] = tuple(facts["size"])
+                for name in ("pixels", "raw"):  # JSON has made their keys text
+                    facts[name] = {int(value): number for value, number in facts[name].items()}
+                yield PreparedSample(**facts)
 
-    def add(self, sample: PreparedSample) -> None:
-        """Stores a sound sample, and notes a sound or faulty one."""
+    def add(self, sample: PreparedSample) -> PreparedSample:
+        """Stores a sound sample, and notes a sound or faulty one. Returns it."""
         record = None
         if sample.problem is None:
             record = self.writer.add(
@@ -52,6 +54,7 @@ class Journal:
         self.waiting.append(json.dumps(entry) + "\n")
         if time.monotonic() - self.written > PERIOD:
             self._write()
+        return sample
 
     def close(self) -> None:
         """Completes the split. The journal stays until its dataset is whole."""
@@ -77,10 +80,3 @@ def _find_end(path: Path) -> tuple[int, int, dict[str, int] | None]:
                 if line.endswith(b"\n"):
                     count, size, last = count + 1, size + len(line), line
     return count, size, json.loads(last)["ends"] if last else None
-
-
-def _parse_sample(facts: dict[str, Any]) -> PreparedSample:
-    known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
-    for name in ("pixels", "raw"):  # JSON has made their keys text
-        known[name] = {int(value): number for value, number in facts[name].items()}
-    return PreparedSample(**known)

@@ -34,9 +34,8 @@ class RawSample:
     @property
     def label_place(self) -> str:
         """Path of the annotation, for messages."""
-        if isinstance(self.label, Member):
-            return self.label.place
-        return f"annotation of '{self.name}'"
+        annotation = f"annotation of '{self.name}'"
+        return self.label.place if isinstance(self.label, Member) else annotation
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,10 @@ from lemore.data.prepare.samples import RawSample, pair_files
 
 def list_samples(source: Source, split: str) -> Iterator[RawSample]:
     """Samples of 'train', 'val' or 'test', sorted by name."""
-    masks = source.match(rf"annotations/{split}/([^/]+)\.png")
-    if masks:
-        yield from pair_files(source.match(rf"images/{split}/([^/]+)\.(?:jpg|png)"), masks)
-        return
+    if masks := source.match(rf"annotations/{split}/([^/]+)\.png"):
+        return pair_files(source.match(rf"images/{split}/([^/]+)\.(?:jpg|png)"), masks)
     masks = source.match(rf"{split}annot/([^/]+)\.png")
-    yield from pair_files(source.match(rf"{split}/([^/]+)\.png"), masks)
+    return pair_files(source.match(rf"{split}/([^/]+)\.png"), masks)
 
 
 def describe_annotation(source: Source) -> str:

@@ -12,7 +12,7 @@ from lemore.config.labels import IGNORE
 from lemore.data.archives.images import PNG, check_whole, decode_label, decode_rgb
 from lemore.data.archives.members import Member
 from lemore.data.archives.source import Source
-from lemore.data.prepare.samples import RawSample, pair_files, read_list
+from lemore.data.prepare.samples import RawSample, read_list
 
 SPLIT = "{split}"
 EXAMPLES = 3
@@ -28,10 +28,10 @@ class Folders:
     def list_samples(self, source: Source, split: str) -> Iterator[RawSample]:
         """Samples of `split`, sorted by name; ValueError if the patterns fit nothing."""
         folder = self.files.split_folders.get(split, split)
-        masks = _match(source, self.files.masks, folder)
+        masks = source.match(make_regex(self.files.masks, folder))
         # A loose image pattern, such as {name}.png beside {name}_mask.png, fits the masks too.
         places = {mask.place for mask in masks.values()}
-        images = _match(source, self.files.images, folder)
+        images = source.match(make_regex(self.files.images, folder))
         images = {name: image for name, image in images.items() if image.place not in places}
         if not images:
             raise ValueError(_explain_no_match(source, self.files.images))
@@ -41,11 +41,8 @@ class Folders:
         names = set(images)
         if (SPLIT in self.files.images) == (SPLIT in self.files.masks):
             names |= masks.keys()  # otherwise the masks found may belong to another split
-        names = self._select_names(source, split, names)
-        yield from pair_files(
-            {name: images[name] for name in images.keys() & names},
-            {name: masks[name] for name in masks.keys() & names},
-        )
+        for name in sorted(self._select_names(source, split, names)):
+            yield RawSample(name, images.get(name), masks.get(name))
 
     def _select_names(self, source: Source, split: str, names: set[str]) -> set[str]:
         """Returns those of the names that belong to the split."""
@@ -109,8 +106,8 @@ def draw_split(name: str, shares: dict[str, float], seed: int) -> str:
     return list(shares)[-1]
 
 
-def make_regex(pattern: str, split: str) -> re.Pattern[str]:
-    """Compiles a path pattern: {split} is known, every other {word} is a group."""
+def make_regex(pattern: str, split: str) -> str:
+    """Translates a path pattern: {split} is known, every other {word} is a named group."""
     parts: list[str] = []
     for part in re.split(r"(\{\w+\}|\*)", pattern):
         group = f"(?P<{part[1:-1]}>[^/]+)"
@@ -120,20 +117,7 @@ def make_regex(pattern: str, split: str) -> re.Pattern[str]:
             parts.append(re.escape(split if part == SPLIT else part))
         else:
             parts.append(f"(?P={part[1:-1]})" if group in parts else group)
-    return re.compile(f"(?:^|.*/){''.join(parts)}$")
-
-
-def _match(source: Source, pattern: str, split: str) -> dict[str, Member]:
-    """Returns the files that fit, by the values of the pattern's words, joined by "/"."""
-    regex = make_regex(pattern, split)
-    found: dict[str, Member] = {}
-    for member in source:
-        if match := regex.match(member.name):
-            name = "/".join(match[word] for word in sorted(match.groupdict()))
-            if name in found:
-                raise ValueError(f"two files for '{name}': {found[name].place} and {member.place}")
-            found[name] = member
-    return found
+    return "".join(parts)
 
 
 def _explain_no_match(source: Source, pattern: str) -> str:

@@ -16,55 +16,48 @@ from lemore.data.archives.source import Source
 from lemore.data.prepare.samples import RawSample
 from lemore.data.readers.matlab import read_variable
 
-WNID = re.compile(r"(?:.*/)?(n\d{8})\.tar$")
+TAR = r"(n\d{8})\.tar"
+PHOTO = r"(n\d{8})/[^/]+\.(?:JPEG|jpg|jpeg|png)"
 TRUTH = r"ILSVRC2012_validation_ground_truth\.txt"
 
 
 def list_classes(source: Source) -> list[str]:
     """Sorted wnids of the training images."""
-    found = [*_find_inner_tars(source), *_find_in_folders(source, "train")]
+    found = [*_find_by_wnid(source, TAR), *_find_by_wnid(source, f"train/{PHOTO}")]
     return sorted({wnid for wnid, _ in found})
 
 
 def list_samples(source: Source, split: str) -> Iterator[RawSample]:
     """Samples of 'train' or 'val'; the label is the class number."""
     numbers = {wnid: number for number, wnid in enumerate(list_classes(source))}
-    if split == "train":
-        yield from _list_train(source, numbers)
-    else:
-        yield from _list_val(source, numbers)
+    return (_list_train if split == "train" else _list_val)(source, numbers)
 
 
 def describe_annotation(source: Source) -> str:
-    return "tars" if any(_find_inner_tars(source)) else "folders by wnid"
+    return "tars" if any(_find_by_wnid(source, TAR)) else "folders by wnid"
 
 
-def _find_inner_tars(source: Source) -> Iterator[tuple[str, Member]]:
+def _find_by_wnid(source: Source, pattern: str) -> Iterator[tuple[str, Member]]:
+    """Yields (wnid, file) for the files whose path ends like `pattern`."""
+    regex = re.compile(rf"(?:.*/)?{pattern}$")
     for member in source:
-        if match := WNID.match(member.name):
-            yield match[1], member
-
-
-def _find_in_folders(source: Source, split: str) -> Iterator[tuple[str, Member]]:
-    pattern = re.compile(rf"(?:.*/)?{split}/(n\d{{8}})/[^/]+\.(?:JPEG|jpg|jpeg|png)$")
-    for member in source:
-        if match := pattern.match(member.name):
+        if match := regex.match(member.name):
             yield match[1], member
 
 
 def _list_train(source: Source, numbers: dict[str, int]) -> Iterator[RawSample]:
-    for wnid, tar in sorted(_find_inner_tars(source), key=lambda pair: pair[0]):
+    for wnid, tar in sorted(_find_by_wnid(source, TAR), key=lambda pair: pair[0]):
         if tar.kind not in ("file", "tar"):
             raise ValueError(f"{tar.place}: expected inside an uncompressed tar")
         path = Path(tar.container) / tar.name if tar.kind == "file" else Path(tar.container)
         for member in list_tar_members(path, tar.offset, tar.size):
             yield RawSample(f"{wnid}/{Path(member.name).stem}", member, numbers[wnid])
-    for wnid, member in _find_in_folders(source, "train"):
+    for wnid, member in _find_by_wnid(source, f"train/{PHOTO}"):
         yield RawSample(f"{wnid}/{Path(member.name).stem}", member, numbers[wnid])
 
 
 def _list_val(source: Source, numbers: dict[str, int]) -> Iterator[RawSample]:
-    for wnid, member in _find_in_folders(source, "val"):
+    for wnid, member in _find_by_wnid(source, f"val/{PHOTO}"):
         yield RawSample(Path(member.name).stem, member, numbers.get(wnid))
     photos = source.match(r"(ILSVRC2012_val_\d{8})\.JPEG")
     photos = {name: member for name, member in photos.items() if "/val/n" not in member.name}

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from lemore.config.size import Size
 from lemore.models.axis_mixing import AxisMixing
 from lemore.models.layers import (
-    ConvFeedForward,
+    AttentionBlock,
     ConvNorm,
-    DropPath,
     InvertedResidual,
     halve,
     initialize_weights,
@@ -159,21 +158,6 @@ def _split_heads(projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return q.unflatten(-2, (HEADS, -1)), k.unflatten(-2, (HEADS, -1)), v.unflatten(-2, (HEADS, -1))
 
 
-class LeMoReBlock(nn.Module):
-    """X + N-Attn(X), then X + FFN(X); the ablation without attention keeps the FFN."""
-
-    def __init__(self, channels: int, attention: bool, softmax: Softmax, drop_path: float) -> None:
-        super().__init__()
-        self.attention = NestedAttention(channels, softmax) if attention else None
-        self.feed_forward = ConvFeedForward(channels, expansion=2)
-        self.drop_path = DropPath(drop_path)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.attention is not None:
-            x = x + self.drop_path(self.attention(x))
-        return x + self.drop_path(self.feed_forward(x))
-
-
 class LeMoRe(nn.Module):
     """B 3 H W -> maps at 1/4, 1/8, 1/16, 1/32 (16, 32, 64, 96) and tokens at 1/64 (208).
 
@@ -194,7 +178,7 @@ class LeMoRe(nn.Module):
         self.channels = (*widths, sum(widths))
         self.stem = nn.Sequential(
             ConvNorm(3, STEM, 3, stride=2, activation=nn.ReLU),
-            InvertedResidual(STEM, STEM, expansion=1, kernel=3, stride=1),
+            InvertedResidual(STEM, STEM, kernel=3, expansion=1, stride=1),
         )
         self.stages = nn.ModuleList()
         before = STEM
@@ -202,15 +186,16 @@ class LeMoRe(nn.Module):
             layers: list[nn.Module] = []
             for expansion in (e for e, number in residuals for _ in range(number)):
                 stride = 1 if layers else 2
-                layers.append(
-                    InvertedResidual(before, width, expansion=expansion, kernel=5, stride=stride)
-                )
+                layers.append(InvertedResidual(before, width, 5, expansion, stride))
                 before = width
             layers.append(CEncoder(width, halve(input_size, index + 2), views, channel_attention))
             self.stages.append(nn.Sequential(*layers))
+        tokens = self.channels[-1]
         self.blocks = nn.Sequential(
             *(
-                LeMoReBlock(self.channels[-1], nested_attention, softmax, rate)
+                AttentionBlock(
+                    NestedAttention(tokens, softmax) if nested_attention else None, tokens, 2, rate
+                )
                 for rate in spread_rates(drop_path, BLOCKS)
             )
         )

@@ -4,7 +4,6 @@ Reproduces "SeaFormer: Squeeze-enhanced Axial Transformer for Mobile Semantic Se
 2023) as its published code computes it. Differs in nothing known.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -12,9 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lemore.models.layers import (
-    ConvFeedForward,
+    AttentionBlock,
     ConvNorm,
-    DropPath,
     InvertedResidual,
     initialize_weights,
     spread_rates,
@@ -24,22 +22,11 @@ STEM = 16
 POSITIONS = 16  # learned per axis, interpolated to the map's height and width
 KEY_WIDTHS = (16, 24)  # per head, at 1/32 and 1/64; values are twice as wide
 EXPANSIONS = (2, 4)  # of the feed-forward networks at 1/32 and 1/64
-
-
-@dataclass(frozen=True)
-class SeaFormerVariant:
-    """Widths at 1/4..1/64, attention heads, blocks per attention stage, expansion into 1/32."""
-
-    widths: tuple[int, ...]
-    heads: int
-    depth: int
-    expansion: int
-
-
+# widths at 1/4..1/64, attention heads, blocks per attention stage, expansion into 1/32
 VARIANTS = {
-    "t": SeaFormerVariant((16, 32, 64, 128, 160), 4, 2, 3),
-    "s": SeaFormerVariant((24, 48, 96, 160, 192), 6, 3, 4),
-    "b": SeaFormerVariant((32, 64, 128, 192, 256), 8, 4, 4),
+    "t": ((16, 32, 64, 128, 160), 4, 2, 3),
+    "s": ((24, 48, 96, 160, 192), 6, 3, 4),
+    "b": ((32, 64, 128, 192, 256), 8, 4, 4),
 }
 
 
@@ -87,48 +74,34 @@ class SqueezeAttention(nn.Module):
         return F.hardsigmoid(self.gate(F.relu6(v + rows + columns))) * detail
 
 
-class SeaFormerBlock(nn.Module):
-    """X + attention(X), then X + FFN(X), without pre-norm."""
-
-    def __init__(
-        self, channels: int, heads: int, key_width: int, expansion: int, drop_path: float
-    ) -> None:
-        super().__init__()
-        self.attention = SqueezeAttention(channels, heads, key_width)
-        self.feed_forward = ConvFeedForward(channels, expansion)
-        self.drop_path = DropPath(drop_path)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self.attention(x))
-        return x + self.drop_path(self.feed_forward(x))
-
-
 class SeaFormer(nn.Module):
     """SeaFormer-Tiny, Small or Base: B 3 H W -> maps at 1/8, 1/32 and 1/64."""
 
     def __init__(self, drop_path: float, variant: Literal["t", "s", "b"]) -> None:
         super().__init__()
-        layout = VARIANTS[variant]
-        w4, w8, w16, w32, w64 = layout.widths
+        (w4, w8, w16, w32, w64), heads, depth, expansion32 = VARIANTS[variant]
         self.channels = (w8, w32, w64)
+        # numbers of residuals: widths, kernel, expansion, stride
         self.stem = nn.Sequential(
             ConvNorm(3, STEM, 3, stride=2, activation=nn.ReLU),
-            _make_residual(STEM, STEM, 3, 1, 1),
-            _make_residual(STEM, w4, 3, 4, 2),
-            _make_residual(w4, w4, 3, 3, 1),
+            InvertedResidual(STEM, STEM, 3, 1, 1),
+            InvertedResidual(STEM, w4, 3, 4, 2),
+            InvertedResidual(w4, w4, 3, 3, 1),
         )
         self.stage8 = nn.Sequential(
-            _make_residual(w4, w8, 5, 3, 2), _make_residual(w8, w8, 5, 3, 1)
+            InvertedResidual(w4, w8, 5, 3, 2), InvertedResidual(w8, w8, 5, 3, 1)
         )
         self.stage16 = nn.Sequential(
-            _make_residual(w8, w16, 3, 3, 2), _make_residual(w16, w16, 3, 3, 1)
+            InvertedResidual(w8, w16, 3, 3, 2), InvertedResidual(w16, w16, 3, 3, 1)
         )
-        self.stage32 = _make_residual(w16, w32, 5, layout.expansion, 2)
-        self.stage64 = _make_residual(w32, w64, 3, 6, 2)
-        rates = spread_rates(drop_path, layout.depth)
+        self.stage32 = InvertedResidual(w16, w32, 5, expansion32, 2)
+        self.stage64 = InvertedResidual(w32, w64, 3, 6, 2)
+        rates = spread_rates(drop_path, depth)
         self.blocks32, self.blocks64 = (
-            nn.Sequential(*(SeaFormerBlock(width, layout.heads, key, expansion, r) for r in rates))
-            for width, key, expansion in zip((w32, w64), KEY_WIDTHS, EXPANSIONS, strict=True)
+            nn.Sequential(
+                *(AttentionBlock(SqueezeAttention(w, heads, key), w, expansion, r) for r in rates)
+            )
+            for w, key, expansion in zip((w32, w64), KEY_WIDTHS, EXPANSIONS, strict=True)
         )
         self.apply(initialize_weights)
         for module in self.modules():
@@ -140,10 +113,6 @@ class SeaFormer(nn.Module):
         at8 = self.stage8(self.stem(x))
         at32 = self.blocks32(self.stage32(self.stage16(at8)))
         return at8, at32, self.blocks64(self.stage64(at32))
-
-
-def _make_residual(before: int, width: int, kernel: int, expansion: int, stride: int) -> nn.Module:
-    return InvertedResidual(before, width, expansion=expansion, kernel=kernel, stride=stride)
 
 
 build = SeaFormer

@@ -5,16 +5,14 @@ its published code computes it: the attention logits are not scaled by 1/sqrt(d)
 defines that factor. Differs in nothing known.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from lemore.models.layers import (
-    ConvFeedForward,
+    AttentionBlock,
     ConvNorm,
-    DropPath,
     InvertedResidual,
     initialize_weights,
     pool_to_tokens,
@@ -25,23 +23,14 @@ from lemore.models.layers import (
 STEM = 16
 BLOCKS = 4
 KEY_WIDTH, VALUE_WIDTH = 16, 32  # per head
-
-
-@dataclass(frozen=True)
-class TopFormerVariant:
-    """Widths at 1/4..1/32, attention heads, and residuals (kernel, expansion, stride) per map."""
-
-    widths: tuple[int, ...]
-    heads: int
-    last_stage: tuple[tuple[int, int, int], ...]
-
-
+# residuals of a map: kernel, expansion, stride
 TWO_LAST = ((5, 6, 2), (5, 6, 1))
 THREE_LAST = (*TWO_LAST, (3, 6, 1))
+# widths at 1/4..1/32, attention heads, residuals of the last map
 VARIANTS = {
-    "t": TopFormerVariant((16, 32, 64, 96), 4, TWO_LAST),
-    "s": TopFormerVariant((24, 48, 96, 128), 6, THREE_LAST),
-    "b": TopFormerVariant((32, 64, 128, 160), 8, THREE_LAST),
+    "t": ((16, 32, 64, 96), 4, TWO_LAST),
+    "s": ((24, 48, 96, 128), 6, THREE_LAST),
+    "b": ((32, 64, 128, 160), 8, THREE_LAST),
 }
 FIRST_STAGES = (
     ((3, 4, 2), (3, 3, 1)),
@@ -73,20 +62,6 @@ class TokenAttention(nn.Module):
         return self.output(self.activation(mixed))
 
 
-class TopFormerBlock(nn.Module):
-    """X + attention(X), then X + FFN(X), without pre-norm."""
-
-    def __init__(self, channels: int, heads: int, drop_path: float) -> None:
-        super().__init__()
-        self.attention = TokenAttention(channels, heads)
-        self.feed_forward = ConvFeedForward(channels, expansion=2)
-        self.drop_path = DropPath(drop_path)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self.attention(x))
-        return x + self.drop_path(self.feed_forward(x))
-
-
 class TopFormer(nn.Module):
     """TopFormer-Tiny, Small or Base.
 
@@ -95,27 +70,24 @@ class TopFormer(nn.Module):
 
     def __init__(self, drop_path: float, variant: Literal["t", "s", "b"]) -> None:
         super().__init__()
-        layout = VARIANTS[variant]
-        self.channels = (*layout.widths, sum(layout.widths))
+        widths, heads, last_stage = VARIANTS[variant]
+        tokens = sum(widths)
+        self.channels = (*widths, tokens)
         self.stem = nn.Sequential(
             ConvNorm(3, STEM, 3, stride=2, activation=nn.ReLU),
-            InvertedResidual(STEM, STEM, expansion=1, kernel=3, stride=1),
+            InvertedResidual(STEM, STEM, kernel=3, expansion=1, stride=1),
         )
-        stages, before = (*FIRST_STAGES, layout.last_stage), STEM
+        stages, before = (*FIRST_STAGES, last_stage), STEM
         self.stages = nn.ModuleList()
-        for width, residuals in zip(layout.widths, stages, strict=True):
+        for width, residuals in zip(widths, stages, strict=True):
             blocks = []
             for kernel, expansion, stride in residuals:
-                blocks.append(
-                    InvertedResidual(
-                        before, width, expansion=expansion, kernel=kernel, stride=stride
-                    )
-                )
+                blocks.append(InvertedResidual(before, width, kernel, expansion, stride))
                 before = width
             self.stages.append(nn.Sequential(*blocks))
         rates = spread_rates(drop_path, BLOCKS)
         self.blocks = nn.Sequential(
-            *(TopFormerBlock(self.channels[-1], layout.heads, r) for r in rates)
+            *(AttentionBlock(TokenAttention(tokens, heads), tokens, 2, rate) for rate in rates)
         )
         self.apply(initialize_weights)
         for module in self.modules():

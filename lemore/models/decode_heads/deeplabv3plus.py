@@ -41,9 +41,8 @@ class DeepLabV3PlusHead(DecodeHead):
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
         low = self.low(features[0])
         x = self.bottleneck(self.aspp(features[-1]))
-        x = resize(x, get_size(low))
-        x = self.fuse(torch.cat([x, low], dim=1))
-        return self.classify(x)
+        x = torch.cat([resize(x, get_size(low)), low], dim=1)
+        return self.classify(self.fuse(x))
 
 
 build = DeepLabV3PlusHead

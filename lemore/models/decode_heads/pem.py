@@ -56,18 +56,13 @@ class DeformUpsample(nn.Module):
         with torch.no_grad():
             assert self.offsets.bias is not None
             self.offsets.bias.zero_()
-            self.upsample.weight[:, 0] = _make_bilinear_kernel()
+            line = torch.tensor([0.25, 0.75, 0.75, 0.25])
+            self.upsample.weight[:, 0] = line[:, None] * line  # bilinear upsampling by two
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         offsets, mask = self.offsets(x).split([18, 9], dim=1)
         x = F.relu(self.bn(self.deform(x, offsets, torch.sigmoid(mask))))
         return x, F.relu(self.bn_up(self.upsample(x)))
-
-
-def _make_bilinear_kernel() -> Tensor:
-    """4x4 kernel of bilinear upsampling by two."""
-    line = torch.tensor([0.25, 0.75, 0.75, 0.25])
-    return line[:, None] * line
 
 
 class PixelDecoder(nn.Module):

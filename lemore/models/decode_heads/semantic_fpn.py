@@ -48,10 +48,7 @@ class SemanticFPNHead(DecodeHead):
         size = get_size(maps[0])
         levels = zip(self.scales, self.smooth, maps, strict=True)
         parts = [resize(scale(smooth(x)), size) for scale, smooth, x in levels]
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
-        return self.classify(total)
+        return self.classify(sum(parts[1:], parts[0]))
 
 
 build = SemanticFPNHead

@@ -22,16 +22,21 @@ ENCODER = (
     count_from_zero(r"^backbone\.block(\d)\.", "backbone.stages.{}.blocks."),
     count_from_zero(r"^backbone\.norm(\d)\.", "backbone.stages.{}.norm."),
 )
-BLOCKS = (
-    (r"\.attn\.q\.", ".attention.query."),
+ATTENTION = (
+    (r"\.attn\.(?:to_)?q\.", ".attention.query."),
+    (r"\.attn\.(?:to_)?k\.", ".attention.key."),
+    (r"\.attn\.(?:to_)?v\.", ".attention.value."),
     (r"\.attn\.kv\.", ".attention.key_value."),
     (r"\.attn\.proj\.", ".attention.output."),
     (r"\.attn\.sr\.", ".attention.reduce."),
     (r"\.attn\.norm\.", ".attention.norm."),
+)
+FEED_FORWARD = (
     (r"\.mlp\.fc1\.", ".feed_forward.expand."),
-    (r"\.mlp\.dwconv\.dwconv\.", ".feed_forward.depthwise."),
+    (r"\.mlp\.dwconv\.(?:dwconv\.)?", ".feed_forward.depthwise."),
     (r"\.mlp\.fc2\.", ".feed_forward.reduce."),
 )
+BLOCKS = (*ATTENTION, *FEED_FORWARD)
 # MiT in MMSegmentation itself (MixVisionTransformer)
 ENCODER_MMSEG = (
     (r"^backbone\.layers\.(\d)\.0\.projection\.", r"backbone.stages.\1.embedding.projection."),

@@ -2,15 +2,9 @@
 
 import re
 
-ATTENTION = (
-    (r"\.c\.", ".conv."),
-    (r"\.attn\.to_q\.", ".attention.query."),
-    (r"\.attn\.to_k\.", ".attention.key."),
-    (r"\.attn\.to_v\.", ".attention.value."),
-    (r"\.mlp\.fc1\.", ".feed_forward.expand."),
-    (r"\.mlp\.dwconv\.", ".feed_forward.depthwise."),
-    (r"\.mlp\.fc2\.", ".feed_forward.reduce."),
-)
+from lemore.models.import_maps._mit import BLOCKS
+
+LAYERS = ((r"\.c\.", ".conv."), *BLOCKS)
 HEAD = (
     (r"^decode_head\.linear_fuse\.", "decode_head.fuse."),
     (r"^decode_head\.conv_seg\.", "decode_head.classifier."),

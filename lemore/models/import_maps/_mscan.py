@@ -1,6 +1,6 @@
 """Names of MSCAN in the layout of SegNeXt's published code."""
 
-from lemore.models.import_maps._mit import count_from_zero
+from lemore.models.import_maps._mit import FEED_FORWARD, count_from_zero
 
 ENCODER = (
     (r"^backbone\.patch_embed1\.proj\.", "backbone.stages.0.embedding."),
@@ -18,7 +18,5 @@ ENCODER = (
         r"\.attn\.spatial_gating_unit\.conv(\d)_(\d)\.",
         lambda match: f".attention.attention.strips.{match[1]}.{int(match[2]) - 1}.",
     ),
-    (r"^(backbone\..*)\.mlp\.fc1\.", r"\1.feed_forward.expand."),
-    (r"^(backbone\..*)\.mlp\.dwconv\.dwconv\.", r"\1.feed_forward.depthwise."),
-    (r"^(backbone\..*)\.mlp\.fc2\.", r"\1.feed_forward.reduce."),
+    *FEED_FORWARD,
 )

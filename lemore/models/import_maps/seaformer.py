@@ -3,7 +3,7 @@
 import re
 
 from lemore.models.import_maps._mit import count_from_zero
-from lemore.models.import_maps._mobile import ATTENTION, HEAD, rename_inner
+from lemore.models.import_maps._mobile import HEAD, LAYERS, rename_inner
 from lemore.models.key_map import KeyMap
 
 STAGES = {"2": "stage8", "3": "stage16", "4": "stage32", "5": "stage64"}
@@ -29,13 +29,10 @@ KEY_MAPS = {
             (r"\.attn\.dwconv\.", ".attention.detail.0."),
             (r"\.attn\.pwconv\.", ".attention.detail.1."),
             (r"\.attn\.proj\.1\.", ".attention.gate."),
-            (r"\.attn\.proj_encode_row\.1\.", ".attention.rows.output."),
-            (r"\.attn\.proj_encode_column\.1\.", ".attention.columns.output."),
-            (r"\.attn\.pos_emb_rowq\.pos_embed", ".attention.rows.query_position"),
-            (r"\.attn\.pos_emb_rowk\.pos_embed", ".attention.rows.key_position"),
-            (r"\.attn\.pos_emb_columnq\.pos_embed", ".attention.columns.query_position"),
-            (r"\.attn\.pos_emb_columnk\.pos_embed", ".attention.columns.key_position"),
-            *ATTENTION,
+            (r"\.attn\.proj_encode_(row|column)\.1\.", r".attention.\1s.output."),
+            (r"\.attn\.pos_emb_(row|column)q\.pos_embed", r".attention.\1s.query_position"),
+            (r"\.attn\.pos_emb_(row|column)k\.pos_embed", r".attention.\1s.key_position"),
+            *LAYERS,
             count_from_zero(r"^decode_head\.fuse(\d)\.", "decode_head.fusions.{}."),
             (r"\.local_embedding\.", ".local."),
             (r"\.global_act\.", ".gate."),

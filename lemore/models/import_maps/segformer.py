@@ -7,14 +7,11 @@ STAGES = r"backbone.stages.\1."
 # Each line takes the names in files on the Hub, which every version of transformers reads and
 # writes, and those in the model's own state dict since transformers 5, where they differ.
 HUGGING_FACE = (
-    (r"^segformer\.encoder\.patch_embeddings\.(\d)\.proj\.", STAGES + "embedding.projection."),
-    (r"^segformer\.encoder\.patch_embeddings\.(\d)\.layer_norm\.", STAGES + "embedding.norm."),
-    (r"^segformer\.encoder\.block\.(\d)\.", STAGES + "blocks."),
-    (r"^segformer\.encoder\.layer_norm\.(\d)\.", STAGES + "norm."),
+    (r"^segformer\.encoder\.(\w+)\.(\d)\.", r"segformer.stages.\2.\1."),
     (r"^segformer\.stages\.(\d)\.patch_embeddings\.proj\.", STAGES + "embedding.projection."),
     (r"^segformer\.stages\.(\d)\.patch_embeddings\.layer_norm\.", STAGES + "embedding.norm."),
     (r"^segformer\.stages\.(\d)\.layer_norm\.", STAGES + "norm."),
-    (r"^segformer\.stages\.(\d)\.blocks\.", STAGES + "blocks."),
+    (r"^segformer\.stages\.(\d)\.blocks?\.", STAGES + "blocks."),
     (r"\.(?:layer_norm_1|layernorm_before)\.", ".norm1."),
     (r"\.(?:layer_norm_2|layernorm_after)\.", ".norm2."),
     (r"\.attention\.(?:self\.query|q_proj)\.", ".attention.query."),

@@ -3,7 +3,7 @@
 import re
 
 from lemore.models.import_maps._mit import count_from_zero
-from lemore.models.import_maps._mobile import ATTENTION, HEAD, rename_inner
+from lemore.models.import_maps._mobile import HEAD, LAYERS, rename_inner
 from lemore.models.key_map import KeyMap
 
 LAST_STAGE = 3
@@ -25,8 +25,8 @@ KEY_MAPS = {
             (r"^backbone\.tpm\.layer(\d+)\.", _rename_residual),
             (r"(?<=\d\.)conv\.(\d)\.(?=c\.|bn\.)", rename_inner),
             (r"^backbone\.trans\.transformer_blocks\.", "backbone.blocks."),
-            *ATTENTION,
             (r"\.attn\.proj\.1\.", ".attention.output."),
+            *LAYERS,
             count_from_zero(r"^backbone\.SIM\.(\d)\.", "decode_head.injections.{}."),
             (r"\.local_embedding\.", ".local."),
             (r"\.global_embedding\.", ".embedding."),

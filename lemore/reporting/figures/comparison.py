@@ -3,8 +3,9 @@
 The region in which the models differ most is framed, and enlarged below.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -60,9 +61,7 @@ def draw(
         grid = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
         lines = iter(grid)
         for example, region in zip(examples, regions, strict=True):
-            _draw_row(next(lines), example, colors, region)
-            if region:
-                _draw_enlarged(next(lines), example, colors, region)
+            _draw_example(lines, example, colors, region)
         for axes, title in zip(grid[0], ("Image", "Ground Truth", *models), strict=True):
             axes.set_title(title, fontsize=10, fontweight="bold")
         add_legend(figure, legend, ncols, fontsize=7, handlelength=1.4)
@@ -71,21 +70,28 @@ def draw(
     return figure
 
 
-def _draw_row(
-    axes: Sequence[Axes], example: Example, colors: Sequence[Color], region: Region | None
+def _draw_example(
+    lines: Iterator[Any], example: Example, colors: Sequence[Color], region: Region | None
 ) -> None:
-    mious = [describe_miou(p, example.label, len(colors)) for p in example.predictions]
-    texts = [example.name, "", *mious]
-    for cell, pixels, text in zip(axes, _make_pictures(example, colors), texts, strict=True):
-        show_pixels(cell, pixels, text)
-        if region:
-            _draw_frame(cell, region)
+    """Draws a line of the image, then ground truth and predictions over it, with its region framed.
 
-
-def _make_pictures(example: Example, colors: Sequence[Color]) -> list[np.ndarray]:
-    """Makes the image, then ground truth and predictions over it."""
+    The next line has the region, enlarged.
+    """
     maps = (example.label, *example.predictions)
-    return [example.image, *(draw_overlay(example.image, m, colors) for m in maps)]
+    pictures = [example.image, *(draw_overlay(example.image, m, colors) for m in maps)]
+    mious = [describe_miou(p, example.label, len(colors)) for p in example.predictions]
+    whole = next(lines)
+    for cell, pixels, text in zip(whole, pictures, [example.name, "", *mious], strict=True):
+        show_pixels(cell, pixels, text)
+    if region is None:
+        return
+    top, left, height, width = region
+    part = (slice(top, top + height), slice(left, left + width))
+    texts = ["framed region, enlarged", *[""] * len(maps)]
+    for cell, below, pixels, text in zip(whole, next(lines), pictures, texts, strict=True):
+        _draw_frame(cell, region)
+        show_pixels(below, pixels[part], text)
+        below.spines[:].set(visible=True, linewidth=1.2, linestyle=(0, (4, 3)), color="black")
 
 
 def _draw_frame(axes: Axes, region: Region) -> None:
@@ -95,17 +101,6 @@ def _draw_frame(axes: Axes, region: Region) -> None:
     for color, style in (("white", "-"), ("black", (0, (4, 3)))):
         look = {"fill": False, "edgecolor": color, "lw": 1.6, "linestyle": style}
         axes.add_patch(Rectangle(corner, width, height, **look))
-
-
-def _draw_enlarged(
-    axes: Sequence[Axes], example: Example, colors: Sequence[Color], region: Region
-) -> None:
-    top, left, height, width = region
-    part = (slice(top, top + height), slice(left, left + width))
-    texts = ["framed region, enlarged", *[""] * (len(axes) - 1)]
-    for cell, pixels, text in zip(axes, _make_pictures(example, colors), texts, strict=True):
-        show_pixels(cell, pixels[part], text)
-        cell.spines[:].set(visible=True, linewidth=1.2, linestyle=(0, (4, 3)), color="black")
 
 
 def show_pixels(axes: Axes, pixels: np.ndarray, below: str) -> None:

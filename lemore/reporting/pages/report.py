@@ -1,8 +1,8 @@
 """The report of a run: one self-contained HTML file, made from tables, figures and result files."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -16,18 +16,6 @@ from lemore.reporting.tables.results import Result, label_models
 
 KINDS = {"best": "best measured", "second": "second best measured"}
 LARGE = 500_000  # bytes of a PNG above which a WebP replaces it
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure as a data URI, its size in pixels and its description."""
-
-    name: str
-    title: str
-    description: str
-    uri: str
-    width: int
-    height: int
 
 
 def render(
@@ -74,18 +62,18 @@ def render(
     )
 
 
-def _read_picture(path: Path) -> Picture:
-    """Reads a PNG with the title and description that `style.save_figure` put into it."""
+def _read_picture(path: Path) -> dict[str, Any]:
+    """Reads a PNG as a data URI, with the title and description that `save_figure` put into it."""
     with Image.open(path) as image:
         width, height = image.size
         texts = dict(image.info)
         is_large = path.stat().st_size > LARGE
         uri = encode_image(image.convert("RGB"), "webp", quality=90) if is_large else ""
-    return Picture(
-        name=path.stem,
-        title=texts.get("Title", path.stem),
-        description=texts.get("Description", texts.get("Title", path.stem)),
-        uri=uri or encode_uri("image/png", path.read_bytes()),
-        width=width,
-        height=height,
-    )
+    title = texts.get("Title", path.stem)
+    return {
+        "title": title,
+        "description": texts.get("Description", title),
+        "uri": uri or encode_uri("image/png", path.read_bytes()),
+        "width": width,  # in pixels
+        "height": height,
+    }

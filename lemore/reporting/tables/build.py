@@ -6,7 +6,6 @@ latency are those of the paper-size model, whatever the run trained: `profile_si
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from lemore.reporting.tables import paper, significance
-from lemore.reporting.tables.paper import PaperRow
+from lemore.reporting.tables.paper import IMAGENET, VIEWS, PaperRow
 from lemore.reporting.tables.results import (
     Result,
     find_cell,
@@ -44,38 +43,10 @@ RECIPES = {
 FROM_SCRATCH = "from scratch: trained without ImageNet pretraining"
 TOP5 = "top-5 as measured here: the paper publishes none"
 RECONSTRUCTED = "recipe reconstructed: the paper gives none for ImageNet"
-IMAGENET = "imagenet_1k"
 UNSTEADY = 1.5  # ratio of p95 to p50 from which a remark is made
 DEFAULT_COSTS = "ade20k"  # whose costs to print for a dataset that the paper does not use
 
 Row = dict[str, Any]  # some of COLUMNS, with a list of remarks as `note`
-
-
-@dataclass(frozen=True)
-class PaperTable:
-    """A table of the paper: its number there, its subject, its datasets."""
-
-    table: str
-    subject: str
-    datasets: tuple[str, ...]
-
-    @property
-    def title(self) -> str:
-        place = f"Table {self.table}" if self.table.isdigit() else self.table
-        return f"{self.subject} (the paper's {place})" if place else self.subject
-
-
-PASCAL = ("pascal_context_59", "pascal_context_60")
-VIEWS = {
-    "ade20k": PaperTable("1", "Results on ADE20K val", ("ade20k",)),
-    "ablation": PaperTable("2", "Ablation on ADE20K val", ("ade20k",)),
-    "cityscapes": PaperTable("3", "Results on Cityscapes val", ("cityscapes",)),
-    "pascal_context": PaperTable("4", "Results on PASCAL Context", PASCAL),
-    "coco_stuff": PaperTable("5", "Results on COCO-Stuff 10K", ("coco_stuff_10k",)),
-    "detection": PaperTable("6", "Object detection on COCO with RetinaNet", ("coco_detection",)),
-    "imagenet": PaperTable("supplement", "ImageNet-1K classification", (IMAGENET,)),
-    "efficiency": PaperTable("", "Parameters, MACs and latency of every profiled model", ()),
-}
 
 
 def build_table(
@@ -199,10 +170,7 @@ def complete_row(
         classes = f"{cell['num_classes']} classes ({cell['dataset']})"
         notes += [f"params, MACs and latency counted with {classes}"]
     notes += _remark_on_latency(cell)
-    if row is None and published is not None and published.table == paper.OWN:
-        notes += [_remark_on_source(published)]
-    if published is not None and published.table != paper.OWN:
-        notes += published.notes
+    notes += published.notes if published else []
     notes += paper.quote_others(model, target, published)
     encoder = row.encoder if row else measured.get("encoder") or (profile or {}).get("encoder", "")
     return {
@@ -234,11 +202,6 @@ def _list_costs(profile: Result | None, cell: Result | None) -> Row:
 
 def _list_published(row: PaperRow | None) -> Row:
     return {f"{name}_paper": getattr(row, name) for name in PUBLISHED} if row else {}
-
-
-def _remark_on_source(row: PaperRow) -> str:
-    details = f" ({row.note})" if row.note else ""
-    return f"not in the paper's table, published values from {row.short_source}{details}"
 
 
 def _remark_on_latency(cell: Result | None) -> list[str]:
@@ -278,8 +241,7 @@ def make_cell_row(profile: Result, cell: Result) -> Row:
     notes = []
     if published is not None and published.input_size == format_size(cell["size"]):
         cells |= _list_published(published) | {"miou_paper": "", "top1_paper": ""}
-        own = published.table == paper.OWN
-        notes = [_remark_on_source(published)] if own else published.notes
+        notes = published.notes
     return cells | {"note": [*notes, *_remark_on_latency(cell)]}
 
 

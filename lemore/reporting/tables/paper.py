@@ -14,6 +14,7 @@ from pathlib import Path
 PATH = Path(__file__).parents[1] / "paper.csv"
 OWN = "own"
 PAPER = "LeMoRe ICIP 2025"
+IMAGENET = "imagenet_1k"
 RIVALS = ("topformer", "seaformer")  # of LeMoRe's lineage and size, missing in its tables
 ABLATION = re.compile(r"lemore_[tfl]+(_ca)?(_na)?")
 
@@ -49,6 +50,10 @@ class PaperRow:
 
     @property
     def notes(self) -> list[str]:
+        """The remarks to print; that of a row from elsewhere says where its values come from."""
+        if self.table == OWN:
+            details = f" ({self.note})" if self.note else ""
+            return [f"not in the paper's table, published values from {self.short_source}{details}"]
         return self.note.split("; ") if self.note else []
 
     @property
@@ -60,6 +65,33 @@ class PaperRow:
     def printed_label(self) -> str:
         """The label without the batch size that some sources put behind it."""
         return re.sub(r" \dx\d$", "", self.label)
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table of the paper: its number there, its subject, its datasets."""
+
+    table: str
+    subject: str
+    datasets: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        place = f"Table {self.table}" if self.table.isdigit() else self.table
+        return f"{self.subject} (the paper's {place})" if place else self.subject
+
+
+PASCAL = ("pascal_context_59", "pascal_context_60")
+VIEWS = {
+    "ade20k": PaperTable("1", "Results on ADE20K val", ("ade20k",)),
+    "ablation": PaperTable("2", "Ablation on ADE20K val", ("ade20k",)),
+    "cityscapes": PaperTable("3", "Results on Cityscapes val", ("cityscapes",)),
+    "pascal_context": PaperTable("4", "Results on PASCAL Context", PASCAL),
+    "coco_stuff": PaperTable("5", "Results on COCO-Stuff 10K", ("coco_stuff_10k",)),
+    "detection": PaperTable("6", "Object detection on COCO with RetinaNet", ("coco_detection",)),
+    "imagenet": PaperTable("supplement", "ImageNet-1K classification", (IMAGENET,)),
+    "efficiency": PaperTable("", "Parameters, MACs and latency of every profiled model", ()),
+}
 
 
 @cache
@@ -83,8 +115,8 @@ def find_row(model: str, dataset: str) -> PaperRow | None:
 def find_source(source: str, model: str, dataset: str) -> PaperRow | None:
     """Finds a source's row for a model on a dataset, or on the scenes in its place."""
     place = (source, model, dataset.removesuffix("_scenes"))
-    rows = ((row, (row.source, row.model, row.dataset)) for row in load_rows())
-    return next((row for row, its_place in rows if its_place == place), None)
+    rows = load_rows()
+    return next((row for row in rows if (row.source, row.model, row.dataset) == place), None)
 
 
 def quote_others(model: str, dataset: str, beside: PaperRow | None) -> list[str]:

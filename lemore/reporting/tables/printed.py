@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 
 from lemore.reporting.tables import paper
-from lemore.reporting.tables.build import COUNTS, NUMBERS, VIEWS
+from lemore.reporting.tables.build import COUNTS, NUMBERS
+from lemore.reporting.tables.paper import VIEWS
 
 SCENES_SYMBOL = "†"
 LACKING = "Not in the paper's table"

@@ -15,8 +15,8 @@ def read_results(paths: Iterable[Path | str], stage: str) -> list[Result]:
     results = []
     for path in paths:
         result = read_json(path)
-        if not isinstance(result, dict) or result.get("stage") != stage:
-            found = result.get("stage") if isinstance(result, dict) else type(result).__name__
+        found = result.get("stage") if isinstance(result, dict) else type(result).__name__
+        if found != stage:
             raise ValueError(f"{path}: expected a result of stage '{stage}', found '{found}'")
         results.append({**result, "file": str(path)})
     return results

@@ -18,8 +18,6 @@ FORMATS = {
 }  # fmt: skip
 TYPES = {"": "str", "d": "int64"}  # of columns by their format; others are float64
 LEVEL = 0.05
-
-
 Pair = dict[str, Any]  # a row: a value for each of FORMATS
 
 

@@ -1,7 +1,5 @@
 """Tables as CSV, Markdown and LaTeX text."""
 
-import csv
-import io
 from collections.abc import Iterable
 from itertools import groupby
 
@@ -27,12 +25,8 @@ ESCAPES = {
     "†": r"$\dagger$",
     "\N{MINUS SIGN}": r"$-$",
 }
-
-
 # left out of printed pages, which lack room; the other formats have them
 LEFT_OUT = ("gmacs_fvcore", "latency_ms_p95")
-PREAMBLE = r"""% in the preamble: \usepackage{booktabs,graphicx}
-"""
 
 
 def format_csv(table: pd.DataFrame) -> str:
@@ -42,11 +36,9 @@ def format_csv(table: pd.DataFrame) -> str:
 
 def format_printed_csv(table: PrintedTable) -> str:
     """Returns the printed cells as CSV, for a table that is in no file."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(column.header for column in table.header)
-    writer.writerows([cell.text for cell in row] for row in table.rows)
-    return text.getvalue()
+    texts = [[cell.text for cell in row] for row in table.rows]
+    header = [column.header for column in table.header]
+    return pd.DataFrame(texts).to_csv(index=False, header=header, lineterminator="\n")
 
 
 def write_caption(table: PrintedTable) -> str:
@@ -106,7 +98,8 @@ def format_latex(table: PrintedTable) -> str:
     kinds = "".join("l" if table.is_text(i) else "r" for i in kept)
     return "\n".join(
         [
-            PREAMBLE + r"\begin{table*}",
+            r"% in the preamble: \usepackage{booktabs,graphicx}",
+            r"\begin{table*}",
             r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
             rf"\caption{{{escape_latex(write_caption(table))}}}",
             rf"\label{{tab:{table.name.replace('_', '-')}}}",

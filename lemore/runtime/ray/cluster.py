@@ -63,7 +63,7 @@ def connect(resources: Resources) -> None:
     elif find_owner() is not None:
         head = _ensure_head()
         _hold_driver_lock()
-        ray.init(address=head, logging_level=logging.WARNING, runtime_env=_make_runtime_env())
+        _init(head)
     else:
         start_local(max(count_cores(), resources.cpus * resources.workers))
     _check_room(resources, grows=bool(address))
@@ -81,15 +81,12 @@ def _set_environment() -> None:
 
 def _join(address: str) -> None:
     """Joins a cluster that others have started, and sends it the code with the job."""
-    import ray
     from ray.exceptions import AuthenticationError
 
     probe(address)
     code = {"py_modules": [str(Path(lemore.__file__).parent)], "excludes": ["**/__pycache__"]}
     try:
-        ray.init(
-            address=address, logging_level=logging.WARNING, runtime_env=code | _make_runtime_env()
-        )
+        _init(address, code)
     except AuthenticationError:
         raise ValueError(
             f"RAY_ADDRESS is '{address}', and the cluster there wants a token; set "
@@ -97,9 +94,13 @@ def _join(address: str) -> None:
         ) from None
 
 
-def _make_runtime_env() -> dict[str, Any]:
-    """Returns Ray's runtime_env, which hands this process's watchdog limit to the workers."""
-    return {"env_vars": {FIXED: os.environ[FIXED]}} if FIXED in os.environ else {}
+def _init(address: str, code: dict[str, Any] | None = None, **options: Any) -> None:
+    """Starts or joins a cluster; its workers get `code` and this process's watchdog limit."""
+    import ray
+
+    limit = {"env_vars": {FIXED: os.environ[FIXED]}} if FIXED in os.environ else {}
+    env = (code or {}) | limit
+    ray.init(address=address, logging_level=logging.WARNING, runtime_env=env, **options)
 
 
 def _check_room(resources: Resources, grows: bool) -> None:
@@ -148,14 +149,7 @@ def start_local(cpus: int) -> str:
     """Starts a cluster that lives as long as this process; returns its address."""
     import ray
 
-    ray.init(
-        address="local",
-        num_cpus=cpus,
-        object_store_memory=OBJECT_STORE_BYTES,
-        include_dashboard=False,
-        logging_level=logging.WARNING,
-        runtime_env=_make_runtime_env(),
-    )
+    _init("local", num_cpus=cpus, object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False)
     return ray.get_runtime_context().gcs_address
 
 

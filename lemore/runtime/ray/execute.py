@@ -133,7 +133,7 @@ def _describe_loss(error: Exception, folder: Path, kernel_killed: bool) -> str:
     """Describes a loss. kernel_killed: whether this machine's kernel killed processes meanwhile."""
     hangs = ", ".join(str(path) for path in sorted(folder.glob("hang_rank*.txt")))
     why = ""
-    if memory.is_killed_by_ray(error):
+    if "running low on memory" in str(error):  # Ray's memory monitor has ended the worker
         why = f", which {memory.REMEDY}"
     elif kernel_killed:  # perhaps not those of this training
         why = f"; this machine's kernel ended processes meanwhile, so perhaps it {memory.REMEDY}"
@@ -205,12 +205,8 @@ def find_cause(error: Exception) -> Exception:
     end, else an error that the others got from it."""
     failures = getattr(error, "worker_failures", {})
     causes = [getattr(e, "_base_exc", e) for _, e in sorted(failures.items())]
-    for cause in causes:
-        if isinstance(cause, Stopped):
-            return cause
-    for cause in causes:
-        lost = isinstance(cause, (RuntimeError, ConnectionError)) or _is_of_ray(cause)
-        if not lost:
+    for cause in sorted(causes, key=lambda cause: not isinstance(cause, Stopped)):  # Stopped first
+        if not isinstance(cause, (RuntimeError, ConnectionError)) and not _is_of_ray(cause):
             return cause
     return WorkerLost(next((c for c in causes if _is_of_ray(c)), causes[0] if causes else error))
 
@@ -227,8 +223,7 @@ def _run_worker(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     work: Work = config["work"]
-    worker = replace(work.worker, rank=rank, world_size=world)
-    result = _run_work(replace(work, worker=worker))
+    result = _run_work(replace(work, worker=replace(work.worker, rank=rank, world_size=world)))
     if rank == 0:
         write_json(config["result"], result)
     ray.train.report({"iterations": result["iterations"]})

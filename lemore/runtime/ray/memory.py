@@ -22,8 +22,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, RuntimeError):  # of torch, on any device
         return any(word in str(error) for word in words)
     return isinstance(error, MemoryError)
-
-
-def is_killed_by_ray(error: BaseException) -> bool:
-    """Returns whether Ray says that its memory monitor has ended a worker."""
-    return "running low on memory" in str(error)

@@ -22,7 +22,6 @@ from lemore.runtime.tracking.mlflow import connect
 from lemore.runtime.tracking.pending_run import find_store
 from lemore.runtime.tracking.tracked_run import warn_of
 
-FORMAT = "pt2"
 WEIGHTS = "weights_sha256"
 # tags of a training that are copied to its version
 KEPT = ("stage", "run", "dataset", "model", "backbone", "seed", "key")
@@ -57,9 +56,9 @@ def _register(run_id: str, model: nn.Module, example: Tensor) -> None:
             signature=_make_signature(model, batch),
             input_example=batch.numpy(),
             pip_requirements=["torch"],
-            serialization_format=FORMAT,
+            serialization_format="pt2",
         )
-    name = make_name(tags)
+    name = f"{tags['dataset']}-{tags.get('model') or tags['backbone']}"
     _create_model(client, name, tags)
     version = client.create_model_version(
         name,
@@ -69,17 +68,9 @@ def _register(run_id: str, model: nn.Module, example: Tensor) -> None:
         description=f"Normalised images as B 3 H W in, logits out. Trained by the run {run_id}.",
         model_id=logged.model_id,
     )
-    client.set_registered_model_alias(name, make_alias(tags), version.version)
-
-
-def make_name(tags: Mapping[str, str]) -> str:
-    """Returns the name of a training's registered model: <dataset>-<model or backbone>."""
-    return f"{tags['dataset']}-{tags.get('model') or tags['backbone']}"
-
-
-def make_alias(tags: Mapping[str, str]) -> str:
-    """Returns the alias of a run's newest version: <run>-seed<seed>, in letters MLflow takes."""
-    return re.sub(r"[^0-9A-Za-z_-]", "_", f"{tags['run']}-seed{tags['seed']}")
+    # The alias of the run's newest version, in letters that MLflow takes.
+    alias = re.sub(r"[^0-9A-Za-z_-]", "_", f"{tags['run']}-seed{tags['seed']}")
+    client.set_registered_model_alias(name, alias, version.version)
 
 
 def _make_batch(model: nn.Module, example: Tensor) -> Tensor:
@@ -96,12 +87,9 @@ def _make_signature(model: nn.Module, batch: Tensor) -> ModelSignature:
     """Returns the signature: float32 in and out, -1 as the batch's size where it may be any."""
     with torch.inference_mode():
         output: Tensor = model(batch)
-    return ModelSignature(_make_schema(batch), _make_schema(output))
-
-
-def _make_schema(tensor: Tensor) -> Schema:
-    size = -1 if len(tensor) > 1 else 1
-    return Schema([TensorSpec(np.dtype(np.float32), (size, *tensor.shape[1:]))])
+    size = -1 if len(batch) > 1 else 1
+    shapes = [(size, *tensor.shape[1:]) for tensor in (batch, output)]
+    return ModelSignature(*(Schema([TensorSpec(np.dtype(np.float32), one)]) for one in shapes))
 
 
 def _create_model(client: MlflowClient, name: str, tags: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ of it ends nothing else.
 import multiprocessing
 import resource
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -59,16 +59,16 @@ def measure(subject: Subject) -> Cost | str:
         if not receive.poll(MINUTES * 60):
             process.kill()
             return f"no answer within {MINUTES:g} minutes"
-        answer = receive.recv()
+        answer: Cost | str = receive.recv()
     except EOFError:
         answer = "the process was killed; it may have run out of memory"
     process.join()
-    return Cost(**answer) if isinstance(answer, dict) else answer
+    return answer
 
 
 def _answer(send: Any, subject: Subject) -> None:
     try:
-        send.send(asdict(_measure(subject)))
+        send.send(_measure(subject))
     except (RuntimeError, ValueError) as error:  # out of memory is a RuntimeError
         send.send(f"{type(error).__name__}: {' '.join(str(error).split())[:150]}")
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -100,14 +101,8 @@ def read_backbone(path: Path, digest: str) -> dict[str, Tensor]:
 
 
 def make_transform(recipe: Train) -> TrainTransform:
-    return TrainTransform(
-        img_scale=recipe.img_scale,
-        scale_range=recipe.scale_range,
-        crop_size=recipe.crop_size,
-        cat_max_ratio=recipe.cat_max_ratio,
-        flip_probability=recipe.flip_probability,
-        photometric_distortion=recipe.photometric_distortion,
-    )
+    """Makes the transform, whose settings have the same names in the recipe."""
+    return TrainTransform(**{f.name: getattr(recipe, f.name) for f in fields(TrainTransform)})
 
 
 def make_class_weight(recipe: Train, data: Path, device: torch.device) -> Tensor | None:

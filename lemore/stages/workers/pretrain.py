@@ -1,5 +1,6 @@
 """The work of a pretraining, called where it runs."""
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -77,15 +78,9 @@ def make_optimizer(recipe: Pretrain, groups: list[dict[str, Any]]) -> torch.opti
 
 
 def make_transform(recipe: Pretrain) -> ClassificationTransform:
-    return ClassificationTransform(
-        crop_size=recipe.crop_size,
-        scale_range=recipe.scale_range,
-        ratio_range=recipe.ratio_range,
-        flip_probability=recipe.flip_probability,
-        rand_augment=recipe.rand_augment,
-        random_erasing=recipe.random_erasing,
-        mixup=recipe.mixup,
-    )
+    """Makes the transform, whose settings have the same names in the recipe."""
+    names = [field.name for field in fields(ClassificationTransform)]
+    return ClassificationTransform(**{name: getattr(recipe, name) for name in names})
 
 
 def classification_loss(

@@ -63,19 +63,15 @@ def describe_error(error: ValueError | OSError) -> str:
     return str(error.strerror if isinstance(error, OSError) and error.strerror else error)
 
 
+@dataclass(frozen=True)
 class Predictor:
     """Predicts files and writes their outputs."""
 
-    def __init__(
-        self,
-        model: Model,
-        geometry: Geometry,
-        batch_size: int,
-        add_shares: AddShares,
-        reporter: Reporter,
-    ):
-        self.model, self.geometry, self.batch_size = model, geometry, batch_size
-        self.add_shares, self.reporter = add_shares, reporter
+    model: Model
+    geometry: Geometry
+    batch_size: int
+    add_shares: AddShares
+    reporter: Reporter
 
     def predict_images(self, tasks: list[FileTask]) -> None:
         for batch in self._make_batches(show_progress(tasks, "predict", unit="image")):

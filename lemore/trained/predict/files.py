@@ -22,7 +22,6 @@ from lemore.trained.predict.inputs import find_inputs, name_outputs, split_list
 from lemore.trained.predict.outputs import LEGEND, OutputPlan, format_legend, open_shares
 from lemore.trained.predict.video import is_video
 
-STDIN = "-"
 GPU_BATCH = 8
 
 
@@ -108,7 +107,7 @@ def read_arguments(arguments: list[str]) -> list[str]:
     """Returns the arguments, with `-` replaced by the list on standard input."""
     paths: list[str] = []
     for argument in arguments:
-        paths += split_list(sys.stdin.buffer.read()) if argument == STDIN else [argument]
+        paths += split_list(sys.stdin.buffer.read()) if argument == "-" else [argument]
     if not paths:
         raise ValueError("-: the list on standard input is empty")
     return paths

@@ -21,7 +21,6 @@ AddShares = Callable[[str, int | None, Prediction], None]  # input, frame of a v
 SUFFIXES: dict[Kind, str] = {"overlay": ".jpg", "index": ".png", "color": ".png"}
 # The index maps of a video's frames have a folder.
 VIDEO_SUFFIXES: dict[Kind, str] = {"overlay": ".mp4", "index": "", "color": ".mp4"}
-FRAME = "{:06d}.png"
 LEGEND = "classes.csv"
 
 
@@ -94,7 +93,7 @@ def open_video_outputs(
                 if number == 0:  # frames of an earlier, longer video would look like this one's
                     for path in frames.glob("[0-9]" * 6 + ".png"):
                         path.unlink()
-                prediction.save(frames / FRAME.format(number), "index")
+                prediction.save(frames / f"{number:06d}.png", "index")
             for kind, add in videos.items():
                 add(np.asarray(prediction.picture(kind)))
 
