@@ -88,8 +88,11 @@ def _make_signature(model: nn.Module, batch: Tensor) -> ModelSignature:
     with torch.inference_mode():
         output: Tensor = model(batch)
     size = -1 if len(batch) > 1 else 1
-    shapes = [(size, *tensor.shape[1:]) for tensor in (batch, output)]
-    return ModelSignature(*(Schema([TensorSpec(np.dtype(np.float32), one)]) for one in shapes))
+    kind = np.dtype(np.float32)
+    inputs, outputs = (
+        Schema([TensorSpec(kind, (size, *tensor.shape[1:]))]) for tensor in (batch, output)
+    )
+    return ModelSignature(inputs=inputs, outputs=outputs)
 
 
 def _create_model(client: MlflowClient, name: str, tags: Mapping[str, str]) -> None:
