@@ -13,8 +13,7 @@ from pathlib import Path
 from lemore.config.read import positive
 from lemore.runtime.process import count_cores
 from lemore.stages.evaluate import EvaluateOptions, evaluate
-from lemore.trained.classes import DATA_DIR
-from lemore.trained.find import HELP
+from lemore.trained.find import DATA_DIR, HELP
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

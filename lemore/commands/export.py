@@ -16,8 +16,7 @@ from pathlib import Path
 
 from lemore.config.read import positive
 from lemore.stages.export import SUFFIXES, ExportOptions, export_model
-from lemore.trained.classes import DATA_DIR
-from lemore.trained.find import HELP
+from lemore.trained.find import DATA_DIR, HELP
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

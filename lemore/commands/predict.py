@@ -18,8 +18,7 @@ from typing import Literal
 
 from lemore.config.read import positive
 from lemore.runtime.process import count_cores
-from lemore.trained.classes import DATA_DIR
-from lemore.trained.find import HELP
+from lemore.trained.find import DATA_DIR, HELP
 from lemore.trained.predict.files import GPU_BATCH, PredictOptions, predict_files
 
 

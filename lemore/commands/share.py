@@ -13,8 +13,7 @@ import argparse
 from pathlib import Path
 
 from lemore.stages.share import share_model
-from lemore.trained.classes import DATA_DIR
-from lemore.trained.find import HELP
+from lemore.trained.find import DATA_DIR, HELP
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

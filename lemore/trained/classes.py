@@ -8,9 +8,9 @@ from lemore.config.dataset import DatasetConfig
 from lemore.config.read import CONFIG, load
 from lemore.runtime.files import read_json
 from lemore.trained.checkpoint import Classes, Trained
+from lemore.trained.find import DATA_DIR
 
 log = logging.getLogger(__name__)
-DATA_DIR = Path("resources/datasets")
 
 
 def find_classes(trained: Trained, data_dir: Path = DATA_DIR) -> Classes:

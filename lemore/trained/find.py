@@ -22,7 +22,7 @@ HELP = (
     "weights.pt, a shared model folder, hf://owner/name, or a training below results/ as "
     "<run>/<dataset>/<model>/<seed>, of which what is unambiguous is enough"
 )
-RESULTS, WEIGHTS = Path("results"), "weights.pt"
+DATA_DIR, RESULTS, WEIGHTS = Path("resources/datasets"), Path("results"), "weights.pt"
 
 
 def read_trained(name: str | os.PathLike[str]) -> Trained:

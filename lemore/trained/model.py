@@ -20,8 +20,8 @@ from lemore.evaluation.tiles import check_progress, label_tiles
 from lemore.evaluation.upsample import Pass, Window, label_passes
 from lemore.reporting.prediction import Prediction
 from lemore.trained.checkpoint import Classes, Trained
-from lemore.trained.classes import DATA_DIR, find_classes
-from lemore.trained.find import read_trained
+from lemore.trained.classes import find_classes
+from lemore.trained.find import DATA_DIR, read_trained
 from lemore.trained.predict.photos import convert_to_rgb, read_photo
 
 WHOLE_PIXELS = 2048 * 1024  # above this, an image of a chosen size is tiled
