@@ -17,8 +17,16 @@ from lemore.config.dataset import DatasetConfig
 from lemore.config.jobs import ProfileCell
 from lemore.config.model import BackboneConfig, ModelConfig
 from lemore.config.read import build, check_gpus, did_you_mean, load
-from lemore.config.recipe import Pretrain, Test, Train, load_pretrain, load_recipe, override_names
-from lemore.config.run import Comparison, RunConfig
+from lemore.config.recipe import (
+    Pretrain,
+    Test,
+    Train,
+    check_changes,
+    load_pretrain,
+    load_recipe,
+    override_names,
+)
+from lemore.config.run import Comparison, RunConfig, split_place
 
 PAPER_TABLES = (
     "ade20k", "ablation", "cityscapes", "pascal_context", "coco_stuff", "detection", "imagenet",
@@ -160,7 +168,9 @@ class Experiment:
 
         place: a dataset, or "<dataset>@<H>x<W>" for another size.
         """
-        dataset, other_size = _split_place(model, place)
+        found = split_place(place)
+        assert found is not None, place
+        dataset, other_size = found
         config = self.dataset(dataset)
         folder = self.root / "config/recipes/paper"
         name = self.recipe_name(dataset)
@@ -202,6 +212,7 @@ class Experiment:
 
     def check(self) -> None:
         config = self.config
+        check_changes(config.recipe_changes, "configuration", "recipe_changes.")
         for dataset, model in self.pairs:
             self.model(model)
             self.dataset(dataset)
@@ -221,9 +232,10 @@ class Experiment:
     def _check_workers(self) -> None:
         ray = self.config.ray
         check_gpus(ray.gpus, ray.workers, "configuration", "ray.gpus")
-        if ray.workers < 1 or (ray.mode == "none" and ray.workers > 1):
-            expected = "1 (ray.mode is none)" if ray.mode == "none" else "1 or more"
-            raise ValueError(f"configuration: ray.workers is {ray.workers}, expected {expected}")
+        if ray.mode == "none" and ray.workers > 1:
+            raise ValueError(
+                f"configuration: ray.workers is {ray.workers}, expected 1 (ray.mode is none)"
+            )
         batches = {f"{m} on {d}": self.recipe(d, m)[0].batch_size for d, m in self.pairs}
         batches |= {f"pretraining {b}": self.pretrain_recipe(b).batch_size for b in self.pretrained}
         for what, batch_size in batches.items():
@@ -240,9 +252,6 @@ class Experiment:
                 raise ValueError(
                     f"configuration: seeds_of.{model} is not trained{did_you_mean(model, trained)}"
                 )
-        for key, seeds in {"seeds": config.seeds, **config.seeds_of}.items():
-            if not seeds or len(set(seeds)) < len(seeds):
-                raise ValueError(f"configuration: {key} is {list(seeds)}, expected distinct seeds")
 
     def _check_pretraining(self) -> None:
         config = self.config
@@ -268,17 +277,3 @@ class Experiment:
                     f"configuration: comparisons.{dataset}.models names '{model}', which is not "
                     f"trained on {dataset}{did_you_mean(model, self.config.trainings[dataset])}"
                 )
-
-
-def _split_place(model: str, place: str) -> tuple[str, tuple[int, int] | None]:
-    """Returns the dataset and, if one is given, the size (H, W)."""
-    dataset, at, text = place.partition("@")
-    if not at:
-        return dataset, None
-    sides = re.fullmatch(r"(\d+)x(\d+)", text)
-    if sides is None or min(int(sides[1]), int(sides[2])) < 64:
-        raise ValueError(
-            f"configuration: profiles.{model} has '{place}', expected a dataset, or one with a size"
-            " (HxW, at least 64x64) such as cityscapes@1024x2048"
-        )
-    return dataset, (int(sides[1]), int(sides[2]))

@@ -1,7 +1,11 @@
 """The schema of config/backbones/*.yaml and config/models/*.yaml. Torch-free."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge, Gt, Interval
+
+from lemore.config.values import MAX_ARGUMENT, Arguments, Init, Line, Name
 
 
 @dataclass(frozen=True)
@@ -14,18 +18,9 @@ class BackboneConfig:
         `pretrain`, `none`, `torchvision:<weights>` or `file:<path>`.
     """
 
-    module: str
-    arguments: dict[str, Any]
-    init: str
-
-    def __post_init__(self) -> None:
-        source, _, name = self.init.partition(":")
-        plain = self.init in ("pretrain", "none")
-        if not plain and not (source in ("torchvision", "file") and name):
-            raise ValueError(
-                f"backbone {self.module}, key 'init': '{self.init}' is not known; write"
-                " pretrain, none, torchvision:<weights> or file:<path>"
-            )
+    module: Name
+    arguments: Arguments
+    init: Init
 
 
 @dataclass(frozen=True)
@@ -37,9 +32,9 @@ class AuxiliaryHead:
     weight: factor of its loss; the decode head's has 1.
     """
 
-    feature: int
-    width: int
-    weight: float
+    feature: Annotated[int, Ge(0)]
+    width: Annotated[int, Interval(ge=1, le=MAX_ARGUMENT)]
+    weight: Annotated[float, Gt(0)]
 
     DECODE_HEAD: ClassVar[str] = "fcn"
 
@@ -55,16 +50,12 @@ class ModelConfig:
     auxiliary_head: a second head for training, if the model has one.
     """
 
-    label: str
-    encoder: str
-    backbone: str
-    decode_head: str
-    arguments: dict[str, Any]
+    label: Line
+    encoder: Line
+    backbone: Name
+    decode_head: Name
+    arguments: Arguments
     auxiliary_head: AuxiliaryHead | None = None
-
-    def __post_init__(self) -> None:
-        if self.auxiliary_head is not None and self.auxiliary_head.feature < 0:
-            raise ValueError(f"model {self.label}: auxiliary_head.feature is negative")
 
     @property
     def decode_heads(self) -> list[str]:

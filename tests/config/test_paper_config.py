@@ -70,7 +70,9 @@ def test_both_say_the_same_of_profiles():
 @pytest.mark.parametrize("place", ["cityscapes@1024", "cityscapes@32x2048", "cityscapes@x"])
 def test_a_wrong_size_is_named(place):
     values = read_yaml(ROOT / "config/efficiency.yaml") | {"profiles": {"lemore": [place]}}
-    with pytest.raises(ValueError, match=rf"profiles\.lemore has '{place}', expected a dataset"):
+    with pytest.raises(
+        ValueError, match=rf"profiles\.lemore\[0\] is '{place}', expected a dataset"
+    ):
         Experiment(values, ROOT)
 
 

@@ -192,12 +192,12 @@ def test_a_run_changes_its_pretraining_too():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"ema": 1.0}, "ema is 1.0, expected 0"),
+        ({"ema": 1.0}, "ema is 1.0, expected a number from 0"),
         ({"micro_batch": -1}, "micro_batch is -1"),
         ({"precision": "fp8"}, "precision is 'fp8', expected one of fp32, bf16, fp16"),
-        ({"mixup": 0.2, "micro_batch": 3}, "mixup pairs images"),
+        ({"mixup": 0.2, "micro_batch": 3}, "mixup is 0.2 and pairs images"),
         ({"rand_augment": [9.0]}, "rand_augment is .*, expected a list of 2"),
-        ({"step_decay": [0.9, 0]}, "step_decay is"),
+        ({"step_decay": [0.9, 0]}, "step_decay.1. is 0"),
     ],
 )
 def test_options_without_meaning_are_refused(change, message):
@@ -403,7 +403,9 @@ def test_a_compiled_training_runs_from_start_to_end(tiny, tmp_path, monkeypatch)
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda m: real(m, backend="eager"))
     monkeypatch.setattr(shared.shutil, "which", lambda name: name)
-    path = tiny.finetune_job("lemore_t", iterations=1, compile=True, loader_workers=0, threads=1)
+    path = tiny.finetune_job(
+        "lemore_t", iterations=1, warmup_iterations=1, compile=True, loader_workers=0, threads=1
+    )
     job = read_job(FinetuneJob, path)
     record = finetune.train(job, Worker(data=tiny.data, folder=tmp_path, seed=0))
     assert record["iterations"] == 1 and (tmp_path / "weights.pt").exists()

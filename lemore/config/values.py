@@ -1,0 +1,167 @@
+"""What a key of a configuration may hold, as types with bounds that `read.convert` checks.
+
+A schema writes `lr: Annotated[float, Gt(0)]`, or one of the types below. `doc` says in words what
+is expected, where the bounds alone do not.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+from annotated_types import (
+    DocInfo,
+    Ge,
+    GroupedMetadata,
+    Gt,
+    Interval,
+    Le,
+    Lt,
+    MaxLen,
+    MinLen,
+    Predicate,
+    doc,
+)
+
+MAX_NAME = 100  # in characters
+MAX_SIDE = 8192  # pixels of a crop or a test image
+MAX_ARGUMENT = 2048  # channels, blocks: no model here has more
+NAME = r"\w(?:[\w .+-]*[\w.+-])?"
+NOUNS = {int: "a whole number", float: "a number"}
+
+
+def list_constraints(metadata: Iterable[Any]) -> list[Any]:
+    """Returns the single constraints of an annotation: an interval is two."""
+    groups = (part if isinstance(part, GroupedMetadata) else (part,) for part in metadata)
+    return [constraint for group in groups for constraint in group]
+
+
+def holds(constraint: Any, value: Any) -> bool:
+    """Returns whether a value of the right type keeps to a constraint."""
+    match constraint:
+        case Gt(bound):
+            return value > bound
+        case Ge(bound):
+            return value >= bound
+        case Lt(bound):
+            return value < bound
+        case Le(bound):
+            return value <= bound
+        case MinLen(least):
+            return len(value) >= least
+        case MaxLen(most):
+            return len(value) <= most
+        case Predicate(function):
+            return function(value)
+    assert isinstance(constraint, DocInfo), f"{constraint} is not checked"
+    return True
+
+
+def describe(kind: Any, constraints: Sequence[Any]) -> str:
+    """Says what is expected: the words of `doc`, else what the bounds say."""
+    for constraint in constraints:
+        if isinstance(constraint, DocInfo):
+            return constraint.documentation
+    words = " and ".join(map(_describe_one, constraints))
+    return f"{NOUNS.get(kind, '')} {words}".replace(" on and up to ", " to ").strip()
+
+
+def _describe_one(constraint: Any) -> str:
+    match constraint:
+        case Gt(bound):
+            return f"above {bound}"
+        case Ge(bound):
+            return f"from {bound} on"
+        case Lt(bound):
+            return f"below {bound}"
+        case Le(bound):
+            return f"up to {bound}"
+        case MinLen(least):
+            return f"at least {least}"
+        case MaxLen(most):
+            return f"at most {most}"
+    raise AssertionError(f"{constraint} needs a doc that says what it expects")
+
+
+def are_distinct(items: Sequence[Any]) -> bool:
+    return len(set(items)) == len(items)
+
+
+def is_name(text: str) -> bool:
+    """Names of runs, datasets, models and splits stand in paths, commands and links."""
+    return re.fullmatch(NAME, text) is not None and len(text) <= MAX_NAME
+
+
+def is_line(text: str) -> bool:
+    return bool(text.strip()) and text.isprintable()
+
+
+def is_path(text: str) -> bool:
+    """Braces would be wildcards of Snakemake, and a command takes a leading dash as an option."""
+    return is_line(text) and not text.startswith("-") and not set("{}") & set(text)
+
+
+def is_below(text: str) -> bool:
+    """A path below a folder."""
+    return is_line(text) and not text.startswith("/") and ".." not in text.split("/")
+
+
+def is_file_name(text: str) -> bool:
+    return is_line(text) and "/" not in text and not text.startswith(".")
+
+
+def is_init(text: str) -> bool:
+    source, _, name = text.partition(":")
+    return text in ("pretrain", "none") or (source in ("torchvision", "file") and is_line(name))
+
+
+def is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
+
+
+def are_arguments(value: Any) -> bool:
+    """Whether numbers, down to the last list, are such as the models here have."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and are_arguments(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(are_arguments, value))
+    if isinstance(value, (int, float)):
+        return math.isfinite(value) and 0 <= value <= MAX_ARGUMENT
+    return value is None or isinstance(value, str)
+
+
+Share = Annotated[float, Interval(ge=0, le=1)]
+Count = Annotated[int, Ge(1)]
+Side = Annotated[int, Interval(ge=1, le=MAX_SIDE)]  # pixels
+Byte = Annotated[int, Interval(ge=0, le=255)]
+Seed = Annotated[int, Interval(ge=0, le=2**32 - 1)]
+Rgb = tuple[Byte, Byte, Byte]
+Line = Annotated[str, Predicate(is_line), doc("text in one line")]
+Text = Annotated[str, Predicate(lambda text: bool(text.strip())), doc("text")]
+Name = Annotated[
+    str,
+    Predicate(is_name),
+    doc(f"a name of letters, digits, spaces and . _ + -, at most {MAX_NAME} characters"),
+]
+FolderPath = Annotated[str, Predicate(is_path), doc("a path without { } and a leading dash")]
+PathBelow = Annotated[str, Predicate(is_below), doc("a path below the folder, without ..")]
+FileName = Annotated[str, Predicate(is_file_name), doc("a plain file name")]
+Pattern = Annotated[str, Predicate(is_pattern), doc("a regular expression")]
+Init = Annotated[
+    str, Predicate(is_init), doc("pretrain, none, torchvision:<weights> or file:<path>")
+]
+Arguments = Annotated[
+    dict[str, Any],
+    Predicate(are_arguments),
+    doc(f"numbers from 0 to {MAX_ARGUMENT}, texts, true or false, and lists of them"),
+]
+Seeds = Annotated[
+    tuple[Seed, ...], MinLen(1), Predicate(are_distinct), doc("at least one seed, each once")
+]
+Names = Annotated[
+    tuple[Name, ...], MinLen(1), Predicate(are_distinct), doc("at least one name, each once")
+]
