@@ -555,7 +555,7 @@ def json_runs(folder: Path) -> list[str]:
     return voc_with(folder, segmentation={"size": list(SIZE), "counts": [5, 10**9]})
 
 
-@case("merged JSON: run of 10^30 pixels", "not a run-length mask")
+@case("merged JSON: run of 10^30 pixels", "run lengths are no list of whole numbers")
 def json_huge(folder: Path) -> list[str]:
     return voc_with(folder, segmentation={"size": list(SIZE), "counts": [10**30]})
 

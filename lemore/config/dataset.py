@@ -22,6 +22,8 @@ from lemore.config.values import (
 )
 
 HASHES = {"md5": 32, "sha1": 40, "sha256": 64}  # hexadecimal digits
+POLYGONS = ("coco", "yolo", "labelme")  # kinds of annotation that are no pictures
+UNLABELLED = "what no polygon covers: 'ignore' or the name of a class"
 MAX_CLASSES = 255  # train ids 0..254; 255 is ignored
 Variable = Annotated[str, Predicate(str.isidentifier), doc("the name of an environment variable")]
 
@@ -122,23 +124,28 @@ class Files:
     `images`, `masks`: paths below the dataset's folder. `{split}` stands for the split's name (or
     what `split_folders` calls it), `*` for any characters but "/", every other `{word}` for a part
     of the sample's name that must be equal in both. The split of a sample follows from
-    `{split}`, from `lists` (split: file of names, one a line) or from `draw`: one of the three.
+    `{split}` in `images` (for coco in `masks` alone, if the files say it), from `lists`
+    (split: file of names, one a line) or from `draw`: one of the three.
     `mask`: index (one value per class), color (one colour per class) or binary (above `threshold`
-    is the second class). `ignore`: values, or colours as [R, G, B], that are in no class.
+    is the second class); or polygons: coco (one JSON for each split), yolo (one text for each
+    photo) or labelme (one JSON for each photo). `ignore`: values, or colours as [R, G, B], or
+    names (coco, labelme) that are in no class. `unlabelled`: what no polygon covers, "ignore" or
+    the name of a class.
     """
 
     images: PathBelow
     masks: PathBelow
-    mask: Literal["index", "color", "binary"]
+    mask: Literal["index", "color", "binary", "coco", "yolo", "labelme"]
     split_folders: dict[Name, PathBelow] = field(default_factory=dict)
     lists: dict[Name, PathBelow] = field(default_factory=dict)
     draw: Draw | None = None
     threshold: Annotated[int, Interval(ge=0, lt=2**16)] | None = None
-    ignore: tuple[Byte | Rgb, ...] = ()
+    ignore: tuple[Byte | Line | Rgb, ...] = ()
+    unlabelled: Line | None = None
 
     def __post_init__(self) -> None:
-        ways = ["{split}" in self.images, bool(self.lists), self.draw is not None]
-        if sum(ways) != 1:
+        by_path = "{split}" in self.images or self.splits_by_file
+        if sum([by_path, bool(self.lists), self.draw is not None]) != 1:
             raise ValueError(
                 f"images is '{self.images}', lists {self.lists} and draw {self.draw}, expected one "
                 "way to say which images are in which split: {split} in images, lists, or draw"
@@ -147,10 +154,25 @@ class Files:
             raise ValueError(
                 f"threshold is {self.threshold}, expected one for mask: binary, and only for it"
             )
+        kinds = {"color": (tuple, "[R, G, B]"), "coco": (str, "a name"), "labelme": (str, "a name")}
+        kind, expected = kinds.get(self.mask, (int, "a number"))
         for value in self.ignore:
-            if isinstance(value, int) == (self.mask == "color"):
-                kind = "[R, G, B]" if self.mask == "color" else "a number"
-                raise ValueError(f"ignore has {value}, expected {kind} for {self.mask} masks")
+            if not isinstance(value, kind):
+                raise ValueError(f"ignore has {value}, expected {expected} for mask: {self.mask}")
+        if (self.mask in POLYGONS) != (self.unlabelled is not None):
+            expected = UNLABELLED if self.mask in POLYGONS else "it for polygons alone"
+            raise ValueError(
+                f"unlabelled is {self.unlabelled}, with mask: {self.mask} expected {expected}"
+            )
+        if self.mask == "coco" and set(re.findall(r"{\w+}", self.masks)) - {"{split}"}:
+            raise ValueError(
+                f"masks is '{self.masks}', expected one JSON a split: no braces but {{split}}"
+            )
+
+    @property
+    def splits_by_file(self) -> bool:
+        """Whether the annotation files alone say which photo is in which split."""
+        return self.mask == "coco" and "{split}" in self.masks and "{split}" not in self.images
 
 
 @dataclass(frozen=True)
@@ -230,7 +252,20 @@ class DatasetConfig:
             raise ValueError("classes: colour masks need the color of every class")
         if self.files.mask == "binary" and self.num_classes != 2:
             raise ValueError("classes: binary masks have two, what is below the threshold first")
+        if self.files.mask in POLYGONS:
+            self._check_polygons(self.files, names)
         for split in [*self.files.lists, *(self.files.draw.shares if self.files.draw else ())]:
             if split not in self.splits:
                 known = ", ".join(self.splits)
                 raise ValueError(f"files: split '{split}' is not under splits ({known})")
+
+    def _check_polygons(self, files: Files, names: list[str]) -> None:
+        if files.unlabelled not in ("ignore", *names):
+            raise ValueError(f"files.unlabelled is '{files.unlabelled}', expected {UNLABELLED}")
+        if files.unlabelled == "ignore" and "ignore" in names:
+            raise ValueError("classes: 'ignore' is what files.unlabelled calls no class; rename it")
+        if any(row.values for row in self.classes):
+            raise ValueError(f"classes: values are for index masks, not for {files.mask}")
+        known = range(len(names)) if files.mask == "yolo" else names
+        if both := [value for value in files.ignore if value in known]:
+            raise ValueError(f"files.ignore: '{both[0]}' is a class")

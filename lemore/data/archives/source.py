@@ -2,12 +2,14 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lemore.data.archives.members import Member, list_members
 from lemore.runtime.files import read_json
+
+T = TypeVar("T")
 
 
 class Source:
@@ -20,6 +22,7 @@ class Source:
     def __init__(self, paths: tuple[Path, ...], record: dict[str, Any] | None = None):
         self.paths, self.record = paths, record
         self._listing: list[Member] | None = None
+        self._parsed: dict[Member, Any] = {}
 
     def __iter__(self) -> Iterator[Member]:
         if self._listing is None:
@@ -49,6 +52,12 @@ class Source:
         """Returns the single file that ends like `pattern` (no group needed), or None."""
         found = list(self.match(f"({pattern})").values())
         return found[0] if len(found) == 1 else None
+
+    def parse_once(self, member: Member, parse: Callable[[Member], T]) -> T:
+        """Returns `parse(member)`, which is kept: for files that annotate thousands of photos."""
+        if member not in self._parsed:
+            self._parsed[member] = parse(member)
+        return self._parsed[member]
 
     def describe(self) -> str:
         return ", ".join(map(str, self.paths))

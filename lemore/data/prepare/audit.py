@@ -16,6 +16,7 @@ class SplitAudit:
     def __init__(self, name: str, expected: int | None, classes: list[str]):
         self.name, self.expected, self.classes = name, expected, classes
         self.count = 0
+        self.blank = 0  # photos without any polygon
         self.pixels: Counter[int] = Counter()  # by train id
         self.images: Counter[int] = Counter()
         self.raw: Counter[int] = Counter()
@@ -44,6 +45,7 @@ class SplitAudit:
         return {
             "count": self.count,
             "expected": self.expected,
+            "blank": self.blank,
             "modes": dict(self.modes.most_common()),
             "mode_examples": self.examples,
             "raw_pixels": {str(value): self.raw[value] for value in sorted(self.raw)},

@@ -25,7 +25,7 @@ from lemore.data.archives.source import Source
 from lemore.data.prepare import audit, thumbnails
 from lemore.data.prepare.journal import Journal
 from lemore.data.prepare.parallel import map_in_order
-from lemore.data.prepare.samples import PreparedSample, find_reader, prepare_sample
+from lemore.data.prepare.samples import BLANK, PreparedSample, find_reader, prepare_sample
 from lemore.data.store import Store
 from lemore.runtime.files import write_atomic, write_json
 from lemore.runtime.lock import hold_lock
@@ -98,6 +98,7 @@ def _write_splits(
             if number > 1:
                 raise ValueError(f"two samples of split '{split}' are called '{name_in_split}'")
         summary = audit.SplitAudit(split, expected, classes)
+        summary.blank = sum(sample.label == BLANK for sample in samples)
         journal = Journal(folder, split, config.task)
         left = samples[journal.done :]
         if journal.done:

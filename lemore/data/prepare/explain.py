@@ -9,7 +9,7 @@ from lemore.config.dataset import DatasetConfig
 from lemore.config.labels import IGNORE, find_table
 from lemore.data.archives.members import Member
 from lemore.data.archives.source import Source
-from lemore.data.prepare.samples import RawSample, find_reader, prepare_sample
+from lemore.data.prepare.samples import BLANK, RawSample, find_reader, prepare_sample
 
 LOOKED_AT = 20  # samples whose masks are opened, spread over the split
 SHOWN = 3
@@ -32,6 +32,7 @@ def explain(config: DatasetConfig, source: Source) -> Iterator[tuple[bool, str]]
         for what, alone in (
             ("images without annotation", [s.name for s in samples if s.label is None]),
             ("annotations without image", [s.name for s in samples if s.image is None]),
+            ("of the images have no polygon", [s.name for s in samples if s.label == BLANK]),
         ):
             if alone:
                 names = ", ".join(f"'{name}'" for name in alone[:SHOWN])

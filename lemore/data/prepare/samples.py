@@ -17,12 +17,14 @@ from lemore.data.archives.members import Member
 from lemore.data.archives.source import Source
 from lemore.data.store import pack_image, pack_label
 
+BLANK = ()  # the annotation of a photo on which no polygon was drawn
+
 
 @dataclass(frozen=True, slots=True)
 class RawSample:
     """One image and its annotation, unread.
 
-    `label` is what the reader's `read_label` takes (a Member, or the annotation itself),
+    `label` is what the reader's `read_label` takes (a Member, the annotation itself, or BLANK),
     the class number for classification, or None where the dataset lacks it; `image` is None for
     an annotation without a photo.
     """
@@ -34,8 +36,7 @@ class RawSample:
     @property
     def label_place(self) -> str:
         """Path of the annotation, for messages."""
-        annotation = f"annotation of '{self.name}'"
-        return self.label.place if isinstance(self.label, Member) else annotation
+        return getattr(self.label, "place", f"annotation of '{self.name}'")
 
 
 @dataclass(frozen=True, slots=True)

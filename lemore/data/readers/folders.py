@@ -3,16 +3,17 @@
 import hashlib
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
 
-from lemore.config.dataset import DatasetConfig
+from lemore.config.dataset import POLYGONS, DatasetConfig
 from lemore.config.labels import IGNORE
 from lemore.data.archives.images import PNG, check_whole, decode_label, decode_rgb
-from lemore.data.archives.members import Member
 from lemore.data.archives.source import Source
-from lemore.data.prepare.samples import RawSample, read_list
+from lemore.data.prepare.samples import BLANK, RawSample, read_list
+from lemore.data.readers import polygons
 
 SPLIT = "{split}"
 EXAMPLES = 3
@@ -28,21 +29,24 @@ class Folders:
     def list_samples(self, source: Source, split: str) -> Iterator[RawSample]:
         """Samples of `split`, sorted by name; ValueError if the patterns fit nothing."""
         folder = self.files.split_folders.get(split, split)
-        masks = source.match(make_regex(self.files.masks, folder))
+        masks: dict[str, Any] = source.match(make_regex(self.files.masks, folder))
         # A loose image pattern, such as {name}.png beside {name}_mask.png, fits the masks too.
         places = {mask.place for mask in masks.values()}
         images = source.match(make_regex(self.files.images, folder))
         images = {name: image for name, image in images.items() if image.place not in places}
         if not images:
             raise ValueError(_explain_no_match(source, self.files.images))
+        if self.files.mask == "coco":
+            masks = polygons.read_coco(self.files, self.classes, source, masks, images)
         if not images.keys() & masks.keys():
             message = _explain_no_match(source, self.files.masks)
             raise ValueError(f"{message}; images are there")
-        names = set(images)
+        names = set(masks if self.files.splits_by_file else images)
         if (SPLIT in self.files.images) == (SPLIT in self.files.masks):
             names |= masks.keys()  # otherwise the masks found may belong to another split
+        missing = BLANK if self.files.mask in POLYGONS else None
         for name in sorted(self._select_names(source, split, names)):
-            yield RawSample(name, images.get(name), masks.get(name))
+            yield RawSample(name, images.get(name), masks.get(name, missing))
 
     def _select_names(self, source: Source, split: str, names: set[str]) -> set[str]:
         """Returns those of the names that belong to the split."""
@@ -62,8 +66,10 @@ class Folders:
             )
         return set(listed)
 
-    def read_label(self, label: Member, size: tuple[int, int]) -> np.ndarray:
+    def read_label(self, label: Any, size: tuple[int, int]) -> np.ndarray:
         """Reads H x W uint8: raw values of index masks, train ids (255 ignored) of the others."""
+        if self.files.mask in POLYGONS:
+            return polygons.read_label(self.files, self.classes, label, size)
         data = label.read()
         if not data.startswith(PNG):
             raise ValueError("is not a PNG; other formats change the values of a mask")
@@ -93,7 +99,8 @@ class Folders:
         return table[positions].reshape(codes.shape)
 
     def describe_annotation(self, source: Source) -> str:
-        return f"{self.files.mask} masks, {self.files.masks}"
+        kind = "polygons" if self.files.mask in POLYGONS else "masks"
+        return f"{self.files.mask} {kind}, {self.files.masks}"
 
 
 def draw_split(name: str, shares: dict[str, float], seed: int) -> str:

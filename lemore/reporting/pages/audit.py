@@ -33,8 +33,11 @@ def _judge(audit: dict[str, Any], crossing: list[list[str]]) -> list[tuple[bool,
     if all(split["expected"] is None for split in audit["splits"].values()):
         counts = "no numbers of images were given to compare with"
     faults, unseen = len(audit["quarantined"]), next(iter(audit["splits"].values()))["unseen"]
+    blank = sum(split.get("blank", 0) for split in audit["splits"].values())
+    without = [(False, f"photos without any polygon: {blank}")] if blank else []
     return [
         (not audit["problems"], counts),
+        *without,
         (faults == 0, f"samples left out: {faults}"),
         (not crossing, f"photos that are in more than one split: {len(crossing)}"),
         (not unseen, f"classes that never occur in training: {len(unseen)}"),
