@@ -5,6 +5,7 @@ checkpoint carry the object. An edit to the configuration thus reruns exactly th
 changes. Sizes are (H, W) in pixels.
 """
 
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -55,6 +56,20 @@ class FinetuneJob:
     backbone: BackboneConfig
     init: Init
     train: Train
+
+    @staticmethod
+    def renew(values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Translates the keys that said, in older files, what `train.groups` says."""
+        train = values.get("train")
+        if not isinstance(train, dict) or not {"decay_norm", "head_lr_mult"} <= train.keys():
+            return values
+        train = dict(train)
+        head = {"lr_mult": train.pop("head_lr_mult")}
+        groups: dict[str, Any] = {"head": head}
+        if train.pop("decay_norm") is False:
+            groups |= {"(bn|norm)": {"decay_mult": 0.0}}
+            groups |= {"head.*(bn|norm)": head | {"decay_mult": 0.0}}
+        return {**values, "train": train | {"groups": groups}}
 
     def __post_init__(self) -> None:
         check_size("train.crop_size", self.train.crop_size)

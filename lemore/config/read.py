@@ -74,8 +74,11 @@ def load(cls: type[T], path: Path | str) -> T:
 def build(cls: type[T], values: Mapping[str, Any], source: str, prefix: str = "") -> T:
     """Builds dataclass `cls` from a mapping. `source` and `prefix` name the place in messages.
 
-    A ValueError of its `__post_init__` begins with the key, to which the place is added here.
+    A ValueError of its `__post_init__` begins with the key, to which the place is added here. A
+    class whose older files have other keys translates them in its `renew(values)`.
     """
+    renew = getattr(cls, "renew", None)
+    values = renew(values) if renew and isinstance(values, Mapping) else values
     made = convert_keys(cls, values, source, prefix)
     for field in dataclasses.fields(typing.cast(Any, cls)):
         required = field.default is MISSING and field.default_factory is MISSING

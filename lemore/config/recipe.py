@@ -13,7 +13,16 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Interval, MinLen, Predicate, doc
 
 from lemore.config.read import build, convert, convert_keys, did_you_mean, read_yaml
-from lemore.config.values import MAX_SIDE, Arguments, Count, Name, Share, Side, are_distinct
+from lemore.config.values import (
+    MAX_SIDE,
+    Arguments,
+    Count,
+    Name,
+    Pattern,
+    Share,
+    Side,
+    are_distinct,
+)
 
 CropSide = Annotated[int, Interval(ge=64, le=MAX_SIDE)]  # below, the 1/64 tokens vanish
 Positive = Annotated[float, Gt(0)]
@@ -34,7 +43,8 @@ class Options:
 
     Sizes are (H, W). compile needs a C++ compiler. A worker whose share of the batch is larger than
     micro_batch takes it in parts, one after the other, within the same step. ema is the decay of
-    the weights' running average, which is then what is evaluated and kept.
+    the weights' running average, which is then what is evaluated and kept. clip_norm is the longest
+    gradient of all tensors together, to which longer ones are shortened; 0: they are not.
     """
 
     crop_size: tuple[CropSide, CropSide]
@@ -57,29 +67,43 @@ class Options:
     compile: bool = False  # torch.compile
     micro_batch: Annotated[int, Ge(0)] = 0  # most images that a worker takes at once; 0: all
     ema: BelowOne = 0.0
+    clip_norm: NotNegative = 0.0
+
+
+@dataclass(frozen=True)
+class Group:
+    """How some tensors are trained: factors of the learning rate and of the weight decay."""
+
+    lr_mult: NotNegative = 1.0
+    decay_mult: NotNegative = 1.0
 
 
 @dataclass(frozen=True)
 class Train(Options):
     """Training half of a recipe. img_scale is (long side, short side).
 
-    decay_norm: "reference" decays norms too: TopFormer's exception misses their names (".bn.").
-    schedule: mmcv0 multiplies the warm-up onto a decay from iteration 0, mmseg1 puts it before.
+    groups: by regular expressions that are searched in the tensors' names; the longest that is
+    found in a name decides, the first in the alphabet among equally long ones (mmcv's rule).
+    schedule: mmcv0 multiplies the warm-up onto a decay from iteration 0, mmseg1 puts it before;
+    cosine is half a cosine, its warm-up as mmcv0's.
     loss_average: all_pixels divides by the ignored pixels too, as mmseg 0.x does.
+    source: adapted recipe is what is published for another dataset, encoder or head.
     """
 
     img_scale: tuple[Side, Side]
     cat_max_ratio: Annotated[float, Interval(gt=0, le=1)]
     photometric_distortion: Literal["none", "cpu", "device"]  # where: loader or training device
-    decay_norm: Literal["reference", False]
-    head_lr_mult: Positive
-    schedule: Literal["mmcv0", "mmseg1"]
+    schedule: Literal["mmcv0", "mmseg1", "cosine"]
     warmup_ratio: Share
     poly_power: NotNegative
     loss_average: Literal["all_pixels", "valid_pixels"]
     class_weight: Literal["none", "auto"]  # auto: by the training split's class frequencies
     dropout: BelowOne
-    source: Literal["own recipe", "common recipe"]
+    source: Literal["own recipe", "adapted recipe", "common recipe"]
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    momentum: BelowOne = 0.9  # of sgd
+    groups: dict[Pattern, Group] = field(default_factory=dict)
+    scale_step: NotNegative = 0.0  # between the scales that are drawn; 0: all in scale_range are
     fused_loss: bool = False  # the same loss but for rounding, faster on a CPU
     decode_head: Arguments = field(default_factory=dict)  # arguments that depend on the pair
 

@@ -5,6 +5,7 @@ A new model is tested without any change here, since models are found by their f
 
 import copy
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from lemore.models.layers import DropPath
 from lemore.models.segmentor import build_segmentor, make_model
 from lemore.profiling import export
 from lemore.runtime import checkpoint
-from lemore.stages.workers.finetune import Loss, head_parameters
+from lemore.stages.workers.finetune import Loss, group_parameters
 from lemore.trained.exported import open_file
 from lemore.trained.find import read_trained
 from lemore.training import optim
@@ -97,7 +98,8 @@ def test_shapes_channels_and_head_parameters(name):
     step = stride(name, logits, SIZE)
     assert logits.shape == (2, 7, SIZE[0] // step, SIZE[1] // step)
 
-    fast = head_parameters(model)
+    groups = group_parameters(model, recipe_of(name, 1))
+    (fast,) = (group["names"] for group in groups if group["lr_mult"] != 1.0)
     names = [key for key, _ in model.named_parameters() if not key.startswith("backbone.")]
     if config.decode_head in ("lemore", "topformer"):
         assert fast == [f"decode_head.{key}" for key in FIVE]
@@ -213,13 +215,7 @@ def train(name: str, iterations: int, folder: Path) -> tuple[list[float], Path]:
         losses.append(value.item())
         return value
 
-    groups = optim.group_parameters(
-        model,
-        head_parameters=head_parameters(model),
-        head_lr_mult=1.0,
-        weight_decay=recipe.weight_decay,
-        decay_norm=recipe.decay_norm,
-    )
+    groups = group_parameters(model, replace(recipe, groups={}))
     TrainingLoop(
         name=name,
         model=model,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from lemore.config.recipe import load_recipe
+from lemore.config.recipe import Group, load_recipe
 from lemore.runtime.checkpoint import Checkpoints, hash_tensors, load
 from lemore.runtime.files import read_json
 from lemore.runtime.process import Stopped
@@ -127,21 +127,17 @@ class Tiny(nn.Module):
 
 def test_the_reference_decays_norms_and_speeds_up_the_head():
     """TopFormer's "no decay for norm" never matches its BatchNorm layers, named `bn`."""
-    names = ["head.weight", "head.bias"]
-    reference = optim.group_parameters(
-        Tiny(), head_parameters=names, head_lr_mult=10, weight_decay=0.01, decay_norm="reference"
-    )
+    head = {"head": Group(lr_mult=10.0)}
+    reference = optim.group_parameters(Tiny(), 0.01, head)
     assert {(g["lr_mult"], g["weight_decay"], len(g["params"])) for g in reference} == {
         (1.0, 0.01, 4),
-        (10, 0.01, 2),
+        (10.0, 0.01, 2),
     }
-    spared = optim.group_parameters(
-        Tiny(), head_parameters=names, head_lr_mult=10, weight_decay=0.01, decay_norm=False
-    )
+    spared = optim.group_parameters(Tiny(), 0.01, head | optim.spare_norms(Tiny()))
     assert {(g["lr_mult"], g["weight_decay"], len(g["params"])) for g in spared} == {
         (1.0, 0.01, 2),
         (1.0, 0.0, 2),
-        (10, 0.01, 2),
+        (10.0, 0.01, 2),
     }
 
 
@@ -154,9 +150,7 @@ def batches(start, stop):
 def make_loop(folder, *, iterations=12, stop=lambda: False, seed=3):
     torch.manual_seed(seed)
     model = Tiny()
-    groups = optim.group_parameters(
-        model, head_parameters=[], head_lr_mult=1, weight_decay=0.01, decay_norm="reference"
-    )
+    groups = optim.group_parameters(model, 0.01, {})
     return TrainingLoop(
         name="tiny",
         model=model,

@@ -55,9 +55,7 @@ def half_loss(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
 
 def make_loop(folder: Path, option: str, stop=lambda: False) -> TrainingLoop:
     model = network()
-    groups = optim.group_parameters(
-        model, head_parameters=(), head_lr_mult=1.0, weight_decay=0.01, decay_norm="reference"
-    )
+    groups = optim.group_parameters(model, 0.01, {})
     half = option == "fp16"
     return TrainingLoop(
         name="tiny",

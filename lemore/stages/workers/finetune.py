@@ -38,20 +38,14 @@ def train(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
     load_initial(model, job.backbone.module, worker.init, worker.init_sha256)
     shared.place(model, recipe, device)
     class_weight = make_class_weight(recipe, worker.data, device)
-    groups = optim.group_parameters(
-        model,
-        head_parameters=head_parameters(model),
-        head_lr_mult=recipe.head_lr_mult,
-        weight_decay=recipe.weight_decay,
-        decay_norm=recipe.decay_norm,
-    )
+    groups = group_parameters(model, recipe)
     log.info("%s", optim.describe_groups(groups))
     loop = shared.make_loop(
         worker,
         recipe,
         name=f"{job.model_name} on {job.dataset}",
         model=model,
-        optimizer=optim.make_adamw(groups, recipe.betas),
+        optimizer=make_optimizer(recipe, groups),
         batches=shared.Batches(worker, recipe, make_transform(recipe)),
         loss=Loss(job, model.decode_head, device, class_weight),
         validate=make_validation(job, worker, device),
@@ -60,13 +54,26 @@ def train(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
     return shared.finish(job, worker, loop.kept, trained)
 
 
-def head_parameters(model: Segmentor) -> list[str]:
-    """Lists tensors that learn `head_lr_mult` times faster: the head's own list, else all of it."""
+def group_parameters(model: Segmentor, recipe: Train) -> list[dict[str, Any]]:
+    """Returns the optimiser's groups by the recipe's patterns.
+
+    A decode head's tensors that are not among its `head_parameters`, if it lists them, are seen as
+    the backbone's: the lineage's rules for "head" do not mean them.
+    """
     own = getattr(model.decode_head, "head_parameters", None)
-    if own is not None:
-        return [f"decode_head.{name}" for name in own]
-    heads = ("decode_head.", "auxiliary_head.")
-    return [name for name, _ in model.named_parameters() if name.startswith(heads)]
+
+    def see(name: str) -> str:
+        part, _, rest = name.partition(".")
+        elsewhere = part == "decode_head" and own is not None and rest not in own
+        return f"backbone.{rest}" if elsewhere else name
+
+    return optim.group_parameters(model, recipe.weight_decay, recipe.groups, see)
+
+
+def make_optimizer(recipe: Train, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    if recipe.optimizer == "sgd":
+        return optim.make_sgd(groups, recipe.momentum)
+    return optim.make_adamw(groups, recipe.betas)
 
 
 def load_initial(model: Segmentor, module: str, init: str, digest: str) -> None:

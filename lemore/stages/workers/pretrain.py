@@ -40,13 +40,7 @@ def train(job: PretrainJob, worker: Worker) -> dict[str, Any]:
         dropout=recipe.dropout,
     )
     shared.place(model, recipe, device)
-    groups = optim.group_parameters(
-        model,
-        head_parameters=(),
-        head_lr_mult=1.0,
-        weight_decay=recipe.weight_decay,
-        decay_norm=False,
-    )
+    groups = optim.group_parameters(model, recipe.weight_decay, optim.spare_norms(model))
     held_out = Store(worker.data, recipe.split)
 
     def validate(network: nn.Module) -> dict[str, float]:

@@ -110,6 +110,7 @@ def make_loop(
         micro_batch=recipe.micro_batch,
         scaler=GradScaler(device.type, enabled=recipe.precision == "fp16"),
         average=Average(model, recipe.ema) if recipe.ema else None,
+        clip_norm=recipe.clip_norm,
         optimizer=optimizer,
         learning_rate=optim.make_schedule(recipe),
         batches=batches,
