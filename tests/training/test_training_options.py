@@ -12,7 +12,7 @@ from torch import nn
 from torch.amp.grad_scaler import GradScaler
 
 from lemore.config.jobs import FinetuneJob, read_job
-from lemore.config.read import build
+from lemore.config.read import build, plain
 from lemore.config.recipe import Pretrain, Train, load_pretrain, load_recipe
 from lemore.data.normalize import normalize
 from lemore.models.segmentor import make_model
@@ -209,7 +209,7 @@ NEW = ("precision", "compile", "micro_batch", "ema", "fused_loss")
 
 def test_recipes_of_earlier_checkpoints_are_read_with_everything_off():
     recipe, _ = load_recipe(RECIPES / "paper", "ade20k", "lemore", {})
-    earlier = {key: value for key, value in vars(recipe).items() if key not in NEW}
+    earlier = {key: value for key, value in plain(recipe).items() if key not in NEW}
     off = build(Train, earlier, "checkpoint")
     assert [getattr(off, key) for key in NEW] == ["fp32", False, 0, 0.0, False]
 
