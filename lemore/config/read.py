@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import yaml
 
 from lemore.config.values import describe, holds, list_constraints
+from lemore.runtime.files import NOT_UTF8
 
 T = TypeVar("T")
 CONFIG = Path(__file__).parents[2] / "config"  # the project's own files
@@ -47,10 +48,12 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 def read_yaml(path: Path | str) -> dict[str, Any]:
     """Reads the mapping in a YAML file; ValueError names file and line if it holds none."""
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8-sig") as file:
             values = yaml.load(file, _Loader)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file{_nearest_file(Path(path))}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: {NOT_UTF8}") from None
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(values, dict):

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+NOT_UTF8 = "is not text in UTF-8; save it in that encoding"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -75,13 +76,21 @@ def write_json(path: Path | str, value: Any) -> None:
 def read_json(path: Path | str) -> Any:
     """Returns the JSON in `path`; ValueError naming the file if it is missing or broken."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_bytes())
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(
             f"{path}: not valid JSON ({error}); remove it and rerun its rule"
         ) from None
+
+
+def decode_text(data: bytes, place: Path | str) -> str:
+    """Decodes UTF-8 with or without a byte order mark, in any locale; ValueError names `place`."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{place}: {NOT_UTF8}") from None
 
 
 def hash_file(path: Path | str) -> str:

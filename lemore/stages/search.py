@@ -111,7 +111,7 @@ def make_state_key(options: SearchOptions, job: FinetuneJob, inputs: dict[str, s
     """Returns a hash of all that trials depend on beside their point; resuming requires it."""
     code = code_version("search", list_named_modules(job))
     data = read_json(options.data / "digest.json")["sha256"]
-    return key_of(code, data, options.config.read_text(), inputs, _holds_out(options))[:16]
+    return key_of(code, data, options.config.read_text("utf-8"), inputs, _holds_out(options))[:16]
 
 
 def _holds_out(options: SearchOptions) -> bool:

@@ -136,7 +136,7 @@ def make_key(code: str, training: Training, placement: Placement, dataset: str) 
     that number only.
     """
     workers = 0 if placement.gpus else placement.workers
-    job = placement.config.read_text()
+    job = placement.config.read_text("utf-8")
     return key_of(code, dataset, placement.seed, job, training.inputs, workers)
 
 
