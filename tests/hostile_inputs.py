@@ -415,7 +415,7 @@ def gzip_cut(folder: Path) -> list[str]:
 # --- photos
 
 
-@case("photo: no image at all", "neither JPEG nor PNG")
+@case("photo: no image at all", "is not a whole JPEG, PNG, WebP, BMP or TIFF file")
 def photo_noise(folder: Path) -> list[str]:
     return ade_with(folder, (PHOTO, b"not an image"))
 

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Interval, MinLen, Predicate, doc
 
@@ -130,7 +130,9 @@ class Files:
     is the second class); or polygons: coco (one JSON for each split), yolo (one text for each
     photo) or labelme (one JSON for each photo). `ignore`: values, or colours as [R, G, B], or
     names (coco, labelme) that are in no class. `unlabelled`: what no polygon covers, "ignore" or
-    the name of a class.
+    the name of a class. `exif` says how images and masks with an EXIF orientation belong together:
+    "shown", each as a viewer shows it, or "stored", neither turned (null: as shown, where the sizes
+    leave no doubt).
     """
 
     images: PathBelow
@@ -139,7 +141,8 @@ class Files:
     split_folders: dict[Name, PathBelow] = field(default_factory=dict)
     lists: dict[Name, PathBelow] = field(default_factory=dict)
     draw: Draw | None = None
-    threshold: Annotated[int, Interval(ge=0, lt=2**16)] | None = None
+    threshold: Annotated[int, Interval(ge=0, le=254)] | None = None
+    exif: Literal["shown", "stored"] | None = None
     ignore: tuple[Byte | Line | Rgb, ...] = ()
     unlabelled: Line | None = None
 
@@ -243,29 +246,51 @@ class DatasetConfig:
             raise ValueError(
                 "reader folders: expected task segmentation, and where its `files` are"
             )
+        self._check_classes(self.files)
+        shares = self.files.draw.shares if self.files.draw else {}
+        for split in (*self.files.lists, *shares, *self.files.split_folders):
+            if split not in self.splits:
+                known = ", ".join(self.splits)
+                raise ValueError(f"files: split '{split}' is not under splits ({known})")
+        for split in self.splits:
+            for key, given in (("lists", self.files.lists), ("draw.shares", shares)):
+                if given and split not in given:
+                    raise ValueError(f"files.{key}: nothing for split '{split}'")
+        self._check_words(self.files)
+
+    def _check_words(self, files: Files) -> None:
+        paths = (files.images, files.masks)
+        words = [set(re.findall(r"{(\w+)}", path)) - {"split"} for path in paths]
+        if not words[0] or (words[0] != words[1] and files.mask != "coco"):
+            raise ValueError(
+                f"files.images is '{files.images}' and masks '{files.masks}', expected the same "
+                "words in braces beside {split}, such as {name}: they pair an image with its mask"
+            )
+
+    def _check_classes(self, files: Files) -> None:
         names = [row.name for row in self.classes]
         if len(names) != self.num_classes or len(set(names)) != len(names):
             raise ValueError(
                 f"classes: {len(set(names))} different names, num_classes says {self.num_classes}"
             )
-        if self.files.mask == "color" and any(row.color is None for row in self.classes):
-            raise ValueError("classes: colour masks need the color of every class")
-        if self.files.mask == "binary" and self.num_classes != 2:
+        if files.mask == "color":
+            colors: list[Any] = [*(row.color for row in self.classes), *files.ignore]
+            if None in colors:
+                raise ValueError("classes: colour masks need the color of every class")
+            if twice := [list(color) for color in colors if colors.count(color) > 1]:
+                raise ValueError(f"classes: colour {twice[0]} is given twice, a class would vanish")
+        if files.mask == "binary" and self.num_classes != 2:
             raise ValueError("classes: binary masks have two, what is below the threshold first")
-        if self.files.mask in POLYGONS:
-            self._check_polygons(self.files, names)
-        for split in [*self.files.lists, *(self.files.draw.shares if self.files.draw else ())]:
-            if split not in self.splits:
-                known = ", ".join(self.splits)
-                raise ValueError(f"files: split '{split}' is not under splits ({known})")
+        if files.mask != "index" and any(row.values for row in self.classes):
+            raise ValueError(f"classes: values are for index masks, not for {files.mask}")
+        if files.mask in POLYGONS:
+            self._check_polygons(files, names)
 
     def _check_polygons(self, files: Files, names: list[str]) -> None:
         if files.unlabelled not in ("ignore", *names):
             raise ValueError(f"files.unlabelled is '{files.unlabelled}', expected {UNLABELLED}")
         if files.unlabelled == "ignore" and "ignore" in names:
             raise ValueError("classes: 'ignore' is what files.unlabelled calls no class; rename it")
-        if any(row.values for row in self.classes):
-            raise ValueError(f"classes: values are for index masks, not for {files.mask}")
         known = range(len(names)) if files.mask == "yolo" else names
         if both := [value for value in files.ignore if value in known]:
             raise ValueError(f"files.ignore: '{both[0]}' is a class")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lemore import __version__
 from lemore.config.recipe import Test
 from lemore.config.size import Size
+from lemore.data.archives.images import SUFFIXES
 from lemore.data.normalize import MEAN, STD, normalize
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
@@ -22,7 +23,6 @@ from lemore.models.fold import bake, fold
 from lemore.profiling import backends, export, latency
 from lemore.trained.checkpoint import Classes, Trained
 from lemore.trained.model import load_rgb
-from lemore.trained.predict.photos import SUFFIXES
 
 
 @dataclass(frozen=True)

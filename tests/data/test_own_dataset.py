@@ -194,7 +194,7 @@ def no_mask(folder: Path) -> None:
     ("harm", "words"),
     [
         (broken_color, ["a.b_L.png", "1 colours are in no class", "[1, 2, 3] (2 pixels)"]),
-        (jpeg_mask, ["a.b_L.png", "is not a PNG"]),
+        (jpeg_mask, ["a.b_L.png", "is a JPEG", "changes the values"]),
         (no_mask, ["a.b.png", "image without an annotation"]),
     ],
 )
@@ -234,7 +234,7 @@ def test_it_explains_and_a_dry_run_writes_nothing(tmp_path, caplog):
     for path in (tmp_path / "ponds/val").glob("*_L.png"):
         path.write_bytes(b"no PNG")
     caplog.clear()
-    assert main(["prepare", *options, *elsewhere]) == 1
+    assert main(["prepare", *options, *elsewhere]) == 2
     assert "wrong: 3 of 3 samples that were read cannot be used" in caplog.text
     assert not (tmp_path / "elsewhere").exists()
 

@@ -41,7 +41,8 @@ PATTERNS = {
 
 def read(kind: str, data: str, unlabelled: str = "ignore", **changes) -> np.ndarray:
     member = Member("a", "folder", "bytes", len(data), data=data.encode())
-    files = Files("{split}/{name}", "m", kind, unlabelled=unlabelled, **changes)
+    masks = "m" if kind == "coco" else "m/{name}"
+    files = Files("{split}/{name}", masks, kind, unlabelled=unlabelled, **changes)
     label = coco.read_file(member)["a.png"] if kind == "coco" else member
     return polygons.read_label(files, CLASSES, label, SIZE)
 
@@ -183,18 +184,25 @@ def make_annotation(kind: str) -> str:
 
 
 @pytest.mark.parametrize("kind", PATTERNS)
-@pytest.mark.parametrize(("unlabelled", "value"), [("ignore", 255), ("bank", 2)])
-def test_what_no_polygon_covers(tmp_path, caplog, kind, unlabelled, value):
+def test_one_class_and_the_rest_ignored_is_refused(tmp_path, capsys, kind):
+    place(tmp_path / "ponds", kind)
+    files = PATTERNS[kind] | {"mask": kind, "unlabelled": "ignore"}
+    assert prepare(tmp_path, files)[0] == 2
+    assert "show only the class 'reed'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", PATTERNS)
+def test_what_no_polygon_covers(tmp_path, caplog, kind):
     caplog.set_level("INFO")
     place(tmp_path / "ponds", kind)
-    files = PATTERNS[kind] | {"mask": kind, "unlabelled": unlabelled}
+    files = PATTERNS[kind] | {"mask": kind, "unlabelled": "bank"}
     assert prepare(tmp_path, files, "--dry-run")[0] == 0
     assert "1 of the images have no polygon: 'b'" in caplog.text
     code, output = prepare(tmp_path, files)
     assert code == 0
     labels = read_store(output, "train")
-    assert (labels["b"] == value).all()
-    assert set(np.unique(labels["a"])) == {1, value}
+    assert (labels["b"] == 2).all()
+    assert set(np.unique(labels["a"])) == {1, 2}
     assert json.loads((output / "audit.json").read_text())["splits"]["train"]["blank"] == 1
     page = tmp_path / "audit.html"
     assert main(["audit", "--data", str(output), "--output", str(page)]) == 0

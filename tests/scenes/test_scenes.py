@@ -18,7 +18,8 @@ from lemore.commands import scenes as task
 from lemore.config import labels
 from lemore.config.dataset import DatasetConfig
 from lemore.config.read import load
-from lemore.data.archives.images import decode_label, decode_rgb
+from lemore.data.archives.images import decode_rgb
+from lemore.data.archives.masks import decode_label
 from lemore.data.archives.source import open_source
 from lemore.data.fetch.obtain import obtain_archives
 from lemore.data.prepare.build import build_store

@@ -9,6 +9,7 @@ import os
 import re
 import stat
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -23,6 +24,8 @@ MAX_UNPACKED = 256 << 20  # bytes of a compressed tar that is read whole: kits, 
 MAX_RATIO = 200  # unpacked to packed, for members above a MiB: photos and masks stay far below
 MAX_MEMBERS = 5_000_000  # three times ImageNet
 GZIP = b"\x1f\x8b"
+# Files and folders that systems leave beside a user's; so are names that begin with a dot.
+JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin"}
 # zipfile and tarfile raise these on damaged files (UnicodeDecodeError for a name,
 # NotImplementedError for an unknown compression).
 DAMAGED = (
@@ -76,9 +79,24 @@ def _open_zip(path: str, process: int) -> zipfile.ZipFile:
 def list_members(path: Path | str) -> Iterator[Member]:
     """Lists the regular files of a folder, zip, tar or compressed tar, in a stable order.
 
-    ValueError if the archive is cut short or damaged, or a member is unsafe.
+    Hidden files and those that systems leave are passed over. ValueError if the archive is cut
+    short or damaged, or a member is unsafe.
     """
-    path = Path(path)
+    return (member for member in _list_all(Path(path)) if not is_junk(member.name))
+
+
+def is_junk(name: str) -> bool:
+    """Returns whether a file is hidden, or left by a system, or in such a folder."""
+    parts = [part for part in name.split("/") if part != "."]
+    return any(part.startswith(".") or part.lower() in JUNK for part in parts)
+
+
+def normalize_name(name: str) -> str:
+    """Returns a name in Unicode's composed form: macOS writes "ü" as "u" with a mark."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _list_all(path: Path) -> Iterator[Member]:
     if path.is_dir():
         yield from _list_folder(path)
     elif path.suffix == ".zip":
@@ -102,7 +120,7 @@ def _list_folder(folder: Path) -> Iterator[Member]:
         folders.sort()
         for name in sorted(files):
             path = Path(parent, name)
-            if not name.startswith(".") and path.is_file():
+            if path.is_file():
                 relative = path.relative_to(folder).as_posix()
                 _require_text(folder, relative)
                 yield Member(relative, str(folder), "file", path.stat().st_size)

@@ -1,12 +1,13 @@
 """The files of one dataset, from its archives or from a folder unpacked by hand."""
 
 import hashlib
+import posixpath
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lemore.data.archives.members import Member, list_members
+from lemore.data.archives.members import Member, list_members, normalize_name
 from lemore.runtime.files import read_json
 
 T = TypeVar("T")
@@ -29,28 +30,34 @@ class Source:
             self._listing = [member for path in self.paths for member in list_members(path)]
         return iter(self._listing)
 
-    def match(self, pattern: str) -> dict[str, Member]:
+    def match(self, pattern: str, whole: bool = False) -> dict[str, Member]:
         """Finds files whose path ends like `pattern`, by the values of the pattern's groups.
 
         `images/val/(.+)\\.jpg` finds any/folder/images/val/x.jpg as 'x'. Several values are joined
-        by "/", those of named groups in the order of their names. ValueError if two files have one
-        name (say, the same archive beside its unpacked folder).
+        by "/", those of named groups in the order of their names. With `whole` the pattern is that
+        of the whole path below the dataset's folder; in an archive, folders in which all of it lies
+        may come before. Names are compared in Unicode's composed form. ValueError if two files have
+        one name (say, the same archive beside its unpacked folder).
         """
-        regex = re.compile(rf"(?:^|.*/){pattern}$")
-        groups = sorted(regex.groupindex) or range(1, regex.groups + 1)
+        starts = self._find_starts() if whole else {}
+        regexes: dict[str, re.Pattern[str]] = {}
         found: dict[str, Member] = {}
         for member in self:
-            if match := regex.match(member.name):
+            if member.container not in regexes:
+                start = starts.get(member.container, "(?:.*/)?")
+                regexes[member.container] = re.compile(start + normalize_name(pattern))
+            regex = regexes[member.container]
+            if match := regex.fullmatch(posixpath.normpath(normalize_name(member.name))):
+                groups = sorted(regex.groupindex) or range(1, regex.groups + 1)
                 name = "/".join(match[group] for group in groups)
                 if name in found:
-                    first = found[name].place
-                    raise ValueError(f"two files for '{name}': {first} and {member.place}")
+                    raise ValueError(_describe_two(name, found[name], member))
                 found[name] = member
         return found
 
-    def find_one(self, pattern: str) -> Member | None:
-        """Returns the single file that ends like `pattern` (no group needed), or None."""
-        found = list(self.match(f"({pattern})").values())
+    def find_one(self, pattern: str, whole: bool = False) -> Member | None:
+        """Returns the single file that fits `pattern` (no group needed), or None."""
+        found = list(self.match(f"({pattern})", whole).values())
         return found[0] if len(found) == 1 else None
 
     def parse_once(self, member: Member, parse: Callable[[Member], T]) -> T:
@@ -58,6 +65,21 @@ class Source:
         if member not in self._parsed:
             self._parsed[member] = parse(member)
         return self._parsed[member]
+
+    def _find_starts(self) -> dict[str, str]:
+        """Returns, for each folder or archive, the regular expression of what may come before a
+        path: nothing, or in an archive the folders in which all of it lies."""
+        common: dict[str, str] = {}
+        for member in self:
+            folder = posixpath.dirname(posixpath.normpath(normalize_name(member.name)))
+            folder = "" if member.kind == "file" else folder
+            common[member.container] = posixpath.commonpath(
+                [common.get(member.container, folder), folder]
+            )
+        return {
+            container: "".join(f"(?:{re.escape(part)}/" for part in parts) + ")?" * len(parts)
+            for container, parts in ((c, p.split("/") if p else []) for c, p in common.items())
+        }
 
     def describe(self) -> str:
         return ", ".join(map(str, self.paths))
@@ -95,6 +117,12 @@ def make_record(name: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
     lines = "".join(f"{entry['file']} {entry['sha256']}\n" for entry in entries)
     sha256 = hashlib.sha256(lines.encode()).hexdigest()
     return {"dataset": name, "archives": entries, "sha256": sha256}
+
+
+def _describe_two(name: str, first: Member, second: Member) -> str:
+    alike = normalize_name(first.name) == normalize_name(second.name)
+    note = " (their names differ in their Unicode form alone)" if alike else ""
+    return f"two files for '{name}': {first.place} and {second.place}{note}; one must go"
 
 
 def _find(path: Path, fetched: Path) -> Path:

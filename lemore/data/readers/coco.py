@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lemore.config.read import did_you_mean
-from lemore.data.archives.members import Member
+from lemore.data.archives.members import Member, normalize_name
 from lemore.data.readers import rle
 from lemore.data.readers.paint import Region
 from lemore.data.readers.points import check_points, parse_json
@@ -62,7 +62,7 @@ def _group(content: Any, place: str) -> dict[str, Annotations]:
     by_id: dict[Any, Annotations] = {}
     by_name: dict[str, Annotations] = {}
     for image in content["images"]:
-        name = image["file_name"].replace("\\", "/").removeprefix("./")
+        name = normalize_name(image["file_name"].replace("\\", "/").removeprefix("./"))
         if image["id"] in by_id or name in by_name:
             raise ValueError(f"{place}: image {image['id']}, '{name}', is there twice")
         sides = image.get("height"), image.get("width")
@@ -89,7 +89,7 @@ def pair(
     paired: dict[str, Annotations] = {}
     found: dict[str, Member] = {}
     for name, member in images.items():
-        parts = member.name.split("/")
+        parts = normalize_name(member.name).split("/")
         ends = ["/".join(parts[i:]) for i in range(len(parts))]
         if end := next((end for end in ends if end in annotations), None):
             if end in found:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from lemore.config.read import did_you_mean
-from lemore.data.archives.images import decode_label
+from lemore.data.archives.masks import decode_label
 from lemore.data.archives.members import Member
 from lemore.data.readers.paint import Region
 from lemore.data.readers.points import check_points, parse_json, read_small

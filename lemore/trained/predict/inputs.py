@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lemore.trained.predict import photos, video
+from lemore.data.archives import images
+from lemore.trained.predict import video
 
-SUFFIXES = (*photos.SUFFIXES, *video.SUFFIXES)
+SUFFIXES = (*images.SUFFIXES, *video.SUFFIXES)
 
 
 @dataclass(frozen=True)
