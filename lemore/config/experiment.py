@@ -26,6 +26,7 @@ from lemore.config.recipe import (
     load_recipe,
     override_names,
 )
+from lemore.config.references import check_references
 from lemore.config.run import Comparison, RunConfig, split_place
 
 PAPER_TABLES = (
@@ -37,11 +38,18 @@ PUBLISHED = Path(__file__).parents[1] / "reporting/paper.csv"
 
 
 class Experiment:
-    """All jobs of a run. Every mistake in a configuration file is a ValueError here."""
+    """All jobs of a run. Every mistake in a configuration file is a ValueError here.
 
-    def __init__(self, values: Mapping[str, Any], root: Path = Path()):
-        self.config = build(RunConfig, values, "configuration")
-        self.root = root
+    source: the files that the values come from, for messages.
+    """
+
+    def __init__(
+        self, values: Mapping[str, Any], root: Path = Path(), source: str = "configuration"
+    ):
+        self.config = build(RunConfig, values, source)
+        self.root, self.source = root, source
+        self.data_dir = _normalize(self.config.data_dir)
+        self.archives_dir = _normalize(self.config.archives_dir)
         self._files: dict[tuple[str, str], Any] = {}
         self._recipes: dict[tuple[str, str], tuple[Train, Test]] = {}
         self._code: dict[tuple[str, ...], list[str]] = {}
@@ -185,8 +193,14 @@ class Experiment:
 
     def _load(self, cls: type, kind: str, name: str) -> Any:
         if (kind, name) not in self._files:
-            self._files[kind, name] = load(cls, self.root / "config" / kind / f"{name}.yaml")
+            self._files[kind, name] = load(cls, self.name_file(kind, name))
         return self._files[kind, name]
+
+    def name_file(self, kind: str, name: str) -> Path:
+        return self.root / "config" / kind / f"{name}.yaml"
+
+    def name_recipe(self, dataset: str) -> Path:
+        return self.root / self.config.recipes / f"{self.recipe_name(dataset)}.yaml"
 
     # the code of each job
 
@@ -212,7 +226,7 @@ class Experiment:
 
     def check(self) -> None:
         config = self.config
-        check_changes(config.recipe_changes, "configuration", "recipe_changes.")
+        check_changes(config.recipe_changes, self.source, "recipe_changes.")
         for dataset, model in self.pairs:
             self.model(model)
             self.dataset(dataset)
@@ -228,20 +242,21 @@ class Experiment:
         self._check_seeds()
         self._check_pretraining()
         self._check_workers()
+        check_references(self)
 
     def _check_workers(self) -> None:
         ray = self.config.ray
-        check_gpus(ray.gpus, ray.workers, "configuration", "ray.gpus")
+        check_gpus(ray.gpus, ray.workers, self.source, "ray.gpus")
         if ray.mode == "none" and ray.workers > 1:
             raise ValueError(
-                f"configuration: ray.workers is {ray.workers}, expected 1 (ray.mode is none)"
+                f"{self.source}: ray.workers is {ray.workers}, expected 1 (ray.mode is none)"
             )
         batches = {f"{m} on {d}": self.recipe(d, m)[0].batch_size for d, m in self.pairs}
         batches |= {f"pretraining {b}": self.pretrain_recipe(b).batch_size for b in self.pretrained}
         for what, batch_size in batches.items():
             if batch_size % ray.workers:
                 raise ValueError(
-                    f"configuration: ray.workers is {ray.workers}, which does not divide the "
+                    f"{self.source}: ray.workers is {ray.workers}, which does not divide the "
                     f"batch_size {batch_size} of {what}"
                 )
 
@@ -250,7 +265,7 @@ class Experiment:
         for model in config.seeds_of:
             if model not in trained:
                 raise ValueError(
-                    f"configuration: seeds_of.{model} is not trained{did_you_mean(model, trained)}"
+                    f"{self.source}: seeds_of.{model} is not trained{did_you_mean(model, trained)}"
                 )
 
     def _check_pretraining(self) -> None:
@@ -259,7 +274,7 @@ class Experiment:
             self.backbone(backbone)
         if self.pretrained and config.pretrain is None:
             raise ValueError(
-                f"configuration: pretrain is empty, but backbone '{self.pretrained[0]}' wants "
+                f"{self.source}: pretrain is empty, but backbone '{self.pretrained[0]}' wants "
                 f"pretraining; name a dataset, or set init: {{{self.pretrained[0]}: none}}"
             )
         for backbone in self.pretrained:
@@ -268,12 +283,16 @@ class Experiment:
     def _check_comparison(self, dataset: str, comparison: Comparison) -> None:
         if dataset not in self.config.trainings:
             raise ValueError(
-                f"configuration: comparisons.{dataset} is not trained on"
+                f"{self.source}: comparisons.{dataset} is not trained on"
                 f"{did_you_mean(dataset, self.config.trainings)}"
             )
         for model in comparison.models:
             if model not in self.config.trainings[dataset]:
                 raise ValueError(
-                    f"configuration: comparisons.{dataset}.models names '{model}', which is not "
+                    f"{self.source}: comparisons.{dataset}.models names '{model}', which is not "
                     f"trained on {dataset}{did_you_mean(model, self.config.trainings[dataset])}"
                 )
+
+
+def _normalize(folder: str) -> str:
+    return os.path.normpath(os.path.expanduser(folder))

@@ -111,8 +111,7 @@ def is_file_name(text: str) -> bool:
 
 
 def is_init(text: str) -> bool:
-    source, _, name = text.partition(":")
-    return text in ("pretrain", "none") or (source in ("torchvision", "file") and is_line(name))
+    return re.fullmatch(r"pretrain|none|file:\S.*|torchvision:\w+_Weights\.\w+", text) is not None
 
 
 def is_pattern(text: str) -> bool:
@@ -152,7 +151,9 @@ PathBelow = Annotated[str, Predicate(is_below), doc("a path below the folder, wi
 FileName = Annotated[str, Predicate(is_file_name), doc("a plain file name")]
 Pattern = Annotated[str, Predicate(is_pattern), doc("a regular expression")]
 Init = Annotated[
-    str, Predicate(is_init), doc("pretrain, none, torchvision:<weights> or file:<path>")
+    str,
+    Predicate(is_init),
+    doc("pretrain, none, torchvision:<Model>_Weights.<NAME> or file:<path>"),
 ]
 Arguments = Annotated[
     dict[str, Any],

@@ -54,25 +54,18 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     job = load_job(options, trained)
     store = Store(options.data_dir / options.dataset, job.test.split)
     check_classes(trained, store, options)
+    evaluation_files.check_images(store, job.images)
     classes = job.classes or tuple(store.classes)
     with track(_describe_run(options, job, classes, trained)) as run:
-        keep = set(job.images)
         evaluation = segmentation.evaluate(
             trained.network().to(device),
             store,
             device,
             job.test,
-            keep,
+            job.images,
             trained.job.train.crop_size,
             title=f"evaluate {trained.job.model_name} on {options.dataset}",
         )
-        missing = keep - set(evaluation.predictions)
-        if missing:
-            first = ", ".join(store.name(i) for i in range(min(3, len(store))))
-            raise ValueError(
-                f"comparisons: {options.dataset} has no image named {sorted(missing)} in split "
-                f"{job.test.split}; the first ones are {first}"
-            )
         if evaluation.results["miou"] is None:
             raise ValueError(f"{options.dataset}: split {job.test.split} has no pixel that counts")
         path, predictions = options.json, evaluation.predictions

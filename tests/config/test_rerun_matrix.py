@@ -35,9 +35,9 @@ comparisons: {ade20k_scenes: {images: [ADE_val_00000001], models: [lemore]}}
 ray: {mode: none, workers: 1, gpus: 0}
 log_model: false
 """
-REPORTING = {
-    "audit", "count", "significance", "table", "figure", "result_figures", "diagram", "report",
-    "summary", "all",
+REPORTING = {  # and the check, which takes seconds
+    "audit", "check", "count", "significance", "table", "figure", "result_figures", "diagram",
+    "report", "summary", "all",
 }  # fmt: skip
 # an edit that changes what code does, and one that does not
 CHANGE = "\n_CHANGED = 1\n"
@@ -309,8 +309,8 @@ def test_a_new_key_with_a_default_reruns_nothing(checkout):
 def test_a_default_that_is_changed_reruns_those_who_use_it(checkout):
     path = checkout.folder / "lemore/config/recipe.py"
     text = path.read_text()
-    assert "ema: float = 0.0" in text
-    path.write_text(text.replace("ema: float = 0.0", "ema: float = 0.5"))
+    assert "ema: BelowOne = 0.0" in text
+    path.write_text(text.replace("ema: BelowOne = 0.0", "ema: BelowOne = 0.5"))
     try:
         jobs, _ = checkout.plan()
     finally:

@@ -1,4 +1,5 @@
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from lemore.config import reported
-from lemore.config.read import check_gpus
+from lemore.config.read import check_gpus, read_yaml
 from lemore.config.experiment import Experiment
 from lemore.config.job_files import (
     write_count_job,
@@ -23,14 +24,19 @@ from lemore.runtime.process import lead_pipeline
 
 lead_pipeline()
 
+# Snakemake has read the files already, but its reader takes the last of a key given twice.
 try:
-    experiment = Experiment(config)
+    for file in workflow.configfiles:
+        read_yaml(file)
+    experiment = Experiment(
+        config, source=" + ".join(map(os.path.relpath, workflow.configfiles))
+    )
 except ValueError as mistake:
     raise WorkflowError(str(mistake)) from None
 
 RESULTS = str(experiment.results)
-DATA = experiment.config.data_dir
-ARCHIVES = experiment.config.archives_dir
+DATA = experiment.data_dir
+ARCHIVES = experiment.archives_dir
 DIAGRAMMED = reported.find_diagrammed(experiment)
 
 
@@ -50,14 +56,14 @@ onstart:
     if ray.gpus and here and trains:
         try:
             check_gpus(
-                ray.gpus, ray.workers, "configuration", "ray.gpus", gpus_here()
+                ray.gpus, ray.workers, experiment.source, "ray.gpus", gpus_here()
             )
         except ValueError as mistake:
             raise WorkflowError(str(mistake)) from None
 
 
 def any_of(names):
-    return "|".join(sorted(names)) or "none"
+    return "|".join(map(re.escape, sorted(names))) or "none"
 
 
 wildcard_constraints:
@@ -165,7 +171,7 @@ def archives_source(wildcards):
 
 def mirror_option(wildcards):
     if experiment.dataset(wildcards.dataset).scenes:
-        return f"--mirror resources/scenes/{wildcards.dataset}"
+        return shlex.join(["--mirror", f"resources/scenes/{wildcards.dataset}"])
     return ""
 
 
@@ -187,7 +193,7 @@ def weights_of_pretraining(wildcards):
 
 
 def pretrained_option(wildcards, input):
-    return f"--pretrained {input.pretrained}" if input.pretrained else ""
+    return shlex.join(["--pretrained", input.pretrained]) if input.pretrained else ""
 
 
 def log_model_option(wildcards):
@@ -221,12 +227,16 @@ def figure_input(wildcards):
 
 def figure_options(wildcards, input):
     if wildcards.kind == "cost":
-        return f"--tables {input.table} --evaluations {input.evaluations}"
+        return shlex.join(
+            ["--tables", input.table, "--evaluations", *input.evaluations]
+        )
     if wildcards.kind == "ablation":
-        return f"--tables {input.table}"
+        return shlex.join(["--tables", input.table])
     dataset = wildcards.dataset
     chosen = experiment.config.comparisons[dataset]
-    return (
-        f"--data {DATA}/{dataset} --split {experiment.test_split(dataset)} --images {shlex.join(chosen.images)}"
-        f" --models {' '.join(chosen.models)} --evaluations {input.evaluations}"
-    )
+    images = [
+        f"--images={name}" for name in chosen.images
+    ]  # a name may begin with a dash
+    data = ["--data", f"{DATA}/{dataset}", "--split", experiment.test_split(dataset)]
+    models = ["--models", *chosen.models, "--evaluations", *input.evaluations]
+    return shlex.join([*data, *images, *models])

@@ -12,7 +12,7 @@ rule scenes:
     conda:
         "../envs/lemore.yaml"
     shell:
-        "lemore scenes --dataset-config {input.config} --output $(dirname {output}) > {log} 2>&1"
+        'lemore scenes --dataset-config {input.config:q} --output "$(dirname {output:q})" > {log:q} 2>&1'
 
 
 rule fetch:
@@ -32,8 +32,8 @@ rule fetch:
         mirror=mirror_option,
         archives=ARCHIVES,
     shell:
-        "lemore fetch --dataset-config {input.config} --archives-dir {params.archives} {params.mirror}"
-        " --output {output} > {log} 2>&1"
+        "lemore fetch --dataset-config {input.config:q} --archives-dir {params.archives:q} {params.mirror}"
+        " --output {output:q} > {log:q} 2>&1"
 
 
 rule prepare:
@@ -54,8 +54,45 @@ rule prepare:
     conda:
         "../envs/lemore.yaml"
     shell:
-        "lemore prepare --dataset-config {input.config} --fetched {input.fetched}"
-        " --output $(dirname {output.digest}) > {log} 2>&1"
+        "lemore prepare --dataset-config {input.config:q} --fetched {input.fetched:q}"
+        ' --output "$(dirname {output.digest:q})" > {log:q} 2>&1'
+
+
+# Whether the data fit the jobs of this run, before any of them trains.
+rule check:
+    input:
+        data=f"{DATA}/{{dataset}}/digest.json",
+        finetune=lambda wildcards: [
+            write_finetune_job(experiment, wildcards.dataset, model)
+            for model in experiment.config.trainings.get(wildcards.dataset, ())
+        ],
+        evaluate=lambda wildcards: [
+            write_evaluate_job(experiment, wildcards.dataset, model)
+            for model in experiment.config.trainings.get(wildcards.dataset, ())
+        ],
+        pretrain=lambda wildcards: (
+            [
+                write_pretrain_job(experiment, backbone)
+                for backbone in experiment.pretrained
+            ]
+            if wildcards.dataset == experiment.config.pretrain
+            else []
+        ),
+    output:
+        f"{RESULTS}/check/{{dataset}}.json",
+    log:
+        f"logs/{experiment.config.run}/check/{{dataset}}.log",
+    benchmark:
+        f"logs/benchmarks/{experiment.config.run}/check/{{dataset}}.tsv"
+    priority: 30
+    conda:
+        "../envs/lemore.yaml"
+    params:
+        workers=experiment.config.ray.workers,
+    shell:
+        'lemore check --data "$(dirname {input.data:q})" --finetune {input.finetune:q}'
+        " --evaluate {input.evaluate:q} --pretrain {input.pretrain:q} --workers {params.workers:q}"
+        " --output {output:q} > {log:q} 2>&1"
 
 
 # The findings of prepare, as a page.
@@ -82,4 +119,4 @@ rule audit:
     conda:
         "../envs/lemore.yaml"
     shell:
-        "lemore audit --data $(dirname {input.audit}) --output {output} > {log} 2>&1"
+        'lemore audit --data "$(dirname {input.audit:q})" --output {output:q} > {log:q} 2>&1'

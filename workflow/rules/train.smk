@@ -2,6 +2,7 @@ rule pretrain:
     input:
         config=lambda wildcards: write_pretrain_job(experiment, wildcards.backbone),
         data=f"{DATA}/{experiment.config.pretrain}/digest.json",
+        checked=ancient(f"{RESULTS}/check/{experiment.config.pretrain}.json"),
         code=lambda wildcards: experiment.code("pretrain", backbone=wildcards.backbone),
     output:
         run=f"{RESULTS}/pretrain/{{backbone}}/run.json",
@@ -22,10 +23,10 @@ rule pretrain:
     params:
         model=log_model_option,
     shell:
-        "lemore pretrain --config {input.config} --data $(dirname {input.data})"
-        " --output $(dirname {output.run}) --checkpoints {resources.checkpoints} {params.model}"
-        " --ray {resources.ray} --workers {resources.workers} --gpus {resources.gpus}"
-        " > {log} 2>&1"
+        'lemore pretrain --config {input.config:q} --data "$(dirname {input.data:q})"'
+        ' --output "$(dirname {output.run:q})" --checkpoints {resources.checkpoints:q} {params.model}'
+        " --ray {resources.ray:q} --workers {resources.workers:q} --gpus {resources.gpus:q}"
+        " > {log:q} 2>&1"
 
 
 rule finetune:
@@ -34,6 +35,7 @@ rule finetune:
             experiment, wildcards.dataset, wildcards.model
         ),
         data=f"{DATA}/{{dataset}}/digest.json",
+        checked=ancient(f"{RESULTS}/check/{{dataset}}.json"),
         pretrained=pretraining_of,
         weights=weights_of_pretraining,
         code=lambda wildcards: experiment.code("finetune", model=wildcards.model),
@@ -57,8 +59,8 @@ rule finetune:
         pretrained=pretrained_option,
         model=log_model_option,
     shell:
-        "lemore finetune --config {input.config} --data $(dirname {input.data})"
-        " --seed {wildcards.seed} {params.pretrained} --output $(dirname {output.run})"
-        " --checkpoints {resources.checkpoints} {params.model}"
-        " --ray {resources.ray} --workers {resources.workers} --gpus {resources.gpus}"
-        " > {log} 2>&1"
+        'lemore finetune --config {input.config:q} --data "$(dirname {input.data:q})"'
+        ' --seed {wildcards.seed:q} {params.pretrained} --output "$(dirname {output.run:q})"'
+        " --checkpoints {resources.checkpoints:q} {params.model}"
+        " --ray {resources.ray:q} --workers {resources.workers:q} --gpus {resources.gpus:q}"
+        " > {log:q} 2>&1"

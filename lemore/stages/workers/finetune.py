@@ -35,6 +35,7 @@ def train(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
     recipe = job.train
     device = shared.set_up(worker, recipe.threads)
     model = make_model(job)
+    shared.check_smallest_part(model, recipe, worker.world_size)
     load_initial(model, job.backbone.module, worker.init, worker.init_sha256)
     shared.place(model, recipe, device)
     class_weight = make_class_weight(recipe, worker.data, device)

@@ -39,6 +39,7 @@ def train(job: PretrainJob, worker: Worker) -> dict[str, Any]:
         drop_path=recipe.drop_path,
         dropout=recipe.dropout,
     )
+    shared.check_smallest_part(model, recipe, worker.world_size)
     shared.place(model, recipe, device)
     groups = optim.group_parameters(model, recipe.weight_decay, optim.spare_norms(model))
     held_out = Store(worker.data, recipe.split)

@@ -55,6 +55,24 @@ def autocast(recipe: Options, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype, enabled=recipe.precision != "fp32")
 
 
+def check_smallest_part(model: nn.Module, recipe: Options, workers: int) -> None:
+    """Raises ValueError if the batch leaves a part of one image, and the network's BatchNorm cannot
+    compute the variance of one value. Several workers share their statistics."""
+    share = recipe.batch_size // workers
+    most = min(recipe.micro_batch or share, share)
+    if workers > 1 or (share % most or most) > 1:
+        return
+    outline = copy.deepcopy(model).to("meta").train()
+    try:
+        outline(torch.empty(1, 3, *recipe.crop_size, device="meta"))
+    except ValueError as error:
+        raise ValueError(
+            f"batch_size is {recipe.batch_size} and micro_batch {recipe.micro_batch}, which leaves "
+            f"a part of one image: BatchNorm has nothing to average over ({error}); choose a "
+            "batch_size of at least 2 and a micro_batch that leaves no single image"
+        ) from None
+
+
 class Batches:
     """The training batches from an iteration on, this rank's share of the global batch."""
 
