@@ -86,7 +86,7 @@ class RunConfig:
 
     run: Name
     recipes: FolderPath
-    recipe_changes: dict[str, Changes]  # what replaces every recipe's: train, test, pretrain
+    recipe_changes: dict[Name, Changes]  # what replaces every recipe's: train, test, pretrain
     archives_dir: FolderPath
     data_dir: FolderPath
     seeds: Seeds

@@ -116,10 +116,9 @@ def is_init(text: str) -> bool:
 
 def is_pattern(text: str) -> bool:
     try:
-        re.compile(text)
+        return is_line(text) and re.compile(text) is not None
     except re.error:
         return False
-    return True
 
 
 def are_arguments(value: Any) -> bool:
