@@ -26,8 +26,9 @@ from lemore.config.values import are_distinct, list_constraints
 
 ROOT = Path(__file__).parents[2]
 ROOTS = (
-    RunConfig, DatasetConfig, ModelConfig, BackboneConfig, Train, recipe.Test, Pretrain, jobs.PretrainJob,
-    jobs.FinetuneJob, jobs.EvaluateJob, jobs.ProfileJob, jobs.CountJob, jobs.DiagramJob,
+    RunConfig, DatasetConfig, ModelConfig, BackboneConfig, Train, recipe.Test, Pretrain,
+    jobs.PretrainJob, jobs.FinetuneJob, jobs.EvaluateJob, jobs.ProfileJob, jobs.CountJob,
+    jobs.DiagramJob,
 )  # fmt: skip
 NONE = type(None)
 
