@@ -26,6 +26,7 @@ from annotated_types import (
 MAX_NAME = 100  # in characters
 MAX_SIDE = 8192  # pixels of a crop or a test image
 MAX_ARGUMENT = 2048  # channels, blocks: no model here has more
+MAX_ITEMS = 100  # of a list of arguments
 NAME = r"\w(?:[\w .+-]*[\w.+-])?"
 NOUNS = {int: "a whole number", float: "a number"}
 
@@ -121,12 +122,15 @@ def is_pattern(text: str) -> bool:
         return False
 
 
-def are_arguments(value: Any) -> bool:
-    """Whether numbers, down to the last list, are such as the models here have."""
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and are_arguments(item) for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return all(map(are_arguments, value))
+def are_arguments(value: Any, levels: int = 3) -> bool:
+    """Whether numbers, down to the last list, are such as the models here have.
+
+    YAML and pickle can refer to one list many times, so depth and length are bounded.
+    """
+    if isinstance(value, (dict, list, tuple)):
+        items = list(value.values()) if isinstance(value, dict) else value
+        small = levels > 0 and len(items) <= MAX_ITEMS
+        return small and all(are_arguments(item, levels - 1) for item in items)
     if isinstance(value, (int, float)):
         return math.isfinite(value) and 0 <= value <= MAX_ARGUMENT
     return value is None or isinstance(value, str)
