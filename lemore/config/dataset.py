@@ -13,11 +13,13 @@ from lemore.config.values import (
     FolderPath,
     Line,
     Name,
+    Number,
     PathBelow,
     Pattern,
     Rgb,
     Seed,
     Side,
+    SomeShare,
     Text,
 )
 
@@ -110,7 +112,7 @@ class Draw:
     """Splits drawn by a sample's name: the same name always falls into the same split."""
 
     seed: Seed
-    shares: dict[Name, Annotated[float, Interval(gt=0, le=1)]]
+    shares: dict[Name, SomeShare]
 
     def __post_init__(self) -> None:
         if abs(sum(self.shares.values()) - 1) > 1e-6:
@@ -217,7 +219,7 @@ class DatasetConfig:
     archives_folder: PathBelow | None = None
     login: Login | None = None
     manual: Text | None = None
-    quarantine_limit: Annotated[int, Ge(0)] = 0
+    quarantine_limit: Number = 0
     recipe: Name | None = None
     folder: FolderPath | None = None
     files: Files | None = None

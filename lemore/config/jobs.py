@@ -10,14 +10,14 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Interval
 
 from lemore.config.dataset import MAX_CLASSES
 from lemore.config.model import BackboneConfig, ModelConfig
 from lemore.config.read import CONFIG, build, dump, load, read_yaml
 from lemore.config.recipe import Pretrain, Test, Train
 from lemore.config.run import Backends
-from lemore.config.values import Arguments, Init, Line, Name, Side
+from lemore.config.values import Arguments, Init, Line, Name, Positive, Side
 from lemore.runtime.files import write_atomic
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class ProfileJob:
     model_name: Name
     model: ModelConfig
     backbone: BackboneConfig
-    latency_seconds: Annotated[float, Gt(0)]
+    latency_seconds: Positive
     latency_backends: Backends
     latency_upsample: bool
     cells: tuple[ProfileCell, ...]

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Interval
 
-from lemore.config.values import MAX_ARGUMENT, Arguments, Init, Line, Name
+from lemore.config.values import MAX_ARGUMENT, Arguments, Init, Line, Name, Number, Positive
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class AuxiliaryHead:
     weight: factor of its loss; the decode head's has 1.
     """
 
-    feature: Annotated[int, Ge(0)]
+    feature: Number
     width: Annotated[int, Interval(ge=1, le=MAX_ARGUMENT)]
-    weight: Annotated[float, Gt(0)]
+    weight: Positive
 
     DECODE_HEAD: ClassVar[str] = "fcn"
 

@@ -12,14 +12,14 @@ import reprlib
 import textwrap
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 
-from lemore.config.values import describe, holds, list_constraints
+from lemore.config.values import Count, describe, holds, list_constraints
 from lemore.runtime.files import NOT_UTF8
 
 T = TypeVar("T")
@@ -210,11 +210,21 @@ def check_gpus(gpus: float, workers: int, source: str, key: str, most: int | Non
         )
 
 
-def positive(text: str) -> int:
-    """Parses a whole number from 1 on, for a command line's option."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}', expected a whole number from 1 on")
-    return int(text)
+def option(hint: Any) -> Callable[[str], Any]:
+    """Makes the parser of a command line's option that may hold what a key of this type may."""
+    kind, *metadata = get_args(hint)
+
+    def parse(text: str) -> Any:
+        try:
+            return convert(hint, kind(text), "", "")
+        except ValueError:
+            expected = describe(kind, list_constraints(metadata))
+            raise argparse.ArgumentTypeError(f"'{text}', expected {expected}") from None
+
+    return parse
+
+
+positive = option(Count)
 
 
 def did_you_mean(name: str, known: typing.Iterable[str]) -> str:

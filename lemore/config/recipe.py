@@ -10,25 +10,27 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Interval, MinLen, Predicate, doc
+from annotated_types import Interval, MinLen, Predicate, doc
 
 from lemore.config.read import build, convert, convert_keys, did_you_mean, read_yaml
 from lemore.config.values import (
     MAX_SIDE,
     Arguments,
+    BelowOne,
     Count,
     Name,
+    NotNegative,
+    Number,
     Pattern,
+    Positive,
     Share,
     Side,
+    SomeShare,
     are_distinct,
 )
 
 CropSide = Annotated[int, Interval(ge=64, le=MAX_SIDE)]  # below, the 1/64 tokens vanish
-Positive = Annotated[float, Gt(0)]
-NotNegative = Annotated[float, Ge(0)]
 WindowStep = Annotated[int, Interval(ge=0, le=MAX_SIDE)]
-BelowOne = Annotated[float, Interval(ge=0, lt=1)]
 Ratios = Annotated[
     tuple[Annotated[float, Interval(ge=0.1, le=10)], ...],
     MinLen(1),
@@ -55,17 +57,17 @@ class Options:
     lr: Positive
     betas: tuple[BelowOne, BelowOne]  # of adamw
     weight_decay: NotNegative
-    warmup_iterations: Annotated[int, Ge(0)]
+    warmup_iterations: Number
     min_lr: NotNegative  # where the schedule ends
     drop_path: BelowOne
     checkpoint_every: Count
-    validate_every: Annotated[int, Ge(0)]  # 0: never
+    validate_every: Number  # 0: never
     threads: Count  # CPU threads of the training process
-    loader_workers: Annotated[int, Ge(0)]
+    loader_workers: Number
     channels_last: bool
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of the operations that autocast covers
     compile: bool = False  # torch.compile
-    micro_batch: Annotated[int, Ge(0)] = 0  # most images that a worker takes at once; 0: all
+    micro_batch: Number = 0  # most images that a worker takes at once; 0: all
     ema: BelowOne = 0.0
     clip_norm: NotNegative = 0.0
 
@@ -91,7 +93,7 @@ class Train(Options):
     """
 
     img_scale: tuple[Side, Side]
-    cat_max_ratio: Annotated[float, Interval(gt=0, le=1)]
+    cat_max_ratio: SomeShare
     photometric_distortion: Literal["none", "cpu", "device"]  # where: loader or training device
     schedule: Literal["mmcv0", "mmseg1", "cosine"]
     warmup_ratio: Share
@@ -142,12 +144,12 @@ class Pretrain(Options):
 
     ratio_range: tuple[Positive, Positive]
     label_smoothing: BelowOne
-    test_share: Annotated[float, Interval(gt=0, le=1)]  # of the shorter side in the central crop
+    test_share: SomeShare  # of the shorter side in the central crop
     split: Name
     optimizer: Literal["adamw", "rmsprop"] = "adamw"
     schedule: Literal["cosine", "step"] = "cosine"
     # of schedule step: factor, iterations
-    step_decay: tuple[Annotated[float, Interval(gt=0, le=1)], Count] = (1.0, 1)
+    step_decay: tuple[SomeShare, Count] = (1.0, 1)
     dropout: BelowOne = 0.0  # before the classifier
     # magnitude and its deviation
     rand_augment: tuple[Annotated[float, Interval(ge=0, le=10)], NotNegative] | None = None

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Interval, MinLen, Predicate, doc
+from annotated_types import MinLen, Predicate, doc
 
 from lemore.config.values import (
     NAME,
@@ -14,7 +14,11 @@ from lemore.config.values import (
     Line,
     Name,
     Names,
+    NotNegative,
+    Positive,
     Seeds,
+    SomeShare,
+    Trials,
     are_distinct,
 )
 
@@ -61,7 +65,7 @@ class Ray:
 
     mode: Literal["local", "none"]
     workers: Count
-    gpus: Annotated[float, Ge(0)]
+    gpus: NotNegative
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,8 @@ class Comparison:
 class Search:
     """`snakemake search`: trials of each model, and the share of its iterations in each."""
 
-    trials: Annotated[int, Ge(2)]  # the recipe is one
-    share: Annotated[float, Interval(gt=0, le=1)]
+    trials: Trials
+    share: SomeShare
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class RunConfig:
     init: dict[Name, Init]
     trainings: dict[Name, Names]
     profiles: dict[Name | Literal["*"], Places]
-    latency_seconds: Annotated[float, Gt(0)]
+    latency_seconds: Positive
     paper_tables: bool
     comparisons: dict[Name, Comparison]
     ray: Ray

@@ -137,7 +137,13 @@ def are_arguments(value: Any, levels: int = 3) -> bool:
 
 
 Share = Annotated[float, Interval(ge=0, le=1)]
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
+BelowOne = Annotated[float, Interval(ge=0, lt=1)]
+SomeShare = Annotated[float, Interval(gt=0, le=1)]
+Number = Annotated[int, Ge(0)]
 Count = Annotated[int, Ge(1)]
+Trials = Annotated[int, Ge(2)]  # of a search: the recipe is one
 Side = Annotated[int, Interval(ge=1, le=MAX_SIDE)]  # pixels
 Byte = Annotated[int, Interval(ge=0, le=255)]
 Seed = Annotated[int, Interval(ge=0, le=2**32 - 1)]

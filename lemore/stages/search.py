@@ -49,8 +49,6 @@ class SearchOptions:
 def search(options: SearchOptions) -> dict[str, Any]:
     """Runs the trials; writes the verdict (JSON) and, beside it, the recipe's new values (YAML).
     Returns the verdict."""
-    if options.trials < 2 or not 0 < options.share <= 1:
-        raise ValueError("--trials is at least 2 (the recipe is one), --share in (0, 1]")
     check_gpus(options.gpus, 1, "command line", "--gpus")
     leave_with_owner()
     job = read_job(FinetuneJob, options.config)
