@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 
-from lemore.config.values import Count, describe, holds, list_constraints
+from lemore.config.values import Count, describe, holds, take_apart
 from lemore.runtime.files import NOT_UTF8
 
 T = TypeVar("T")
@@ -140,8 +140,7 @@ def convert(hint: Any, value: Any, source: str, key: str) -> Any:
 
 
 def _convert_bounded(hint: Any, value: Any, source: str, key: str) -> Any:
-    kind, *metadata = get_args(hint)
-    constraints = list_constraints(metadata)
+    kind, constraints = take_apart(hint)
     made = convert(kind, value, source, key)
     if not all(holds(constraint, made) for constraint in constraints):
         raise _wrong(source, key, value, describe(kind, constraints))
@@ -212,13 +211,13 @@ def check_gpus(gpus: float, workers: int, source: str, key: str, most: int | Non
 
 def option(hint: Any) -> Callable[[str], Any]:
     """Makes the parser of a command line's option that may hold what a key of this type may."""
-    kind, *metadata = get_args(hint)
+    kind, constraints = take_apart(hint)
 
     def parse(text: str) -> Any:
         try:
             return convert(hint, kind(text), "", "")
         except ValueError:
-            expected = describe(kind, list_constraints(metadata))
+            expected = describe(kind, constraints)
             raise argparse.ArgumentTypeError(f"'{text}', expected {expected}") from None
 
     return parse

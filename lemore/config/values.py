@@ -4,10 +4,11 @@ A schema writes `lr: Annotated[float, Gt(0)]`, or one of the types below. `doc` 
 is expected, where the bounds alone do not.
 """
 
+import functools
 import math
 import re
-from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, get_args
 
 from annotated_types import (
     DocInfo,
@@ -31,10 +32,12 @@ NAME = r"\w(?:[\w .+-]*[\w.+-])?"
 NOUNS = {int: "a whole number", float: "a number"}
 
 
-def list_constraints(metadata: Iterable[Any]) -> list[Any]:
-    """Returns the single constraints of an annotation: an interval is two."""
+@functools.cache
+def take_apart(hint: Any) -> tuple[Any, list[Any]]:
+    """Returns the type in an annotation, and its single constraints: an interval is two."""
+    kind, *metadata = get_args(hint)
     groups = (part if isinstance(part, GroupedMetadata) else (part,) for part in metadata)
-    return [constraint for group in groups for constraint in group]
+    return kind, [constraint for group in groups for constraint in group]
 
 
 def holds(constraint: Any, value: Any) -> bool:

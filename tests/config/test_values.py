@@ -22,7 +22,7 @@ from lemore.config.model import BackboneConfig, ModelConfig
 from lemore.config.read import build, convert, plain, read_yaml
 from lemore.config.recipe import Pretrain, Train, load_pretrain, load_recipe
 from lemore.config.run import RunConfig
-from lemore.config.values import are_distinct, list_constraints
+from lemore.config.values import are_distinct, take_apart
 
 ROOT = Path(__file__).parents[2]
 ROOTS = (
@@ -93,6 +93,7 @@ def make_examples() -> dict[str, dict[str, Any]]:
         "ClassConfig": {"name": "reed water"},
         "Draw": {"seed": 0, "shares": {"train": 0.8, "val": 0.2}},
         "Files": own,
+        "Group": {},
         "Video": {"sequence": "[^_]+", "block": 10},
     }
     return found
@@ -107,10 +108,10 @@ def says_something(hint: Any) -> bool:
     """Whether an annotation bounds its values, down to the last element."""
     origin = get_origin(hint)
     if origin is Annotated:
-        kind, *metadata = get_args(hint)
+        kind, constraints = take_apart(hint)
         inner = get_origin(kind) in (tuple, dict)
         anything = kind in (int, float, str, Any) or get_args(kind)[-1:] == (Any,)
-        return bool(list_constraints(metadata)) and (not inner or anything or says_something(kind))
+        return bool(constraints) and (not inner or anything or says_something(kind))
     if origin in (Union, types.UnionType, tuple, dict):
         parts = [part for part in get_args(hint) if part not in (Ellipsis, NONE)]
         return all(map(says_something, parts))
@@ -121,10 +122,9 @@ def list_wrong(hint: Any) -> list[Any]:
     """Values that a key with this annotation may not hold."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        kind, *metadata = parts
-        return list_wrong(kind) + [
-            wrong for bound in list_constraints(metadata) for wrong in list_outside(kind, bound)
-        ]
+        kind, constraints = take_apart(hint)
+        outside = [wrong for bound in constraints for wrong in list_outside(kind, bound)]
+        return list_wrong(kind) + outside
     if origin in (Union, types.UnionType):
         wrongs = [w for part in parts if part is not NONE for w in list_wrong(part)]
         return [w for w in wrongs if not any(takes(part, w) for part in parts)]
