@@ -65,11 +65,12 @@ def check_smallest_part(model: nn.Module, recipe: Options, workers: int) -> None
     outline = copy.deepcopy(model).to("meta").train()
     try:
         outline(torch.empty(1, 3, *recipe.crop_size, device="meta"))
-    except ValueError as error:
+    except ValueError:
         raise ValueError(
             f"batch_size is {recipe.batch_size} and micro_batch {recipe.micro_batch}, which leaves "
-            f"a part of one image: BatchNorm has nothing to average over ({error}); choose a "
-            "batch_size of at least 2 and a micro_batch that leaves no single image"
+            "a part of one image, and BatchNorm nothing to average over where a map has one "
+            "position; choose a batch_size of at least 2, and a micro_batch that leaves no single "
+            "image"
         ) from None
 
 
