@@ -91,7 +91,7 @@ def test_a_pipeline_on_a_machine_with_too_few_gpus_is_refused_before_its_first_j
         text=True,
     )
     assert done.returncode == 1
-    text = "configuration: ray.gpus is 1 for 1 worker(s), but there are 0 GPUs; lower it"
+    text = "own.yaml: ray.gpus is 1 for 1 worker(s), but there are 0 GPUs; lower it"
     assert text in done.stderr and "rule fetch" not in done.stderr, done.stderr
 
 
