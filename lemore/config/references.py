@@ -1,20 +1,20 @@
 """What the files of a run say of one another, checked before its first job. Torch-free."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from lemore.config.code import PACKAGE
 from lemore.config.read import did_you_mean
-
-if TYPE_CHECKING:
-    from lemore.config.experiment import Experiment
 
 # tables of the paper that are no dataset's: they have these names in results/<run>/tables
 VIEWS = ("ablation", "pascal_context", "coco_stuff", "detection", "imagenet", "efficiency")
 
 
-def check_references(experiment: "Experiment") -> None:
-    """Raises ValueError naming file and key for a module, class or split that is not there."""
+def check_references(experiment: Any) -> None:
+    """Raises ValueError naming file and key for a module, class or split that is not there.
+
+    experiment: an `Experiment`, which calls this once its files are read.
+    """
     trainings, pretrain = experiment.config.trainings, experiment.config.pretrain
     for model in {model for _, model in experiment.pairs} | set(experiment.profiles):
         _check_model(experiment, model)
@@ -40,7 +40,7 @@ def check_references(experiment: "Experiment") -> None:
             )
 
 
-def _check_model(experiment: "Experiment", name: str) -> None:
+def _check_model(experiment: Any, name: str) -> None:
     config = experiment.model(name)
     for head in config.decode_heads:
         file = experiment.name_file("models", name)
@@ -51,7 +51,7 @@ def _check_model(experiment: "Experiment", name: str) -> None:
     )
 
 
-def _check_dataset(experiment: "Experiment", name: str, task: str, key: str) -> None:
+def _check_dataset(experiment: Any, name: str, task: str, key: str) -> None:
     config, file = experiment.dataset(name), experiment.name_file("datasets", name)
     if config.task != task:
         raise ValueError(
@@ -74,7 +74,7 @@ def _check_module(folder: str, name: str, key: str) -> None:
         raise ValueError(f"{key} is '{name}', {there}{did_you_mean(name, known)}")
 
 
-def _check_splits(experiment: "Experiment", dataset: str) -> None:
+def _check_splits(experiment: Any, dataset: str) -> None:
     _check_split(experiment, dataset, "training", "train")
     tested = experiment.test_split(dataset)
     for model in experiment.config.trainings[dataset]:
@@ -89,7 +89,7 @@ def _check_splits(experiment: "Experiment", dataset: str) -> None:
             )
 
 
-def _check_split(experiment: "Experiment", dataset: str, key: str, split: str) -> None:
+def _check_split(experiment: Any, dataset: str, key: str, split: str) -> None:
     splits = experiment.dataset(dataset).splits
     if split not in splits:
         raise ValueError(
