@@ -3,6 +3,7 @@
 import io
 import logging
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ SPLITS = ("train", "val")
 INDEX = {"images": "{split}/img/{name}.png", "masks": "{split}/mask/{name}.png", "mask": "index"}
 BINARY = INDEX | {"mask": "binary", "threshold": 127}
 COLOR = INDEX | {"mask": "color"}
+LISTS = {
+    "images": "img/{name}.png", "masks": "mask/{name}.png", "mask": "index",
+    "lists": {"train": "train.txt", "val": "val.txt"},
+}  # fmt: skip
+COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD"))
 CLASSES = [{"name": "ground", "color": [0, 0, 0]}, {"name": "thing", "color": [255, 255, 255]}]
 
 
@@ -75,6 +81,14 @@ class Own:
                     (self.files["masks"], make_mask()),
                 ):
                     self.put(pattern.format(split=split, name=name), content)
+
+    def fill_flat(self, names: str, lists: dict[str, str | bytes]) -> None:
+        """Writes images and masks into one folder each, and lists of names."""
+        for name in names:
+            self.put(f"img/{name}.png", encode(photo(name)))
+            self.put(f"mask/{name}.png", encode(label()))
+        for file, text in lists.items():
+            self.put(file, text)
 
     @property
     def config(self) -> Path:

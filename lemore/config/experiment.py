@@ -6,6 +6,7 @@ Torch-free: the Snakefile builds it at every start. `lemore.config.job_files` wr
 import csv
 import os
 import re
+import unicodedata
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -169,7 +170,8 @@ class Experiment:
     def images(self, dataset: str) -> list[str]:
         """Returns the names of the images whose predictions are kept for the comparison."""
         chosen = self.config.comparisons.get(dataset)
-        return list(chosen.images) if chosen else []
+        # Prepared names are in Unicode's composed form, whatever an editor or macOS has written.
+        return [unicodedata.normalize("NFC", name) for name in chosen.images] if chosen else []
 
     def profile_cell(self, model: str, place: str) -> ProfileCell:
         """Returns a model at a dataset's class count and size, by the paper's recipe if it exists.

@@ -15,6 +15,7 @@ from lemore import __version__
 from lemore.config.recipe import Test
 from lemore.config.size import Size
 from lemore.data.archives.images import SUFFIXES
+from lemore.data.archives.members import is_junk
 from lemore.data.normalize import MEAN, STD, normalize
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
@@ -174,7 +175,8 @@ def read_images(paths: list[Path], size: Size, count: int) -> list[Tensor]:
 def _list_images(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    files = (file for file in path.rglob("*") if not is_junk(file.relative_to(path).as_posix()))
+    found = sorted(file for file in files if file.suffix.lower() in SUFFIXES)
     if not found:
         raise ValueError(f"--calibration: {path} holds no image and is no prepared dataset")
     return found

@@ -20,6 +20,7 @@ KNOWN = "JPEG, PNG, WebP, BMP or TIFF"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 ORIENTATION = 0x0112  # EXIF's tag
 OPPOSITE = {6: 8, 8: 6}  # orientations that undo one another; the others undo themselves
+GIT_LFS = b"version https://git-lfs"  # how a file begins that was not fetched
 MAX_PIXELS = 100_000_000  # of one image; larger ones would fill the memory
 
 # The errors below replace what OpenCV's decoders print about a damaged file.
@@ -48,6 +49,8 @@ def _explain_unreadable(data: bytes) -> str:
         kind = "PNG" if data.startswith(PNG) else "JPEG"
         return f"is a damaged or cut {kind}: its header cannot be decoded"
     note = "; it is a web page" if is_web_page(data) else ""
+    if data.startswith(GIT_LFS):
+        note = "; it is a pointer of Git LFS: run `git lfs pull`"
     if data[4:8] == b"ftyp":
         note = "; it is HEIC or AVIF, which must be converted first"
     return f"is not a whole {KNOWN} file{note}"

@@ -120,6 +120,8 @@ def _list_folder(folder: Path) -> Iterator[Member]:
         folders.sort()
         for name in sorted(files):
             path = Path(parent, name)
+            if path.is_symlink() and not path.exists() and not is_junk(name):
+                raise ValueError(f"{path}: is a link to a file that is not there")
             if path.is_file():
                 relative = path.relative_to(folder).as_posix()
                 _require_text(folder, relative)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lemore.config.dataset import Archive, DatasetConfig
-from lemore.data.archives.members import list_members
+from lemore.data.archives.members import is_junk, list_members
 from lemore.data.archives.source import make_entry, make_record
 from lemore.data.fetch.download import FetchError, check_archive, download
 from lemore.data.fetch.session import has_account, open_session
@@ -78,7 +78,7 @@ def _is_unpacked(folder: Path, config: DatasetConfig) -> bool:
         return False
     if config.archives and all(_find_placed(archive, folder) for archive in config.archives):
         return False
-    visible = (path for path in folder.iterdir() if not path.name.startswith("."))
+    visible = (path for path in folder.iterdir() if not is_junk(path.name))
     return any(path.is_dir() or not config.archives for path in visible)
 
 

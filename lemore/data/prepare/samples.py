@@ -213,8 +213,9 @@ def _map_values(config: DatasetConfig, raw: np.ndarray) -> tuple[np.ndarray, dic
 
 def _apply_threshold(files: Files, values: np.ndarray) -> np.ndarray:
     """H x W values of a binary mask to train ids: 1 above the threshold, 255 where ignored."""
+    assert files.threshold is not None
     label = (values > files.threshold).astype(np.uint8)
-    label[np.isin(values, files.ignore)] = IGNORE
+    label[np.isin(values, list(files.ignore))] = IGNORE
     return label
 
 

@@ -132,8 +132,8 @@ def make_regex(pattern: str, split: str) -> str:
     """Translates a path pattern: {split} is known, every other {word} is a named group, and the
     extension is in any case."""
     parts: list[str] = []
-    pattern, extension = re.fullmatch(r"(.*?)((?:\.\w+)?)", pattern, re.DOTALL).groups()
-    for part in re.split(r"(\{\w+\}|\*)", pattern):
+    extension = match[0] if (match := re.search(r"\.\w+\Z", pattern)) else ""
+    for part in re.split(r"(\{\w+\}|\*)", pattern.removesuffix(extension)):
         group = f"(?P<{part[1:-1]}>[^/]+)"
         if part == "*":
             parts.append("[^/]*")
