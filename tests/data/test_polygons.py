@@ -160,6 +160,20 @@ def test_coco_is_drawn_as_by_pycocotools(tmp_path, changes):
         assert len(np.unique(label)) == 4
 
 
+def test_one_coco_file_is_parsed_once_for_all_splits_and_samples(tmp_path, monkeypatch):
+    read_file, parsed = coco.read_file, []
+    monkeypatch.setattr(coco, "read_file", lambda member: parsed.append(1) or read_file(member))
+    folder = tmp_path / "ponds"
+    for i in range(6):
+        write_photo(folder / f"{i}.png", i)
+    (folder / "all.json").write_text(json.dumps(make_coco(np.random.default_rng(3))))
+    files = {"images": "{name}.png", "masks": "all.json", "mask": "coco", "unlabelled": "ignore"}
+    draw = {"seed": 0, "shares": {"train": 0.5, "val": 0.5}}
+    code, output = prepare(tmp_path, files | {"draw": draw}, splits={"train": None, "val": None})
+    assert code == 0 and len(parsed) == 1
+    assert len(read_store(output, "train") | read_store(output, "val")) == 6
+
+
 def place(folder: Path, kind: str) -> Path:
     """Photos `a` with a triangle of reed, and `b` without any annotation; returns the file."""
     for number, name in enumerate("ab"):
