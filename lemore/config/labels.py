@@ -72,7 +72,7 @@ def _read_rows(name: str) -> list[dict[str, str]]:
 def find_table(config: DatasetConfig) -> LabelTable:
     """Returns a dataset's table: that of its file, or the one that its YAML describes.
 
-    Index masks keep their values; colour and binary masks are read as train ids, or 255.
+    Index masks keep their values; all others are read as train ids, or 255.
     """
     if config.labels is not None:
         return load(config.labels)

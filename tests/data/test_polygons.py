@@ -290,6 +290,7 @@ FAULTS = [
     ("coco", say("[]"), ["train.json", "not a COCO annotation file"]),
     ("coco", say('{"images": 3, "annotations": [], "categories": []}'), ["not a COCO"]),
     ("coco", edit(categories={"name": "red"}), ["train.json", "'red'", "did you mean 'reed'?"]),
+    ("coco", edit(categories={"name": "red\n" * 10**6}), ["train.json", "'red\\nred"]),
     ("coco", edit(annotations={"category_id": 9}), ["annotation 7 has category_id 9"]),
     ("coco", edit(annotations={"image_id": 4}), ["annotation 7 has image_id 4"]),
     ("coco", edit(annotations={"image_id": [4]}), ["train.json", "not a COCO"]),
@@ -340,6 +341,8 @@ FAULTS = [
     ("labelme", shape(points=None), ["shape 1: its points are no pairs"]),
     ("labelme", shape(points=[[1, 2], [3, 4], [1e12, 5]]), ["shape 1: point (1e+12, 5)"]),
     ("labelme", shape(shape_type="circle"), ["shape 1: circle 'reed' with 3 points"]),
+    ("labelme", shape(shape_type=["polygon"]), ["shape 1: shape_type ['polygon']"]),
+    ("labelme", shape(label="a\n" * 10**6), ["shape 1: label 'a\\na\\n"]),
     ("labelme", shape(shape_type="cuboid"), ["shape 1: shape_type 'cuboid'"]),
     ("labelme", shape(shape_type="mask", points=[[0, 0], [9, 9]], mask="?"), ["no PNG in base 64"]),
 ]

@@ -16,7 +16,7 @@ from lemore.config.read import did_you_mean
 from lemore.data.archives.members import Member, normalize_name
 from lemore.data.readers import rle
 from lemore.data.readers.paint import Region
-from lemore.data.readers.points import check_points, parse_json
+from lemore.data.readers.points import LONG, check_points, parse_json, show
 
 KEPT = ("id", "image_id", "category_id")  # of an annotation, with its segmentation
 
@@ -58,22 +58,23 @@ def _group(content: Any, place: str) -> dict[str, Annotations]:
     names: dict[Any, str] = {}
     for category in content["categories"]:
         if names.setdefault(category["id"], str(category["name"])) != str(category["name"]):
-            raise ValueError(f"{place}: two categories have the id {category['id']}")
+            raise ValueError(f"{place}: two categories have the id {show(category['id'])}")
     by_id: dict[Any, Annotations] = {}
     by_name: dict[str, Annotations] = {}
     for image in content["images"]:
         name = normalize_name(image["file_name"].replace("\\", "/").removeprefix("./"))
         if image["id"] in by_id or name in by_name:
-            raise ValueError(f"{place}: image {image['id']}, '{name}', is there twice")
+            shown = f"{show(image['id'])}, {show(name)}"
+            raise ValueError(f"{place}: image {shown}, is there twice")
         sides = image.get("height"), image.get("width")
-        by_id[image["id"]] = by_name[name] = Annotations(f"{place}, image '{name}'", sides, [])
+        by_id[image["id"]] = by_name[name] = Annotations(f"{place}, image {show(name)}", sides, [])
     for entry in content["annotations"]:
         image, category = by_id.get(entry["image_id"]), names.get(entry["category_id"])
         if image is None or category is None:
             missing = "image_id" if image is None else "category_id"
+            number, value = show(entry.get("id")), show(entry[missing])
             raise ValueError(
-                f"{place}: annotation {entry.get('id')} has {missing} {entry[missing]}, which is "
-                "not there"
+                f"{place}: annotation {number} has {missing} {value}, which is not there"
             )
         image.entries.append((entry.get("id"), category, entry.get("segmentation")))
     return by_name
@@ -94,14 +95,14 @@ def pair(
         if end := next((end for end in ends if end in annotations), None):
             if end in found:
                 both = f"{found[end].place} and {member.place}"
-                raise ValueError(f"{place}: file_name '{end}' stands for two photos: {both}")
+                raise ValueError(f"{place}: file_name {show(end)} stands for two photos: {both}")
             found[end] = member
             paired[name] = annotations[end]
     if not found:
-        some = f", such as '{next(iter(annotations))}'" if annotations else ""
+        some = f", such as {show(next(iter(annotations)))}," if annotations else ""
         photo = next(iter(images.values())).name
         raise ValueError(
-            f"{place}: none of its {len(annotations)} file_names{some}, is a photo that was found, "
+            f"{place}: none of its {len(annotations)} file_names{some} is a photo that was found, "
             f"such as '{photo}'"
         )
     return paired | {name: image for name, image in annotations.items() if name not in found}
@@ -113,8 +114,8 @@ def check_categories(
     """Raises ValueError with the categories in use that are in no class and not ignored."""
     used = {name for image in annotations.values() for _, name, _ in image.entries}
     if unknown := sorted(used - numbers.keys()):
-        near = did_you_mean(unknown[0], map(str, numbers))
-        shown = ", ".join(f"'{name}'" for name in unknown)
+        near = did_you_mean(unknown[0][:LONG], map(str, numbers))
+        shown = ", ".join(map(show, unknown))
         raise ValueError(f"{place}: categories in no class and not ignored: {shown}{near}")
 
 
@@ -123,12 +124,12 @@ def list_regions(
 ) -> Iterator[Region]:
     """Yields the regions of one image; ValueError with the annotation for what cannot be drawn."""
     if any(claimed not in (None, side) for claimed, side in zip(image.sides, size, strict=True)):
-        raise ValueError(f"says that the image is {image.sides}, the photo is {size} (H, W)")
+        raise ValueError(f"says that the image is {show(image.sides)}, the photo is {size} (H, W)")
     for number, category, segmentation in image.entries:
         try:
             runs = _read_runs(segmentation, size)
         except ValueError as error:
-            raise ValueError(f"annotation {number}: {error}") from None
+            raise ValueError(f"annotation {show(number)}: {error}") from None
         yield numbers[category], partial(rle.fill, runs, size)
 
 
@@ -140,7 +141,7 @@ def _read_runs(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
         raise ValueError("has no segmentation")
     try:
         if tuple(segmentation["size"]) != size:
-            raise ValueError(f"mask is {segmentation['size']}, the photo {size} (H, W)")
+            raise ValueError(f"mask is {show(segmentation['size'])}, the photo {size} (H, W)")
         return rle.read_runs(segmentation)
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a run-length mask ({error!r})") from None
@@ -157,7 +158,7 @@ def _check_part(part: Any, size: tuple[int, int]) -> list[float]:
 
 def _join(parts: list, size: tuple[int, int]) -> dict[str, Any]:
     """Draws polygons as one mask of run lengths."""
-    from pycocotools import mask as tools
+    from pycocotools import mask as tools  # for COCO alone
 
     joined = tools.merge(tools.frPyObjects(parts, *size))
     return {"size": joined["size"], "counts": joined["counts"].decode()}

@@ -19,7 +19,7 @@ from lemore.config.read import did_you_mean
 from lemore.data.archives.masks import decode_label
 from lemore.data.archives.members import Member
 from lemore.data.readers.paint import Region
-from lemore.data.readers.points import check_points, parse_json, read_small
+from lemore.data.readers.points import LONG, check_points, parse_json, read_small, show
 
 LINE_WIDTH, POINT_RADIUS = 10, 5  # pixels
 MANY = 1 << 30
@@ -62,15 +62,15 @@ def _parse_shape(shape: Any, numbers: Mapping[str, int], size: tuple[int, int]) 
         raise ValueError("it has no label")
     label, kind = shape["label"], shape.get("shape_type") or "polygon"
     if label not in numbers:
-        near = did_you_mean(label, map(str, numbers))
-        raise ValueError(f"label '{label}' is in no class and not ignored{near}")
-    if kind not in COUNTS:
-        raise ValueError(f"shape_type {kind!r}, expected one of {', '.join(COUNTS)}")
+        near = did_you_mean(label[:LONG], map(str, numbers))
+        raise ValueError(f"label {show(label)} is in no class and not ignored{near}")
+    if not isinstance(kind, str) or kind not in COUNTS:
+        raise ValueError(f"shape_type {show(kind)}, expected one of {', '.join(COUNTS)}")
     points = check_points(shape.get("points"), size)
     least, most = COUNTS[kind]
     if not least <= len(points) <= most:
         expected = f"{least} points" + (" or more" if most == MANY else "")
-        raise ValueError(f"{kind} '{label}' with {len(points)} points, expected {expected}")
+        raise ValueError(f"{kind} {show(label)} with {len(points)} points, expected {expected}")
     if kind == "mask":
         return numbers[label], partial(_place, *_read_mask(shape.get("mask"), points, size), size)
     return numbers[label], partial(_draw, kind, [(x, y) for x, y in points.tolist()], size)

@@ -9,6 +9,7 @@ import numpy as np
 from lemore.data.archives.members import Member
 
 MAX_TEXT = 256 << 20  # bytes of one photo's annotation; LabelMe may store the photo inside
+LONG = 100  # characters of a file's own words in a message
 
 
 def parse_json(data: bytes, place: str, hook: Callable[[dict], dict] | None = None) -> Any:
@@ -24,6 +25,12 @@ def read_small(member: Member) -> bytes:
     if member.size > MAX_TEXT:
         raise ValueError(f"is {member.size:,} bytes, too many for the annotation of one photo")
     return member.read()
+
+
+def show(value: Any) -> str:
+    """Returns a value of a file for a message: in one line, and cut if it is long."""
+    text = repr(value)
+    return text if len(text) <= LONG else f"{text[:LONG]}..."
 
 
 def check_points(points: Any, size: tuple[int, int]) -> np.ndarray:

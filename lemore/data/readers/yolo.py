@@ -46,7 +46,7 @@ def _parse_line(words: list[str], numbers: Mapping[float, int], size: tuple[int,
     except ValueError:
         raise ValueError("not all of it is numbers") from None
     if number not in numbers:
-        raise ValueError(f"class {words[0]} is none of the classes and not ignored")
+        raise ValueError(f"class {number:g} is none of the classes and not ignored")
     if not ((corners >= -TOLERANCE) & (corners <= 1 + TOLERANCE)).all():
         raise ValueError("coordinates outside 0 to 1; expected shares of the photo's sides")
     pixels = (corners * np.array(size[::-1], np.float32)).astype(np.int32)
