@@ -330,6 +330,8 @@ FAULTS = [
     ("yolo", say("1 0.1 0.1 0.2 0.2 nan 0.3"), ["line 1: coordinates outside 0 to 1"]),
     ("yolo", say("1 1 1 20 20 30 3"), ["line 1: coordinates outside 0 to 1"]),
     ("yolo", say("reed 0.1 0.1 0.2 0.2 0.3 0.3"), ["line 1: not all of it is numbers"]),
+    ("yolo", say("1 0.1 \udcff"), ["a.txt", "is not text in UTF-8"]),
+    ("labelme", say('{"a": "\udcff"}'), ["a.json: not valid JSON"]),
     ("labelme", say("{"), ["a.json: not valid JSON"]),
     ("labelme", say('{"a":' * 100000), ["a.json: not valid JSON"]),
     ("labelme", say('{"images": []}'), ["a.json: not a LabelMe file"]),
@@ -351,7 +353,7 @@ FAULTS = [
 @pytest.mark.parametrize(("kind", "harm", "words"), FAULTS)
 def test_faults_are_named(tmp_path, capsys, kind, harm, words):
     path = place(tmp_path / "ponds", kind)
-    path.write_text(harm(path.read_text()))
+    path.write_text(harm(path.read_text()), errors="surrogateescape")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     files = PATTERNS[kind] | {"mask": kind, "unlabelled": "ignore"}
     code, output = prepare(tmp_path, files)

@@ -160,5 +160,5 @@ def _join(parts: list, size: tuple[int, int]) -> dict[str, Any]:
     """Draws polygons as one mask of run lengths."""
     from pycocotools import mask as tools  # for COCO alone
 
-    joined = tools.merge(tools.frPyObjects(parts, *size))
+    joined: Any = tools.merge(tools.frPyObjects(parts, *size))
     return {"size": joined["size"], "counts": joined["counts"].decode()}

@@ -13,6 +13,7 @@ import numpy as np
 from lemore.data.archives.members import Member
 from lemore.data.readers.paint import Region
 from lemore.data.readers.points import read_small
+from lemore.runtime.files import decode_text
 
 TOLERANCE = 0.01  # how far outside 0..1 Ultralytics takes a coordinate
 
@@ -24,10 +25,7 @@ def list_regions(
 
     ValueError with the line for what is no polygon.
     """
-    try:
-        lines = read_small(member).decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise ValueError("is not text in UTF-8") from None
+    lines = decode_text(read_small(member), member.place).splitlines()
     for row, line in enumerate(lines, 1):
         if words := line.split():
             try:
