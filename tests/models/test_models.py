@@ -352,3 +352,24 @@ def test_topformer_attention_is_unscaled_and_its_gate_hard():
 def test_awaken_leaves_no_branch_silent():
     model = awaken(segmentor("lemore"))
     assert all(p.abs().max() > 0 for n, p in model.named_parameters() if n.endswith("weight"))
+
+
+# standard deviations of the originals' first weights: U(-b, b), b = 1/sqrt(inputs), has b/sqrt(3)
+FIRST_WEIGHTS = [
+    ("lemore", "fuse.conv", 2**0.5),
+    ("topformer_t", "fuse.conv", (2 / 128) ** 0.5),
+    ("topformer_s", "fuse.conv", (2 / 192) ** 0.5),
+    ("seaformer_t", "fuse.conv", (2 / 96) ** 0.5),
+    ("topformer_t", "classifier", 0.01),
+    ("segformer_b0", "projections.3", 1 / (3 * 256) ** 0.5),
+    ("segformer_b0", "classifier", 1 / (3 * 256) ** 0.5),
+    ("feedformer_b0", "classifier", 1 / (3 * 128) ** 0.5),
+    ("umixformer_b0", "classifier", 1 / (3 * 128) ** 0.5),
+    ("metaseg_t", "classifier", 1 / (3 * 128) ** 0.5),
+]
+
+
+@pytest.mark.parametrize(("name", "layer", "deviation"), FIRST_WEIGHTS)
+def test_first_weights_of_heads_are_as_wide_as_the_originals(name, layer, deviation):
+    weight = segmentor(name).decode_head.get_submodule(layer).weight.detach()
+    assert weight.std().item() == pytest.approx(deviation, rel=4 / (2 * weight.numel()) ** 0.5)

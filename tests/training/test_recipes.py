@@ -1,6 +1,6 @@
-"""Recipes of the paper's runs against the rules that the originals' code applies to their tensors.
+"""The paper's recipes fit their models and train them, with optimisers that equal torch's own.
 
-The names and shapes of the originals' tensors are those of tests/trained/parity/*.npz.
+tests/stages/test_originals.py compares their numbers with the originals'.
 """
 
 import math
@@ -16,28 +16,15 @@ from lemore.config.jobs import FinetuneJob, make_finetune_job
 from lemore.config.read import build, plain
 from lemore.config.recipe import Group, Train, load_recipe, override_names
 from lemore.data.augment.segmentation import TrainTransform
-from lemore.models.key_map import convert, find_key_map
 from lemore.models.segmentor import make_model
 from lemore.stages.workers.finetune import Loss, group_parameters, make_optimizer
 from lemore.training import optim
 from lemore.training.step import FiniteSteps, spread_nan
-from tests import formula_weights
 from tests.networks import CONFIG, on_meta, segmentor
 
 RECIPES = CONFIG / "recipes/paper"
 DATASETS = ["ade20k", "cityscapes", "pascal_context_59", "pascal_context_60", "coco_stuff_10k"]
 MODELS = sorted(path.stem for path in (CONFIG / "models").glob("*.yaml"))
-# (lr_mult, decay_mult) by substring of the original's name, as in the published configurations
-FASTER, SPARED = (10.0, 1.0), (1.0, 0.0)
-SEGFORMER = {"pos_block": SPARED, "norm": SPARED, "head": FASTER}
-TOPFORMER = {"absolute_pos_embed": SPARED, "head": FASTER, "norm": SPARED}
-SEAFORMER = {"pos_emb": SPARED, "head": FASTER, "norm": SPARED}
-RULES = {
-    "feedformer_b0": SEGFORMER, "metaseg_t": SEGFORMER, "segformer_b0": SEGFORMER,
-    "umixformer_b0": SEGFORMER, "seaformer_t": SEAFORMER, "seaformer_s": SEAFORMER,
-    "seaformer_b": SEAFORMER, "topformer_t": TOPFORMER, "topformer_s": TOPFORMER,
-    "topformer_b": TOPFORMER,
-}  # fmt: skip
 
 
 def recipe_of(name: str, dataset: str = "ade20k", **changes) -> Train:
@@ -48,52 +35,6 @@ def multipliers(model: nn.Module, recipe: Train) -> dict[str, tuple[float, float
     """(lr_mult, weight decay / the recipe's) by the name of the tensor."""
     groups = group_parameters(model, replace(recipe, weight_decay=1.0))
     return {n: (g["lr_mult"], g["weight_decay"]) for g in groups for n in g["names"]}
-
-
-def apply_mmcv_rule(name: str, rules: dict[str, tuple[float, float]]) -> tuple[float, float]:
-    found = [key for key in rules if key in name]
-    return rules[min(found, key=lambda key: (-len(key), key))] if found else (1.0, 1.0)
-
-
-@pytest.mark.parametrize("name", RULES)
-def test_groups_by_tensor_are_those_of_mmcv_on_the_originals_names(name):
-    """Every tensor of the original carries its group's number through the renaming."""
-    model = segmentor(name)
-    original = formula_weights.read_original(name)[0]
-    applied = {key: apply_mmcv_rule(key, RULES[name]) for key in original}
-    kinds = sorted(set(applied.values()))
-    marked = {
-        key: torch.full(tensor.shape, float(kinds.index(applied[key])))
-        for key, tensor in original.items()
-    }
-    key_map = find_key_map(model.decode_head.__class__.__module__.split(".")[-1], "mmseg")
-    ours = convert(marked, key_map, model.state_dict(), name)
-    expected = {}
-    for key, _ in model.named_parameters():
-        (kind,) = ours[key].unique().tolist()
-        expected[key] = kinds[int(kind)]
-    assert multipliers(model, recipe_of(name)) == expected
-
-
-def test_segnext_groups_its_encoder_as_metaseg_and_speeds_up_its_whole_head():
-    groups, same = (multipliers(segmentor(n), recipe_of(n)) for n in ("segnext_t", "metaseg_t"))
-    body = {key: value for key, value in groups.items() if key.startswith("backbone.")}
-    assert body == {key: value for key, value in same.items() if key.startswith("backbone.")}
-    assert {value for key, value in groups.items() if key not in body} == {FASTER}
-
-
-@pytest.mark.parametrize("dataset", ["ade20k", "cityscapes"])
-@pytest.mark.parametrize("name", ["pem_stdc1", "pem_stdc2"])
-def test_pem_spares_norms_and_embeddings_and_slows_down_its_backbone(name, dataset):
-    """Its rules go by the type of the module."""
-    model = segmentor(name)
-    spared = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.Embedding)
-    expected = {}
-    for prefix, module in model.named_modules():
-        for key, _ in module.named_parameters(prefix, recurse=False):
-            rate = 0.1 if key.startswith("backbone.") else 1.0
-            expected[key] = (rate, 0.0 if isinstance(module, spared) else 1.0)
-    assert multipliers(model, recipe_of(name, dataset)) == expected
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -199,24 +140,6 @@ def test_sgd_and_clipping_equal_torchs_own(skipped, clip_norm):
             nn.utils.clip_grad_norm_(plain_one.parameters(), clip_norm)
         reference.step()
     torch.testing.assert_close(ours.state_dict(), plain_one.state_dict(), rtol=1e-6, atol=1e-7)
-
-
-def test_rates_of_the_other_schedules():
-    """mmengine's schedulers by their own recursion, detectron2's cosine in closed form."""
-    umixformer = replace(recipe_of("umixformer_b0"), iterations=3000)
-    rate, warmup = umixformer.lr * 1e-6, 1500
-    for i in range(umixformer.iterations):
-        if 0 < i < warmup:
-            rate *= 1 + (1 - 1e-6) / ((warmup - 1) * 1e-6 + (i - 1) * (1 - 1e-6))
-        elif i > warmup:
-            rate *= 1 - 1 / (umixformer.iterations - 1 - i + 1)
-        found = optim.compute_learning_rate(i, umixformer)
-        assert found == pytest.approx(rate, rel=1e-9, abs=1e-18)
-    pem = recipe_of("pem_stdc1")
-    for i in (0, 1, 79_999, 159_999):
-        end = 1e-6 / 4e-4
-        factor = end + (1 - end) * 0.5 * (1 + math.cos(math.pi * i / 160_000))
-        assert optim.compute_learning_rate(i, pem) == pytest.approx(4e-4 * factor, rel=1e-12)
 
 
 @pytest.mark.parametrize(("dataset", "side"), [("ade20k", 512), ("cityscapes", 1024)])
