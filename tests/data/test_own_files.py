@@ -3,6 +3,7 @@
 import shutil
 import zipfile
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -71,6 +72,15 @@ def test_photos_that_cannot_be_read_are_named(tmp_path, caplog, capsys, content,
     own.put("val/img/b.png", content)
     outcome = own.prepare(caplog, capsys)
     assert outcome.code == 2 and "val/img/b.png" in outcome.error and words in outcome.error
+
+
+def test_photos_of_12_bits_in_16_are_named(tmp_path, caplog, capsys):
+    own = Own(tmp_path)
+    own.fill()
+    deep = photo("x").astype(np.uint16) * 16
+    own.put("train/img/b.png", cv2.imencode(".png", deep)[1].tobytes())
+    (warning,) = own.prepare(caplog, capsys).warnings
+    assert "split 'train': 1 photos are nearly black" in warning and "such as b" in warning
 
 
 def test_faults_within_the_limit_pass_the_dry_run_too(tmp_path, caplog, capsys):

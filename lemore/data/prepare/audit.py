@@ -10,7 +10,7 @@ import numpy as np
 from lemore.config.dataset import DatasetConfig
 from lemore.config.labels import IGNORE
 from lemore.data.archives.images import SUFFIXES
-from lemore.data.prepare.samples import PreparedSample
+from lemore.data.prepare.samples import NEARLY_BLACK, PreparedSample
 
 log = logging.getLogger(__name__)
 SHOWN = 5  # names in a message
@@ -177,6 +177,12 @@ def _find_warnings(
                 f"split '{audit.name}': {len(absent)} of {len(audit.classes)} classes do not occur "
                 f"{where}: {_shorten(absent)}"
             )
+        for mode, number in audit.modes.items():
+            if mode.endswith(NEARLY_BLACK):
+                yield (
+                    f"split '{audit.name}': {number} photos are nearly black, since only the upper "
+                    f"8 of their 16 bits are read, such as {audit.examples[mode]}: scale them"
+                )
         if audit.one_sided:
             yield (
                 f"split '{audit.name}': {len(audit.one_sided)} masks hold several values, all on "

@@ -22,6 +22,8 @@ from lemore.data.prepare.orientation import require_alignment, require_said
 from lemore.data.store import pack_image, pack_label
 from lemore.runtime.files import decode_text
 
+BLACK = 16  # of 255: a photo of 12 bits in a file of 16 is darker everywhere
+NEARLY_BLACK = ", nearly black"  # in a sample's mode
 BLANK = ()  # the annotation of a photo on which no polygon was drawn
 
 
@@ -191,13 +193,16 @@ def _pack_photo(name: str, data: bytes, photo: np.ndarray, as_stored: bool) -> P
     elif turned or not data.startswith((images.JPEG, images.PNG)):
         file = cv2.imencode(".png", photo[..., ::-1])[1].tobytes()
     image, coding = pack_image(file, photo)
+    mode = images.describe(data)
+    if "16 bit" in mode and photo.max() < BLACK:
+        mode += NEARLY_BLACK
     return PreparedSample(
         name,
         problem=None,
         size=(photo.shape[0], photo.shape[1]),
         image=image,
         coding=coding,
-        mode=images.describe(data),
+        mode=mode,
         image_sha256=hashlib.sha256(photo.tobytes() if turned else data).hexdigest(),
     )
 
