@@ -27,6 +27,7 @@ EXCEPTIONS = {
     "lemore.models.import_maps": "names of others' tensors; every one of them is checked",
     "lemore.models.key_map": "names of others' tensors; every one of them is checked",
     "lemore.models.torchvision_weights": "names of others' tensors; every one of them is checked",
+    "lemore.stages.check": "refuses before the work, and changes no result",
     "lemore.stages.training": "lock, key, tracking and publishing around a training",
 }
 # Modules that do not count for some stages only.

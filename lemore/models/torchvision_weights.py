@@ -29,16 +29,12 @@ def download(name: str) -> dict[str, Tensor]:
 
     The file's hash is checked; nothing in it is executed. ValueError for an unknown name.
     """
-    return torch.hub.load_state_dict_from_url(
-        find_address(name), map_location="cpu", check_hash=True, weights_only=True
-    )
-
-
-def find_address(name: str) -> str:
-    """Finds the url of weights; ValueError for an unknown name."""
     from torchvision.models import get_weight  # takes seconds
 
     try:
-        return get_weight(name).url
+        weights = get_weight(name)
     except (KeyError, ValueError, AttributeError) as error:
         raise ValueError(f"torchvision has no weights '{name}' ({error})") from None
+    return torch.hub.load_state_dict_from_url(
+        weights.url, map_location="cpu", check_hash=True, weights_only=True
+    )

@@ -20,6 +20,7 @@ from lemore.runtime.provenance import find_commit, quote_command
 from lemore.runtime.tracking.pending_run import RunDescription, name_parent
 from lemore.runtime.tracking.tracked_run import TrackedRun, track
 from lemore.stages import evaluation_files
+from lemore.stages.check import check_images, check_test
 from lemore.trained.checkpoint import Trained
 from lemore.trained.find import read_trained
 
@@ -54,7 +55,8 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     job = load_job(options, trained)
     store = Store(options.data_dir / options.dataset, job.test.split)
     check_classes(trained, store, options)
-    evaluation_files.check_images(store, job.images)
+    check_images(store, job.images)
+    check_test(store, job.test)
     classes = job.classes or tuple(store.classes)
     with track(_describe_run(options, job, classes, trained)) as run:
         evaluation = segmentation.evaluate(

@@ -1,9 +1,7 @@
 """Writes files beside an evaluation's JSON: label maps, panels, counts by image and class."""
 
-import difflib
 import io
 import os
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +28,6 @@ def check_output(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(path.parent, os.W_OK):
         raise ValueError(f"--json: {path.parent} may not be written")
-
-
-def check_images(store: Store, names: Collection[str]) -> None:
-    """ValueError, before the work, for a chosen image that the split does not hold."""
-    known = {store.name(i) for i in range(len(store))} if names else set()
-    missing = sorted(set(names) - known)
-    if missing:
-        near = difflib.get_close_matches(missing[0], known, 1) or sorted(known)[:3]
-        raise ValueError(
-            f"comparisons.{store.dataset}.images has '{missing[0]}', which is not in split "
-            f"'{store.split}'; it holds {', '.join(near)} ({len(known)} in all)"
-        )
 
 
 def write_predictions(path: Path, predictions: dict[str, Any]) -> dict[str, str]:

@@ -3,15 +3,20 @@
 from dataclasses import replace
 from pathlib import Path
 
-from lemore.config.jobs import FinetuneJob, read_job
+from lemore.config.jobs import EvaluateJob, FinetuneJob, read_job
 from lemore.runtime.files import read_json
 from lemore.runtime.tracking.pending_run import name_parent
+from lemore.stages.check import check_evaluation, check_training
 from lemore.stages.training import Placement, Training, make_worker, run_training
 
 
-def finetune(placement: Placement, pretrained: Path | None) -> int:
-    """Returns the training's exit code. pretrained: run.json of the backbone's pretraining."""
+def finetune(placement: Placement, pretrained: Path | None, evaluation: Path | None) -> int:
+    """Returns the training's exit code. pretrained: run.json of the backbone's pretraining.
+    evaluation: the YAML of the job that will evaluate it, whose needs are checked first."""
     job = read_job(FinetuneJob, placement.config)
+    check_training(job.train, placement.data)
+    if evaluation is not None:
+        check_evaluation(read_job(EvaluateJob, evaluation), placement.data)
     init, parents, inputs = find_initial_weights(job.init, pretrained)
     worker = make_worker(placement)
     return run_training(

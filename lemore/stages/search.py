@@ -21,6 +21,7 @@ from lemore.runtime.ray.tune import Space, try_points
 from lemore.runtime.tracking.pending_run import RunDescription
 from lemore.runtime.tracking.tracked_run import track
 from lemore.runtime.worker import Worker
+from lemore.stages.check import check_training
 from lemore.stages.finetune import find_initial_weights, list_named_modules
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ def search(options: SearchOptions) -> dict[str, Any]:
     check_gpus(options.gpus, 1, "command line", "--gpus")
     leave_with_owner()
     job = read_job(FinetuneJob, options.config)
+    check_training(replace(job.train, validate_every=0), options.data)
     folder = (options.output.parent / f"{options.output.stem}.trials").absolute()
     folder.mkdir(parents=True, exist_ok=True)
     with hold_lock(folder, 0):

@@ -1,27 +1,17 @@
-"""What only the data or the networks can tell is said before the first training."""
+"""What only the data can tell is said before the first training."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import tiny_digest
 
 from lemore.cli import main
 from lemore.config.jobs import EvaluateJob, FinetuneJob, PretrainJob, read_job
 from lemore.config.read import dump
 from lemore.data.store import PIXELS, PackWriter, pack_label
-from tests.conftest import NUM_CLASSES, tiny_digest
-
-
-def run_check(data: Path, output: Path, **jobs: Path) -> int:
-    options = [str(word) for stage, path in jobs.items() for word in (f"--{stage}", path)]
-    return main(["check", "--data", str(data), *options, "--output", str(output)])
-
-
-def write(path: Path, job: object) -> Path:
-    path.write_text(dump(job))
-    return path
+from lemore.stages.check import check_evaluation, check_pretraining, check_training
 
 
 def make_data(folder: Path, sizes: dict[str, list[tuple[int, int]]]) -> Path:
@@ -38,49 +28,59 @@ def make_data(folder: Path, sizes: dict[str, list[tuple[int, int]]]) -> Path:
     return folder
 
 
-def test_sound_jobs_are_listed(tiny, tmp_path):
-    finetune, evaluate = tiny.finetune_job(), tiny.evaluate_job("val_1")
-    output = tmp_path / "checked.json"
-    assert run_check(tiny.data, output, finetune=finetune, evaluate=evaluate) == 0
-    assert json.loads(output.read_text())["checked"] == [str(finetune), str(evaluate)]
-    assert run_check(tiny.images, output, pretrain=tiny.pretrain_job()) == 0
+@pytest.fixture
+def refuse(tiny, tmp_path, capsys):
+    """Fine-tunes with the evaluation that is to follow; returns why that is refused."""
+
+    def run(data: Path, finetune: Path, evaluate: Path) -> str:
+        command = ["finetune", "--config", finetune, "--data", data, "--evaluation", evaluate]
+        command += ["--output", tmp_path / "out", "--checkpoints", tmp_path / "checkpoints"]
+        assert main([*map(str, command)]) == 2
+        assert not (tmp_path / "out").exists() and not list(tmp_path.rglob("*.pt"))
+        return capsys.readouterr().err
+
+    return run
 
 
-def refuse(capsys, tmp_path: Path, data: Path, **jobs: Path) -> str:
-    output = tmp_path / "checked.json"
-    assert run_check(data, output, **jobs) == 2
-    assert not output.exists()
-    return capsys.readouterr().err
+def test_sound_jobs_pass(tiny):
+    check_training(read_job(FinetuneJob, tiny.finetune_job()).train, tiny.data)
+    check_evaluation(read_job(EvaluateJob, tiny.evaluate_job("val_1")), tiny.data)
+    check_pretraining(read_job(PretrainJob, tiny.pretrain_job()).recipe, tiny.images)
 
 
-def test_images_that_are_not_there_are_named(tiny, tmp_path, capsys):
-    said = refuse(capsys, tmp_path, tiny.data, evaluate=tiny.evaluate_job("val_1", "val_l"))
+def test_images_that_are_not_there_are_named(tiny, refuse):
+    said = refuse(tiny.data, tiny.finetune_job(), tiny.evaluate_job("val_1", "val_l"))
     assert "comparisons.tiny.images has 'val_l', which is not in split 'val'" in said
 
 
-def test_splits_without_an_image_are_named(tiny, tmp_path, capsys):
+def test_splits_without_an_image_are_named(tiny, tmp_path, refuse):
     data = make_data(tmp_path / "tiny", {"train": [(64, 64)], "val": []})
-    said = refuse(capsys, tmp_path, data, evaluate=tiny.evaluate_job())
-    assert "split 'val' holds no image" in said
-    lost = read_job(EvaluateJob, tiny.evaluate_job())
-    job = write(tmp_path / "job.yaml", replace(lost, test=replace(lost.test, split="test")))
-    assert "no split 'test'; it has train, val" in refuse(capsys, tmp_path, tiny.data, evaluate=job)
+    unwatched = tiny.finetune_job(validate_every=0)
+    assert "split 'val' holds no image" in refuse(data, unwatched, tiny.evaluate_job())
+    job = read_job(EvaluateJob, tiny.evaluate_job())
+    path = tmp_path / "job.yaml"
+    path.write_text(dump(replace(job, test=replace(job.test, split="test"))))
+    assert "no split 'test'; it has train, val" in refuse(tiny.data, unwatched, path)
 
 
-@pytest.mark.parametrize("stage", ["finetune", "evaluate"])
-def test_photos_that_vanish_are_named(tiny, tmp_path, capsys, stage):
-    narrow = [(64, 64), (1, 2000), (1200, 1)]
-    data = make_data(tmp_path / "tiny", {"train": narrow, "val": narrow})
-    job = tiny.finetune_job() if stage == "finetune" else tiny.evaluate_job()
-    said = refuse(capsys, tmp_path, data, **{stage: job})
-    split = "train" if stage == "finetune" else "val"
-    assert f"'{split}_1' of 2000 x 1 pixels vanishes" in said and "img_scale is" in said
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_photos_that_vanish_are_named(tiny, tmp_path, refuse, split):
+    other = {"train": "val", "val": "train"}[split]
+    narrow = {split: [(64, 64), (1, 2000), (1200, 1)], other: [(64, 64)]}
+    data = make_data(tmp_path / "tiny", narrow)
+    said = refuse(data, tiny.finetune_job(validate_every=0), tiny.evaluate_job())
+    part = "train" if split == "train" else "test"
+    assert f"{part}.img_scale is" in said
+    assert f"'{split}_1' of 2000 x 1 pixels vanishes" in said and "1 other" in said
 
 
-def test_photos_of_one_line_that_are_left_are_taken(tiny, tmp_path):
-    """At the smallest ratio, half of 112, a photo of 55 by 1 keeps its line."""
-    data = make_data(tmp_path / "tiny", {"train": [(1, 55)], "val": [(1, 55)]})
-    assert run_check(data, tmp_path / "checked.json", finetune=tiny.finetune_job()) == 0
+def test_the_narrowest_photo_that_is_left_is_taken(tiny, tmp_path):
+    """Half of 112 pixels is left of the long side: with 112 by 1, half a pixel, which is one."""
+    job = read_job(FinetuneJob, tiny.finetune_job(validate_every=0))
+    assert job.train.scale_range[0] == 0.5
+    check_training(job.train, make_data(tmp_path / "fits", {"train": [(1, 112)]}))
+    with pytest.raises(ValueError, match="vanishes"):
+        check_training(job.train, make_data(tmp_path / "not", {"train": [(1, 113)]}))
 
 
 @pytest.mark.parametrize(
@@ -88,30 +88,14 @@ def test_photos_of_one_line_that_are_left_are_taken(tiny, tmp_path):
     [
         ({"batch_size": 1}, "batch_size is 1 and micro_batch 0"),
         ({"batch_size": 3, "micro_batch": 2}, "batch_size is 3 and micro_batch 2"),
-        ({"batch_size": 4, "micro_batch": 1}, "batch_size is 4 and micro_batch 1"),
     ],
 )
-def test_a_part_of_one_image_is_refused_where_it_cannot_train(
-    tiny, tmp_path, capsys, values, words
-):
-    job = tiny.finetune_job("lemore", **values)
-    assert words in refuse(capsys, tmp_path, tiny.data, finetune=job)
-    assert main([*map(str, tiny.finetune_command(job, tmp_path / "out"))]) == 2
-    assert words in capsys.readouterr().err
-    # a network without BatchNorm on single values takes it
-    other = tiny.finetune_job("segformer_b0", **values)
-    assert run_check(tiny.data, tmp_path / "checked.json", finetune=other) == 0
+def test_a_part_of_one_image_is_refused_where_it_cannot_train(tiny, tmp_path, values, words):
+    done = tiny.lemore(*tiny.finetune_command(tiny.finetune_job(**values), tmp_path), check=False)
+    assert done.returncode == 2 and words in done.stderr.split("\n")[-2]
 
 
-def test_a_wrong_argument_is_named(tiny, tmp_path, capsys):
-    job = read_job(FinetuneJob, tiny.finetune_job())
-    model = replace(job.model, arguments={**job.model.arguments, "wdith": 8})
-    path = write(tmp_path / "job.yaml", replace(job, model=model))
-    assert "has no argument 'wdith'" in refuse(capsys, tmp_path, tiny.data, finetune=path)
-
-
-def test_a_pretraining_is_checked(tiny, tmp_path, capsys):
-    job = read_job(PretrainJob, tiny.pretrain_job())
-    path = write(tmp_path / "a.yaml", replace(job, recipe=replace(job.recipe, split="test")))
-    assert "no split 'test'" in refuse(capsys, tmp_path, tiny.images, pretrain=path)
-    assert job.num_classes == NUM_CLASSES
+def test_a_pretraining_needs_its_splits(tiny):
+    recipe = read_job(PretrainJob, tiny.pretrain_job()).recipe
+    with pytest.raises(ValueError, match="no split 'test'"):
+        check_pretraining(replace(recipe, split="test"), tiny.images)

@@ -58,43 +58,6 @@ rule prepare:
         ' --output "$(dirname {output.digest:q})" > {log:q} 2>&1'
 
 
-# Whether the data fit the jobs of this run, before any of them trains.
-rule check:
-    input:
-        data=f"{DATA}/{{dataset}}/digest.json",
-        finetune=lambda wildcards: [
-            write_finetune_job(experiment, wildcards.dataset, model)
-            for model in experiment.config.trainings.get(wildcards.dataset, ())
-        ],
-        evaluate=lambda wildcards: [
-            write_evaluate_job(experiment, wildcards.dataset, model)
-            for model in experiment.config.trainings.get(wildcards.dataset, ())
-        ],
-        pretrain=lambda wildcards: (
-            [
-                write_pretrain_job(experiment, backbone)
-                for backbone in experiment.pretrained
-            ]
-            if wildcards.dataset == experiment.config.pretrain
-            else []
-        ),
-    output:
-        f"{RESULTS}/check/{{dataset}}.json",
-    log:
-        f"logs/{experiment.config.run}/check/{{dataset}}.log",
-    benchmark:
-        f"logs/benchmarks/{experiment.config.run}/check/{{dataset}}.tsv"
-    priority: 30
-    conda:
-        "../envs/lemore.yaml"
-    params:
-        workers=experiment.config.ray.workers,
-    shell:
-        'lemore check --data "$(dirname {input.data:q})" --finetune {input.finetune:q}'
-        " --evaluate {input.evaluate:q} --pretrain {input.pretrain:q} --workers {params.workers:q}"
-        " --output {output:q} > {log:q} 2>&1"
-
-
 # The findings of prepare, as a page.
 rule audit:
     input:

@@ -11,7 +11,6 @@ rule search_recipe:
             experiment, wildcards.dataset, wildcards.model
         ),
         data=f"{DATA}/{{dataset}}/digest.json",
-        checked=ancient(f"{RESULTS}/check/{{dataset}}.json"),
         pretrained=pretraining_of,
         weights=weights_of_pretraining,
         code=lambda wildcards: experiment.code("search", model=wildcards.model),

@@ -2,7 +2,6 @@ rule pretrain:
     input:
         config=lambda wildcards: write_pretrain_job(experiment, wildcards.backbone),
         data=f"{DATA}/{experiment.config.pretrain}/digest.json",
-        checked=ancient(f"{RESULTS}/check/{experiment.config.pretrain}.json"),
         code=lambda wildcards: experiment.code("pretrain", backbone=wildcards.backbone),
     output:
         run=f"{RESULTS}/pretrain/{{backbone}}/run.json",
@@ -35,7 +34,6 @@ rule finetune:
             experiment, wildcards.dataset, wildcards.model
         ),
         data=f"{DATA}/{{dataset}}/digest.json",
-        checked=ancient(f"{RESULTS}/check/{{dataset}}.json"),
         pretrained=pretraining_of,
         weights=weights_of_pretraining,
         code=lambda wildcards: experiment.code("finetune", model=wildcards.model),
@@ -57,10 +55,14 @@ rule finetune:
         checkpoints=lambda w: f"{RESULTS}/checkpoints/finetune/{w.dataset}/{w.model}/{w.seed}",
     params:
         pretrained=pretrained_option,
+        # No input: a training does not depend on it, but checks what it needs of the data.
+        evaluation=lambda wildcards: write_evaluate_job(
+            experiment, wildcards.dataset, wildcards.model
+        ),
         model=log_model_option,
     shell:
         'lemore finetune --config {input.config:q} --data "$(dirname {input.data:q})"'
         ' --seed {wildcards.seed:q} {params.pretrained} --output "$(dirname {output.run:q})"'
-        " --checkpoints {resources.checkpoints:q} {params.model}"
+        " --checkpoints {resources.checkpoints:q} {params.model} --evaluation {params.evaluation:q}"
         " --ray {resources.ray:q} --workers {resources.workers:q} --gpus {resources.gpus:q}"
         " > {log:q} 2>&1"
