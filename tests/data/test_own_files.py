@@ -83,6 +83,14 @@ def test_photos_of_12_bits_in_16_are_named(tmp_path, caplog, capsys):
     assert "split 'train': 1 photos are nearly black" in warning and "such as b" in warning
 
 
+def test_a_split_of_faults_alone_is_empty(tmp_path, caplog, capsys):
+    own = Own(tmp_path, changes={"quarantine_limit": 2})
+    own.fill()
+    for name in own.names:
+        own.put(f"val/img/{name}.png", b"")
+    assert "split 'val' is empty" in own.prepare(caplog, capsys).error
+
+
 def test_faults_within_the_limit_pass_the_dry_run_too(tmp_path, caplog, capsys):
     own = Own(tmp_path, changes={"quarantine_limit": 2})
     own.fill()

@@ -152,12 +152,13 @@ def find_problem(result: dict[str, Any], allow_partial: bool, limit: int) -> str
 
 def _find_errors(config: DatasetConfig, audits: list[SplitAudit]) -> Iterator[str]:
     for audit in audits:
-        if not audit.found and audit.expected is None:  # else a problem, to which one may consent
+        unasked = audit.quarantined or audit.expected is None  # else one may consent to it
+        if unasked and not audit.count + audit.unread:
             drawn = config.files is not None and config.files.draw is not None
             remedy = "; draw with another files.draw.seed or larger shares" if drawn else ""
-            yield f"split '{audit.name}' is empty, no image is in it{remedy}"
+            yield f"split '{audit.name}' is empty, no usable image is in it{remedy}"
     first = audits[0]
-    seen = [audit_class for k, audit_class in enumerate(first.classes) if first.images[k]]
+    seen = [name for k, name in enumerate(first.classes) if first.images[k]]
     if config.task == "segmentation" and first.count and len(seen) < 2:
         only = f"only the class '{seen[0]}'" if seen else "no class"
         values = f"; values found: {_shorten(sorted(first.raw))}"
