@@ -101,8 +101,8 @@ def is_line(text: str) -> bool:
 
 
 def is_path(text: str) -> bool:
-    """Braces would be wildcards of Snakemake, and a command takes a leading dash as an option."""
-    return is_line(text) and not text.startswith("-") and not set("{}") & set(text)
+    """What is in brackets Snakemake replaces; a command takes a leading dash as an option."""
+    return is_line(text) and not text.startswith("-") and not set("{}<>") & set(text)
 
 
 def is_below(text: str) -> bool:
@@ -158,7 +158,7 @@ Name = Annotated[
     Predicate(is_name),
     doc(f"a name of letters, digits, spaces and . _ + -, at most {MAX_NAME} characters"),
 ]
-FolderPath = Annotated[str, Predicate(is_path), doc("a path without { } and a leading dash")]
+FolderPath = Annotated[str, Predicate(is_path), doc("a path without { } < > and a leading dash")]
 PathBelow = Annotated[str, Predicate(is_below), doc("a path below the folder, without ..")]
 FileName = Annotated[str, Predicate(is_file_name), doc("a plain file name")]
 Pattern = Annotated[str, Predicate(is_pattern), doc("a regular expression")]

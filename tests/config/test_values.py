@@ -227,7 +227,7 @@ IMAGES = {"images": ["0001TP_008550"], "models": ["lemore"]}
 NONSENSE = [
     *({"run": name} for name in ("", "a/b", "../x", "/tmp/x", "a&b;c", "-x", ".", "a(b)",
         "x " * 60)),
-    *({"data_dir": name} for name in ("", "-x", "a{b}", "a\nb")),
+    *({"data_dir": name} for name in ("", "-x", "a{b}", "a<b>", "a\nb")),
     *({"init": {"lemore": init}} for init in ("imagenet", "torchvision:Foo", "file:")),
     {"init": {"lemroe": "none"}},
     {"recipe_changes": {"test": {"split": "valid"}}},
