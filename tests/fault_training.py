@@ -107,7 +107,9 @@ class Crop:
     crop_size = (4, 4)
 
     def __call__(self, image: np.ndarray, label: int, rng: np.random.Generator) -> Any:
-        return SimpleNamespace(image=image, label=label, valid=(4, 4), distortion=None, share=None)
+        return SimpleNamespace(
+            image=image, label=label, valid=(4, 4), distortion=None, mixture=None
+        )
 
 
 # --- children

@@ -281,6 +281,9 @@ class Experiment:
             )
         for backbone in self.pretrained:
             self.pretrain_recipe(backbone)
+        if config.pretrain:
+            for backbone in override_names(self.root / config.recipes, config.pretrain, True):
+                self.backbone(backbone)
 
     def _check_comparison(self, dataset: str, comparison: Comparison) -> None:
         if dataset not in self.config.trainings:

@@ -140,27 +140,37 @@ class Test:
 
 @dataclass(frozen=True)
 class Pretrain(Options):
-    """ImageNet pretraining recipe (reconstructed: the paper gives none)."""
+    """ImageNet pretraining recipe (reconstructed: the paper gives none).
+
+    decayed: the tensors that weight_decay applies to; matrices are those of more than one axis, as
+    timm has it. repeats: copies of an image in an epoch (`lemore.data.loader.TrainBatches`).
+    mixup, cutmix: alphas of the shares' Beta distributions, 0: off; a pair gets one or the other.
+    """
 
     ratio_range: tuple[Positive, Positive]
     label_smoothing: BelowOne
     test_share: SomeShare  # of the shorter side in the central crop
     split: Name
-    optimizer: Literal["adamw", "rmsprop"] = "adamw"
+    optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
+    momentum: BelowOne = 0.9  # of sgd
+    decayed: Literal["all", "all_but_norms", "matrices"] = "all_but_norms"
     schedule: Literal["cosine", "step"] = "cosine"
     # of schedule step: factor, iterations
     step_decay: tuple[SomeShare, Count] = (1.0, 1)
     dropout: BelowOne = 0.0  # before the classifier
     # magnitude and its deviation
     rand_augment: tuple[Annotated[float, Interval(ge=0, le=10)], NotNegative] | None = None
+    rand_augment_increasing: bool = False
     random_erasing: Share = 0.0  # probability
-    mixup: NotNegative = 0.0  # alpha
+    mixup: NotNegative = 0.0
+    cutmix: NotNegative = 0.0
+    repeats: Count = 1
 
     def __post_init__(self) -> None:
-        if self.mixup and (self.batch_size % 2 or self.micro_batch % 2):
+        if max(self.mixup, self.cutmix) and (self.batch_size % 2 or self.micro_batch % 2):
             raise ValueError(
-                f"mixup is {self.mixup} and pairs images: batch_size is {self.batch_size} and "
-                f"micro_batch {self.micro_batch}, expected even numbers"
+                f"mixup is {self.mixup}, cutmix {self.cutmix}, and they pair images: batch_size is "
+                f"{self.batch_size} and micro_batch {self.micro_batch}, expected even numbers"
             )
 
 
@@ -232,9 +242,9 @@ def check_changes(changes: dict[str, Any], source: str, prefix: str) -> None:
         convert_keys(kinds[key], values, source, f"{prefix}{key}.")
 
 
-def override_names(folder: Path, dataset: str) -> list[str]:
-    """Returns the models that the recipe of `dataset` names under `overrides`."""
-    values, _ = _read(folder, dataset, "common.yaml")
+def override_names(folder: Path, dataset: str, pretrains: bool = False) -> list[str]:
+    """Returns the models, or backbones, that the recipe of `dataset` names under `overrides`."""
+    values, _ = _read(folder, dataset, None if pretrains else "common.yaml")
     return list(values.get("overrides", {}))
 
 

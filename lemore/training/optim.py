@@ -2,8 +2,8 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -96,10 +96,16 @@ def group_parameters(
     return list(made.values())
 
 
-def spare_norms(model: nn.Module) -> dict[str, Group]:
-    """Makes groups that exempt the tensors of normalisation layers from weight decay."""
-    norms = ((n, m) for n, m in model.named_modules() if isinstance(m, NORMS))
-    names = (n for prefix, m in norms for n, _ in m.named_parameters(prefix, recurse=False))
+def spare_undecayed(
+    model: nn.Module, decayed: Literal["all", "all_but_norms", "matrices"]
+) -> dict[str, Group]:
+    """Makes groups that exempt from weight decay what is not `decayed` (`Pretrain`)."""
+    names: Iterable[str] = ()
+    if decayed == "matrices":
+        names = (n for n, p in model.named_parameters() if p.ndim < 2 or n.endswith(".bias"))
+    elif decayed == "all_but_norms":
+        norms = ((n, m) for n, m in model.named_modules() if isinstance(m, NORMS))
+        names = (n for prefix, m in norms for n, _ in m.named_parameters(prefix, recurse=False))
     return {f"^{re.escape(name)}$": Group(decay_mult=0.0) for name in names}
 
 

@@ -133,12 +133,22 @@ def test_the_reference_decays_norms_and_speeds_up_the_head():
         (1.0, 0.01, 4),
         (10.0, 0.01, 2),
     }
-    spared = optim.group_parameters(Tiny(), 0.01, head | optim.spare_norms(Tiny()))
-    assert {(g["lr_mult"], g["weight_decay"], len(g["params"])) for g in spared} == {
-        (1.0, 0.01, 2),
-        (1.0, 0.0, 2),
-        (10.0, 0.01, 2),
-    }
+
+
+@pytest.mark.parametrize(
+    "decayed, spared",
+    [
+        ("all", set()),
+        ("all_but_norms", {"body.1.weight", "body.1.bias"}),
+        ("matrices", {"body.0.bias", "body.1.weight", "body.1.bias", "head.bias"}),
+    ],
+)
+def test_a_pretraining_says_what_it_decays(decayed, spared):
+    groups = optim.spare_undecayed(Tiny(), decayed)
+    made = optim.group_parameters(Tiny(), 0.01, groups)
+    assert {n for g in made if g["weight_decay"] == 0 for n in g["names"]} == spared
+    assert {g["weight_decay"] for g in made} <= {0.0, 0.01}
+    assert sum(len(g["names"]) for g in made) == 6
 
 
 def batches(start, stop):

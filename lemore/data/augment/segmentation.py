@@ -15,6 +15,7 @@ import numpy as np
 
 from lemore.config.labels import IGNORE
 from lemore.data.augment import photometric
+from lemore.data.augment.mixture import Mixture
 from lemore.data.augment.photometric import Distortion
 
 CROP_ATTEMPTS = 10
@@ -25,15 +26,14 @@ class Crop(NamedTuple):
 
     image: uint8 (H, W, 3), 0 in the padding. label: uint8 (H, W) train ids, 255 in the padding;
     for classification the class as int. valid: (h, w), the part that is not padding. distortion:
-    the draws for the training device, if that is to distort. share: the draw for mixing images
-    (`lemore.data.augment.classification`).
+    the draws for the training device, if that is to distort. mixture: those for mixing images.
     """
 
     image: np.ndarray
     label: np.ndarray | int
     valid: tuple[int, int]
     distortion: Distortion | None = None
-    share: float | None = None
+    mixture: Mixture | None = None
 
 
 @dataclass(frozen=True)

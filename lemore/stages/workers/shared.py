@@ -77,8 +77,11 @@ def check_smallest_part(model: nn.Module, recipe: Options, workers: int) -> None
 class Batches:
     """The training batches from an iteration on, this rank's share of the global batch."""
 
-    def __init__(self, worker: Worker, recipe: Train | Pretrain, transform: Transform):
+    def __init__(
+        self, worker: Worker, recipe: Train | Pretrain, transform: Transform, repeats: int = 1
+    ) -> None:
         self.worker, self.recipe, self.transform = worker, recipe, transform
+        self.repeats = repeats
         store = Store(worker.data, "train")
         self.store = take_part(store, held_out=False) if worker.held_out else store
 
@@ -98,6 +101,7 @@ class Batches:
             world_size=self.worker.world_size,
             workers=self.recipe.loader_workers,
             pin_memory=self.worker.gpus > 0,
+            repeats=self.repeats,
         )
 
 
