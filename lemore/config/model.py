@@ -1,6 +1,7 @@
 """The schema of config/backbones/*.yaml and config/models/*.yaml. Torch-free."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from annotated_types import Interval
@@ -21,6 +22,12 @@ class BackboneConfig:
     module: Name
     arguments: Arguments
     init: Init
+
+
+def find_init_file(init: str) -> Path | None:
+    """Returns the file of weights that an `init` names, None if it names another source."""
+    kind, _, name = init.partition(":")
+    return Path(name).expanduser().absolute() if kind == "file" else None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from lemore.config.code import PACKAGE
+from lemore.config.model import find_init_file
 from lemore.config.read import did_you_mean
 
 # tables of the paper that are no dataset's: they have these names in results/<run>/tables
@@ -26,6 +27,8 @@ def check_references(experiment: Any) -> None:
             )
         _check_dataset(experiment, dataset, "segmentation", f"trainings.{dataset}")
         _check_splits(experiment, dataset)
+    for backbone in {experiment.model(model).backbone for _, model in experiment.pairs}:
+        _check_init(experiment, backbone)
     if pretrain is not None:
         _check_dataset(experiment, pretrain, "classification", "pretrain")
     for backbone in experiment.pretrained:
@@ -49,6 +52,16 @@ def _check_model(experiment: Any, name: str) -> None:
     _check_module(
         "models/backbones", experiment.backbone(config.backbone).module, f"{file}: module"
     )
+
+
+def _check_init(experiment: Any, backbone: str) -> None:
+    init = experiment.init(backbone)
+    file = find_init_file(init)
+    if file is not None and not file.is_file():
+        named = backbone in experiment.config.init
+        own = f"{experiment.name_file('backbones', backbone)}: init"
+        key = f"{experiment.source}: init.{backbone}" if named else own
+        raise ValueError(f"{key} is '{init}', but there is no file {file}")
 
 
 def _check_dataset(experiment: Any, name: str, task: str, key: str) -> None:

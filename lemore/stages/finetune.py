@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lemore.config.jobs import EvaluateJob, FinetuneJob, read_job
+from lemore.config.model import find_init_file
 from lemore.runtime.files import read_json
 from lemore.runtime.tracking.pending_run import name_parent
 from lemore.stages.check import check_evaluation, check_training
@@ -44,7 +45,15 @@ def list_named_modules(job: FinetuneJob) -> tuple[str, ...]:
 def find_initial_weights(
     init: str, run_json: Path | None
 ) -> tuple[str, dict[str, str], dict[str, str]]:
-    """Returns `init`'s (source, parent runs, digests); ValueError if the pretraining is missing."""
+    """Returns `init`'s (source, parent runs, digests of its tensors); ValueError if it is missing.
+
+    The digests are part of a training's key, so that other weights behind the same name start anew.
+    """
+    if file := find_init_file(init):
+        from lemore.runtime import checkpoint  # loads torch, which other trainings' drivers spare
+
+        digest = checkpoint.hash_tensors(checkpoint.load_tensors(file))
+        return f"file:{file}", {}, {"init": digest}
     if init != "pretrain":
         return init, {}, {}
     if run_json is None:

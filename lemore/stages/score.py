@@ -10,10 +10,10 @@ from lemore.config.dataset import POLYGONS, DatasetConfig
 from lemore.config.labels import IGNORE, LabelTable, find_table
 from lemore.config.read import CONFIG, did_you_mean, load
 from lemore.data.archives.masks import decode_label
-from lemore.data.archives.members import is_junk, normalize_name
+from lemore.data.archives.members import normalize_name
 from lemore.data.prepare.samples import read_own_label
 from lemore.evaluation.metrics import Confusion
-from lemore.runtime.files import write_json
+from lemore.runtime.files import is_junk, write_json
 from lemore.runtime.progress import show_progress
 
 DATASETS = CONFIG / "datasets"

@@ -23,6 +23,7 @@ from lemore.runtime.tracking.tracked_run import track
 from lemore.runtime.worker import Worker
 from lemore.stages.check import check_training
 from lemore.stages.finetune import find_initial_weights, list_named_modules
+from lemore.stages.training import read_data
 
 log = logging.getLogger(__name__)
 TIMES = 8.0  # most that the learning rate differs from the recipe's, up or down
@@ -53,6 +54,7 @@ def search(options: SearchOptions) -> dict[str, Any]:
     check_gpus(options.gpus, 1, "command line", "--gpus")
     leave_with_owner()
     job = read_job(FinetuneJob, options.config)
+    read_data(job, options.data)  # refuses another dataset before the work
     check_training(replace(job.train, validate_every=0), options.data)
     folder = (options.output.parent / f"{options.output.stem}.trials").absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,6 +102,7 @@ def _run_trials(options: SearchOptions, job: FinetuneJob, folder: Path) -> dict[
         "model": job.model_name,
         "judged_by": "a tenth of the training images" if held_out else "split val",
         "iterations": shorter.train.iterations,
+        "inputs": {"data": read_data(job, options.data)["sha256"], **inputs},
         "command": quote_command(),
         "code": find_commit(),
         "trials": [point | result for point, result in tried],

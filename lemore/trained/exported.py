@@ -15,13 +15,13 @@ from lemore import __version__
 from lemore.config.recipe import Test
 from lemore.config.size import Size
 from lemore.data.archives.images import SUFFIXES
-from lemore.data.archives.members import is_junk
 from lemore.data.normalize import MEAN, STD, normalize
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
 from lemore.evaluation.upsample import resize
 from lemore.models.fold import bake, fold
 from lemore.profiling import backends, export, latency
+from lemore.runtime.files import is_junk
 from lemore.trained.checkpoint import Classes, Trained
 from lemore.trained.model import load_rgb
 
@@ -63,6 +63,7 @@ def describe_file(trained: Trained, classes: Classes, interface: Interface) -> d
         "lemore": __version__,
         "model": trained.job.model_name,
         "dataset": trained.job.dataset,
+        "weights_sha256": trained.record.weights_sha256,
         "classes": list(classes.names),
         "size": list(interface.size),
         "mean": list(MEAN),

@@ -15,6 +15,8 @@ from lemore.config.job_files import (
     write_diagram_job,
     write_evaluate_job,
     write_finetune_job,
+    write_init,
+    write_placed,
     write_prepare_job,
     write_pretrain_job,
     write_profile_job,
@@ -167,6 +169,13 @@ def archives_source(wildcards):
     if experiment.dataset(wildcards.dataset).scenes:
         return f"resources/scenes/{wildcards.dataset}/digest.json"
     return []
+
+
+def placed_files(wildcards):
+    """Returns what stands for a dataset's own files, whose change makes fetch look again."""
+    if experiment.dataset(wildcards.dataset).scenes:
+        return []
+    return write_placed(experiment, wildcards.dataset)
 
 
 def mirror_option(wildcards):

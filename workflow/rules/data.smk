@@ -19,6 +19,7 @@ rule fetch:
     input:
         config=lambda wildcards: write_prepare_job(experiment, wildcards.dataset),
         archives=archives_source,
+        placed=placed_files,
     output:
         "resources/fetched/{dataset}.json",
     log:

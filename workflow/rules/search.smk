@@ -11,6 +11,7 @@ rule search_recipe:
             experiment, wildcards.dataset, wildcards.model
         ),
         data=f"{DATA}/{{dataset}}/digest.json",
+        init=lambda wildcards: write_init(experiment, wildcards.model),
         pretrained=pretraining_of,
         weights=weights_of_pretraining,
         code=lambda wildcards: experiment.code("search", model=wildcards.model),

@@ -34,6 +34,7 @@ rule finetune:
             experiment, wildcards.dataset, wildcards.model
         ),
         data=f"{DATA}/{{dataset}}/digest.json",
+        init=lambda wildcards: write_init(experiment, wildcards.model),
         pretrained=pretraining_of,
         weights=weights_of_pretraining,
         code=lambda wildcards: experiment.code("finetune", model=wildcards.model),

@@ -19,13 +19,13 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Literal, NoReturn
 
+from lemore.runtime.files import is_junk, walk_files
+
 MAX_MEMBER = 4 << 30  # bytes; the largest genuine member is a merged JSON of about a gigabyte
 MAX_UNPACKED = 256 << 20  # bytes of a compressed tar that is read whole: kits, .mat labels
 MAX_RATIO = 200  # unpacked to packed, for members above a MiB: photos and masks stay far below
 MAX_MEMBERS = 5_000_000  # three times ImageNet
 GZIP = b"\x1f\x8b"
-# Files and folders that systems leave beside a user's; so are names that begin with a dot.
-JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin"}
 # zipfile and tarfile raise these on damaged files (UnicodeDecodeError for a name,
 # NotImplementedError for an unknown compression).
 DAMAGED = (
@@ -85,12 +85,6 @@ def list_members(path: Path | str) -> Iterator[Member]:
     return (member for member in _list_all(Path(path)) if not is_junk(member.name))
 
 
-def is_junk(name: str) -> bool:
-    """Returns whether a file is hidden, or left by a system, or in such a folder."""
-    parts = [part for part in name.split("/") if part != "."]
-    return any(part.startswith(".") or part.lower() in JUNK for part in parts)
-
-
 def normalize_name(name: str) -> str:
     """Returns a name in Unicode's composed form: macOS writes "ü" as "u" with a mark."""
     return unicodedata.normalize("NFC", name)
@@ -110,22 +104,12 @@ def _list_all(path: Path) -> Iterator[Member]:
 
 
 def _list_folder(folder: Path) -> Iterator[Member]:
-    seen: set[str] = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:  # a link back up; links as such are fine in a folder made by hand
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()
-        for name in sorted(files):
-            path = Path(parent, name)
-            if path.is_symlink() and not path.exists() and not is_junk(name):
-                raise ValueError(f"{path}: is a link to a file that is not there")
-            if path.is_file():
-                relative = path.relative_to(folder).as_posix()
-                _require_text(folder, relative)
-                yield Member(relative, str(folder), "file", path.stat().st_size)
+    for name in walk_files(folder):
+        path = folder / name
+        _require_text(folder, name)
+        if not path.exists():
+            raise ValueError(f"{path}: is a link to a file that is not there")
+        yield Member(name, str(folder), "file", path.stat().st_size)
 
 
 def _list_zip(path: Path) -> Iterator[Member]:

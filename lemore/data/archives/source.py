@@ -1,15 +1,17 @@
 """The files of one dataset, from its archives or from a folder unpacked by hand."""
 
 import hashlib
+import logging
 import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lemore.data.archives.members import Member, list_members, normalize_name
 from lemore.runtime.files import read_json
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -96,7 +98,7 @@ def open_source(name: str, fetched: Path) -> Source:
     if record["dataset"] != name:
         raise ValueError(f"{fetched}: fetched for '{record['dataset']}', not for '{name}'")
     if record.get("folder"):
-        return Source((_find(Path(record["folder"]), fetched),), record)
+        return _open_folder(_find(Path(record["folder"]), fetched), fetched, record)
     paths = tuple(_find(Path(entry["path"]), fetched) for entry in record["archives"])
     for path, entry in zip(paths, record["archives"], strict=True):
         if path.stat().st_size != entry["bytes"]:
@@ -104,6 +106,19 @@ def open_source(name: str, fetched: Path) -> Source:
                 f"{path}: {path.stat().st_size} bytes, {fetched} says {entry['bytes']}"
             )
     return Source(paths, record)
+
+
+def _open_folder(folder: Path, fetched: Path, record: dict[str, Any]) -> Source:
+    """Opens an unpacked folder; a warning says if it has other files now than when it was fetched,
+    and the record of the source is then that of the files now."""
+    source = Source((folder,), record)
+    listing = hash_listing(source)
+    if record.get("listing", listing) != listing:
+        log.warning(
+            "%s: has other files than %s records; those there now are taken", folder, fetched
+        )
+        source.record = record | {"listing": listing, "sha256": listing}
+    return source
 
 
 def make_entry(path: Path, sha256: str) -> dict[str, Any]:
@@ -123,6 +138,12 @@ def _describe_two(name: str, first: Member, second: Member) -> str:
     alike = normalize_name(first.name) == normalize_name(second.name)
     note = " (their names differ in their Unicode form alone)" if alike else ""
     return f"two files for '{name}': {first.place} and {second.place}{note}; one must go"
+
+
+def hash_listing(members: Iterable[Member]) -> str:
+    """Returns one hash over names and sizes, by which a folder that has changed is noticed."""
+    lines = "".join(f"{member.name} {member.size}\n" for member in members)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _find(path: Path, fetched: Path) -> Path:

@@ -41,6 +41,7 @@ from lemore.data.store import Store
 from lemore.runtime.files import write_atomic, write_json
 from lemore.runtime.lock import hold_lock
 from lemore.runtime.progress import show_progress
+from lemore.runtime.provenance import list_versions
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,8 @@ def build_store(
         except ValueError:
             shutil.rmtree(folder)  # the data is at fault: nothing to resume from
             raise
-        write_json(folder / "audit.json", result | {"origin": source.record})
+        origin = {"origin": source.record, "versions": list_versions()}
+        write_json(folder / "audit.json", result | origin)
         write_json(folder / "digest.json", digest)
         write_json(folder / "colors.json", table.colors if table else ())
         for split in config.splits:

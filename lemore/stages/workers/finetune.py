@@ -97,9 +97,12 @@ def load_initial(model: Segmentor, module: str, init: str, digest: str) -> None:
 
 def read_backbone(path: Path, digest: str) -> dict[str, Tensor]:
     """Reads the backbone in a checkpoint of ours; ValueError if its tensors' digest differs."""
-    state = checkpoint.load(path)["state_dict"]
+    state = checkpoint.load_tensors(path)
     if digest and checkpoint.hash_tensors(state) != digest:
-        raise ValueError(f"{path}: not the weights that run.json beside it records; pretrain again")
+        raise ValueError(
+            f"{path}: not the weights that run.json beside it records, or replaced since this "
+            "training began; pretrain again, or start anew"
+        )
     backbone = {k.removeprefix(BACKBONE): v for k, v in state.items() if k.startswith(BACKBONE)}
     if not backbone:
         raise ValueError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lemore.data.archives import images
-from lemore.data.archives.members import is_junk
+from lemore.runtime.files import is_junk
 from lemore.trained.predict import video
 
 SUFFIXES = (*images.SUFFIXES, *video.SUFFIXES)
