@@ -9,8 +9,11 @@ CORES ?= all
 CONFIG ?= config/config.yaml
 TESTS ?=
 
+ifneq ($(words $(VENV)),1)
+$(error VENV is '$(VENV)', expected a path without spaces)
+endif
 STAMP := $(VENV)/.lemore-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c1-16)
-BIN := $(abspath $(VENV))/bin
+BIN := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/bin
 export PATH := $(BIN):$(PATH)
 
 .PHONY: setup reproduce test test-slow witness check clean
@@ -19,9 +22,9 @@ setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "lemore needs Python 3.11 or newer; set PYTHON=python3.11")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	test -x "$(BIN)/python" || $(PYTHON) -m venv $(VENV)
+	"$(BIN)/python" -m pip install --quiet --requirement requirements.lock
+	"$(BIN)/python" -m pip install --quiet --no-deps --editable .
 	rm -f $(VENV)/.lemore-*
 	touch $@
 
@@ -30,8 +33,8 @@ reproduce: setup
 	@test -f "$(CONFIG)" || { echo "CONFIG=$(CONFIG): no such file" >&2; exit 2; }
 	@mkdir -p .snakemake
 	@flock --wait 60 --conflict-exit-code 75 .snakemake/reproduce.lock sh -c '\
-	  snakemake --quiet --configfile $(CONFIG) --unlock; \
-	  snakemake --cores $(CORES) --configfile $(CONFIG) --quiet rules reason' \
+	  snakemake --quiet --configfile "$(CONFIG)" --unlock; \
+	  snakemake --cores $(CORES) --configfile "$(CONFIG)" --quiet rules reason' \
 	  || { code=$$?; [ $$code -ne 75 ] || echo "another pipeline runs in this folder" >&2; exit $$code; }
 
 # Two processes of one thread each: most tests keep one core busy.

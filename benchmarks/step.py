@@ -152,13 +152,7 @@ def make_our_step(
     recipe = job.train
     model = make_model(job)
     shared.place(model, recipe, device)
-    groups = optim.group_parameters(
-        model,
-        head_parameters=finetune.head_parameters(model),
-        head_lr_mult=recipe.head_lr_mult,
-        weight_decay=recipe.weight_decay,
-        decay_norm=recipe.decay_norm,
-    )
+    groups = finetune.group_parameters(model, recipe)
     adamw = optim.make_adamw(groups, recipe.betas)
     unfused = AdamW(optim.drop_names(groups), betas=recipe.betas)
     compiled: Any = torch.compile(model)  # compiles when it is called

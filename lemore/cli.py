@@ -26,7 +26,7 @@ def list_commands() -> list[str]:
 
 def read_summary(name: str) -> str:
     """Returns the first line of a command's docstring, without importing it."""
-    text = (COMMANDS / f"{name.replace('-', '_')}.py").read_text()
+    text = (COMMANDS / f"{name.replace('-', '_')}.py").read_bytes()
     return (ast.get_docstring(ast.parse(text)) or "").split("\n")[0]
 
 

@@ -90,7 +90,7 @@ class Tiny:
             ROOT / "config/recipes/scenes", "ade20k_scenes", model, {"train": small}
         )
         job = make_finetune_job("test", "tiny", NUM_CLASSES, model, recipe, init)
-        return self._write(f"finetune_{model}_{init}", job)
+        return self._write(f"finetune_{model}_{init}".replace("/", "_"), job)
 
     def pretrain_job(self, backbone: str = "lemore") -> Path:
         recipe = load_pretrain(ROOT / "config/recipes/scenes", "imagenet_1k_scenes", backbone)

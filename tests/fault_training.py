@@ -63,9 +63,7 @@ def batches(start: int, stop: int) -> Any:
 def make_loop(folder: Path, **changes: Any) -> TrainingLoop:
     torch.manual_seed(3)
     model = Small()
-    groups = optim.group_parameters(
-        model, head_parameters=[], head_lr_mult=1, weight_decay=0.01, decay_norm="reference"
-    )
+    groups = optim.group_parameters(model, 0.01, {})
     checkpoints = Checkpoints(folder)
     checkpoints.remove_remains()
     newest, metrics_file = checkpoints.load_newest(), MetricsFile(folder / "metrics.jsonl")
@@ -109,7 +107,9 @@ class Crop:
     crop_size = (4, 4)
 
     def __call__(self, image: np.ndarray, label: int, rng: np.random.Generator) -> Any:
-        return SimpleNamespace(image=image, label=label, valid=(4, 4), distortion=None, share=None)
+        return SimpleNamespace(
+            image=image, label=label, valid=(4, 4), distortion=None, mixture=None
+        )
 
 
 # --- children

@@ -415,7 +415,7 @@ def gzip_cut(folder: Path) -> list[str]:
 # --- photos
 
 
-@case("photo: no image at all", "neither JPEG nor PNG")
+@case("photo: no image at all", "is not a whole JPEG, PNG, WebP, BMP or TIFF file")
 def photo_noise(folder: Path) -> list[str]:
     return ade_with(folder, (PHOTO, b"not an image"))
 
@@ -555,7 +555,7 @@ def json_runs(folder: Path) -> list[str]:
     return voc_with(folder, segmentation={"size": list(SIZE), "counts": [5, 10**9]})
 
 
-@case("merged JSON: run of 10^30 pixels", "not a run-length mask")
+@case("merged JSON: run of 10^30 pixels", "run lengths are no list of whole numbers")
 def json_huge(folder: Path) -> list[str]:
     return voc_with(folder, segmentation={"size": list(SIZE), "counts": [10**30]})
 
@@ -652,7 +652,7 @@ def yaml_key(folder: Path) -> list[str]:
     return dataset_yaml(folder, text.replace("title:", "titel:"))
 
 
-@case("dataset YAML: archive outside its folder", "must be a plain file name")
+@case("dataset YAML: archive outside its folder", "expected a plain file name")
 def yaml_path(folder: Path) -> list[str]:
     text = (ROOT / "config/datasets/ade20k.yaml").read_text()
     return dataset_yaml(folder, text.replace("file: ADE", "file: ../../ADE"))
@@ -833,12 +833,12 @@ def weights_nan(folder: Path) -> list[str]:
     return weights_with(folder, BIAS, torch.full((3,), torch.nan))
 
 
-@case("weights.pt: backbone `../../evil`", "there is no backbone '../../evil'")
+@case("weights.pt: backbone `../../evil`", "module is '../../evil', expected a name")
 def weights_module(folder: Path) -> list[str]:
     return weights_saying(folder, "backbone.module", "../../evil")
 
 
-@case("weights.pt: dataset `../../etc`", "dataset is '../../etc', expected a plain name")
+@case("weights.pt: dataset `../../etc`", "dataset is '../../etc', expected a name")
 def weights_dataset(folder: Path) -> list[str]:
     return weights_saying(folder, "dataset", "../../etc")
 
@@ -848,17 +848,17 @@ def weights_classes(folder: Path) -> list[str]:
     return weights_saying(folder, "num_classes", 10**9)
 
 
-@case("weights.pt: training crop of 10^9 x 10^9", "crop_size is (1000000000, 1000000000)")
+@case("weights.pt: training crop of 10^9 x 10^9", "crop_size[0] is 1000000000")
 def weights_crop(folder: Path) -> list[str]:
     return weights_saying(folder, "train.crop_size", [10**9, 10**9])
 
 
-@case("weights.pt: test size of 10^9 x 10^9", "img_scale is (1000000000, 1000000000)")
+@case("weights.pt: test size of 10^9 x 10^9", "img_scale[0] is 1000000000")
 def weights_scale(folder: Path) -> list[str]:
     return weights_saying(folder, "train.img_scale", [10**9, 10**9])
 
 
-@case("weights.pt: a billion blocks", "arguments hold 1000000000")
+@case("weights.pt: a billion blocks", "arguments is {'depths': [1000000000, ")
 def weights_blocks(folder: Path) -> list[str]:
     arguments = {"dims": [32, 64, 160, 256], "depths": [10**9, 2, 2, 2]}
     return weights_saying(

@@ -7,11 +7,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from lemore.config import labels
 from lemore.config.jobs import FinetuneJob, make_finetune_job
 from lemore.config.read import build, plain
 from lemore.config.recipe import load_recipe
 from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint
+from lemore.trained.classes import find_dataset
 from lemore.trained.predict.video import open_video
 
 ROOT = Path(__file__).parents[1]
@@ -59,9 +61,18 @@ def make_state(config: dict) -> dict[str, torch.Tensor]:
     return model.state_dict()
 
 
-def write_checkpoint(path: Path, config: dict | None = None) -> Path:
+def write_checkpoint(
+    path: Path, config: dict | None = None, names: tuple[str, ...] | None = None
+) -> Path:
+    """names: of the classes; None: those of a dataset of the project, else none at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.save(path, make_content(config))
+    content = make_content(config)
+    data = find_dataset(content["config"]["dataset"])
+    names = names or (labels.find_table(data).names if data else None)
+    if names:
+        colors = [labels.choose_color(k) for k in range(len(names))]
+        content["classes"] = plain({"names": names, "colors": colors})
+    checkpoint.save(path, content)
     return path
 
 

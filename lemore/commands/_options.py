@@ -3,13 +3,14 @@
 import argparse
 from pathlib import Path
 
-from lemore.config.read import positive
+from lemore.config.read import option, positive
+from lemore.config.values import Seed
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, required=True, help="resolved configuration (YAML)")
     parser.add_argument("--data", type=Path, required=True, help="prepared dataset (folder)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=option(Seed), default=0)
     parser.add_argument("--output", type=Path, required=True, help="folder of run.json, weights.pt")
     parser.add_argument("--checkpoints", type=Path, required=True, help="folder kept across reruns")
     parser.add_argument("--ray", choices=("local", "none"), default="none", help="where to run")

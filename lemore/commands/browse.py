@@ -9,7 +9,8 @@ Examples:
 import argparse
 from pathlib import Path
 
-from lemore.config.read import positive
+from lemore.config.read import option, positive
+from lemore.config.values import Seed
 from lemore.stages.browse import draw_dataset
 
 
@@ -18,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="train", help="for samples; crops come from train")
     parser.add_argument("--number", type=positive, default=24, help="pictures on the sheet")
     parser.add_argument("--config", type=Path, help="a training's resolved YAML: draw its crops")
-    parser.add_argument("--seed", type=int, default=0, help="the training's; for crops")
+    parser.add_argument("--seed", type=option(Seed), default=0, help="the training's; for crops")
     parser.add_argument("--output", type=Path, required=True, help="PNG; a PDF comes with it")
 
 

@@ -14,7 +14,8 @@ Examples:
 import argparse
 from pathlib import Path
 
-from lemore.config.read import positive
+from lemore.config.read import option, positive
+from lemore.config.values import Positive
 from lemore.stages.export import SUFFIXES, ExportOptions, export_model
 from lemore.trained.find import DATA_DIR, HELP
 
@@ -44,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="val", help="of that dataset")
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR, help="prepared datasets")
     parser.add_argument("--threads", type=positive, default=1, help="CPU threads")
-    parser.add_argument("--seconds", type=float, default=3.0, help="longest latency measurement")
+    parser.add_argument(
+        "--seconds", type=option(Positive), default=3.0, help="longest latency measurement"
+    )
     parser.add_argument("--json", type=Path, help="file for what was found")
 
 

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     results.add_argument("--trainings", nargs="*", default=[], metavar="JSON", help="run.json")
     compare = kinds.add_parser("comparison", help="image, ground truth, predictions")
     compare.add_argument("--data", required=True, metavar="DIR", help="prepared dataset")
-    compare.add_argument("--images", required=True, nargs="+", metavar="NAME")
+    compare.add_argument("--images", required=True, nargs="+", action="extend", metavar="NAME")
     compare.add_argument("--split", required=True)
     compare.add_argument("--models", required=True, nargs="+", metavar="MODEL")
     for kind in (results, compare):

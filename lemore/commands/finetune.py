@@ -17,8 +17,9 @@ from lemore.stages.training import Placement
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_training_arguments(parser)
     parser.add_argument("--pretrained", type=Path, help="run.json of the backbone's pretraining")
+    parser.add_argument("--evaluation", type=Path, help="its evaluation (YAML), checked first")
 
 
 def run(args: argparse.Namespace) -> int:
-    pretrained = vars(args).pop("pretrained")
-    return finetune(Placement(**vars(args)), pretrained)
+    pretrained, evaluation = vars(args).pop("pretrained"), vars(args).pop("evaluation")
+    return finetune(Placement(**vars(args)), pretrained, evaluation)

@@ -12,13 +12,17 @@ Examples:
 import argparse
 from pathlib import Path
 
+from lemore.config.read import option
+from lemore.config.values import NotNegative
 from lemore.stages.plan import DEFAULT, plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     files = "configuration of the run, and what is laid on it"
     parser.add_argument("--configfile", type=Path, nargs="+", default=[DEFAULT], help=files)
-    parser.add_argument("--calibrate", type=float, default=3.0, help="seconds a model; 0: not")
+    parser.add_argument(
+        "--calibrate", type=option(NotNegative), default=3.0, help="seconds a model; 0: not"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: as `ray.gpus` says")
     parser.add_argument("--json", type=Path, help="file for all numbers")
 

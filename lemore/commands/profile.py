@@ -14,8 +14,9 @@ import argparse
 from pathlib import Path
 from typing import Any, get_args
 
-from lemore.config.read import positive
+from lemore.config.read import option, positive
 from lemore.config.run import Backend
+from lemore.config.values import Number, Positive
 from lemore.stages.profile import ProfileOptions, profile
 
 
@@ -24,11 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="name of a file in config/models")
     parser.add_argument("--num-classes", type=positive, default=150)
     parser.add_argument("--size", type=positive, nargs=2, metavar=("H", "W"), default=(512, 512))
-    parser.add_argument("--seconds", type=float, default=5.0, help="longest latency measurement")
+    parser.add_argument(
+        "--seconds", type=option(Positive), default=5.0, help="longest latency measurement"
+    )
     parser.add_argument("--threads", type=positive, default=1, help="CPU threads")
     parser.add_argument("--backends", nargs="+", choices=get_args(Backend), default=["eager"])
     parser.add_argument("--upsample", action="store_true", help="time it with logits resized too")
-    parser.add_argument("--depth", type=int, default=0, help="print the tree of modules this deep")
+    parser.add_argument(
+        "--depth", type=option(Number), default=0, help="print the tree of modules this deep"
+    )
     parser.add_argument("--json", type=Path, help="file for the results")
 
 

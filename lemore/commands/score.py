@@ -2,8 +2,9 @@
 
 Files are paired by name, whatever sub-folders they are in; where names differ, patterns say how,
 and what does not fit them is passed over. With --dataset both folders hold that dataset's raw
-values, as its benchmark server takes them; with --num-classes both hold train ids. A prediction
-outside the classes counts as wrong; a label value that is neither a class nor ignored is refused.
+values, as its benchmark server takes them, or are coded as the masks of a dataset of your own; with
+--num-classes both hold train ids. A prediction outside the classes counts as wrong; a label value
+that is neither a class nor ignored is refused.
 
 Examples:
   lemore score --predictions maps --labels annotations --dataset ade20k --json score.json

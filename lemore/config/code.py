@@ -27,6 +27,7 @@ EXCEPTIONS = {
     "lemore.models.import_maps": "names of others' tensors; every one of them is checked",
     "lemore.models.key_map": "names of others' tensors; every one of them is checked",
     "lemore.models.torchvision_weights": "names of others' tensors; every one of them is checked",
+    "lemore.stages.check": "refuses before the work, and changes no result",
     "lemore.stages.training": "lock, key, tracking and publishing around a training",
 }
 # Modules that do not count for some stages only.
@@ -64,7 +65,7 @@ def read_module(module: str) -> Reading:
 @cache
 def read_file(path: Path, _changed: int) -> Reading:
     """Reads a file, once for each of its times of change."""
-    tree = ast.parse(path.read_text(), str(path))
+    tree = ast.parse(path.read_bytes(), str(path))
     found = _find_imports(tree)
     own = {name for name in found if name.split(".")[0] == "lemore" and path_of(name)}
     imports = own | {parent for name in own for parent in _parents(name)}

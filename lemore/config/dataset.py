@@ -2,9 +2,48 @@
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-HASHES = {"md5": 32, "sha1": 40, "sha256": 64}
+from annotated_types import Ge, Interval, MinLen, Predicate, doc
+
+from lemore.config.values import (
+    Byte,
+    Count,
+    FileName,
+    FolderPath,
+    Line,
+    Name,
+    Number,
+    PathBelow,
+    Pattern,
+    Rgb,
+    Seed,
+    Side,
+    SomeShare,
+    Text,
+)
+
+HASHES = {"md5": 32, "sha1": 40, "sha256": 64}  # hexadecimal digits
+POLYGONS = ("coco", "yolo", "labelme")  # kinds of annotation that are no pictures
+UNLABELLED = "what no polygon covers: 'ignore' or the name of a class"
+MAX_CLASSES = 255  # train ids 0..254; 255 is ignored
+Variable = Annotated[str, Predicate(str.isidentifier), doc("the name of an environment variable")]
+
+
+def is_checksum(text: str) -> bool:
+    kind, _, digest = text.partition(":")
+    return re.fullmatch("[0-9a-f]*", digest) is not None and len(digest) == HASHES.get(kind)
+
+
+def is_url(text: str) -> bool:
+    return re.fullmatch(r"(https?|file)://\S+", text) is not None
+
+
+Splits = Annotated[dict[Name, Count | None], MinLen(1)]
+Checksum = Annotated[
+    str, Predicate(is_checksum), doc("md5, sha1 or sha256, a colon, and the lower-case digits")
+]
+Url = Annotated[str, Predicate(is_url), doc("an address, https://...")]
 
 
 @dataclass(frozen=True)
@@ -16,21 +55,11 @@ class Archive:
     `instead` names other files that serve as well when placed by hand.
     """
 
-    file: str
-    urls: tuple[str, ...]
-    bytes: int | None = None
-    checksum: str | None = None
-    instead: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in (self.file, *self.instead):
-            if not name or "/" in name or name.startswith("."):
-                raise ValueError(f"archives: file '{name}' must be a plain file name")
-        if self.checksum is not None:
-            kind, _, digest = self.checksum.partition(":")
-            if len(digest) != HASHES.get(kind, -1):
-                known = ", ".join(HASHES)
-                raise ValueError(f"archives: checksum '{self.checksum}' must be <{known}>:<hex>")
+    file: FileName
+    urls: tuple[Url, ...]
+    bytes: Count | None = None
+    checksum: Checksum | None = None
+    instead: tuple[FileName, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,14 +70,14 @@ class Login:
     (field: environment variable), or `cookie`: a variable with the cookies of a logged-in browser.
     """
 
-    address: str
-    form: dict[str, str] = field(default_factory=dict)
-    variables: dict[str, str] = field(default_factory=dict)
-    cookie: str | None = None
+    address: Url
+    form: dict[Line, Line] = field(default_factory=dict)
+    variables: dict[Line, Variable] = field(default_factory=dict)
+    cookie: Variable | None = None
 
     def __post_init__(self) -> None:
         if bool(self.variables) == (self.cookie is not None):
-            raise ValueError("login: give either variables of a form, or cookie")
+            raise ValueError("variables or cookie: give one of the two")
 
     @property
     def wanted(self) -> list[str]:
@@ -61,8 +90,8 @@ class Scenes:
     """The settings of a drawn stand-in: same seed, same bytes. `size` is (H, W) in pixels."""
 
     kind: Literal["mixed", "streets", "objects"]
-    size: tuple[int, int]
-    seed: int
+    size: tuple[Side, Side]
+    seed: Seed
 
 
 @dataclass(frozen=True)
@@ -73,22 +102,21 @@ class ClassConfig:
     `values`: its raw values in index masks (empty: its position in the list).
     """
 
-    name: str
-    color: tuple[int, int, int] | None = None
-    values: tuple[int, ...] = ()
+    name: Line
+    color: Rgb | None = None
+    values: tuple[Byte, ...] = ()
 
 
 @dataclass(frozen=True)
 class Draw:
     """Splits drawn by a sample's name: the same name always falls into the same split."""
 
-    seed: int
-    shares: dict[str, float]
+    seed: Seed
+    shares: dict[Name, SomeShare]
 
     def __post_init__(self) -> None:
-        shares = self.shares
-        if min(shares.values(), default=0) <= 0 or abs(sum(shares.values()) - 1) > 1e-6:
-            raise ValueError(f"files.draw.shares is {shares}, expected shares that add up to 1")
+        if abs(sum(self.shares.values()) - 1) > 1e-6:
+            raise ValueError(f"shares is {self.shares}, expected shares that add up to 1")
 
 
 @dataclass(frozen=True)
@@ -98,33 +126,58 @@ class Files:
     `images`, `masks`: paths below the dataset's folder. `{split}` stands for the split's name (or
     what `split_folders` calls it), `*` for any characters but "/", every other `{word}` for a part
     of the sample's name that must be equal in both. The split of a sample follows from
-    `{split}`, from `lists` (split: file of names, one a line) or from `draw`: one of the three.
+    `{split}` in `images` (for coco in `masks` alone, if the files say it), from `lists`
+    (split: file of names, one a line) or from `draw`: one of the three.
     `mask`: index (one value per class), color (one colour per class) or binary (above `threshold`
-    is the second class). `ignore`: values, or colours as [R, G, B], that are in no class.
+    is the second class); or polygons: coco (one JSON for each split), yolo (one text for each
+    photo) or labelme (one JSON for each photo). `ignore`: values, or colours as [R, G, B], or
+    names (coco, labelme) that are in no class. `unlabelled`: what no polygon covers, "ignore" or
+    the name of a class. `exif` says how images and masks with an EXIF orientation belong together:
+    "shown", each as a viewer shows it, or "stored", neither turned (null: as shown, where the sizes
+    leave no doubt).
     """
 
-    images: str
-    masks: str
-    mask: Literal["index", "color", "binary"]
-    split_folders: dict[str, str] = field(default_factory=dict)
-    lists: dict[str, str] = field(default_factory=dict)
+    images: PathBelow
+    masks: PathBelow
+    mask: Literal["index", "color", "binary", "coco", "yolo", "labelme"]
+    split_folders: dict[Name, PathBelow] = field(default_factory=dict)
+    lists: dict[Name, PathBelow] = field(default_factory=dict)
     draw: Draw | None = None
-    threshold: int | None = None
-    ignore: tuple[int | tuple[int, int, int], ...] = ()
+    threshold: Annotated[int, Interval(ge=0, le=254)] | None = None
+    exif: Literal["shown", "stored"] | None = None
+    ignore: tuple[Byte | Line | Rgb, ...] = ()
+    unlabelled: Line | None = None
 
     def __post_init__(self) -> None:
-        ways = ["{split}" in self.images, bool(self.lists), self.draw is not None]
-        if sum(ways) != 1:
+        by_path = "{split}" in self.images or self.splits_by_file
+        if sum([by_path, bool(self.lists), self.draw is not None]) != 1:
             raise ValueError(
-                "files: say which images are in which split in one way: {split} in images, "
-                "lists, or draw"
+                f"images is '{self.images}', lists {self.lists} and draw {self.draw}, expected one "
+                "way to say which images are in which split: {split} in images, lists, or draw"
             )
         if (self.mask == "binary") != (self.threshold is not None):
-            raise ValueError("files: threshold goes with mask: binary, and only with it")
+            raise ValueError(
+                f"threshold is {self.threshold}, expected one for mask: binary, and only for it"
+            )
+        kinds = {"color": (tuple, "[R, G, B]"), "coco": (str, "a name"), "labelme": (str, "a name")}
+        kind, expected = kinds.get(self.mask, (int, "a number"))
         for value in self.ignore:
-            if isinstance(value, int) == (self.mask == "color"):
-                kind = "[R, G, B]" if self.mask == "color" else "a number"
-                raise ValueError(f"files.ignore: {value}, expected {kind} for {self.mask} masks")
+            if not isinstance(value, kind):
+                raise ValueError(f"ignore has {value}, expected {expected} for mask: {self.mask}")
+        if (self.mask in POLYGONS) != (self.unlabelled is not None):
+            expected = UNLABELLED if self.mask in POLYGONS else "it for polygons alone"
+            raise ValueError(
+                f"unlabelled is {self.unlabelled}, with mask: {self.mask} expected {expected}"
+            )
+        if self.mask == "coco" and set(re.findall(r"{\w+}", self.masks)) - {"{split}"}:
+            raise ValueError(
+                f"masks is '{self.masks}', expected one JSON a split: no braces but {{split}}"
+            )
+
+    @property
+    def splits_by_file(self) -> bool:
+        """Whether the annotation files alone say which photo is in which split."""
+        return self.mask == "coco" and "{split}" in self.masks and "{split}" not in self.images
 
 
 @dataclass(frozen=True)
@@ -135,18 +188,8 @@ class Video:
     `block`: number of frames in a row that count as one observation.
     """
 
-    sequence: str
-    block: int
-
-    def __post_init__(self) -> None:
-        try:
-            re.compile(self.sequence)
-        except re.error as error:
-            raise ValueError(
-                f"video.sequence '{self.sequence}' is no regular expression: {error}"
-            ) from None
-        if self.block < 1:
-            raise ValueError(f"video.block is {self.block}, expected at least 1")
+    sequence: Pattern
+    block: Count
 
 
 @dataclass(frozen=True)
@@ -163,34 +206,34 @@ class DatasetConfig:
     <archives_dir>/<dataset>). `video` is for statistical tests alone.
     """
 
-    title: str
+    title: Line
     task: Literal["segmentation", "classification"]
-    num_classes: int
-    licence: str
-    splits: dict[str, int | None]
-    reader: str = "folders"
-    labels: str | None = None
-    stands_for: str | None = None
+    num_classes: Annotated[int, Ge(2)]
+    licence: Text
+    splits: Splits
+    reader: Name = "folders"
+    labels: Name | None = None
+    stands_for: Name | None = None
     scenes: Scenes | None = None
     archives: tuple[Archive, ...] = ()
-    archives_folder: str | None = None
+    archives_folder: PathBelow | None = None
     login: Login | None = None
-    manual: str | None = None
-    quarantine_limit: int = 0
-    recipe: str | None = None
-    folder: str | None = None
+    manual: Text | None = None
+    quarantine_limit: Number = 0
+    recipe: Name | None = None
+    folder: FolderPath | None = None
     files: Files | None = None
     classes: tuple[ClassConfig, ...] = ()
     video: Video | None = None
 
     def __post_init__(self) -> None:
         self._check_own() if self.reader == "folders" else self._check_known()
-        if self.num_classes < 2 or (self.task == "segmentation" and self.num_classes > 255):
-            raise ValueError(f"num_classes is {self.num_classes}, expected 2 to 255")
-        if not self.splits or min(n or 1 for n in self.splits.values()) < 1:
-            raise ValueError("splits: expected at least one split, each with at least one image")
+        if self.task == "segmentation" and self.num_classes > MAX_CLASSES:
+            raise ValueError(f"num_classes is {self.num_classes}, expected 2 to {MAX_CLASSES}")
         if (self.scenes is None) != (self.stands_for is None):
-            raise ValueError("scenes and stands_for go together: both, or both null")
+            raise ValueError(
+                f"scenes is {self.scenes} and stands_for {self.stands_for}, expected both or none"
+            )
 
     def _check_known(self) -> None:
         if self.task == "segmentation" and self.labels is None:
@@ -205,16 +248,51 @@ class DatasetConfig:
             raise ValueError(
                 "reader folders: expected task segmentation, and where its `files` are"
             )
+        self._check_classes(self.files)
+        shares = self.files.draw.shares if self.files.draw else {}
+        for split in (*self.files.lists, *shares, *self.files.split_folders):
+            if split not in self.splits:
+                known = ", ".join(self.splits)
+                raise ValueError(f"files: split '{split}' is not under splits ({known})")
+        for split in self.splits:
+            for key, given in (("lists", self.files.lists), ("draw.shares", shares)):
+                if given and split not in given:
+                    raise ValueError(f"files.{key}: nothing for split '{split}'")
+        self._check_words(self.files)
+
+    def _check_words(self, files: Files) -> None:
+        paths = (files.images, files.masks)
+        words = [set(re.findall(r"{(\w+)}", path)) - {"split"} for path in paths]
+        if not words[0] or (words[0] != words[1] and files.mask != "coco"):
+            raise ValueError(
+                f"files.images is '{files.images}' and masks '{files.masks}', expected the same "
+                "words in braces beside {split}, such as {name}: they pair an image with its mask"
+            )
+
+    def _check_classes(self, files: Files) -> None:
         names = [row.name for row in self.classes]
         if len(names) != self.num_classes or len(set(names)) != len(names):
             raise ValueError(
                 f"classes: {len(set(names))} different names, num_classes says {self.num_classes}"
             )
-        if self.files.mask == "color" and any(row.color is None for row in self.classes):
-            raise ValueError("classes: colour masks need the color of every class")
-        if self.files.mask == "binary" and self.num_classes != 2:
+        if files.mask == "color":
+            colors: list[Any] = [*(row.color for row in self.classes), *files.ignore]
+            if None in colors:
+                raise ValueError("classes: colour masks need the color of every class")
+            if twice := [list(color) for color in colors if colors.count(color) > 1]:
+                raise ValueError(f"classes: colour {twice[0]} is given twice, a class would vanish")
+        if files.mask == "binary" and self.num_classes != 2:
             raise ValueError("classes: binary masks have two, what is below the threshold first")
-        for split in [*self.files.lists, *(self.files.draw.shares if self.files.draw else ())]:
-            if split not in self.splits:
-                known = ", ".join(self.splits)
-                raise ValueError(f"files: split '{split}' is not under splits ({known})")
+        if files.mask != "index" and any(row.values for row in self.classes):
+            raise ValueError(f"classes: values are for index masks, not for {files.mask}")
+        if files.mask in POLYGONS:
+            self._check_polygons(files, names)
+
+    def _check_polygons(self, files: Files, names: list[str]) -> None:
+        if files.unlabelled not in ("ignore", *names):
+            raise ValueError(f"files.unlabelled is '{files.unlabelled}', expected {UNLABELLED}")
+        if files.unlabelled == "ignore" and "ignore" in names:
+            raise ValueError("classes: 'ignore' is what files.unlabelled calls no class; rename it")
+        known = range(len(names)) if files.mask == "yolo" else names
+        if both := [value for value in files.ignore if value in known]:
+            raise ValueError(f"files.ignore: '{both[0]}' is a class")

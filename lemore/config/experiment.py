@@ -6,6 +6,7 @@ Torch-free: the Snakefile builds it at every start. `lemore.config.job_files` wr
 import csv
 import os
 import re
+import unicodedata
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +18,17 @@ from lemore.config.dataset import DatasetConfig
 from lemore.config.jobs import ProfileCell
 from lemore.config.model import BackboneConfig, ModelConfig
 from lemore.config.read import build, check_gpus, did_you_mean, load
-from lemore.config.recipe import Pretrain, Test, Train, load_pretrain, load_recipe, override_names
-from lemore.config.run import Comparison, RunConfig
+from lemore.config.recipe import (
+    Pretrain,
+    Test,
+    Train,
+    check_changes,
+    load_pretrain,
+    load_recipe,
+    override_names,
+)
+from lemore.config.references import check_references
+from lemore.config.run import Comparison, RunConfig, split_place
 
 PAPER_TABLES = (
     "ade20k", "ablation", "cityscapes", "pascal_context", "coco_stuff", "detection", "imagenet",
@@ -29,11 +39,18 @@ PUBLISHED = Path(__file__).parents[1] / "reporting/paper.csv"
 
 
 class Experiment:
-    """All jobs of a run. Every mistake in a configuration file is a ValueError here."""
+    """All jobs of a run. Every mistake in a configuration file is a ValueError here.
 
-    def __init__(self, values: Mapping[str, Any], root: Path = Path()):
-        self.config = build(RunConfig, values, "configuration")
-        self.root = root
+    source: the files that the values come from, for messages.
+    """
+
+    def __init__(
+        self, values: Mapping[str, Any], root: Path = Path(), source: str = "configuration"
+    ):
+        self.config = build(RunConfig, values, source)
+        self.root, self.source = root, source
+        self.data_dir = _normalize(self.config.data_dir)
+        self.archives_dir = _normalize(self.config.archives_dir)
         self._files: dict[tuple[str, str], Any] = {}
         self._recipes: dict[tuple[str, str], tuple[Train, Test]] = {}
         self._code: dict[tuple[str, ...], list[str]] = {}
@@ -153,14 +170,17 @@ class Experiment:
     def images(self, dataset: str) -> list[str]:
         """Returns the names of the images whose predictions are kept for the comparison."""
         chosen = self.config.comparisons.get(dataset)
-        return list(chosen.images) if chosen else []
+        # Prepared names are in Unicode's composed form, whatever an editor or macOS has written.
+        return [unicodedata.normalize("NFC", name) for name in chosen.images] if chosen else []
 
     def profile_cell(self, model: str, place: str) -> ProfileCell:
         """Returns a model at a dataset's class count and size, by the paper's recipe if it exists.
 
         place: a dataset, or "<dataset>@<H>x<W>" for another size.
         """
-        dataset, other_size = _split_place(model, place)
+        found = split_place(place)
+        assert found is not None, place
+        dataset, other_size = found
         config = self.dataset(dataset)
         folder = self.root / "config/recipes/paper"
         name = self.recipe_name(dataset)
@@ -175,8 +195,14 @@ class Experiment:
 
     def _load(self, cls: type, kind: str, name: str) -> Any:
         if (kind, name) not in self._files:
-            self._files[kind, name] = load(cls, self.root / "config" / kind / f"{name}.yaml")
+            self._files[kind, name] = load(cls, self.name_file(kind, name))
         return self._files[kind, name]
+
+    def name_file(self, kind: str, name: str) -> Path:
+        return self.root / "config" / kind / f"{name}.yaml"
+
+    def name_recipe(self, dataset: str) -> Path:
+        return self.root / self.config.recipes / f"{self.recipe_name(dataset)}.yaml"
 
     # the code of each job
 
@@ -202,6 +228,7 @@ class Experiment:
 
     def check(self) -> None:
         config = self.config
+        check_changes(config.recipe_changes, self.source, "recipe_changes.")
         for dataset, model in self.pairs:
             self.model(model)
             self.dataset(dataset)
@@ -217,19 +244,21 @@ class Experiment:
         self._check_seeds()
         self._check_pretraining()
         self._check_workers()
+        check_references(self)
 
     def _check_workers(self) -> None:
         ray = self.config.ray
-        check_gpus(ray.gpus, ray.workers, "configuration", "ray.gpus")
-        if ray.workers < 1 or (ray.mode == "none" and ray.workers > 1):
-            expected = "1 (ray.mode is none)" if ray.mode == "none" else "1 or more"
-            raise ValueError(f"configuration: ray.workers is {ray.workers}, expected {expected}")
+        check_gpus(ray.gpus, ray.workers, self.source, "ray.gpus")
+        if ray.mode == "none" and ray.workers > 1:
+            raise ValueError(
+                f"{self.source}: ray.workers is {ray.workers}, expected 1 (ray.mode is none)"
+            )
         batches = {f"{m} on {d}": self.recipe(d, m)[0].batch_size for d, m in self.pairs}
         batches |= {f"pretraining {b}": self.pretrain_recipe(b).batch_size for b in self.pretrained}
         for what, batch_size in batches.items():
             if batch_size % ray.workers:
                 raise ValueError(
-                    f"configuration: ray.workers is {ray.workers}, which does not divide the "
+                    f"{self.source}: ray.workers is {ray.workers}, which does not divide the "
                     f"batch_size {batch_size} of {what}"
                 )
 
@@ -238,11 +267,8 @@ class Experiment:
         for model in config.seeds_of:
             if model not in trained:
                 raise ValueError(
-                    f"configuration: seeds_of.{model} is not trained{did_you_mean(model, trained)}"
+                    f"{self.source}: seeds_of.{model} is not trained{did_you_mean(model, trained)}"
                 )
-        for key, seeds in {"seeds": config.seeds, **config.seeds_of}.items():
-            if not seeds or len(set(seeds)) < len(seeds):
-                raise ValueError(f"configuration: {key} is {list(seeds)}, expected distinct seeds")
 
     def _check_pretraining(self) -> None:
         config = self.config
@@ -250,35 +276,28 @@ class Experiment:
             self.backbone(backbone)
         if self.pretrained and config.pretrain is None:
             raise ValueError(
-                f"configuration: pretrain is empty, but backbone '{self.pretrained[0]}' wants "
+                f"{self.source}: pretrain is empty, but backbone '{self.pretrained[0]}' wants "
                 f"pretraining; name a dataset, or set init: {{{self.pretrained[0]}: none}}"
             )
         for backbone in self.pretrained:
             self.pretrain_recipe(backbone)
+        if config.pretrain:
+            for backbone in override_names(self.root / config.recipes, config.pretrain, True):
+                self.backbone(backbone)
 
     def _check_comparison(self, dataset: str, comparison: Comparison) -> None:
         if dataset not in self.config.trainings:
             raise ValueError(
-                f"configuration: comparisons.{dataset} is not trained on"
+                f"{self.source}: comparisons.{dataset} is not trained on"
                 f"{did_you_mean(dataset, self.config.trainings)}"
             )
         for model in comparison.models:
             if model not in self.config.trainings[dataset]:
                 raise ValueError(
-                    f"configuration: comparisons.{dataset}.models names '{model}', which is not "
+                    f"{self.source}: comparisons.{dataset}.models names '{model}', which is not "
                     f"trained on {dataset}{did_you_mean(model, self.config.trainings[dataset])}"
                 )
 
 
-def _split_place(model: str, place: str) -> tuple[str, tuple[int, int] | None]:
-    """Returns the dataset and, if one is given, the size (H, W)."""
-    dataset, at, text = place.partition("@")
-    if not at:
-        return dataset, None
-    sides = re.fullmatch(r"(\d+)x(\d+)", text)
-    if sides is None or min(int(sides[1]), int(sides[2])) < 64:
-        raise ValueError(
-            f"configuration: profiles.{model} has '{place}', expected a dataset, or one with a size"
-            " (HxW, at least 64x64) such as cityscapes@1024x2048"
-        )
-    return dataset, (int(sides[1]), int(sides[2]))
+def _normalize(folder: str) -> str:
+    return os.path.normpath(os.path.expanduser(folder))

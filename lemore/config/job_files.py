@@ -1,9 +1,11 @@
-"""Writes each job of a run as YAML below results/<run>/config. Torch-free.
+"""Writes each job of a run as YAML below results/<run>/config, and what stands for the content of
+files that it takes. Torch-free.
 
 Every function returns the file's path, for use as a rule's input.
 """
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,12 @@ from lemore.config.jobs import (
     ProfileJob,
     write_job,
 )
+from lemore.config.model import find_init_file
+from lemore.config.placed import find_key, find_placed
+from lemore.runtime.files import read_json, write_atomic, write_json
+from lemore.runtime.hashes import hash_files, stamp_files
+
+HASHES = Path("resources/hashes.json")  # of files that configurations name
 
 
 def write_finetune_job(experiment: Experiment, dataset: str, model: str) -> str:
@@ -97,6 +105,37 @@ def write_prepare_job(experiment: Experiment, dataset: str) -> str:
     """
     path = Path("resources/config") / f"{dataset}.yaml"
     write_job(path, replace(experiment.dataset(dataset), video=None))
+    return str(path)
+
+
+@cache
+def write_placed(experiment: Experiment, dataset: str) -> str:
+    """Writes a text that changes with the files that somebody has placed for a dataset."""
+    config, name = experiment.dataset(dataset), f"{dataset}.txt"
+    placed = find_placed(dataset, config, Path(experiment.config.archives_dir))
+    key = find_key(placed, Path("resources/fetched") / f"{dataset}.json")
+    return _write_text(Path("resources/placed") / name, f"{key}\n")
+
+
+@cache
+def write_init(experiment: Experiment, model: str) -> list[str]:
+    """Writes the hash of the file of weights that a model starts from; [] if it names none."""
+    backbone = experiment.model(model).backbone
+    file = find_init_file(experiment.init(backbone))
+    if file is None:
+        return []
+    stamps = stamp_files(Path(), [str(file)])
+    known = read_json(HASHES) if HASHES.exists() else {}
+    hashes = hash_files(Path(), stamps, known)
+    if known != known | hashes:
+        write_json(HASHES, known | hashes)
+    path = experiment.results / f"config/init/{backbone}.txt"
+    return [_write_text(path, f"{hashes[str(file)][2]}  {file}\n")]
+
+
+def _write_text(path: Path, text: str) -> str:
+    if not path.exists() or path.read_text("utf-8") != text:  # else its time would change
+        write_atomic(path, text, durable=False)
     return str(path)
 
 

@@ -5,37 +5,38 @@ checkpoint carry the object. An edit to the configuration thus reruns exactly th
 changes. Sizes are (H, W) in pixels.
 """
 
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
+from annotated_types import Ge, Interval
+
+from lemore.config.dataset import MAX_CLASSES
 from lemore.config.model import BackboneConfig, ModelConfig
 from lemore.config.read import CONFIG, build, dump, load, read_yaml
 from lemore.config.recipe import Pretrain, Test, Train
-from lemore.config.run import Backend
+from lemore.config.run import Backends
+from lemore.config.values import Arguments, Init, Line, Name, Positive, Side
 from lemore.runtime.files import write_atomic
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 J = TypeVar("J", bound="DataclassInstance")
-MAX_CLASSES = 255  # train ids 0..254; 255 is ignored
-MAX_SIDE = 8192  # pixels of a crop or a test image
-MAX_PIXELS = 1 << 24  # of a test image in one piece
-MAX_ARGUMENT = 2048  # channels, blocks: no model here has more
-MAX_NAME = 100  # in characters
+MAX_PIXELS = 1 << 24  # of a crop or a test image in one piece
 
 
 @dataclass(frozen=True)
 class PretrainJob:
     """`lemore pretrain`: a backbone as a classifier. stands_for: the dataset that is drawn."""
 
-    run: str
-    dataset: str
-    stands_for: str | None
+    run: Name
+    dataset: Name
+    stands_for: Name | None
     scenes: bool
-    num_classes: int
-    backbone_name: str
+    num_classes: Annotated[int, Ge(2)]
+    backbone_name: Name
     backbone: BackboneConfig
     recipe: Pretrain
 
@@ -47,37 +48,44 @@ class FinetuneJob:
     Checkpoints come from strangers too, so names and numbers are bounded here.
     """
 
-    run: str
-    dataset: str
-    num_classes: int
-    model_name: str
+    run: Name
+    dataset: Name
+    num_classes: Annotated[int, Interval(ge=2, le=MAX_CLASSES)]
+    model_name: Name
     model: ModelConfig
     backbone: BackboneConfig
-    init: str
+    init: Init
     train: Train
 
+    @staticmethod
+    def renew(values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Translates the keys that said, in older files, what `train.groups` says."""
+        train = values.get("train")
+        if not isinstance(train, dict) or not {"decay_norm", "head_lr_mult"} <= train.keys():
+            return values
+        train = dict(train)
+        head = {"lr_mult": train.pop("head_lr_mult")}
+        groups: dict[str, Any] = {"head": head}
+        if train.pop("decay_norm") is False:
+            groups |= {"(bn|norm)": {"decay_mult": 0.0}}
+            groups |= {"head.*(bn|norm)": head | {"decay_mult": 0.0}}
+        return {**values, "train": train | {"groups": groups}}
+
     def __post_init__(self) -> None:
-        for key in ("dataset", "model_name"):  # parts of paths
-            check_name(key, getattr(self, key))
-        if not 2 <= self.num_classes <= MAX_CLASSES:
-            raise ValueError(f"num_classes is {self.num_classes}, expected 2 to {MAX_CLASSES}")
         check_size("train.crop_size", self.train.crop_size)
         check_size("train.img_scale", self.train.img_scale)
-        check_numbers(self.model.arguments)
-        check_numbers(self.backbone.arguments)
-        check_numbers(self.train.decode_head)
 
 
 @dataclass(frozen=True)
 class EvaluateJob:
     """`lemore evaluate`. classes: their names, () if unknown; images: those that are kept."""
 
-    run: str
-    dataset: str
-    stands_for: str | None
+    run: Name
+    dataset: Name
+    stands_for: Name | None
     scenes: bool
-    classes: tuple[str, ...]
-    images: tuple[str, ...]
+    classes: tuple[Line, ...]
+    images: tuple[Line, ...]
     test: Test
 
 
@@ -85,23 +93,23 @@ class EvaluateJob:
 class ProfileCell:
     """A model at a dataset's class count and a size: one cell of a profile."""
 
-    dataset: str
+    dataset: Name
     task: Literal["segmentation", "classification"]
-    num_classes: int
-    size: tuple[int, int]
-    decode_head: dict[str, Any]
+    num_classes: Annotated[int, Ge(2)]
+    size: tuple[Side, Side]
+    decode_head: Arguments
 
 
 @dataclass(frozen=True)
 class ProfileJob:
     """`lemore profile`: counts and latencies of a model in each cell."""
 
-    run: str
-    model_name: str
+    run: Name
+    model_name: Name
     model: ModelConfig
     backbone: BackboneConfig
-    latency_seconds: float
-    latency_backends: tuple[Backend, ...]
+    latency_seconds: Positive
+    latency_backends: Backends
     latency_upsample: bool
     cells: tuple[ProfileCell, ...]
 
@@ -110,7 +118,7 @@ class ProfileJob:
 class CountJob:
     """`lemore count --config`: models that the paper's tables count and no profile covers."""
 
-    run: str
+    run: Name
     models: tuple[ProfileJob, ...]
 
 
@@ -118,9 +126,9 @@ class CountJob:
 class DiagramJob:
     """`lemore diagram`: the backbone whose feed-forward network is drawn."""
 
-    label: str
+    label: Line
     backbone: BackboneConfig
-    size: tuple[int, int]
+    size: tuple[Side, Side]
 
 
 def make_finetune_job(
@@ -159,26 +167,7 @@ def write_job(path: Path, job: Any) -> None:
     write_atomic(path, dump(job), durable=False)
 
 
-def check_name(key: str, name: str) -> None:
-    """Raises ValueError unless a name can be shown and is a single part of a path."""
-    printable = name.isprintable() and not set("/\\") & set(name) and not name.startswith(".")
-    if not printable or not 0 < len(name) <= MAX_NAME:
-        raise ValueError(f"{key} is {name[:MAX_NAME]!r}, expected a plain name")
-
-
 def check_size(key: str, size: tuple[int, int]) -> None:
-    """Raises ValueError unless a size can be held in memory."""
-    if not 1 <= min(size) <= max(size) <= MAX_SIDE or size[0] * size[1] > MAX_PIXELS:
-        raise ValueError(
-            f"{key} is {size}, expected sides of 1 to {MAX_SIDE} and at most {MAX_PIXELS:,} pixels"
-        )
-
-
-def check_numbers(value: Any) -> None:
-    """Raises ValueError for arguments larger than any model here has, before anything is built."""
-    items = list(value.values()) if isinstance(value, dict) else value
-    if isinstance(items, (list, tuple)):
-        for item in items:
-            check_numbers(item)
-    elif isinstance(value, (int, float)) and not 0 <= value <= MAX_ARGUMENT:
-        raise ValueError(f"arguments hold {value}, expected 0 to {MAX_ARGUMENT}")
+    """Raises ValueError unless an image of that size can be held in memory."""
+    if size[0] * size[1] > MAX_PIXELS:
+        raise ValueError(f"{key} is {size}, expected at most {MAX_PIXELS:,} pixels")

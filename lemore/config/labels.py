@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lemore.config.dataset import DatasetConfig
 from lemore.config.read import CONFIG, did_you_mean
+from lemore.runtime.files import decode_text
 
 FOLDER = CONFIG / "labels"
 IGNORE = 255  # train id of pixels that are in no class
@@ -64,14 +65,14 @@ def _read_rows(name: str) -> list[dict[str, str]]:
     if not path.is_file():
         known = [p.stem for p in FOLDER.glob("*.csv")]
         raise ValueError(f"no label table '{name}'{did_you_mean(name, known)}")
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
+    text = decode_text(path.read_bytes(), path)
+    return list(csv.DictReader(text.splitlines()))
 
 
 def find_table(config: DatasetConfig) -> LabelTable:
     """Returns a dataset's table: that of its file, or the one that its YAML describes.
 
-    Index masks keep their values; colour and binary masks are read as train ids, or 255.
+    Index masks keep their values; all others are read as train ids, or 255.
     """
     if config.labels is not None:
         return load(config.labels)

@@ -1,7 +1,12 @@
 """The schema of config/backbones/*.yaml and config/models/*.yaml. Torch-free."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from annotated_types import Interval
+
+from lemore.config.values import MAX_ARGUMENT, Arguments, Init, Line, Name, Number, Positive
 
 
 @dataclass(frozen=True)
@@ -14,18 +19,15 @@ class BackboneConfig:
         `pretrain`, `none`, `torchvision:<weights>` or `file:<path>`.
     """
 
-    module: str
-    arguments: dict[str, Any]
-    init: str
+    module: Name
+    arguments: Arguments
+    init: Init
 
-    def __post_init__(self) -> None:
-        source, _, name = self.init.partition(":")
-        plain = self.init in ("pretrain", "none")
-        if not plain and not (source in ("torchvision", "file") and name):
-            raise ValueError(
-                f"backbone {self.module}, key 'init': '{self.init}' is not known; write"
-                " pretrain, none, torchvision:<weights> or file:<path>"
-            )
+
+def find_init_file(init: str) -> Path | None:
+    """Returns the file of weights that an `init` names, None if it names another source."""
+    kind, _, name = init.partition(":")
+    return Path(name).expanduser().absolute() if kind == "file" else None
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,9 @@ class AuxiliaryHead:
     weight: factor of its loss; the decode head's has 1.
     """
 
-    feature: int
-    width: int
-    weight: float
+    feature: Number
+    width: Annotated[int, Interval(ge=1, le=MAX_ARGUMENT)]
+    weight: Positive
 
     DECODE_HEAD: ClassVar[str] = "fcn"
 
@@ -55,16 +57,12 @@ class ModelConfig:
     auxiliary_head: a second head for training, if the model has one.
     """
 
-    label: str
-    encoder: str
-    backbone: str
-    decode_head: str
-    arguments: dict[str, Any]
+    label: Line
+    encoder: Line
+    backbone: Name
+    decode_head: Name
+    arguments: Arguments
     auxiliary_head: AuxiliaryHead | None = None
-
-    def __post_init__(self) -> None:
-        if self.auxiliary_head is not None and self.auxiliary_head.feature < 0:
-            raise ValueError(f"model {self.label}: auxiliary_head.feature is negative")
 
     @property
     def decode_heads(self) -> list[str]:

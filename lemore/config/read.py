@@ -1,18 +1,26 @@
-"""Strict YAML to frozen dataclasses: unknown keys and values of wrong types are refused by name."""
+"""Strict YAML to frozen dataclasses: unknown keys, and values that a key may not hold, are refused.
+
+What a key may hold is its annotation, with bounds from `lemore.config.values`.
+"""
 
 import argparse
 import dataclasses
 import difflib
+import functools
+import math
 import reprlib
 import textwrap
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
+
+from lemore.config.values import Count, describe, holds, take_apart
+from lemore.runtime.files import NOT_UTF8
 
 T = TypeVar("T")
 CONFIG = Path(__file__).parents[2] / "config"  # the project's own files
@@ -40,10 +48,12 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 def read_yaml(path: Path | str) -> dict[str, Any]:
     """Reads the mapping in a YAML file; ValueError names file and line if it holds none."""
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8-sig") as file:
             values = yaml.load(file, _Loader)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file{_nearest_file(Path(path))}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: {NOT_UTF8}") from None
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(values, dict):
@@ -65,58 +75,87 @@ def load(cls: type[T], path: Path | str) -> T:
 
 
 def build(cls: type[T], values: Mapping[str, Any], source: str, prefix: str = "") -> T:
-    """Builds dataclass `cls` from a mapping. `source` and `prefix` name the place in messages."""
-    assert dataclasses.is_dataclass(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    hints = typing.get_type_hints(cls)
-    for key in values:
-        if key not in fields:
-            raise ValueError(
-                f"{source}: unknown key '{prefix}{key}'{did_you_mean(str(key), fields)}"
-            )
-    for name, field in fields.items():
+    """Builds dataclass `cls` from a mapping. `source` and `prefix` name the place in messages.
+
+    A ValueError of its `__post_init__` begins with the key, to which the place is added here. A
+    class whose older files have other keys translates them in its `renew(values)`.
+    """
+    renew = getattr(cls, "renew", None)
+    values = renew(values) if renew and isinstance(values, Mapping) else values
+    made = convert_keys(cls, values, source, prefix)
+    for field in dataclasses.fields(typing.cast(Any, cls)):
         required = field.default is MISSING and field.default_factory is MISSING
-        if required and name not in values:
-            raise ValueError(f"{source}: missing key '{prefix}{name}'")
-    made = {key: convert(hints[key], values[key], source, prefix + key) for key in values}
+        if required and field.name not in made:
+            raise ValueError(f"{source}: missing key '{prefix}{field.name}'")
     try:
         return cls(**made)
     except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None
+        raise ValueError(f"{source}: {prefix}{error}") from None
+
+
+def convert_keys(cls: type, values: Any, source: str, prefix: str = "") -> dict[str, Any]:
+    """Converts those keys of a dataclass that are given, for a file that others are laid on."""
+    hints = _get_hints(cls)
+    if not isinstance(values, Mapping):
+        raise _wrong(source, prefix.removesuffix("."), values, "a mapping")
+    for key in values:
+        if key not in hints:
+            raise ValueError(
+                f"{source}: unknown key '{prefix}{key}'{did_you_mean(str(key), hints)}"
+            )
+    return {key: convert(hints[key], values[key], source, prefix + key) for key in values}
+
+
+@functools.cache
+def _get_hints(cls: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
 def convert(hint: Any, value: Any, source: str, key: str) -> Any:
-    """Converts to `hint`: bool, int, float, str, Literal, X | None, tuple, dict or dataclass."""
+    """Converts to `hint`: bool, int, float, str, Literal, X | None, tuple, dict, dataclass, or one
+    of them with bounds."""
     origin = get_origin(hint)
     if hint is Any:
         return value
+    if origin is Annotated:
+        return _convert_bounded(hint, value, source, key)
     if origin in (Union, types.UnionType):
         return _convert_union(hint, value, source, key)
     if origin is Literal:
-        if value not in get_args(hint):
+        if not any(value == known and type(value) is type(known) for known in get_args(hint)):
             raise _wrong(source, key, value, f"one of {', '.join(map(str, get_args(hint)))}")
         return value
     if origin is tuple:
         return _convert_tuple(hint, value, source, key)
-    if (origin is dict or dataclasses.is_dataclass(hint)) and not isinstance(value, Mapping):
-        raise _wrong(source, key, value, "a mapping")
-    if origin is dict:
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return build(typing.cast(type, hint), value, source, key + ".")
+    if origin is dict and isinstance(value, Mapping):
         of_key, of_value = get_args(hint)
         pairs = [(k, v, f"{key}.{k}") for k, v in value.items()]
         return {convert(of_key, k, source, p): convert(of_value, v, source, p) for k, v, p in pairs}
-    if dataclasses.is_dataclass(hint):
-        return build(typing.cast(type, hint), value, source, key + ".")
+    if origin is dict or dataclasses.is_dataclass(hint):
+        raise _wrong(source, key, value, "a mapping")
     return _convert_plain(hint, value, source, key)
 
 
+def _convert_bounded(hint: Any, value: Any, source: str, key: str) -> Any:
+    kind, constraints = take_apart(hint)
+    made = convert(kind, value, source, key)
+    if not all(holds(constraint, made) for constraint in constraints):
+        raise _wrong(source, key, value, describe(kind, constraints))
+    return made
+
+
 def _convert_plain(hint: Any, value: Any, source: str, key: str) -> Any:
-    if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
+    if hint is float and isinstance(value, (str, int, float)) and not isinstance(value, bool):
         try:
-            return float(value)
-        except ValueError:
+            number = float(value)  # YAML 1.1 reads 1e-4 as text
+        except (ValueError, OverflowError):
             raise _wrong(source, key, value, "a number") from None
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        if not math.isfinite(number):
+            raise _wrong(source, key, value, "a finite number")
+        return number
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
         raise _wrong(source, key, value, names.get(hint, str(hint)))
@@ -170,11 +209,21 @@ def check_gpus(gpus: float, workers: int, source: str, key: str, most: int | Non
         )
 
 
-def positive(text: str) -> int:
-    """Parses a whole number from 1 on, for a command line's option."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}', expected a whole number from 1 on")
-    return int(text)
+def option(hint: Any) -> Callable[[str], Any]:
+    """Makes the parser of a command line's option that may hold what a key of this type may."""
+    kind, constraints = take_apart(hint)
+
+    def parse(text: str) -> Any:
+        try:
+            return convert(hint, kind(text), "", "")
+        except ValueError:
+            expected = describe(kind, constraints)
+            raise argparse.ArgumentTypeError(f"'{text}', expected {expected}") from None
+
+    return parse
+
+
+positive = option(Count)
 
 
 def did_you_mean(name: str, known: typing.Iterable[str]) -> str:

@@ -8,9 +8,35 @@ model.
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from lemore.config.read import build, did_you_mean, read_yaml
+from annotated_types import Interval, MinLen, Predicate, doc
+
+from lemore.config.read import build, convert, convert_keys, did_you_mean, read_yaml
+from lemore.config.values import (
+    MAX_SIDE,
+    Arguments,
+    BelowOne,
+    Count,
+    Name,
+    NotNegative,
+    Number,
+    Pattern,
+    Positive,
+    Share,
+    Side,
+    SomeShare,
+    are_distinct,
+)
+
+CropSide = Annotated[int, Interval(ge=64, le=MAX_SIDE)]  # below, the 1/64 tokens vanish
+WindowStep = Annotated[int, Interval(ge=0, le=MAX_SIDE)]
+Ratios = Annotated[
+    tuple[Annotated[float, Interval(ge=0.1, le=10)], ...],
+    MinLen(1),
+    Predicate(are_distinct),
+    doc("at least one, each once"),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,130 +45,133 @@ class Options:
 
     Sizes are (H, W). compile needs a C++ compiler. A worker whose share of the batch is larger than
     micro_batch takes it in parts, one after the other, within the same step. ema is the decay of
-    the weights' running average, which is then what is evaluated and kept.
+    the weights' running average, which is then what is evaluated and kept. clip_norm is the longest
+    gradient of all tensors together, to which longer ones are shortened; 0: they are not.
     """
 
-    crop_size: tuple[int, int]
-    scale_range: tuple[float, float]
-    flip_probability: float
-    batch_size: int  # the global batch, whatever the number of workers
-    iterations: int
-    lr: float
-    betas: tuple[float, float]  # of adamw
-    weight_decay: float
-    warmup_iterations: int
-    min_lr: float  # where the schedule ends
-    drop_path: float
-    checkpoint_every: int
-    validate_every: int  # 0: never
-    threads: int  # CPU threads of the training process
-    loader_workers: int
+    crop_size: tuple[CropSide, CropSide]
+    scale_range: tuple[Positive, Positive]
+    flip_probability: Share
+    batch_size: Count  # the global batch, whatever the number of workers
+    iterations: Count
+    lr: Positive
+    betas: tuple[BelowOne, BelowOne]  # of adamw
+    weight_decay: NotNegative
+    warmup_iterations: Number
+    min_lr: NotNegative  # where the schedule ends
+    drop_path: BelowOne
+    checkpoint_every: Count
+    validate_every: Number  # 0: never
+    threads: Count  # CPU threads of the training process
+    loader_workers: Number
     channels_last: bool
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of the operations that autocast covers
     compile: bool = False  # torch.compile
-    micro_batch: int = 0  # most images that a worker takes at once; 0: its whole share
-    ema: float = 0.0
+    micro_batch: Number = 0  # most images that a worker takes at once; 0: all
+    ema: BelowOne = 0.0
+    clip_norm: NotNegative = 0.0
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema is {self.ema}, expected 0 (off) or a decay below 1, say 0.9999")
-        if self.micro_batch < 0:
-            raise ValueError(f"micro_batch is {self.micro_batch}, expected 0 (off) or a number")
-        for name in ("batch_size", "iterations", "checkpoint_every", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+
+@dataclass(frozen=True)
+class Group:
+    """How some tensors are trained: factors of the learning rate and of the weight decay."""
+
+    lr_mult: NotNegative = 1.0
+    decay_mult: NotNegative = 1.0
 
 
 @dataclass(frozen=True)
 class Train(Options):
     """Training half of a recipe. img_scale is (long side, short side).
 
-    decay_norm: "reference" decays norms too: TopFormer's exception misses their names (".bn.").
-    schedule: mmcv0 multiplies the warm-up onto a decay from iteration 0, mmseg1 puts it before.
+    groups: by regular expressions that are searched in the tensors' names; the longest that is
+    found in a name decides, the first in the alphabet among equally long ones (mmcv's rule).
+    schedule: mmcv0 multiplies the warm-up onto a decay from iteration 0, mmseg1 puts it before;
+    cosine is half a cosine, its warm-up as mmcv0's.
     loss_average: all_pixels divides by the ignored pixels too, as mmseg 0.x does.
+    source: adapted recipe is what is published for another dataset, encoder or head.
     """
 
-    img_scale: tuple[int, int]
-    cat_max_ratio: float
+    img_scale: tuple[Side, Side]
+    cat_max_ratio: SomeShare
     photometric_distortion: Literal["none", "cpu", "device"]  # where: loader or training device
-    decay_norm: Literal["reference", False]
-    head_lr_mult: float
-    schedule: Literal["mmcv0", "mmseg1"]
-    warmup_ratio: float
-    poly_power: float
+    schedule: Literal["mmcv0", "mmseg1", "cosine"]
+    warmup_ratio: Share
+    poly_power: NotNegative
     loss_average: Literal["all_pixels", "valid_pixels"]
     class_weight: Literal["none", "auto"]  # auto: by the training split's class frequencies
-    dropout: float
-    source: Literal["own recipe", "common recipe"]
+    dropout: BelowOne
+    source: Literal["own recipe", "adapted recipe", "common recipe"]
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    momentum: BelowOne = 0.9  # of sgd
+    groups: dict[Pattern, Group] = field(default_factory=dict)
+    scale_step: NotNegative = 0.0  # between the scales that are drawn; 0: all in scale_range are
     fused_loss: bool = False  # the same loss but for rounding, faster on a CPU
-    decode_head: dict[str, Any] = field(default_factory=dict)  # arguments that depend on the pair
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if min(self.crop_size) < 64:
-            raise ValueError(
-                f"train.crop_size is {self.crop_size}, expected at least 64: "
-                "below, the 1/64 tokens vanish"
-            )
+    decode_head: Arguments = field(default_factory=dict)  # arguments that depend on the pair
 
 
 @dataclass(frozen=True)
 class Test:
     """Evaluation half of a recipe."""
 
-    split: str
-    img_scale: tuple[int, int]  # (long, short); the aspect is kept
-    align: int | None  # sides rounded up to a multiple, as TopFormer does
+    split: Name
+    img_scale: tuple[Side, Side]  # (long, short); the aspect is kept
+    align: Side | None  # sides rounded up to a multiple, as TopFormer does
     mode: Literal["whole", "square", "slide"]
-    stride: tuple[int, int]  # of the windows, read by mode slide only
+    stride: tuple[WindowStep, WindowStep]  # of the windows, read by mode slide only
     upsample: Literal["two_step", "one_step"]
-    ratios: tuple[float, ...]  # of img_scale: a pass at each, their mean softmax decides
+    ratios: Ratios  # of img_scale: a pass at each, their mean softmax decides
     flip: bool  # each pass once more on the mirrored image
 
     def __post_init__(self) -> None:
-        if min(*self.img_scale, 1 if self.align is None else self.align) < 1:
-            raise ValueError(
-                f"test.img_scale is {self.img_scale} and test.align {self.align}, expected positive"
-            )
-        known = all(0.1 <= ratio <= 10 for ratio in self.ratios)
-        if not self.ratios or not known or len(set(self.ratios)) < len(self.ratios):
-            raise ValueError(f"test.ratios is {self.ratios}, expected different ones of 0.1 to 10")
         if self.mode == "square" and self.ratios != (1.0,):
             raise ValueError(
-                f"test.ratios is {self.ratios}, but mode square brings every size to the crop's: "
+                f"ratios is {self.ratios}, but mode square brings every size to the crop's: "
                 "set ratios: [1.0], or mode whole or slide"
             )
         if self.mode == "slide" and self.upsample == "one_step":
             raise ValueError(
-                "test.upsample is one_step, but the windows of mode slide meet at the network's "
+                "upsample is one_step, but the windows of mode slide meet at the network's "
                 "size: set upsample: two_step"
             )
         if self.mode == "slide" and min(self.stride) < 1:
-            raise ValueError(f"test.stride is {self.stride}, expected at least 1 for mode slide")
+            raise ValueError(f"stride is {self.stride}, expected at least 1 for mode slide")
 
 
 @dataclass(frozen=True)
 class Pretrain(Options):
-    """ImageNet pretraining recipe (reconstructed: the paper gives none)."""
+    """ImageNet pretraining recipe (reconstructed: the paper gives none).
 
-    ratio_range: tuple[float, float]
-    label_smoothing: float
-    test_share: float  # of the shorter side that the central test crop covers (224 of 256)
-    split: str
-    optimizer: Literal["adamw", "rmsprop"] = "adamw"
+    decayed: the tensors that weight_decay applies to; matrices are those of more than one axis, as
+    timm has it. repeats: copies of an image in an epoch (`lemore.data.loader.TrainBatches`).
+    mixup, cutmix: alphas of the shares' Beta distributions, 0: off; a pair gets one or the other.
+    """
+
+    ratio_range: tuple[Positive, Positive]
+    label_smoothing: BelowOne
+    test_share: SomeShare  # of the shorter side in the central crop
+    split: Name
+    optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
+    momentum: BelowOne = 0.9  # of sgd
+    decayed: Literal["all", "all_but_norms", "matrices"] = "all_but_norms"
     schedule: Literal["cosine", "step"] = "cosine"
-    step_decay: tuple[float, int] = (1.0, 1)  # of schedule step: factor, iterations
-    dropout: float = 0.0  # before the classifier
-    rand_augment: tuple[float, float] | None = None  # magnitude 0..10 and its deviation
-    random_erasing: float = 0.0  # probability
-    mixup: float = 0.0  # alpha
+    # of schedule step: factor, iterations
+    step_decay: tuple[SomeShare, Count] = (1.0, 1)
+    dropout: BelowOne = 0.0  # before the classifier
+    # magnitude and its deviation
+    rand_augment: tuple[Annotated[float, Interval(ge=0, le=10)], NotNegative] | None = None
+    rand_augment_increasing: bool = False
+    random_erasing: Share = 0.0  # probability
+    mixup: NotNegative = 0.0
+    cutmix: NotNegative = 0.0
+    repeats: Count = 1
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.step_decay[1] < 1:
-            raise ValueError(f"step_decay is {self.step_decay}, expected a factor and iterations")
-        if self.mixup and (self.batch_size % 2 or self.micro_batch % 2):
-            raise ValueError("mixup pairs images: batch_size and micro_batch must be even")
+        if max(self.mixup, self.cutmix) and (self.batch_size % 2 or self.micro_batch % 2):
+            raise ValueError(
+                f"mixup is {self.mixup}, cutmix {self.cutmix}, and they pair images: batch_size is "
+                f"{self.batch_size} and micro_batch {self.micro_batch}, expected even numbers"
+            )
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -164,13 +193,9 @@ def load_recipe(
     values, path = _read(folder, dataset, "common.yaml")
     values = merge(values, values.pop("overrides", {}).get(model, {}))
     values = merge(values, {k: v for k, v in changes.items() if k != "pretrain"})
-    for key in values:
-        if key not in ("train", "test"):
-            raise ValueError(
-                f"{path}: unknown key '{key}'{did_you_mean(key, ['train', 'test', 'overrides'])}"
-            )
-    source = f"{path} (with common.yaml)"
+    source = f"{path} (with common.yaml{' and recipe_changes' if changes else ''})"
     train = build(Train, values.get("train", {}), source, "train.")
+    _check_relations(train, f"{source}: train.")
     return train, build(Test, values.get("test", {}), source, "test.")
 
 
@@ -181,12 +206,45 @@ def load_pretrain(
     values, path = _read(folder, dataset, None)
     values = merge(values, values.pop("overrides", {}).get(backbone, {}))
     values = merge(values, (changes or {}).get("pretrain", {}))
-    return build(Pretrain, values, str(path))
+    source = f"{path}{' (with recipe_changes)' if changes else ''}"
+    recipe = build(Pretrain, values, source)
+    _check_relations(recipe, f"{source}: ")
+    if recipe.scale_range[1] > 1:
+        raise ValueError(
+            f"{source}: scale_range is {list(recipe.scale_range)}, expected shares of the area"
+        )
+    return recipe
 
 
-def override_names(folder: Path, dataset: str) -> list[str]:
-    """Returns the models that the recipe of `dataset` names under `overrides`."""
-    values, _ = _read(folder, dataset, None)
+def _check_relations(recipe: Train | Pretrain, place: str) -> None:
+    """Raises ValueError for numbers that contradict each other.
+
+    Not in the schema, since weights that were trained with such numbers can still be used.
+    """
+    pairs = {"scale_range": recipe.scale_range}
+    if isinstance(recipe, Pretrain):
+        pairs["ratio_range"] = recipe.ratio_range
+    for key, pair in pairs.items():
+        if pair[0] > pair[1]:
+            raise ValueError(f"{place}{key} is {list(pair)}, expected the smaller number first")
+    for key, most in (("min_lr", "lr"), ("warmup_iterations", "iterations")):
+        value, limit = getattr(recipe, key), getattr(recipe, most)
+        if value > limit:
+            raise ValueError(f"{place}{key} is {value}, expected at most {most}, which is {limit}")
+
+
+def check_changes(changes: dict[str, Any], source: str, prefix: str) -> None:
+    """Raises ValueError naming the key if no recipe can take the changes."""
+    kinds = {"train": Train, "test": Test, "pretrain": Pretrain}
+    for key, values in convert(dict[str, Any], changes, source, prefix[:-1]).items():
+        if key not in kinds:
+            raise ValueError(f"{source}: unknown key '{prefix}{key}'{did_you_mean(key, kinds)}")
+        convert_keys(kinds[key], values, source, f"{prefix}{key}.")
+
+
+def override_names(folder: Path, dataset: str, pretrains: bool = False) -> list[str]:
+    """Returns the models, or backbones, that the recipe of `dataset` names under `overrides`."""
+    values, _ = _read(folder, dataset, None if pretrains else "common.yaml")
     return list(values.get("overrides", {}))
 
 
@@ -198,17 +256,30 @@ def _read(folder: Path, dataset: str, common: str | None) -> tuple[dict[str, Any
             f"{path}: no such recipe{did_you_mean(dataset, known)}; write it, or name an "
             "existing one by `recipe:` in the dataset's file in config/datasets"
         )
-    values = dict(_parsed(path))
+    pretrains = common is None
+    values = dict(_parsed(path, pretrains))
     if common is not None and (folder / common).exists():
-        values = merge(_parsed(folder / common), values)
+        values = merge(_parsed(folder / common, pretrains), values)
     return values, path
 
 
-def _parsed(path: Path) -> dict[str, Any]:
+def _parsed(path: Path, pretrains: bool) -> dict[str, Any]:
     """Parses a recipe file, once for each time of change, since a run asks for it often."""
-    return _parse(path, path.stat().st_mtime_ns if path.exists() else 0)
+    return _parse(path, path.stat().st_mtime_ns if path.exists() else 0, pretrains)
 
 
 @cache
-def _parse(path: Path, _changed: int) -> dict[str, Any]:
-    return read_yaml(path)
+def _parse(path: Path, _changed: int, pretrains: bool) -> dict[str, Any]:
+    """Parses a recipe file and checks its keys, that of every override too."""
+    values = read_yaml(path)
+    overrides = values.get("overrides", {})
+    if not isinstance(overrides, dict):
+        raise ValueError(f"{path}: overrides is {overrides!r}, expected models and their changes")
+    own = {key: value for key, value in values.items() if key != "overrides"}
+    parts = {"": own} | {f"overrides.{name}.": change for name, change in overrides.items()}
+    for prefix, part in parts.items():
+        if pretrains:
+            convert_keys(Pretrain, part, str(path), prefix)
+        else:
+            check_changes(part, str(path), prefix)
+    return values

@@ -1,10 +1,62 @@
 """The schema of a run's configuration file. Torch-free."""
 
+import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import MinLen, Predicate, doc
+
+from lemore.config.values import (
+    NAME,
+    Count,
+    FolderPath,
+    Init,
+    Line,
+    Name,
+    Names,
+    NotNegative,
+    Positive,
+    Seeds,
+    SomeShare,
+    Trials,
+    are_distinct,
+)
 
 # eager, compiled (torch.compile) and onnxruntime on the CPU; cuda: eager on the first GPU
 Backend = Literal["eager", "compiled", "onnxruntime", "cuda"]
+Backends = Annotated[
+    tuple[Backend, ...], MinLen(1), Predicate(are_distinct), doc("at least one, each once")
+]
+MIN_SIDE = 64  # of a crop and of what is profiled: below, the 1/64 tokens vanish
+
+
+def split_place(text: str) -> tuple[str, tuple[int, int] | None] | None:
+    """Returns the dataset of a profile and, if one is given, the size (H, W); None if it is none.
+
+    "cityscapes" is the size of the dataset's recipe, "cityscapes@1024x2048" another.
+    """
+    match = re.fullmatch(rf"({NAME})(?:@([0-9]{{2,4}})x([0-9]{{2,4}}))?", text)
+    if match is None:
+        return None
+    size = (int(match[2]), int(match[3])) if match[2] else None
+    return None if size and min(size) < MIN_SIDE else (match[1], size)
+
+
+Place = Annotated[
+    str,
+    Predicate(lambda text: split_place(text) is not None),
+    doc(
+        "a dataset, or one with a size (HxW, at least 64x64, at most four digits) such as "
+        "cityscapes@1024x2048"
+    ),
+]
+Places = Annotated[
+    tuple[Place, ...], MinLen(1), Predicate(are_distinct), doc("at least one, each once")
+]
+Images = Annotated[
+    tuple[Line, ...], MinLen(1), Predicate(are_distinct), doc("at least one name, each once")
+]
+Changes = Annotated[Any, doc("keys of a recipe, which are checked as a recipe's")]
 
 
 @dataclass(frozen=True)
@@ -12,46 +64,50 @@ class Ray:
     """Says where trainings run. `gpus` is per worker and may be a fraction."""
 
     mode: Literal["local", "none"]
-    workers: int
-    gpus: float
+    workers: Count
+    gpus: NotNegative
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Images of a dataset for the visual comparison, chosen before anything is trained."""
 
-    images: tuple[str, ...]
-    models: tuple[str, ...]
+    images: Images
+    models: Names
 
 
 @dataclass(frozen=True)
 class Search:
     """`snakemake search`: trials of each model, and the share of its iterations in each."""
 
-    trials: int
-    share: float
+    trials: Trials
+    share: SomeShare
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """The configuration file of a run (config/config.yaml says what each key means)."""
 
-    run: str
-    recipes: str
-    recipe_changes: dict[str, Any]  # keys that replace those of every recipe
-    archives_dir: str
-    data_dir: str
-    seeds: tuple[int, ...]
-    pretrain: str | None
-    init: dict[str, str]
-    trainings: dict[str, tuple[str, ...]]
-    profiles: dict[str, tuple[str, ...]]
-    latency_seconds: float
+    run: Name
+    recipes: FolderPath
+    recipe_changes: dict[Name, Changes]  # what replaces every recipe's: train, test, pretrain
+    archives_dir: FolderPath
+    data_dir: FolderPath
+    seeds: Seeds
+    pretrain: Name | None
+    init: dict[Name, Init]
+    trainings: dict[Name, Names]
+    profiles: dict[Name | Literal["*"], Places]
+    latency_seconds: Positive
     paper_tables: bool
-    comparisons: dict[str, Comparison]
+    comparisons: dict[Name, Comparison]
     ray: Ray
     log_model: bool
-    seeds_of: dict[str, tuple[int, ...]] = field(default_factory=dict)  # models with other seeds
-    latency_backends: tuple[Backend, ...] = ("eager",)
+    seeds_of: dict[Name, Seeds] = field(default_factory=dict)  # models with other seeds
+    latency_backends: Backends = ("eager",)
     latency_upsample: bool = False  # time the resizing of the logits to the input too
     search: Search = Search(trials=12, share=0.25)
+
+    def __post_init__(self) -> None:
+        if not self.trainings and not self.profiles:
+            raise ValueError("trainings is {} and profiles too, expected something to do")

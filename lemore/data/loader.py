@@ -39,11 +39,13 @@ class TrainBatches:
 
     A batch is {"image": uint8 B 3 H W (RGB), "label": uint8 B H W train ids, or int64 B for
     classification, "valid": int32 B 2 (h, w), the part that is not padding}, also "distortion":
-    float B 5, if the training device does that (`photometric_batch`), and "share": float B, if
-    images are mixed (`classification`). `batch_size` is that of all ranks together; rank r
-    gets the r-th of `world_size` equal parts of each batch. `workers` processes prepare whole
-    batches; with 0 a background thread does. `pin_memory` puts batches of processes into pinned
-    memory, from which a GPU copies them by itself.
+    float B 5, if the training device does that (`photometric_batch`), and "mixture": float B 5, if
+    images are mixed (`lemore.data.augment.mixture`). `batch_size` is that of all ranks together;
+    rank r gets the r-th of `world_size` equal parts of each batch. `workers` processes prepare
+    whole batches; with 0 a background thread does. `pin_memory` puts batches of processes into
+    pinned memory, from which a GPU copies them by itself. `repeats` makes an epoch of so many
+    copies of that part of the images, each transformed by itself (Hoffer et al., "Augment your
+    batch", 2020).
     OSError names the sample that could not be read or transformed.
     """
 
@@ -60,6 +62,7 @@ class TrainBatches:
         world_size: int = 1,
         workers: int = 0,
         pin_memory: bool = False,
+        repeats: int = 1,
     ):
         if batch_size % world_size:
             raise ValueError(
@@ -71,7 +74,7 @@ class TrainBatches:
             raise ValueError("the training split holds no image; prepare it again")
         share = batch_size // world_size
         positions = range(rank * share, (rank + 1) * share)
-        self.batches = _Batches(store, transform, seed, batch_size, positions)
+        self.batches = _Batches(store, transform, seed, batch_size, positions, repeats)
         self.iterations = range(start, max(start, stop))
         self.workers, self.pin_memory = workers, pin_memory
 
@@ -112,6 +115,7 @@ class _Batches(Dataset[Batch]):
     seed: int
     batch_size: int
     positions: range
+    repeats: int
 
     def __getitem__(self, iteration: int) -> Batch:
         count, size = len(self.positions), self.transform.crop_size
@@ -131,13 +135,15 @@ class _Batches(Dataset[Batch]):
             valid[row] = crop.valid
             if crop.distortion is not None:
                 further["distortion"].append(crop.distortion.list_values())
-            if crop.share is not None:
-                further["share"].append(crop.share)
+            if crop.mixture is not None:
+                further["mixture"].append(crop.mixture)
         return batch | {key: torch.tensor(values) for key, values in further.items()}
 
     def find_index(self, draw: int) -> int:
         epoch, position = divmod(draw, len(self.store))
-        return int(shuffle(self.seed, epoch, len(self.store))[position])
+        pair, place = divmod(position, 2)  # repeated together, since neighbours may be mixed
+        image = pair // self.repeats * 2 + place
+        return int(shuffle(self.seed, epoch, len(self.store))[image])
 
     def _draw_sample(self, draw: int) -> Any:
         index = self.find_index(draw)

@@ -24,6 +24,7 @@ import numpy as np
 import zstandard
 
 from lemore.data.archives.images import JPEG, decode_rgb
+from lemore.data.archives.members import normalize_name
 from lemore.runtime.files import read_json
 
 FILE, PIXELS = 0, 1  # how a photo is kept: the file's bytes, or H x W x 3 uint8 RGB
@@ -125,10 +126,10 @@ class Store:
     def find(self, name: str) -> int:
         """Returns the position of sample `name`; ValueError if there is none."""
         if not self._positions:
-            self._positions = {self.name(i): i for i in range(len(self))}
-        if name not in self._positions:
+            self._positions = {normalize_name(self.name(i)): i for i in range(len(self))}
+        if normalize_name(name) not in self._positions:
             raise ValueError(f"{self.folder}: no image '{name}' in split '{self.split}'")
-        return self._positions[name]
+        return self._positions[normalize_name(name)]
 
     def close(self) -> None:
         """Closes the packs; the next read opens them again."""

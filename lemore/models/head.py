@@ -1,5 +1,6 @@
 """Parts that several decode heads share."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -30,6 +31,13 @@ class DecodeHead(nn.Module):
 
     def classify(self, x: Tensor) -> Tensor:
         return self.classifier(self.dropout(x))
+
+
+@torch.no_grad()
+def ignore_groups(conv: nn.Conv2d) -> None:
+    """Makes the first weights smaller by the root of the number of groups: mmcv's initialisation
+    of a head's convolution counts all outputs, whatever group they are in."""
+    conv.weight /= math.sqrt(conv.groups)
 
 
 class GatedFusion(nn.Module):

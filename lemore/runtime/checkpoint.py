@@ -59,6 +59,18 @@ def load(path: Path) -> dict[str, Any]:
         ) from None
 
 
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Reads the tensors of a weights.pt; ValueError naming the file if it is none."""
+    content = load(path)
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise ValueError(
+            f"{path}: holds no 'state_dict' of tensors; expected weights.pt of a training or of "
+            "`lemore import-weights`"
+        )
+    return state
+
+
 def refuse_compressed(path: Path) -> None:
     """Refuses a compressed archive, which torch never writes: it may unpack to any size."""
     if zipfile.is_zipfile(path):

@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+NOT_UTF8 = "is not text in UTF-8; save it in that encoding"
+# Files and folders that systems leave beside a user's; so are names that begin with a dot.
+JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin"}
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -75,7 +78,7 @@ def write_json(path: Path | str, value: Any) -> None:
 def read_json(path: Path | str) -> Any:
     """Returns the JSON in `path`; ValueError naming the file if it is missing or broken."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_bytes())
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -84,10 +87,44 @@ def read_json(path: Path | str) -> Any:
         ) from None
 
 
+def decode_text(data: bytes, place: Path | str) -> str:
+    """Decodes UTF-8 with or without a byte order mark, in any locale; ValueError names `place`."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{place}: {NOT_UTF8}") from None
+
+
 def hash_file(path: Path | str) -> str:
     """Returns the hexadecimal SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def walk_files(folder: Path) -> Iterator[str]:
+    """Yields the paths below a folder of its files, in a stable order, without junk.
+
+    Links are followed; one to a folder that was walked already is left out, one to nothing is not.
+    """
+    seen: set[str] = set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not is_junk(name))
+        inner = "" if Path(parent) == folder else Path(parent).relative_to(folder).as_posix() + "/"
+        for name in sorted(files):
+            path = os.path.join(parent, name)
+            if not is_junk(name) and (os.path.isfile(path) or not os.path.exists(path)):
+                yield inner + name
+
+
+def is_junk(name: str) -> bool:
+    """Returns whether a file is hidden, or left by a system, or in such a folder."""
+    parts = [part for part in name.split("/") if part != "."]
+    return any(part.startswith(".") or part.lower() in JUNK for part in parts)
 
 
 def is_web_page(data: bytes) -> bool:

@@ -1,9 +1,13 @@
-"""Finds the commit and the command that a result was made by."""
+"""Finds the commit, the command and the libraries that a result was made by."""
 
+import platform
 import shlex
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
+
+LIBRARIES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow")
 
 
 def find_commit() -> str:
@@ -15,6 +19,11 @@ def find_commit() -> str:
         text=True,
     )
     return found.stdout.strip()
+
+
+def list_versions() -> dict[str, str]:
+    """Returns the versions of Python and of the libraries whose numbers enter results."""
+    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
 def quote_command() -> str:

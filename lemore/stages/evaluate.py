@@ -16,11 +16,13 @@ from lemore.data.store import Store
 from lemore.evaluation import segmentation
 from lemore.runtime.files import key_of, read_json, write_json
 from lemore.runtime.process import leave_with_owner
-from lemore.runtime.provenance import find_commit, quote_command
+from lemore.runtime.provenance import find_commit, list_versions, quote_command
 from lemore.runtime.tracking.pending_run import RunDescription, name_parent
 from lemore.runtime.tracking.tracked_run import TrackedRun, track
 from lemore.stages import evaluation_files
+from lemore.stages.check import check_images, check_test
 from lemore.trained.checkpoint import Trained
+from lemore.trained.classes import fit_classes
 from lemore.trained.find import read_trained
 
 TABLES = "mlflow.loggedArtifacts"  # tag by which MLflow finds a run's tables
@@ -53,26 +55,21 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     trained = read_trained(options.checkpoint)
     job = load_job(options, trained)
     store = Store(options.data_dir / options.dataset, job.test.split)
-    check_classes(trained, store, options)
-    classes = job.classes or tuple(store.classes)
+    check_classes(job, store)
+    check_images(store, job.images)
+    check_test(store, job.test)
+    network = fit_classes(trained.network(), trained, store)
+    classes = tuple(store.classes)
     with track(_describe_run(options, job, classes, trained)) as run:
-        keep = set(job.images)
         evaluation = segmentation.evaluate(
-            trained.network().to(device),
+            network.to(device),
             store,
             device,
             job.test,
-            keep,
+            job.images,
             trained.job.train.crop_size,
             title=f"evaluate {trained.job.model_name} on {options.dataset}",
         )
-        missing = keep - set(evaluation.predictions)
-        if missing:
-            first = ", ".join(store.name(i) for i in range(min(3, len(store))))
-            raise ValueError(
-                f"comparisons: {options.dataset} has no image named {sorted(missing)} in split "
-                f"{job.test.split}; the first ones are {first}"
-            )
         if evaluation.results["miou"] is None:
             raise ValueError(f"{options.dataset}: split {job.test.split} has no pixel that counts")
         path, predictions = options.json, evaluation.predictions
@@ -126,11 +123,12 @@ def parse_changes(pairs: list[str]) -> dict[str, Any]:
     return changes
 
 
-def check_classes(trained: Trained, store: Store, options: EvaluateOptions) -> None:
-    if trained.job.num_classes != store.num_classes:
+def check_classes(job: EvaluateJob, store: Store) -> None:
+    """Raises ValueError if the job names other classes than the data were prepared with."""
+    if job.classes and list(job.classes) != store.classes:
         raise ValueError(
-            f"{options.checkpoint} predicts {trained.job.num_classes} classes, dataset "
-            f"{options.dataset} has {store.num_classes}; evaluate on the dataset it was trained on"
+            f"{store.folder}: prepared when the classes of {store.dataset} were others, or in "
+            "another order; prepare it again"
         )
 
 
@@ -160,8 +158,10 @@ def describe(
         "finetune_run_id": record.mlflow_run_id,
         "pretrain_run_id": record.pretrain_run_id,
         "weights_sha256": record.weights_sha256,
+        "data_sha256": read_json(options.data_dir / options.dataset / "digest.json")["sha256"],
         "command": quote_command(),
         "code": find_commit(),
+        "versions": list_versions(),
         "modules": list_loaded("evaluate", sys.modules),
     }
 

@@ -13,7 +13,16 @@ from lemore.reporting.tables.results import Result
 
 
 def read_examples(store: Store, names: Iterable[str], chosen: list[Result]) -> list[Example]:
-    """Reads image, label and the prediction of each chosen evaluation, by the image's name."""
+    """Reads image, label and the prediction of each chosen evaluation, by the image's name.
+
+    ValueError if an evaluation's label maps speak of other classes than the store's.
+    """
+    for result in chosen:
+        if result["classes"] != store.classes:
+            raise ValueError(
+                f"{result['file']}: {store.dataset} had other classes, or in another order, when "
+                f"it was evaluated than {store.folder} has now; evaluate again"
+            )
     found = []
     for name in names:
         image, label = store.read(store.find(name))

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
 from lemore.profiling import export
+from lemore.runtime.checkpoint import hash_tensors
 from lemore.runtime.files import write_json
 from lemore.trained import exported
 from lemore.trained.checkpoint import Trained
-from lemore.trained.classes import find_classes
+from lemore.trained.classes import find_classes, fit_classes
 from lemore.trained.exported import Interface
 from lemore.trained.find import read_trained
 
@@ -55,7 +57,10 @@ def export_model(options: ExportOptions) -> int:
         (height, width), options.dynamic_batch, options.with_normalization, options.with_argmax
     )
     warn_of_size(interface.size, trained)
-    store = open_store(options, trained) if options.evaluate else None
+    store = None
+    if options.evaluate:
+        store = Store(options.data_dir / options.evaluate, options.split)
+        fit_classes(nn.Identity(), trained, store)  # refuses other classes before the work
     if options.calibration:
         images = exported.read_images(options.calibration, interface.size, options.images)
     else:
@@ -72,6 +77,7 @@ def export_model(options: ExportOptions) -> int:
         "bytes": options.output.stat().st_size,
         "dynamic_batch": options.dynamic_batch,
         "compared_on": "given" if options.calibration else "random",
+        "images_sha256": hash_tensors({str(k): image for k, image in enumerate(images)}),
         "evaluated_on": f"{options.evaluate} {options.split}" if options.evaluate else None,
     }
     file = exported.open_file(options.output, options.threads)
@@ -79,7 +85,8 @@ def export_model(options: ExportOptions) -> int:
     if store is not None:
         test = segmentation.make_plain_test(trained.job.train.img_scale)
         for key, network in (("miou", model), ("miou_file", file)):
-            record[key] = exported.evaluate_resized(network, store, test, interface.size)
+            fitted = fit_classes(network, trained, store)
+            record[key] = exported.evaluate_resized(fitted, store, test, interface.size)
     files = {"file_ms": file} | ({"float_file_ms": unquantized} if unquantized else {})
     record |= exported.measure_latency(
         deployed, files, interface.size, options.threads, options.seconds
@@ -121,18 +128,6 @@ def warn_of_size(size: tuple[int, int], trained: Trained) -> None:
         "may fall, --evaluate tells",
         *(*size, *crop, tested),
     )
-
-
-def open_store(options: ExportOptions, trained: Trained) -> Store:
-    """Opens the dataset of --evaluate; ValueError if the model has other classes."""
-    assert options.evaluate is not None
-    store = Store(options.data_dir / options.evaluate, options.split)
-    if store.num_classes != trained.job.num_classes:
-        raise ValueError(
-            f"--evaluate: {options.evaluate} has {store.num_classes} classes, "
-            f"{options.checkpoint} predicts {trained.job.num_classes}"
-        )
-    return store
 
 
 def format_record(record: dict[str, Any]) -> list[str]:

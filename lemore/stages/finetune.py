@@ -3,15 +3,21 @@
 from dataclasses import replace
 from pathlib import Path
 
-from lemore.config.jobs import FinetuneJob, read_job
+from lemore.config.jobs import EvaluateJob, FinetuneJob, read_job
+from lemore.config.model import find_init_file
 from lemore.runtime.files import read_json
 from lemore.runtime.tracking.pending_run import name_parent
+from lemore.stages.check import check_evaluation, check_training
 from lemore.stages.training import Placement, Training, make_worker, run_training
 
 
-def finetune(placement: Placement, pretrained: Path | None) -> int:
-    """Returns the training's exit code. pretrained: run.json of the backbone's pretraining."""
+def finetune(placement: Placement, pretrained: Path | None, evaluation: Path | None) -> int:
+    """Returns the training's exit code. pretrained: run.json of the backbone's pretraining.
+    evaluation: the YAML of the job that will evaluate it, whose needs are checked first."""
     job = read_job(FinetuneJob, placement.config)
+    check_training(job.train, placement.data)
+    if evaluation is not None:
+        check_evaluation(read_job(EvaluateJob, evaluation), placement.data)
     init, parents, inputs = find_initial_weights(job.init, pretrained)
     worker = make_worker(placement)
     return run_training(
@@ -39,7 +45,15 @@ def list_named_modules(job: FinetuneJob) -> tuple[str, ...]:
 def find_initial_weights(
     init: str, run_json: Path | None
 ) -> tuple[str, dict[str, str], dict[str, str]]:
-    """Returns `init`'s (source, parent runs, digests); ValueError if the pretraining is missing."""
+    """Returns `init`'s (source, parent runs, digests of its tensors); ValueError if it is missing.
+
+    The digests are part of a training's key, so that other weights behind the same name start anew.
+    """
+    if file := find_init_file(init):
+        from lemore.runtime import checkpoint  # loads torch, which other trainings' drivers spare
+
+        digest = checkpoint.hash_tensors(checkpoint.load_tensors(file))
+        return f"file:{file}", {}, {"init": digest}
     if init != "pretrain":
         return init, {}, {}
     if run_json is None:

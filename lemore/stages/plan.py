@@ -32,7 +32,8 @@ REPORTING = {
 def plan(configfiles: list[Path], seconds: float, device: str | None, file: Path | None) -> str:
     """Returns the text to print. seconds: of measuring each model, 0 for none; device: cpu, cuda or
     None (as `ray.gpus` says); file: JSON with the numbers."""
-    experiment = Experiment(merge_configuration(configfiles))
+    source = " + ".join(map(str, configfiles))
+    experiment = Experiment(merge_configuration(configfiles), source=source)
     left = list_jobs_left(configfiles)
     needs = [need for job in left for need in list_needs(experiment, job)]
     device = device or ("cuda" if experiment.config.ray.gpus else "cpu")
@@ -204,7 +205,7 @@ def _describe_disk(
 def _describe_data(experiment: Experiment, dataset: str) -> str:
     """Describes the data; prepared, they take at most three times their archives."""
     config = experiment.dataset(dataset)
-    folder = Path(experiment.config.archives_dir) / (config.archives_folder or dataset)
+    folder = Path(experiment.archives_dir) / (config.archives_folder or dataset)
     sizes = {archive.file: archive.bytes for archive in config.archives}
     there = {name: folder / name for name in sizes if (folder / name).is_file()}
     sizes |= {name: path.stat().st_size for name, path in there.items()}

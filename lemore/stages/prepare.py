@@ -1,16 +1,14 @@
 """The prepare stage: says what a fetched dataset holds, then builds its store."""
 
-import logging
 from pathlib import Path
 
 from lemore.config.code import code_version
 from lemore.config.dataset import DatasetConfig
 from lemore.config.read import load
 from lemore.data.archives.source import open_source
+from lemore.data.prepare.audit import find_problem
 from lemore.data.prepare.build import build_store
 from lemore.data.prepare.explain import explain
-
-log = logging.getLogger(__name__)
 
 
 def prepare_dataset(
@@ -24,15 +22,17 @@ def prepare_dataset(
 ) -> int:
     """Logs what a dataset holds and prepares it; returns the exit code.
 
-    A dry run writes nothing, and returns 1 if some of the masks it opened cannot be used.
+    A dry run writes nothing. It makes the same checks on the samples that it opens, and raises the
+    same ValueError.
     """
     config, name = load(DatasetConfig, dataset_config), dataset_config.stem
-    source, faults = open_source(name, fetched), 0
-    for fault, line in explain(config, source):
-        faults += fault
-        log.log(logging.WARNING if fault else logging.INFO, "%s", line)
+    source = open_source(name, fetched)
+    found = explain(name, config, source)
     if dry_run:
-        return 1 if faults else 0
+        problem = find_problem(found, allow_partial, config.quarantine_limit)
+        if problem is not None:
+            raise ValueError(problem)
+        return 0
     code = code_version("prepare", [f"lemore.data.readers.{config.reader}"])
     digest = build_store(
         name, config, source, output, code=code, workers=workers, allow_partial=allow_partial

@@ -1,12 +1,14 @@
 """Pretrains a backbone: from a job's file to published weights. The training runs elsewhere."""
 
 from lemore.config.jobs import PretrainJob, read_job
+from lemore.stages.check import check_pretraining
 from lemore.stages.training import Placement, Training, make_worker, run_training
 
 
 def pretrain(placement: Placement) -> int:
     """Returns the exit code of the training."""
     job = read_job(PretrainJob, placement.config)
+    check_pretraining(job.recipe, placement.data)
     return run_training(
         Training(
             stage="pretrain",

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from lemore.config.dataset import DatasetConfig
+from lemore.config.dataset import POLYGONS, DatasetConfig
 from lemore.config.labels import IGNORE, LabelTable, find_table
 from lemore.config.read import CONFIG, did_you_mean, load
-from lemore.data.archives.images import decode_label
+from lemore.data.archives.masks import decode_label
+from lemore.data.archives.members import normalize_name
+from lemore.data.prepare.samples import read_own_label
 from lemore.evaluation.metrics import Confusion
-from lemore.runtime.files import write_json
+from lemore.runtime.files import is_junk, write_json
 from lemore.runtime.progress import show_progress
 
 DATASETS = CONFIG / "datasets"
@@ -37,11 +39,12 @@ def score(
     Values are raw ones of `dataset`, or 0..num_classes-1 where that is None. ValueError if the
     options do not fit together.
     """
-    table = None
+    config = table = None
     if dataset is not None:
         if ignore_index is not None:
             raise ValueError("--ignore-index goes with --num-classes; --dataset knows its own")
-        table = load_table(dataset, dataset_config)
+        config = load_config(dataset, dataset_config)
+        table = find_table(config)
         num_classes, ignore_index = len(table.names), IGNORE
     if ignore_index is None:
         raise ValueError("--num-classes needs --ignore-index (255 in most codings)")
@@ -51,7 +54,7 @@ def score(
     confusion = Confusion(num_classes, ignore_index)
     pairs = find_pairs(predictions, labels, (predictions_pattern, labels_pattern))
     for prediction, label in show_progress(pairs, "score", unit="image"):
-        add_pair(confusion, table, prediction, label)
+        add_pair(confusion, config, prediction, label)
     results = confusion.compute_measures()
     if json is not None:
         write_json(json, results)
@@ -59,16 +62,16 @@ def score(
     return format_table(results, names, len(pairs))
 
 
-def load_table(dataset: str, dataset_config: Path | None) -> LabelTable:
-    """Loads the label table of a dataset of config/, or of another configuration file."""
+def load_config(dataset: str, dataset_config: Path | None) -> DatasetConfig:
+    """Loads a dataset of config/, or of another configuration file."""
     path = dataset_config or DATASETS / f"{dataset}.yaml"
     if dataset_config is None and not path.is_file():
         known = sorted(p.stem for p in DATASETS.glob("*.yaml"))
         raise ValueError(f"no dataset '{dataset}'{did_you_mean(dataset, known)}")
     config = load(DatasetConfig, path)
-    if config.labels is None:
+    if config.task != "segmentation":
         raise ValueError(f"dataset '{dataset}' is not one of segmentation")
-    return find_table(config)
+    return config
 
 
 def find_pairs(
@@ -94,11 +97,12 @@ def list_pngs(folder: Path, pattern: str) -> dict[str, Path]:
     """Lists name -> path of the files that match a pattern in a folder and below."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
-    before, after = map(re.escape, pattern.split(NAME))
+    before, after = map(re.escape, normalize_name(pattern).split(NAME))
     files: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        match = re.fullmatch(f"{before}(.+){after}", path.name, re.IGNORECASE)
-        if match is None or path.name.startswith("."):
+        name = normalize_name(path.name)
+        match = re.fullmatch(f"{before}(.+){after}", name, re.IGNORECASE)
+        if match is None or is_junk(path.relative_to(folder).as_posix()):
             continue
         if match[1] in files:
             raise ValueError(f"{path}: same name as {files[match[1]]}; pairs are by name")
@@ -108,15 +112,17 @@ def list_pngs(folder: Path, pattern: str) -> dict[str, Path]:
     return files
 
 
-def add_pair(confusion: Confusion, table: LabelTable | None, prediction: Path, label: Path) -> None:
-    """Counts one pair, of raw values if there is a table; ValueError names the file at fault."""
-    predicted, true = read_values(prediction), read_values(label)
+def add_pair(
+    confusion: Confusion, config: DatasetConfig | None, prediction: Path, label: Path
+) -> None:
+    """Counts one pair, of a dataset's raw values if one is given; ValueError names the file."""
+    predicted, true = read_values(prediction, config), read_values(label, config)
     if predicted.shape != true.shape:
         sizes = " x ".join(map(str, predicted.shape)), " x ".join(map(str, true.shape))
         raise ValueError(f"{prediction}: is {sizes[0]} (H x W), but {label} is {sizes[1]}")
     try:
-        if table is not None:
-            predicted, true = map_values(predicted, true, table)
+        if config is not None:
+            predicted, true = map_values(predicted, true, find_table(config))
         confusion.update(predicted, true)
     except ValueError as error:
         raise ValueError(f"{label}: {error}") from None
@@ -135,13 +141,16 @@ def map_values(
     return train_ids[prediction], train_ids[label]
 
 
-def read_values(path: Path) -> np.ndarray:
+def read_values(path: Path, config: DatasetConfig | None = None) -> np.ndarray:
     """Reads pixel values (H, W), uint8 or uint16: gray values, or the indices of a palette.
 
     Gray of less than 8 bits is refused, since it is ambiguous: PNG would stretch it to 0..255.
+    Masks of an own dataset are read as prepare reads them; where it has polygons, as train ids.
     """
     try:
-        return decode_label(path.read_bytes(), gray_bits=(8, 16))
+        if config is None or config.files is None or config.files.mask in POLYGONS:
+            return decode_label(path.read_bytes(), gray_bits=(8, 16))
+        return read_own_label(config, path)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -21,7 +21,9 @@ from lemore.runtime.ray.tune import Space, try_points
 from lemore.runtime.tracking.pending_run import RunDescription
 from lemore.runtime.tracking.tracked_run import track
 from lemore.runtime.worker import Worker
+from lemore.stages.check import check_training
 from lemore.stages.finetune import find_initial_weights, list_named_modules
+from lemore.stages.training import read_data
 
 log = logging.getLogger(__name__)
 TIMES = 8.0  # most that the learning rate differs from the recipe's, up or down
@@ -49,11 +51,11 @@ class SearchOptions:
 def search(options: SearchOptions) -> dict[str, Any]:
     """Runs the trials; writes the verdict (JSON) and, beside it, the recipe's new values (YAML).
     Returns the verdict."""
-    if options.trials < 2 or not 0 < options.share <= 1:
-        raise ValueError("--trials is at least 2 (the recipe is one), --share in (0, 1]")
     check_gpus(options.gpus, 1, "command line", "--gpus")
     leave_with_owner()
     job = read_job(FinetuneJob, options.config)
+    read_data(job, options.data)  # refuses another dataset before the work
+    check_training(replace(job.train, validate_every=0), options.data)
     folder = (options.output.parent / f"{options.output.stem}.trials").absolute()
     folder.mkdir(parents=True, exist_ok=True)
     with hold_lock(folder, 0):
@@ -100,6 +102,7 @@ def _run_trials(options: SearchOptions, job: FinetuneJob, folder: Path) -> dict[
         "model": job.model_name,
         "judged_by": "a tenth of the training images" if held_out else "split val",
         "iterations": shorter.train.iterations,
+        "inputs": {"data": read_data(job, options.data)["sha256"], **inputs},
         "command": quote_command(),
         "code": find_commit(),
         "trials": [point | result for point, result in tried],
@@ -111,7 +114,7 @@ def make_state_key(options: SearchOptions, job: FinetuneJob, inputs: dict[str, s
     """Returns a hash of all that trials depend on beside their point; resuming requires it."""
     code = code_version("search", list_named_modules(job))
     data = read_json(options.data / "digest.json")["sha256"]
-    return key_of(code, data, options.config.read_text(), inputs, _holds_out(options))[:16]
+    return key_of(code, data, options.config.read_text("utf-8"), inputs, _holds_out(options))[:16]
 
 
 def _holds_out(options: SearchOptions) -> bool:

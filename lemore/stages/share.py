@@ -9,7 +9,7 @@ from lemore import __version__
 from lemore.reporting.pages import model_card
 from lemore.reporting.tables.results import read_results
 from lemore.trained.checkpoint import Trained
-from lemore.trained.classes import find_classes, find_dataset
+from lemore.trained.classes import describe_difference, find_classes, find_dataset
 from lemore.trained.find import read_trained
 from lemore.trained.folder import CARD, FILES, write_folder
 
@@ -33,6 +33,8 @@ def share_model(
     if existing and not overwrite:
         raise ValueError(f"{existing[0]}: exists already; --overwrite replaces the model")
     classes = find_classes(trained, data_dir)
+    if scores is not None and trained.classes is not None:
+        scores = order_scores(scores, trained.classes.names)
     card = model_card.render(describe_model(trained), classes.names, scores)
     card = read_changed_card(output / CARD, renew_card) or card
     write_folder(output, trained, classes, card)
@@ -60,6 +62,15 @@ def read_evaluation(path: Path, trained: Trained) -> dict[str, Any]:
     if not same_weights and not same_run:
         raise ValueError(f"{path}: evaluates other weights than {trained.source}")
     return values
+
+
+def order_scores(evaluation: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Puts the IoU of each class into the order of the weights' classes, as the card lists them."""
+    if sorted(evaluation["classes"]) != sorted(names):
+        difference = describe_difference(names, evaluation["file"], evaluation["classes"])
+        raise ValueError(f"--evaluation: {difference}; evaluate again")
+    by_name = dict(zip(evaluation["classes"], evaluation["iou"], strict=True))
+    return evaluation | {"iou": [by_name[name] for name in names]}
 
 
 def describe_model(trained: Trained) -> dict[str, Any]:

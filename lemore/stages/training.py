@@ -15,7 +15,7 @@ from lemore.config.read import check_gpus, plain
 from lemore.runtime.files import key_of, read_json, remove_temporaries, write_atomic, write_json
 from lemore.runtime.lock import LockHeld, hold_lock
 from lemore.runtime.process import Stopped, StopSignals, leave_with_owner
-from lemore.runtime.provenance import find_commit, quote_command
+from lemore.runtime.provenance import find_commit, list_versions, quote_command
 from lemore.runtime.ray.cluster import Resources
 from lemore.runtime.ray.execute import Work, execute
 from lemore.runtime.tracking.metrics_file import MetricsFile
@@ -86,16 +86,23 @@ def run_training(training: Training, placement: Placement) -> int:
     """
     begin = time.monotonic()
     check_gpus(placement.gpus, placement.workers, "command line", "--gpus")
-    dataset = read_json(placement.data / "digest.json")
+    dataset = read_data(training.job, placement.data)
     code = code_version(training.stage, training.named_modules)
     key = make_key(code, training, placement, dataset["sha256"])
     folder = (placement.checkpoints / key[:16]).absolute()
+    identity = training.identity | {"layout": LAYOUT}
+    for path in [] if folder.exists() else _list_superseded(folder, identity):
+        log.warning(
+            "%s: unfinished, with other code, recipe, data or initial weights; it is not "
+            "continued, the training starts anew",
+            path,
+        )
     folder.mkdir(parents=True, exist_ok=True)
     stop = StopSignals()
     leave_with_owner()
     with hold_lock(folder):
         (folder / "stop").unlink(missing_ok=True)
-        write_json(folder / IDENTITY, training.identity | {"layout": LAYOUT})
+        write_json(folder / IDENTITY, identity)
         description = _describe_run(training, key, dataset)
         try:
             with track(description, MetricsFile(folder / "metrics.jsonl")) as run:
@@ -116,9 +123,11 @@ def run_training(training: Training, placement: Placement) -> int:
             "key": key,
             "code": code,
             "git": find_commit(),
+            "versions": list_versions(),
             "command": quote_command(),
             "mlflow_run_id": run.run_id,
             "parents": training.parents,
+            "inputs": {"data": dataset["sha256"], **training.inputs},
             "workers": placement.workers,
             "seconds": round(time.monotonic() - begin, 1),
         }
@@ -126,6 +135,18 @@ def run_training(training: Training, placement: Placement) -> int:
         _drop_superseded(folder)
         shutil.rmtree(folder)
     return 0
+
+
+def read_data(job: PretrainJob | FinetuneJob, folder: Path) -> dict[str, Any]:
+    """Reads the digest of a prepared dataset; ValueError if it is not the one of the job."""
+    digest = read_json(folder / "digest.json")
+    found, wanted = (digest["dataset"], digest["num_classes"]), (job.dataset, job.num_classes)
+    if found != wanted:
+        raise ValueError(
+            f"--data: {folder} holds {found[0]} with {found[1]} classes, the configuration is for "
+            f"{wanted[0]} with {wanted[1]}"
+        )
+    return digest
 
 
 def make_key(code: str, training: Training, placement: Placement, dataset: str) -> str:
@@ -136,7 +157,7 @@ def make_key(code: str, training: Training, placement: Placement, dataset: str) 
     that number only.
     """
     workers = 0 if placement.gpus else placement.workers
-    job = placement.config.read_text()
+    job = placement.config.read_text("utf-8")
     return key_of(code, dataset, placement.seed, job, training.inputs, workers)
 
 
@@ -148,18 +169,22 @@ def _drop_superseded(folder: Path) -> None:
     finish it.
     """
     identity = read_json(folder / IDENTITY)
-    for path in folder.parent.glob(f"*/{IDENTITY}"):
-        if path.parent == folder or not read_json(path).items() <= identity.items():
-            continue
-        if read_json(path) != identity:
+    for path in _list_superseded(folder, identity):
+        if read_json(path / IDENTITY) != identity:
             log.warning(
                 "%s: unfinished, of an earlier layout of the code; it is kept, remove it if you "
                 "do not want to finish it with that code",
-                path.parent,
+                path,
             )
             continue
-        with suppress(LockHeld), hold_lock(path.parent):
-            shutil.rmtree(path.parent)
+        with suppress(LockHeld), hold_lock(path):
+            shutil.rmtree(path)
+
+
+def _list_superseded(folder: Path, identity: dict[str, Any]) -> list[Path]:
+    """Lists the other folders of checkpoints whose training has the same name."""
+    others = (path for path in folder.parent.glob(f"*/{IDENTITY}") if path.parent != folder)
+    return [path.parent for path in others if read_json(path).items() <= identity.items()]
 
 
 def _execute(

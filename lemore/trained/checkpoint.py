@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lemore.config.jobs import MAX_NAME, FinetuneJob, check_size
+from lemore.config.jobs import FinetuneJob, check_size
 from lemore.config.recipe import Test
+from lemore.config.values import MAX_NAME
 from lemore.models.fold import fold
 from lemore.models.key_map import KeyMap, convert
 from lemore.models.segmentor import Segmentor, make_model

@@ -1,28 +1,40 @@
-"""Names and colours of the classes that a trained model predicts."""
+"""The classes that a trained model predicts: names, colours, and the order in a dataset."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+
+from torch import Tensor, nn
 
 from lemore.config import labels
 from lemore.config.dataset import DatasetConfig
 from lemore.config.read import CONFIG, load
+from lemore.data.store import Store
 from lemore.runtime.files import read_json
 from lemore.trained.checkpoint import Classes, Trained
 from lemore.trained.find import DATA_DIR
 
 log = logging.getLogger(__name__)
+SHOWN = 8  # classes in a message
 
 
 def find_classes(trained: Trained, data_dir: Path = DATA_DIR) -> Classes:
     """Finds classes in the weights' file, else the prepared dataset, else its configuration.
 
-    Classes of an unknown dataset are numbered, with a warning.
+    A warning says if the prepared dataset has others, or if the weights hold no names. Classes of
+    an unknown dataset are numbered.
     """
-    if trained.classes is not None:
-        return trained.classes
     name, number = trained.job.dataset, trained.job.num_classes
-    for classes in (_read_prepared(data_dir / name), _read_configured(name)):
+    prepared = _read_prepared(data_dir / name)
+    if trained.classes is not None:
+        own = trained.classes.names
+        if prepared is not None and prepared.names != own:
+            difference = describe_difference(own, f"the prepared {name}", prepared.names)
+            log.warning("%s: %s; those of the weights are kept", trained.source, difference)
+        return trained.classes
+    for classes in (prepared, _read_configured(name)):
         if classes is not None and len(classes.names) == number:
+            log.warning("%s: holds no names of classes; %s's are taken", trained.source, name)
             return classes
     log.warning(
         "%s: dataset '%s' is neither prepared in %s nor in config/datasets with %d classes; they "
@@ -31,6 +43,53 @@ def find_classes(trained: Trained, data_dir: Path = DATA_DIR) -> Classes:
     )
     colors = tuple(labels.choose_color(k) for k in range(number))
     return Classes(tuple(f"class {k}" for k in range(number)), colors)
+
+
+class Reordered(nn.Module):
+    """A network with its classes in another order: output class k is its own class order[k]."""
+
+    def __init__(self, network: nn.Module, order: Sequence[int]):
+        super().__init__()
+        self.network, self.order = network, list(order)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B 3 H W -> logits B K h w."""
+        return self.network(x)[:, self.order]
+
+
+def fit_classes(network: nn.Module, trained: Trained, store: Store) -> nn.Module:
+    """Returns a network of `trained` whose classes are in the order of the prepared dataset's.
+
+    Classes are matched by name, and a warning says if their order differs. ValueError names both
+    lists if the names do. Weights without names, of an earlier version, are taken as they are.
+    """
+    own, wanted = trained.classes and trained.classes.names, store.classes
+    if trained.job.num_classes != len(wanted) or (own and sorted(own) != sorted(wanted)):
+        names = own or [f"class {k}" for k in range(trained.job.num_classes)]
+        difference = describe_difference(names, f"the prepared {store.dataset}", wanted)
+        raise ValueError(
+            f"{trained.source}: {difference}; take the dataset it was trained on, or train again"
+        )
+    if own is None:
+        log.warning("%s: holds no names of classes; %s's are taken", trained.source, store.dataset)
+        return network
+    if list(own) == wanted:
+        return network
+    difference = describe_difference(own, f"the prepared {store.dataset}", wanted)
+    log.warning("%s: %s; they are matched by name", trained.source, difference)
+    return Reordered(network, [own.index(name) for name in wanted])
+
+
+def describe_difference(own: Sequence[str], other: str, theirs: Sequence[str]) -> str:
+    """Describes two lists of classes: whole where they are short, else by what differs."""
+
+    def shorten(names: Sequence[str], others: Sequence[str]) -> str:
+        if len(names) <= SHOWN:
+            return ", ".join(names)
+        different = [name for name in names if name not in others] or names
+        return f"{', '.join(different[:SHOWN])}, ... ({len(names)} in all)"
+
+    return f"trained with classes {shorten(own, theirs)}; {other} has {shorten(theirs, own)}"
 
 
 def _read_prepared(folder: Path) -> Classes | None:

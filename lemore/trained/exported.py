@@ -14,15 +14,16 @@ from torch import Tensor, nn
 from lemore import __version__
 from lemore.config.recipe import Test
 from lemore.config.size import Size
+from lemore.data.archives.images import SUFFIXES
 from lemore.data.normalize import MEAN, STD, normalize
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
 from lemore.evaluation.upsample import resize
 from lemore.models.fold import bake, fold
 from lemore.profiling import backends, export, latency
+from lemore.runtime.files import is_junk
 from lemore.trained.checkpoint import Classes, Trained
 from lemore.trained.model import load_rgb
-from lemore.trained.predict.photos import SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def describe_file(trained: Trained, classes: Classes, interface: Interface) -> d
         "lemore": __version__,
         "model": trained.job.model_name,
         "dataset": trained.job.dataset,
+        "weights_sha256": trained.record.weights_sha256,
         "classes": list(classes.names),
         "size": list(interface.size),
         "mean": list(MEAN),
@@ -174,7 +176,8 @@ def read_images(paths: list[Path], size: Size, count: int) -> list[Tensor]:
 def _list_images(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    files = (file for file in path.rglob("*") if not is_junk(file.relative_to(path).as_posix()))
+    found = sorted(file for file in files if file.suffix.lower() in SUFFIXES)
     if not found:
         raise ValueError(f"--calibration: {path} holds no image and is no prepared dataset")
     return found

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lemore.config.recipe import Test
 from lemore.config.size import Size
+from lemore.data.archives.images import convert_to_rgb
 from lemore.data.augment.segmentation import fit_size, resize_for_test
 from lemore.evaluation import segmentation
 from lemore.evaluation.tiles import check_progress, label_tiles
@@ -22,7 +23,7 @@ from lemore.reporting.prediction import Prediction
 from lemore.trained.checkpoint import Classes, Trained
 from lemore.trained.classes import find_classes
 from lemore.trained.find import DATA_DIR, read_trained
-from lemore.trained.predict.photos import convert_to_rgb, read_photo
+from lemore.trained.predict.photos import read_photo
 
 WHOLE_PIXELS = 2048 * 1024  # above this, an image of a chosen size is tiled
 

@@ -43,6 +43,7 @@ class TrainingLoop:
     stop() returns whether to save and leave; samples(iteration) names those of a global batch.
     wrapped: the model as it is called in training (DDP, compiled), if not `model` itself.
     micro_batch: see `add_gradient`. average: of the weights, if that is evaluated and kept.
+    clip_norm: see `FiniteSteps`.
     """
 
     name: str
@@ -65,10 +66,11 @@ class TrainingLoop:
     micro_batch: int = 0
     scaler: GradScaler = field(default_factory=lambda: GradScaler(enabled=False))
     average: Average | None = None
+    clip_norm: float = 0.0
 
     def __post_init__(self) -> None:
         self.called = self.model if self.wrapped is None else self.wrapped
-        self.finite = FiniteSteps(self.called, self.optimizer, self.iterations)
+        self.finite = FiniteSteps(self.called, self.optimizer, self.iterations, self.clip_norm)
         self.means = RunningMeans()
 
     @property

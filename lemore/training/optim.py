@@ -1,14 +1,15 @@
 """Optimisers, parameter groups and learning-rate curves of the mmcv 0.x lineage and of timm."""
 
 import math
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 
-from lemore.config.recipe import Pretrain, Train
+from lemore.config.recipe import Group, Pretrain, Train
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 ALPHA, MOMENTUM, EPS = 0.9, 0.9, 1e-3  # of RMSpropTF
@@ -22,20 +23,26 @@ def make_schedule(recipe: Train | Pretrain) -> Callable[[int], float]:
 
 
 def compute_learning_rate(iteration: int, recipe: Train) -> float:
-    """Base learning rate of a fine-tuning.
+    """Base learning rate of a fine-tuning of T iterations, W of them warm-up from r base.
 
     mmcv 0.x ("mmcv0"): poly from iteration 0, the warm-up multiplied onto it:
     base (1 - i/T)^p (1 - (1 - i/W)(1 - r)) for i < W, else base (1 - i/T)^p.
-    mmseg 1.x ("mmseg1"): linear from r base to base over W iterations, then poly over the rest.
+    mmengine ("mmseg1"): linear over the first W iterations, the last of which has base; then poly,
+    whose last iteration has 0: base (1 - (i - W)/(T - W - 1))^p.
+    detectron2 ("cosine"): base (1 + cos(pi i/T))/2, the warm-up multiplied as mmcv's.
+    A recipe's min_lr is the value where each of them ends in place of 0.
     """
     base, low = recipe.lr, recipe.min_lr
     warmup = min(recipe.warmup_iterations, recipe.iterations)
-    ramp = 1.0
-    if iteration < warmup:
-        ramp = 1 - (1 - iteration / warmup) * (1 - recipe.warmup_ratio)
-    past = iteration / recipe.iterations
+    reached, begin, end = warmup, 0, recipe.iterations
     if recipe.schedule == "mmseg1":
-        past = max(iteration - warmup, 0) / max(recipe.iterations - warmup, 1)
+        reached, begin, end = max(warmup - 1, 1), warmup, recipe.iterations - 1
+    ramp = 1.0
+    if iteration < reached:
+        ramp = 1 - (1 - iteration / reached) * (1 - recipe.warmup_ratio)
+    past = max(iteration - begin, 0) / max(end - begin, 1)
+    if recipe.schedule == "cosine":
+        return ramp * (low + (base - low) * (1 + math.cos(math.pi * past)) / 2)
     return ramp * ((base - low) * (1 - past) ** recipe.poly_power + low)
 
 
@@ -59,34 +66,47 @@ def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
 
 def group_parameters(
     model: nn.Module,
-    *,
-    head_parameters: Iterable[str],
-    head_lr_mult: float,
     weight_decay: float,
-    decay_norm: Literal["reference", False],
+    groups: Mapping[str, Group],
+    seen_as: Callable[[str], str] = str,
 ) -> list[dict]:
     """Optimiser groups, each with its `lr_mult`, `weight_decay`, `params` and `names`.
 
-    head_parameters: names of the tensors that learn `head_lr_mult` times faster.
-    decay_norm "reference" decays normalisation layers too, since the reference's exception for
-    "norm" never matches their names (".bn."); False exempts them.
+    groups: as in a recipe (`Train`). seen_as: the name under which their patterns see a tensor.
+    ValueError if a pattern is found in no name: it would have no effect.
     """
-    fast = set(head_parameters)
-    unknown = fast - {name for name, _ in model.named_parameters()}
-    assert not unknown, f"head_parameters names no parameter: {sorted(unknown)}"
-    spared = set()
-    if decay_norm is False:
-        norms = ((n, m) for n, m in model.named_modules() if isinstance(m, NORMS))
-        spared = {n for prefix, m in norms for n, _ in m.named_parameters(prefix, recurse=False)}
-    groups: dict[tuple[float, float], dict] = {}
+    patterns = sorted(sorted(groups), key=len, reverse=True)
+    names = {name: seen_as(name) for name, _ in model.named_parameters()}
+    for pattern in patterns:
+        if not any(re.search(pattern, name) for name in names.values()):
+            raise ValueError(
+                f"train.groups has '{pattern}', but no tensor of the model has that in its name; "
+                f"such names are {', '.join(list(names.values())[::-1][:4])}"
+            )
+    made: dict[tuple[float, float], dict] = {}
     for name, parameter in model.named_parameters():
-        key = (head_lr_mult if name in fast else 1.0, 0.0 if name in spared else weight_decay)
-        group = groups.setdefault(
+        found = (groups[p] for p in patterns if re.search(p, names[name]))
+        group = next(found, Group())
+        key = (group.lr_mult, group.decay_mult * weight_decay)
+        into = made.setdefault(
             key, {"lr_mult": key[0], "weight_decay": key[1], "params": [], "names": []}
         )
-        group["params"].append(parameter)
-        group["names"].append(name)
-    return list(groups.values())
+        into["params"].append(parameter)
+        into["names"].append(name)
+    return list(made.values())
+
+
+def spare_undecayed(
+    model: nn.Module, decayed: Literal["all", "all_but_norms", "matrices"]
+) -> dict[str, Group]:
+    """Makes groups that exempt from weight decay what is not `decayed` (`Pretrain`)."""
+    names: Iterable[str] = ()
+    if decayed == "matrices":
+        names = (n for n, p in model.named_parameters() if p.ndim < 2 or n.endswith(".bias"))
+    elif decayed == "all_but_norms":
+        norms = ((n, m) for n, m in model.named_modules() if isinstance(m, NORMS))
+        names = (n for prefix, m in norms for n, _ in m.named_parameters(prefix, recurse=False))
+    return {f"^{re.escape(name)}$": Group(decay_mult=0.0) for name in names}
 
 
 def drop_names(groups: list[dict]) -> list[dict]:
@@ -107,6 +127,19 @@ def describe_groups(groups: list[dict]) -> str:
 def make_adamw(groups: list[dict], betas: tuple[float, float]) -> AdamW:
     """Makes AdamW, whose learning rate `set_learning_rate` sets before every step."""
     return AdamW(drop_names(groups), lr=0.0, betas=betas, fused=True)
+
+
+def make_sgd(groups: list[dict], momentum: float) -> SGD:
+    """Makes SGD with momentum, whose learning rate `set_learning_rate` sets before every step.
+
+    Its momenta start as zeros, which gives the same first step as torch's start without any: there
+    the fused kernel leaves them unset where it skips the first step.
+    """
+    sgd = SGD(drop_names(groups), lr=0.0, momentum=momentum, fused=True)
+    for group in sgd.param_groups:
+        for weight in group["params"]:
+            sgd.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+    return sgd
 
 
 class RMSpropTF(Optimizer):

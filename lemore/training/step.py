@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
-from torch.nn.utils import get_total_norm
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from lemore.runtime.files import write_json
 
@@ -72,10 +72,14 @@ class FiniteSteps:
 
     `remember()`, the gradient of `spread_nan(loss)`, `update(scaler)` and `finish(...)` make a
     step. All workers leave out the same steps, since each adds its NaN to the averaged gradient.
+    clip_norm: longest gradient of all tensors together, to which longer ones are shortened; 0: off.
     """
 
-    def __init__(self, model: nn.Module, optimizer: Any, iterations: int):
+    def __init__(
+        self, model: nn.Module, optimizer: Any, iterations: int, clip_norm: float = 0.0
+    ) -> None:
         self.optimizer, self.most = optimizer, min(MOST_IN_A_ROW, iterations)
+        self.clip_norm = clip_norm
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         norms = (m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
         statistics = [b for norm in norms for b in norm.buffers(recurse=False)]
@@ -95,7 +99,10 @@ class FiniteSteps:
         """Takes the optimiser's step, unless the gradient is not finite."""
         scaler.unscale_(self.optimizer)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        self.bad = get_total_norm(gradients).isfinite().logical_not().float()
+        norm = get_total_norm(gradients)
+        self.bad = norm.isfinite().logical_not().float()
+        if self.clip_norm:
+            clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
         if scaler.is_enabled():  # it skips such a step itself, and lowers its scale
             scaler.step(self.optimizer)
             scaler.update()

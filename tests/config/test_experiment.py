@@ -38,8 +38,8 @@ def test_models_may_have_seeds_of_their_own():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"seeds": []}, ["seeds is []", "distinct seeds"]),
-        ({"seeds_of": {"lemore": [1, 1]}}, ["lemore is [1, 1]", "distinct seeds"]),
+        ({"seeds": []}, ["configuration: seeds is []", "each once"]),
+        ({"seeds_of": {"lemore": [1, 1]}}, ["seeds_of.lemore is [1, 1]", "each once"]),
         ({"seeds_of": {"lemroe": [1]}}, ["seeds_of.lemroe is not trained", "mean 'lemore'"]),
         (
             {"ray": {"mode": "local", "workers": 2, "gpus": 0.5}},
@@ -51,7 +51,7 @@ def test_models_may_have_seeds_of_their_own():
         ),
         (
             {"ray": {"mode": "local", "workers": 0, "gpus": 0}},
-            ["configuration: ray.workers is 0, expected 1 or more"],
+            ["configuration: ray.workers is 0, expected a whole number from 1 on"],
         ),
         (
             {"ray": {"mode": "local", "workers": 3, "gpus": 1}},
@@ -91,7 +91,7 @@ def test_a_pipeline_on_a_machine_with_too_few_gpus_is_refused_before_its_first_j
         text=True,
     )
     assert done.returncode == 1
-    text = "configuration: ray.gpus is 1 for 1 worker(s), but there are 0 GPUs; lower it"
+    text = "own.yaml: ray.gpus is 1 for 1 worker(s), but there are 0 GPUs; lower it"
     assert text in done.stderr and "rule fetch" not in done.stderr, done.stderr
 
 

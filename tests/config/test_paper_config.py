@@ -17,6 +17,23 @@ ROWS = [row for row in paper.load_rows() if row.model in MODELS and row.dataset 
 SEGMENTATION = [row for row in ROWS if row.dataset != "imagenet_1k"]
 
 
+BACKBONES = sorted(path.stem for path in (ROOT / "config/backbones").glob("*.yaml"))
+IMAGES = 1_281_167  # ImageNet-1K's training split
+PRETRAININGS = {  # epochs, those of the warm-up, images in a step, optimiser, rate, weight decay
+    "lemore": (600, 10, 1024, "rmsprop", 0.064, 2e-5),
+    "topformer_t": (600, 10, 1024, "rmsprop", 0.064, 2e-5),
+    "seaformer_s": (600, 40, 1024, "rmsprop", 0.064, 2e-5),
+    "mit_b0": (300, 5, 1024, "adamw", 5e-4 * 1024 / 512, 0.05),
+    "mscan_b": (300, 5, 1024, "adamw", 1e-3, 0.05),
+    "convmlp_s": (300, 5, 1024, "adamw", 5e-4, 0.05),
+    "mobilenet_v3_large": (600, 3, 1024, "rmsprop", 0.064, 1e-5),
+    "efficientnet_b0": (450, 3, 768, "rmsprop", 0.048, 1e-5),
+    "mobilenet_v2_os8": (300, 0, 256, "sgd", 0.045, 4e-5),
+    "hrnet_w18_small": (100, 0, 128, "sgd", 0.05, 1e-4),
+    "resnet18_deep_stem": (100, 0, 256, "sgd", 0.1, 1e-4),
+}
+
+
 def experiment(name: str) -> Experiment:
     return Experiment(read_yaml(ROOT / f"config/{name}.yaml"), ROOT)
 
@@ -70,7 +87,9 @@ def test_both_say_the_same_of_profiles():
 @pytest.mark.parametrize("place", ["cityscapes@1024", "cityscapes@32x2048", "cityscapes@x"])
 def test_a_wrong_size_is_named(place):
     values = read_yaml(ROOT / "config/efficiency.yaml") | {"profiles": {"lemore": [place]}}
-    with pytest.raises(ValueError, match=rf"profiles\.lemore has '{place}', expected a dataset"):
+    with pytest.raises(
+        ValueError, match=rf"profiles\.lemore\[0\] is '{place}', expected a dataset"
+    ):
         Experiment(values, ROOT)
 
 
@@ -85,3 +104,21 @@ def test_a_model_file_alone_makes_a_profile(tmp_path):
     (tmp_path / "config/models/mine.yaml").write_text(text.replace("LeMoRe", "Mine"))
     made = Experiment(read_yaml(ROOT / "config/efficiency.yaml"), tmp_path)
     assert made.profiles["mine"] == ("ade20k",)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_pretrainings_last_whole_epochs(backbone):
+    """Some drop the last batch of an epoch, which is smaller, and some do not."""
+    recipe = experiment("paper").pretrain_recipe(backbone)
+    per_epoch = IMAGES / recipe.batch_size
+    assert any(abs(recipe.iterations / epochs - per_epoch) < 1 for epochs in (100, 300, 450, 600))
+
+
+@pytest.mark.parametrize("backbone", PRETRAININGS)
+def test_pretrainings_are_the_published_ones(backbone):
+    recipe = experiment("paper").pretrain_recipe(backbone)
+    epochs, warmup, batch, optimizer, rate, decay = PRETRAININGS[backbone]
+    assert (recipe.batch_size, recipe.optimizer) == (batch, optimizer)
+    assert (recipe.lr, recipe.weight_decay) == pytest.approx((rate, decay))
+    assert abs(recipe.iterations / epochs - IMAGES / batch) < 1
+    assert abs(recipe.warmup_iterations - warmup * IMAGES / batch) <= warmup

@@ -24,16 +24,28 @@ archives_dir: resources/archives
 data_dir: resources/datasets
 seeds: [0, 1]
 pretrain: imagenet_1k_scenes
-init: {}
+init: {mobilenet_v2_os8: "file:first.pt"}
 trainings:
   ade20k_scenes: [lemore, topformer_t]
   cityscapes_scenes: [lemore, topformer_t]
+  ponds: [fcn_mobilenet_v2]
 profiles: {lemore: [ade20k], topformer_t: [ade20k]}
 latency_seconds: 1.0
 paper_tables: true
 comparisons: {ade20k_scenes: {images: [ADE_val_00000001], models: [lemore]}}
 ray: {mode: none, workers: 1, gpus: 0}
 log_model: false
+"""
+DATASET = """
+title: Ponds
+task: segmentation
+num_classes: 2
+licence: own
+recipe: ade20k_scenes
+folder: photos
+files: {images: "{split}/{name}.jpg", masks: "{split}/{name}.png", mask: index}
+classes: [{name: water}, {name: reed}]
+splits: {train: null, val: null}
 """
 REPORTING = {
     "audit", "count", "significance", "table", "figure", "result_figures", "diagram", "report",
@@ -43,7 +55,7 @@ REPORTING = {
 CHANGE = "\n_CHANGED = 1\n"
 COMMENT = "\n# A comment.\n"
 
-ADE, CITY = "ade20k_scenes", "cityscapes_scenes"
+ADE, CITY, PONDS = "ade20k_scenes", "cityscapes_scenes", "ponds"
 
 
 class Checkout:
@@ -55,19 +67,34 @@ class Checkout:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, folder / name)
         (folder / "matrix.yaml").write_text(CONFIG)
+        (folder / "config/datasets/ponds.yaml").write_text(DATASET)
+        (folder / "first.pt").write_text("weights")
+        for name in ("train/a.jpg", "train/a.png", "val/b.jpg", "val/b.png"):
+            (folder / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "photos" / name).write_text(name)
         rows = self.snakemake("--summary").split("\n")
         for row in rows:
             name = row.split("\t")[0]
             if name.startswith(("results/", "resources/")):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_text(name)
+        self.lemore(
+            *("fetch", "--dataset-config", "config/datasets/ponds.yaml"),
+            *("--archives-dir", "resources/archives", "--output", "resources/fetched/ponds.json"),
+        )
         self.snakemake("--touch", "--forceall", "--cores", "1")
 
     def snakemake(self, *options: str) -> str:
         command = [Path(sys.executable).with_name("snakemake"), "--configfile", "matrix.yaml"]
+        return self.run([*map(str, command), *options])
+
+    def lemore(self, *command: str) -> str:
+        return self.run([sys.executable, "-m", "lemore.cli", *command])
+
+    def run(self, command: list[str]) -> str:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("LEMORE_")}
         done = subprocess.run(
-            [*map(str, command), *options],
+            command,
             cwd=self.folder,
             env=kept | {"PYTHONPATH": str(self.folder)},
             capture_output=True,
@@ -102,7 +129,8 @@ def trained(*pairs: tuple[str, str]) -> set[str]:
     return {f"{rule} {d} {m} {seed}" for d, m in pairs for rule in rules for seed in (0, 1)}
 
 
-ALL = [(d, m) for d in (ADE, CITY) for m in ("lemore", "topformer_t")]
+OWN = (PONDS, "fcn_mobilenet_v2")
+ALL = [*((d, m) for d in (ADE, CITY) for m in ("lemore", "topformer_t")), OWN]
 LEMORE = [(d, "lemore") for d in (ADE, CITY)]
 EVALUATIONS = {job for job in trained(*ALL) if job.startswith("evaluate")}
 PROFILES = {"profile lemore", "profile topformer_t"}
@@ -151,7 +179,7 @@ MATRIX = [
     ("lemore/cli.py", None),
     ("lemore/config/read.py", None),
     ("lemore/data/fetch/obtain.py", None),
-    ("lemore/data/readers/folders.py", None),
+    ("lemore/data/readers/folders.py", {"prepare ponds"} | trained(OWN)),
 ]
 
 # Edits that are called by what they change, not by their file
@@ -243,6 +271,7 @@ def restore(checkout: Checkout) -> None:
     for top in ("lemore", "config"):
         shutil.rmtree(checkout.folder / top)
         shutil.copytree(ROOT / top, checkout.folder / top)
+    (checkout.folder / "config/datasets/ponds.yaml").write_text(DATASET)
 
 
 @pytest.mark.parametrize("room", ["commands", "runtime", "config", "data/fetch"])
@@ -311,10 +340,10 @@ def test_a_default_that_is_changed_reruns_those_who_use_it(checkout):
         recipe.write_text(re.sub(r"^ *ema: .*\n", "", recipe.read_text(), flags=re.M))
     path = checkout.folder / "lemore/config/recipe.py"
     text = path.read_text()
-    assert "ema: float = 0.0" in text
+    assert "ema: BelowOne = 0.0" in text
     try:
         assert not checkout.plan()[0], "a key left out means its default"
-        path.write_text(text.replace("ema: float = 0.0", "ema: float = 0.5"))
+        path.write_text(text.replace("ema: BelowOne = 0.0", "ema: BelowOne = 0.5"))
         jobs, _ = checkout.plan()
     finally:
         restore(checkout)
@@ -335,11 +364,49 @@ def test_another_layout_is_the_reason_that_is_shown(checkout):
 
 
 def test_touching_everything_reruns_nothing(checkout):
-    for top in ("lemore", "config", "workflow", "results", "resources"):
+    (checkout.folder / "first.pt").touch()
+    for top in ("lemore", "config", "workflow", "results", "resources", "photos"):
         for path in (checkout.folder / top).rglob("*"):
             if path.is_file():
                 path.touch()
     assert not checkout.plan()[0]
+
+
+FETCHED = {"fetch ponds", "prepare ponds"} | trained(OWN)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("first.pt", "WEIGHTS", trained(OWN)),
+        ("photos/train/c.jpg", "added", FETCHED),
+        pytest.param("photos/val/b.png", "VAL/b.png", FETCHED, marks=pytest.mark.slow),
+        pytest.param("photos/val/b.png", None, FETCHED, marks=pytest.mark.slow),
+    ],
+)
+def test_other_content_reruns_what_was_made_of_it(checkout, name, content, expected):
+    """Of the same size too; None: the file is removed."""
+    path = checkout.folder / name
+    before = path.read_text() if path.exists() else None
+    path.write_text(content) if content else path.unlink()
+    try:
+        jobs, _ = checkout.plan()
+    finally:
+        path.write_text(before) if before else path.unlink()
+    assert {job for job in jobs if job.split()[0] not in REPORTING} == expected
+    assert not checkout.plan()[0], "taking the change back must leave nothing to do"
+
+
+def test_a_missing_file_of_weights_is_told_before_the_first_job(checkout):
+    path = checkout.folder / "first.pt"
+    path.rename(checkout.folder / "second.pt")
+    try:
+        with pytest.raises(
+            AssertionError, match=r"init\.mobilenet_v2_os8 .* there is no file .*first"
+        ):
+            checkout.plan()
+    finally:
+        (checkout.folder / "second.pt").rename(path)
 
 
 def test_lost_metadata_does_not_make_stale_results_fresh(checkout):

@@ -5,12 +5,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lemore.data.augment.classification import ClassificationTransform, erase, mix, swap_partners
+from lemore.data.augment import mixture, rand_augment
+from lemore.data.augment.classification import ClassificationTransform, erase
+from lemore.data.augment.mixture import mix, swap_partners
 from lemore.data.loader import TrainBatches
 from lemore.data.normalize import MEAN, STD
 from lemore.training import losses
 
-FULL = ClassificationTransform((32, 40), (0.08, 1.0), (0.75, 1.33), 0.5, (9.0, 0.5), 0.5, 0.2)
+FULL = ClassificationTransform((32, 40), (0.08, 1.0), (0.75, 1.33), 0.5, (9.0, 0.5), 0.5, 0.2, 1.0)
 
 
 class Photos:
@@ -45,8 +47,8 @@ def test_images_and_mixtures_do_not_depend_on_the_workers(world_size, workers):
         parts = [rank[iteration] for rank in ranks]
         for key in batch:
             assert torch.equal(torch.cat([part[key] for part in parts]), batch[key])
-        mixed, _ = mix(batch["image"].float(), batch["share"])
-        apart = torch.cat([mix(part["image"].float(), part["share"])[0] for part in parts])
+        mixed, _ = mix(batch["image"].float(), batch["mixture"])
+        apart = torch.cat([mix(part["image"].float(), part["mixture"])[0] for part in parts])
         assert torch.equal(mixed, apart)
 
 
@@ -65,7 +67,8 @@ def test_what_is_switched_off_changes_no_draw():
         other = ClassificationTransform((32, 40), (0.08, 1.0), (0.75, 1.33), 0.5, None, 0.0, 0.2)
         mixed = other(image, 1, np.random.default_rng(seed))
         np.testing.assert_array_equal(base.image, mixed.image)
-        assert base.share is None and mixed.share is not None and 0 <= mixed.share <= 1
+        assert base.mixture is None and mixed.mixture is not None
+        assert 0 <= mixed.mixture.share <= 1 and mixed.mixture[1:] == (0, 0, 0, 0)
 
 
 def test_erased_rectangles_are_noise_of_the_right_size():
@@ -86,15 +89,74 @@ def test_erased_rectangles_are_noise_of_the_right_size():
 
 
 def test_mixtures_are_of_neighbours():
-    images, share = torch.randn(4, 3, 5, 6), torch.tensor([0.25, 0.9, 1.0, 0.1])
-    mixed, shares = mix(images, share)
-    assert shares.tolist() == [0.25, 0.25, 1.0, 1.0]
+    images = torch.randn(6, 3, 5, 6)
+    drawn = torch.tensor(
+        [
+            [0.25, 0, 0, 0, 0],
+            [0.9, 0, 0, 0, 0],
+            [1.0, 0, 0, 0, 0],
+            [0.1, 0, 0, 0, 0],
+            [0.8, 1, 2, 3, 5],
+            [0.5, 0, 0, 5, 6],
+        ]
+    )
+    mixed, shares = mix(images, drawn)
+    torch.testing.assert_close(shares, torch.tensor([0.25, 0.25, 1.0, 1.0, 0.8, 0.8]))
     torch.testing.assert_close(mixed[0], 0.25 * images[0] + 0.75 * images[1])
     torch.testing.assert_close(mixed[1], 0.25 * images[1] + 0.75 * images[0])
-    assert torch.equal(mixed[2:], images[2:])
+    assert torch.equal(mixed[2:4], images[2:4])
+    for own, other in ((4, 5), (5, 4)):
+        expected = images[own].clone()
+        expected[:, 1:3, 2:5] = images[other][:, 1:3, 2:5]
+        assert torch.equal(mixed[own], expected)
     assert swap_partners(torch.arange(6)).tolist() == [1, 0, 3, 2, 5, 4]
     with pytest.raises(ValueError, match="a worker takes 3 images at once"):
-        mix(images[:3], share[:3])
+        mix(images[:3], drawn[:3])
+
+
+def test_cut_boxes_are_as_large_as_their_share():
+    """A Beta(1, 1) share is uniform; half of the pairs are cut where both alphas are given."""
+    drawn = [mixture.draw(0.8, 1.0, (40, 60), np.random.default_rng(seed)) for seed in range(2000)]
+    boxes = [one for one in drawn if one.bottom > one.top and one.right > one.left]
+    assert 900 < len(boxes) < 1100
+    for share, top, left, bottom, right in boxes:
+        assert 0 <= top < bottom <= 40 and 0 <= left < right <= 60
+        assert share == pytest.approx(1 - (bottom - top) * (right - left) / 2400)
+    whole = [one for one in boxes if one.top > 0 and one.bottom < 40]
+    whole = [one for one in whole if one.left > 0 and one.right < 60]
+    ratios = [(one.bottom - one.top) / (one.right - one.left) for one in whole]
+    assert np.median(ratios) == pytest.approx(40 / 60, rel=0.05)
+
+
+def test_increasing_operations_begin_at_no_change():
+    """By timm's formulas: posterize keeps 4 - int(4 s) bits, solarize begins at 256 - int(256 s),
+    the factors are 1 +- 0.9 s."""
+    image = np.arange(256, dtype=np.uint8).reshape(1, 256, 1).repeat(3, 2)
+    for strength in (0.0, 0.3, 0.9, 1.0):
+        for index, operation in enumerate(rand_augment.OPERATIONS):
+            drawn = rand_augment.DrawnOperation(index, strength, -1)
+            changed = rand_augment.apply(image, [rand_augment.increase(drawn)])
+            if operation is rand_augment.posterize:
+                step = 2 ** (4 + int(4 * strength))
+                np.testing.assert_array_equal(changed, image.astype(int) // step * step)
+            elif operation is rand_augment.solarize:
+                start = 256 - int(256 * strength)
+                np.testing.assert_array_equal(changed, np.where(image < start, image, 255 - image))
+            elif operation is rand_augment.brightness:
+                exact = image * (1 - 0.9 * strength)
+                assert np.abs(changed - exact).max() <= 1
+            elif operation not in (rand_augment.color, rand_augment.contrast):
+                assert rand_augment.increase(drawn) == drawn or operation is rand_augment.sharpness
+
+
+def test_copies_of_an_image_are_transformed_apart_and_never_mixed():
+    loader = TrainBatches(Photos(), FULL, seed=3, batch_size=12, start=0, stop=2, repeats=3)
+    names = loader.list_names(0)[:7]  # an epoch
+    assert names == [names[0], names[1]] * 3 + [names[6]] and len(set(names)) == 3
+    images = next(iter(loader))["image"]
+    assert not torch.equal(images[0], images[2])
+    once = TrainBatches(Photos(), FULL, seed=3, batch_size=12, start=0, stop=2).list_names(0)
+    assert once[:3] == [*names[:2], names[6]]
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])

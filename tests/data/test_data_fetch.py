@@ -162,9 +162,10 @@ def config(**changes) -> DatasetConfig:
 
 
 def run(folder: Path, mirrors: list[str], **changes):
-    return obtain_archives(
+    record, _ = obtain_archives(
         "test", config(**changes), folder / "archives", mirrors, folder / "out.json"
     )
+    return record
 
 
 def test_mirrors_come_first_and_in_order(server, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lemore.data.archives import images
+from lemore.data.archives import images, masks
 
 
 def gradient() -> np.ndarray:
@@ -75,12 +75,12 @@ def test_palette_label_gives_indices(bits):
     picture = Image.fromarray(values).convert("P")
     picture.putdata(values.ravel().tolist())
     picture.putpalette([(37 * i) % 256 for i in range(768)])
-    assert (images.decode_label(encoded(picture, "PNG", bits=bits)) == values).all()
+    assert (masks.decode_label(encoded(picture, "PNG", bits=bits)) == values).all()
 
 
 def test_colour_image_is_no_label():
     with pytest.raises(ValueError, match="RGB image"):
-        images.decode_label(encoded(Image.fromarray(gradient()), "PNG"))
+        masks.decode_label(encoded(Image.fromarray(gradient()), "PNG"))
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])

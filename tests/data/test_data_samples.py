@@ -36,7 +36,7 @@ def prepared(name: str, place: Path, tmp_path: Path, partial: bool = True) -> Pa
         (archives / name).symlink_to(place, target_is_directory=True)
     config = load(DatasetConfig, ROOT / f"config/datasets/{name}.yaml")
     fetched = tmp_path / f"{name}.json"
-    write_json(fetched, obtain_archives(name, config, archives, [], fetched))
+    write_json(fetched, obtain_archives(name, config, archives, [], fetched)[0])
     output = tmp_path / "data" / name
     options = {"code": "1", "workers": 2, "allow_partial": partial}
     build_store(name, config, open_source(name, fetched), output, **options)

@@ -48,7 +48,7 @@ class Identify:
 class Item:
     def __init__(self, image, label, valid):
         self.image, self.label, self.valid = image, label, valid
-        self.distortion = self.share = None
+        self.distortion = self.mixture = None
 
 
 TRANSFORM = TrainTransform((64, 48), (0.5, 2.0), (32, 40), 0.75, 0.5, "cpu")

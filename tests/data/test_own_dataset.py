@@ -19,6 +19,7 @@ from lemore.config.dataset import DatasetConfig
 from lemore.config.read import build
 from lemore.data.readers.folders import draw_split
 from lemore.data.store import Store
+from lemore.runtime.files import read_json
 
 ROOT = Path(__file__).parents[2]
 SIZE = (12, 16)
@@ -110,6 +111,36 @@ def test_one_folder_per_split(tmp_path, kind, coded):
     assert Store(output, "val").read_colors()[0] == (0, 0, 200)
 
 
+def test_the_digest_knows_names_order_masks_and_photos_but_no_times(tmp_path):
+    """A training reruns when the digest of its data changes."""
+    layout = {"images": "{split}/{name}.png", "masks": "{split}/{name}_L.png"}
+    for split in ("train", "val"):
+        place(tmp_path / "ponds", *layout.values(), NAMES[:2], colored, split)
+
+    def prepare(**changes) -> tuple[str, str]:
+        code, output = run(tmp_path, layout | COLOR, **changes)
+        assert code == 0
+        return read_json(output / "digest.json")["sha256"], read_json(tmp_path / "fetched.json")[
+            "sha256"
+        ]
+
+    first, *others = BASE["classes"]
+    seen = [prepare(), prepare(classes=[*others, first])]
+    seen.append(prepare(classes=[first | {"name": "lake"}, *others]))
+    mask, photo_file = (tmp_path / "ponds/val" / f"a.b{end}.png" for end in ("_L", ""))
+    place(tmp_path / "ponds", *layout.values(), ["a.b"], colored, "val")
+    seen.append(prepare())
+    write(mask, colored(train_ids("a.b")[::-1].copy()))
+    seen.append(prepare())
+    write(photo_file, photo("a.b")[::-1])
+    seen.append(prepare())
+    assert len({digest for digest, _ in seen}) == 6
+    assert len({fetched for _, fetched in seen}) == 4, "classes change nothing that is fetched"
+    for path in (tmp_path / "ponds").rglob("*.png"):
+        os.utime(path, (1, 1))
+    assert prepare() == seen[-1]
+
+
 def test_same_folder_with_a_suffix_and_lists(tmp_path):
     place(tmp_path / "ponds", "{name}.png", "{name}_mask.png", NAMES, index)
     (tmp_path / "ponds/train.txt").write_text("\n".join(NAMES[:2]) + "\n")
@@ -194,7 +225,7 @@ def no_mask(folder: Path) -> None:
     ("harm", "words"),
     [
         (broken_color, ["a.b_L.png", "1 colours are in no class", "[1, 2, 3] (2 pixels)"]),
-        (jpeg_mask, ["a.b_L.png", "is not a PNG"]),
+        (jpeg_mask, ["a.b_L.png", "is a JPEG", "changes the values"]),
         (no_mask, ["a.b.png", "image without an annotation"]),
     ],
 )
@@ -234,8 +265,9 @@ def test_it_explains_and_a_dry_run_writes_nothing(tmp_path, caplog):
     for path in (tmp_path / "ponds/val").glob("*_L.png"):
         path.write_bytes(b"no PNG")
     caplog.clear()
-    assert main(["prepare", *options, *elsewhere]) == 1
+    assert main(["prepare", *options, *elsewhere]) == 2
     assert "wrong: 3 of 3 samples that were read cannot be used" in caplog.text
+    assert "ponds: has other files than" in caplog.text
     assert not (tmp_path / "elsewhere").exists()
 
 

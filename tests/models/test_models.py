@@ -5,6 +5,7 @@ A new model is tested without any change here, since models are found by their f
 
 import copy
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from lemore.models.layers import DropPath
 from lemore.models.segmentor import build_segmentor, make_model
 from lemore.profiling import export
 from lemore.runtime import checkpoint
-from lemore.stages.workers.finetune import Loss, head_parameters
+from lemore.stages.workers.finetune import Loss, group_parameters
 from lemore.trained.exported import open_file
 from lemore.trained.find import read_trained
 from lemore.training import optim
@@ -97,7 +98,8 @@ def test_shapes_channels_and_head_parameters(name):
     step = stride(name, logits, SIZE)
     assert logits.shape == (2, 7, SIZE[0] // step, SIZE[1] // step)
 
-    fast = head_parameters(model)
+    groups = group_parameters(model, recipe_of(name, 1))
+    (fast,) = (group["names"] for group in groups if group["lr_mult"] != 1.0)
     names = [key for key, _ in model.named_parameters() if not key.startswith("backbone.")]
     if config.decode_head in ("lemore", "topformer"):
         assert fast == [f"decode_head.{key}" for key in FIVE]
@@ -213,13 +215,7 @@ def train(name: str, iterations: int, folder: Path) -> tuple[list[float], Path]:
         losses.append(value.item())
         return value
 
-    groups = optim.group_parameters(
-        model,
-        head_parameters=head_parameters(model),
-        head_lr_mult=1.0,
-        weight_decay=recipe.weight_decay,
-        decay_norm=recipe.decay_norm,
-    )
+    groups = group_parameters(model, replace(recipe, groups={}))
     TrainingLoop(
         name=name,
         model=model,
@@ -356,3 +352,24 @@ def test_topformer_attention_is_unscaled_and_its_gate_hard():
 def test_awaken_leaves_no_branch_silent():
     model = awaken(segmentor("lemore"))
     assert all(p.abs().max() > 0 for n, p in model.named_parameters() if n.endswith("weight"))
+
+
+# standard deviations of the originals' first weights: U(-b, b), b = 1/sqrt(inputs), has b/sqrt(3)
+FIRST_WEIGHTS = [
+    ("lemore", "fuse.conv", 2**0.5),
+    ("topformer_t", "fuse.conv", (2 / 128) ** 0.5),
+    ("topformer_s", "fuse.conv", (2 / 192) ** 0.5),
+    ("seaformer_t", "fuse.conv", (2 / 96) ** 0.5),
+    ("topformer_t", "classifier", 0.01),
+    ("segformer_b0", "projections.3", 1 / (3 * 256) ** 0.5),
+    ("segformer_b0", "classifier", 1 / (3 * 256) ** 0.5),
+    ("feedformer_b0", "classifier", 1 / (3 * 128) ** 0.5),
+    ("umixformer_b0", "classifier", 1 / (3 * 128) ** 0.5),
+    ("metaseg_t", "classifier", 1 / (3 * 128) ** 0.5),
+]
+
+
+@pytest.mark.parametrize(("name", "layer", "deviation"), FIRST_WEIGHTS)
+def test_first_weights_of_heads_are_as_wide_as_the_originals(name, layer, deviation):
+    weight = segmentor(name).decode_head.get_submodule(layer).weight.detach()
+    assert weight.std().item() == pytest.approx(deviation, rel=4 / (2 * weight.numel()) ** 0.5)

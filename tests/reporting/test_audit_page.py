@@ -47,6 +47,9 @@ AUDIT = {
     "class_frequencies": [1.0, 0.0],
     "quarantined": [{"split": "train", "name": "odd", "kind": "label values", "problem": FAULT}],
     "problems": ["split 'train' has 3 images, expected 5"],
+    "errors": [],
+    "warnings": ["split 'train': 1 of 2 classes do not occur in it: sky"],
+    "unused": {"count": 1200, "files": ["old/<i>a</i>.png"]},
     "duplicates": [["train/a", "val/b"], ["train/c", "train/d"]],
     "annotation": "PNG",
     "origin": {"folder": "archives/x", "archives": []},
@@ -95,6 +98,9 @@ def page(tmp_path) -> Text:
         "JPEG colour 8 bit, EXIF orientation 6: 3 (as turned_7)",
         "5.00 %",
         "10 x 20, 15 x 25, 30 x 40",
+        "split 'train': 1 of 2 classes do not occur in it: sky",
+        "no list names: 1200",
+        "old/<i>a</i>.png",
     ],
 )
 def test_the_page_says(page, words):

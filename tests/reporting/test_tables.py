@@ -13,9 +13,9 @@ from lemore.reporting.figures.classes import stack_by_model
 from lemore.reporting.tables import printed, writers
 from lemore.reporting.tables.build import build_table, read_csv
 from lemore.reporting.tables.paper import VIEWS
-from lemore.reporting.tables.results import find_cell, label_models, name_models
+from lemore.reporting.tables.results import find_cell, label_models, name_models, read_results
 from lemore.reporting.tables.writers import escape_latex, format_latex
-from tests.made_up import evaluation, pretraining, profile, row_of
+from tests.made_up import evaluation, pretraining, profile, row_of, write_results
 
 MINUS = "\N{MINUS SIGN}"
 DESIGN_COLUMNS = [
@@ -28,6 +28,19 @@ DESIGN_COLUMNS = [
 
 def is_empty(cells) -> bool:
     return bool((cells.isna() | (cells == "").fillna(False)).all())
+
+
+@pytest.mark.parametrize(
+    "change", [{"classes": ["sky", "person", "road & path"]}, {"data_sha256": "b"}]
+)
+def test_results_of_two_states_of_a_dataset_are_not_mixed(tmp_path, change):
+    results = [evaluation("lemore", 0.5, data_sha256="a"), evaluation("topformer_t", 0.4)]
+    other = evaluation("lemore", 0.5, seed=1, data_sha256="a")
+    assert len(read_results(write_results(tmp_path, [*results, other]), "evaluate")) == 3
+    with pytest.raises(ValueError, match=r"evaluate2\.json: measured on other .*evaluate0"):
+        read_results(write_results(tmp_path, [*results, other | change]), "evaluate")
+    elsewhere = other | change | {"dataset": "camvid"}
+    assert len(read_results(write_results(tmp_path, [*results, elsewhere]), "evaluate")) == 3
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +55,16 @@ def test_the_same_key_continues_and_another_supersedes():
     tags = {run.info.run_id: run.data.tags["superseded"] for run in runs("a")}
     assert tags == {first.run_id: "yes", other.run_id: "no"}
     assert {run.info.status for run in runs("a")} == {"FINISHED"}
+
+
+def test_patterns_which_mlflow_takes_for_no_names_stay_in_one_parameter():
+    groups = {r"backbone.*\.bn": {"lr_mult": 0.1}, "head": {"lr_mult": 1.0}}
+    params = {"train": {"lr": 0.1, "groups": groups, "decode_head": {"width": 128}}}
+    with track(replace(describe("patterns"), params=params)):
+        pass
+    (run,) = runs("patterns")
+    expected = {"train.lr": "0.1", "train.groups": str(groups), "train.decode_head.width": "128"}
+    assert run.data.params == expected
 
 
 def test_metrics_arrive_once_and_in_order_over_a_resume(tmp_path):

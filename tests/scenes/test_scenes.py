@@ -18,7 +18,8 @@ from lemore.commands import scenes as task
 from lemore.config import labels
 from lemore.config.dataset import DatasetConfig
 from lemore.config.read import load
-from lemore.data.archives.images import decode_label, decode_rgb
+from lemore.data.archives.images import decode_rgb
+from lemore.data.archives.masks import decode_label
 from lemore.data.archives.source import open_source
 from lemore.data.fetch.obtain import obtain_archives
 from lemore.data.prepare.build import build_store
@@ -60,7 +61,7 @@ def store_of(name: str, files: dict[str, bytes], folder: Path, splits=None) -> P
     config, dataset = small(name, splits), f"{name}_scenes"
     write_files(folder / "archives" / dataset, files)
     fetched = folder / f"{dataset}.json"
-    write_json(fetched, obtain_archives(dataset, config, folder / "archives", [], fetched))
+    write_json(fetched, obtain_archives(dataset, config, folder / "archives", [], fetched)[0])
     output = folder / "data" / dataset
     options = {"code": "1", "workers": 1, "allow_partial": False}
     build_store(dataset, config, open_source(dataset, fetched), output, **options)
@@ -175,7 +176,7 @@ def test_pascal_json_and_original_mat_files_agree(drawn, tmp_path):
     config = replace(config, archives=(config.archives[0], other))
     fetched = tmp_path / "mat/fetched.json"
     name = "pascal_context_60_scenes"
-    write_json(fetched, obtain_archives(name, config, folder.parent, [], fetched))
+    write_json(fetched, obtain_archives(name, config, folder.parent, [], fetched)[0])
     output = tmp_path / "mat/data"
     options = {"code": "1", "workers": 1, "allow_partial": False}
     digest = build_store(name, config, open_source(name, fetched), output, **options)

@@ -1,6 +1,7 @@
 """`lemore predict` writes evaluation's label maps for any number of images and videos, under
 different names; and what it refuses."""
 
+import codecs
 import csv
 import io
 import json
@@ -213,7 +214,8 @@ def test_names(tmp_path):
 
 
 def test_folders_and_patterns(tmp_path):
-    for name in ("b.JPG", "sub/a.png", ".hidden.png", "._b.png", "out/overlay/b.png", "notes.txt"):
+    left = (".hidden.png", "._b.png", "@eaDir/c.png", "__MACOSX/d.png", "Thumbs.db", "notes.txt")
+    for name in ("b.JPG", "sub/a.png", "out/overlay/b.png", *left):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "loop").symlink_to(tmp_path)
@@ -232,7 +234,8 @@ def test_folders_and_patterns(tmp_path):
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\0"])
 def test_a_list_on_standard_input(weights, tmp_path, monkeypatch, end):
     paths = [save(tmp_path / f"im {i}.png", make_photo(i)) for i in range(3)]
-    listed = b"".join(os.fsencode(path) + end for path in paths[1:])
+    mark = codecs.BOM_UTF8 if end == b"\r\n" else b""
+    listed = mark + b"".join(os.fsencode(path) + end for path in paths[1:])
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(listed)))
     predict(weights, tmp_path / "out", "-", paths[0])
     assert files(tmp_path / "out/overlay") == ["im 0.jpg", "im 1.jpg", "im 2.jpg"]

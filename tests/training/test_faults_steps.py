@@ -187,9 +187,7 @@ class HostReads(TorchDispatchMode):
 
 def test_the_guard_never_waits_for_the_device():
     model = Small()
-    groups = optim.group_parameters(
-        model, head_parameters=[], head_lr_mult=1, weight_decay=0.01, decay_norm="reference"
-    )
+    groups = optim.group_parameters(model, 0.01, {})
     guard = FiniteSteps(model, optim.make_adamw(groups, (0.9, 0.999)), 1000)
     with HostReads() as reads:
         for i in range(3):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from lemore.config.recipe import load_recipe
+from lemore.config.recipe import Group, load_recipe
 from lemore.runtime.checkpoint import Checkpoints, hash_tensors, load
 from lemore.runtime.files import read_json
 from lemore.runtime.process import Stopped
@@ -127,22 +127,28 @@ class Tiny(nn.Module):
 
 def test_the_reference_decays_norms_and_speeds_up_the_head():
     """TopFormer's "no decay for norm" never matches its BatchNorm layers, named `bn`."""
-    names = ["head.weight", "head.bias"]
-    reference = optim.group_parameters(
-        Tiny(), head_parameters=names, head_lr_mult=10, weight_decay=0.01, decay_norm="reference"
-    )
+    head = {"head": Group(lr_mult=10.0)}
+    reference = optim.group_parameters(Tiny(), 0.01, head)
     assert {(g["lr_mult"], g["weight_decay"], len(g["params"])) for g in reference} == {
         (1.0, 0.01, 4),
-        (10, 0.01, 2),
+        (10.0, 0.01, 2),
     }
-    spared = optim.group_parameters(
-        Tiny(), head_parameters=names, head_lr_mult=10, weight_decay=0.01, decay_norm=False
-    )
-    assert {(g["lr_mult"], g["weight_decay"], len(g["params"])) for g in spared} == {
-        (1.0, 0.01, 2),
-        (1.0, 0.0, 2),
-        (10, 0.01, 2),
-    }
+
+
+@pytest.mark.parametrize(
+    "decayed, spared",
+    [
+        ("all", set()),
+        ("all_but_norms", {"body.1.weight", "body.1.bias"}),
+        ("matrices", {"body.0.bias", "body.1.weight", "body.1.bias", "head.bias"}),
+    ],
+)
+def test_a_pretraining_says_what_it_decays(decayed, spared):
+    groups = optim.spare_undecayed(Tiny(), decayed)
+    made = optim.group_parameters(Tiny(), 0.01, groups)
+    assert {n for g in made if g["weight_decay"] == 0 for n in g["names"]} == spared
+    assert {g["weight_decay"] for g in made} <= {0.0, 0.01}
+    assert sum(len(g["names"]) for g in made) == 6
 
 
 def batches(start, stop):
@@ -154,9 +160,7 @@ def batches(start, stop):
 def make_loop(folder, *, iterations=12, stop=lambda: False, seed=3):
     torch.manual_seed(seed)
     model = Tiny()
-    groups = optim.group_parameters(
-        model, head_parameters=[], head_lr_mult=1, weight_decay=0.01, decay_norm="reference"
-    )
+    groups = optim.group_parameters(model, 0.01, {})
     return TrainingLoop(
         name="tiny",
         model=model,

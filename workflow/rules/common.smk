@@ -1,4 +1,5 @@
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -7,13 +8,15 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from lemore.config import reported
-from lemore.config.read import check_gpus
+from lemore.config.read import check_gpus, read_yaml
 from lemore.config.experiment import Experiment
 from lemore.config.job_files import (
     write_count_job,
     write_diagram_job,
     write_evaluate_job,
     write_finetune_job,
+    write_init,
+    write_placed,
     write_prepare_job,
     write_pretrain_job,
     write_profile_job,
@@ -23,14 +26,19 @@ from lemore.runtime.process import lead_pipeline
 
 lead_pipeline()
 
+# Snakemake has read the files already, but its reader takes the last of a key given twice.
 try:
-    experiment = Experiment(config)
+    for file in workflow.configfiles:
+        read_yaml(file)
+    experiment = Experiment(
+        config, source=" + ".join(map(os.path.relpath, workflow.configfiles))
+    )
 except ValueError as mistake:
     raise WorkflowError(str(mistake)) from None
 
 RESULTS = str(experiment.results)
-DATA = experiment.config.data_dir
-ARCHIVES = experiment.config.archives_dir
+DATA = experiment.data_dir
+ARCHIVES = experiment.archives_dir
 DIAGRAMMED = reported.find_diagrammed(experiment)
 
 
@@ -50,14 +58,14 @@ onstart:
     if ray.gpus and here and trains:
         try:
             check_gpus(
-                ray.gpus, ray.workers, "configuration", "ray.gpus", gpus_here()
+                ray.gpus, ray.workers, experiment.source, "ray.gpus", gpus_here()
             )
         except ValueError as mistake:
             raise WorkflowError(str(mistake)) from None
 
 
 def any_of(names):
-    return "|".join(sorted(names)) or "none"
+    return "|".join(map(re.escape, sorted(names))) or "none"
 
 
 wildcard_constraints:
@@ -163,9 +171,16 @@ def archives_source(wildcards):
     return []
 
 
+def placed_files(wildcards):
+    """Returns what stands for a dataset's own files, whose change makes fetch look again."""
+    if experiment.dataset(wildcards.dataset).scenes:
+        return []
+    return write_placed(experiment, wildcards.dataset)
+
+
 def mirror_option(wildcards):
     if experiment.dataset(wildcards.dataset).scenes:
-        return f"--mirror resources/scenes/{wildcards.dataset}"
+        return shlex.join(["--mirror", f"resources/scenes/{wildcards.dataset}"])
     return ""
 
 
@@ -187,7 +202,7 @@ def weights_of_pretraining(wildcards):
 
 
 def pretrained_option(wildcards, input):
-    return f"--pretrained {input.pretrained}" if input.pretrained else ""
+    return shlex.join(["--pretrained", input.pretrained]) if input.pretrained else ""
 
 
 def log_model_option(wildcards):
@@ -221,12 +236,16 @@ def figure_input(wildcards):
 
 def figure_options(wildcards, input):
     if wildcards.kind == "cost":
-        return f"--tables {input.table} --evaluations {input.evaluations}"
+        return shlex.join(
+            ["--tables", input.table, "--evaluations", *input.evaluations]
+        )
     if wildcards.kind == "ablation":
-        return f"--tables {input.table}"
+        return shlex.join(["--tables", input.table])
     dataset = wildcards.dataset
     chosen = experiment.config.comparisons[dataset]
-    return (
-        f"--data {DATA}/{dataset} --split {experiment.test_split(dataset)} --images {shlex.join(chosen.images)}"
-        f" --models {' '.join(chosen.models)} --evaluations {input.evaluations}"
-    )
+    images = [
+        f"--images={name}" for name in chosen.images
+    ]  # a name may begin with a dash
+    data = ["--data", f"{DATA}/{dataset}", "--split", experiment.test_split(dataset)]
+    models = ["--models", *chosen.models, "--evaluations", *input.evaluations]
+    return shlex.join([*data, *images, *models])

@@ -12,13 +12,14 @@ rule scenes:
     conda:
         "../envs/lemore.yaml"
     shell:
-        "lemore scenes --dataset-config {input.config} --output $(dirname {output}) > {log} 2>&1"
+        'lemore scenes --dataset-config {input.config:q} --output "$(dirname {output:q})" > {log:q} 2>&1'
 
 
 rule fetch:
     input:
         config=lambda wildcards: write_prepare_job(experiment, wildcards.dataset),
         archives=archives_source,
+        placed=placed_files,
     output:
         "resources/fetched/{dataset}.json",
     log:
@@ -32,8 +33,8 @@ rule fetch:
         mirror=mirror_option,
         archives=ARCHIVES,
     shell:
-        "lemore fetch --dataset-config {input.config} --archives-dir {params.archives} {params.mirror}"
-        " --output {output} > {log} 2>&1"
+        "lemore fetch --dataset-config {input.config:q} --archives-dir {params.archives:q} {params.mirror}"
+        " --output {output:q} > {log:q} 2>&1"
 
 
 rule prepare:
@@ -54,8 +55,8 @@ rule prepare:
     conda:
         "../envs/lemore.yaml"
     shell:
-        "lemore prepare --dataset-config {input.config} --fetched {input.fetched}"
-        " --output $(dirname {output.digest}) > {log} 2>&1"
+        "lemore prepare --dataset-config {input.config:q} --fetched {input.fetched:q}"
+        ' --output "$(dirname {output.digest:q})" > {log:q} 2>&1'
 
 
 # The findings of prepare, as a page.
@@ -82,4 +83,4 @@ rule audit:
     conda:
         "../envs/lemore.yaml"
     shell:
-        "lemore audit --data $(dirname {input.audit}) --output {output} > {log} 2>&1"
+        'lemore audit --data "$(dirname {input.audit:q})" --output {output:q} > {log:q} 2>&1'

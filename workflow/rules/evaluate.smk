@@ -19,9 +19,9 @@ rule evaluate:
     params:
         data=lambda wildcards, input: Path(input.data).parent.parent,
     shell:
-        "lemore evaluate --checkpoint {input.weights} --dataset {wildcards.dataset}"
-        " --data-dir {params.data} --config {input.config} --threads {threads} --json {output}"
-        " > {log} 2>&1"
+        "lemore evaluate --checkpoint {input.weights:q} --dataset {wildcards.dataset:q}"
+        " --data-dir {params.data:q} --config {input.config:q} --threads {threads} --json {output:q}"
+        " > {log:q} 2>&1"
 
 
 # It runs alone on the machine, since it measures time.
@@ -39,7 +39,7 @@ rule profile:
         "../envs/lemore.yaml"
     threads: count_cores()
     shell:
-        "lemore profile --config {input.config} --json {output} > {log} 2>&1"
+        "lemore profile --config {input.config:q} --json {output:q} > {log:q} 2>&1"
 
 
 # Parameters and MACs of models in the paper's tables without a profile, without any weights.
@@ -56,4 +56,4 @@ rule count:
     conda:
         "../envs/lemore.yaml"
     shell:
-        "lemore count --config {input.config} --json {output} > {log} 2>&1"
+        "lemore count --config {input.config:q} --json {output:q} > {log:q} 2>&1"

@@ -19,8 +19,8 @@ rule significance:
     params:
         video=video_options,
     shell:
-        "lemore significance --evaluations {input.evaluations} {params.video} --output {output}"
-        " > {log} 2>&1"
+        "lemore significance --evaluations {input.evaluations:q} {params.video} --output {output:q}"
+        " > {log:q} 2>&1"
 
 
 rule table:
@@ -51,10 +51,10 @@ rule table:
         prefix=lambda wildcards: f"{RESULTS}/tables/{wildcards.table}",
         title=lambda wildcards: experiment.title(wildcards.table),
     shell:
-        "lemore table {wildcards.table} --run {params.run} --dataset-title={params.title:q}"
-        " --evaluations {input.evaluations} --profiles {input.profiles} --counts {input.counts}"
-        " --pretrainings {input.pretrainings} --significance {input.significance}"
-        " --output {params.prefix} > {log} 2>&1"
+        "lemore table {wildcards.table:q} --run {params.run:q} --dataset-title={params.title:q}"
+        " --evaluations {input.evaluations:q} --profiles {input.profiles:q} --counts {input.counts:q}"
+        " --pretrainings {input.pretrainings:q} --significance {input.significance:q}"
+        " --output {params.prefix:q} > {log:q} 2>&1"
 
 
 rule figure:
@@ -78,7 +78,7 @@ rule figure:
         options=figure_options,
         prefix=lambda wildcards: f"{RESULTS}/figures/{wildcards.kind}_{wildcards.dataset}",
     shell:
-        "lemore figure {wildcards.kind} {params.options} --output {params.prefix} > {log} 2>&1"
+        "lemore figure {wildcards.kind:q} {params.options} --output {params.prefix:q} > {log:q} 2>&1"
 
 
 # One job draws all figures of a dataset's results: a process takes longer to start than to draw.
@@ -106,8 +106,8 @@ rule result_figures:
     params:
         folder=lambda wildcards: f"{RESULTS}/figures",
     shell:
-        "lemore figure results --evaluations {input.evaluations} --trainings {input.trainings}"
-        " --output {params.folder} > {log} 2>&1"
+        "lemore figure results --evaluations {input.evaluations:q} --trainings {input.trainings:q}"
+        " --output {params.folder:q} > {log:q} 2>&1"
 
 
 # LeMoRe's feed-forward network, drawn from the network itself.
@@ -133,7 +133,7 @@ rule diagram:
     params:
         prefix=lambda wildcards: f"{RESULTS}/figures/feed_forward",
     shell:
-        "lemore diagram --config {input.config} --output {params.prefix} > {log} 2>&1"
+        "lemore diagram --config {input.config:q} --output {params.prefix:q} > {log:q} 2>&1"
 
 
 rule report:
@@ -172,10 +172,10 @@ rule report:
             f"{d}={experiment.title(d)}" for d in experiment.config.trainings
         ],
     shell:
-        "lemore report --run {params.run} --dataset-titles {params.titles:q} --tables {input.tables} --figures {input.figures}"
-        " --evaluations {input.evaluations} --profiles {input.profiles}"
-        " --pretrainings {input.pretrainings} --trainings {input.trainings} --data-dir {params.data}"
-        " --audits {input.audits} --output {output} > {log} 2>&1"
+        "lemore report --run {params.run:q} --dataset-titles {params.titles:q} --tables {input.tables:q} --figures {input.figures:q}"
+        " --evaluations {input.evaluations:q} --profiles {input.profiles:q}"
+        " --pretrainings {input.pretrainings:q} --trainings {input.trainings:q} --data-dir {params.data:q}"
+        " --audits {input.audits:q} --output {output:q} > {log:q} 2>&1"
 
 
 # One MLflow run for the whole, with its tables and figures.
@@ -196,5 +196,5 @@ rule summary:
     params:
         run=experiment.config.run,
     shell:
-        "lemore summary --run {params.run} --evaluations {input.evaluations}"
-        " --artifacts {input.report} {input.tables} {input.figures} --json {output} > {log} 2>&1"
+        "lemore summary --run {params.run:q} --evaluations {input.evaluations:q}"
+        " --artifacts {input.report:q} {input.tables:q} {input.figures:q} --json {output:q} > {log:q} 2>&1"

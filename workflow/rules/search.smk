@@ -11,6 +11,7 @@ rule search_recipe:
             experiment, wildcards.dataset, wildcards.model
         ),
         data=f"{DATA}/{{dataset}}/digest.json",
+        init=lambda wildcards: write_init(experiment, wildcards.model),
         pretrained=pretraining_of,
         weights=weights_of_pretraining,
         code=lambda wildcards: experiment.code("search", model=wildcards.model),
@@ -31,6 +32,6 @@ rule search_recipe:
         share=experiment.config.search.share,
         gpus=experiment.config.ray.gpus,
     shell:
-        "lemore search --config {input.config} --data $(dirname {input.data}) {params.pretrained}"
-        " --test-split {params.split} --trials {params.trials} --share {params.share}"
-        " --gpus {params.gpus} --output {output.verdict} > {log} 2>&1"
+        'lemore search --config {input.config:q} --data "$(dirname {input.data:q})" {params.pretrained}'
+        " --test-split {params.split:q} --trials {params.trials:q} --share {params.share:q}"
+        " --gpus {params.gpus:q} --output {output.verdict:q} > {log:q} 2>&1"

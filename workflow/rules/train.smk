@@ -22,10 +22,10 @@ rule pretrain:
     params:
         model=log_model_option,
     shell:
-        "lemore pretrain --config {input.config} --data $(dirname {input.data})"
-        " --output $(dirname {output.run}) --checkpoints {resources.checkpoints} {params.model}"
-        " --ray {resources.ray} --workers {resources.workers} --gpus {resources.gpus}"
-        " > {log} 2>&1"
+        'lemore pretrain --config {input.config:q} --data "$(dirname {input.data:q})"'
+        ' --output "$(dirname {output.run:q})" --checkpoints {resources.checkpoints:q} {params.model}'
+        " --ray {resources.ray:q} --workers {resources.workers:q} --gpus {resources.gpus:q}"
+        " > {log:q} 2>&1"
 
 
 rule finetune:
@@ -34,6 +34,7 @@ rule finetune:
             experiment, wildcards.dataset, wildcards.model
         ),
         data=f"{DATA}/{{dataset}}/digest.json",
+        init=lambda wildcards: write_init(experiment, wildcards.model),
         pretrained=pretraining_of,
         weights=weights_of_pretraining,
         code=lambda wildcards: experiment.code("finetune", model=wildcards.model),
@@ -55,10 +56,14 @@ rule finetune:
         checkpoints=lambda w: f"{RESULTS}/checkpoints/finetune/{w.dataset}/{w.model}/{w.seed}",
     params:
         pretrained=pretrained_option,
+        # No input: a training does not depend on it, but checks what it needs of the data.
+        evaluation=lambda wildcards: write_evaluate_job(
+            experiment, wildcards.dataset, wildcards.model
+        ),
         model=log_model_option,
     shell:
-        "lemore finetune --config {input.config} --data $(dirname {input.data})"
-        " --seed {wildcards.seed} {params.pretrained} --output $(dirname {output.run})"
-        " --checkpoints {resources.checkpoints} {params.model}"
-        " --ray {resources.ray} --workers {resources.workers} --gpus {resources.gpus}"
-        " > {log} 2>&1"
+        'lemore finetune --config {input.config:q} --data "$(dirname {input.data:q})"'
+        ' --seed {wildcards.seed:q} {params.pretrained} --output "$(dirname {output.run:q})"'
+        " --checkpoints {resources.checkpoints:q} {params.model} --evaluation {params.evaluation:q}"
+        " --ray {resources.ray:q} --workers {resources.workers:q} --gpus {resources.gpus:q}"
+        " > {log:q} 2>&1"

@@ -9,6 +9,7 @@ import os
 import re
 import stat
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Literal, NoReturn
+
+from lemore.runtime.files import is_junk, walk_files
 
 MAX_MEMBER = 4 << 30  # bytes; the largest genuine member is a merged JSON of about a gigabyte
 MAX_UNPACKED = 256 << 20  # bytes of a compressed tar that is read whole: kits, .mat labels
@@ -76,9 +79,18 @@ def _open_zip(path: str, process: int) -> zipfile.ZipFile:
 def list_members(path: Path | str) -> Iterator[Member]:
     """Lists the regular files of a folder, zip, tar or compressed tar, in a stable order.
 
-    ValueError if the archive is cut short or damaged, or a member is unsafe.
+    Hidden files and those that systems leave are passed over. ValueError if the archive is cut
+    short or damaged, or a member is unsafe.
     """
-    path = Path(path)
+    return (member for member in _list_all(Path(path)) if not is_junk(member.name))
+
+
+def normalize_name(name: str) -> str:
+    """Returns a name in Unicode's composed form: macOS writes "ü" as "u" with a mark."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _list_all(path: Path) -> Iterator[Member]:
     if path.is_dir():
         yield from _list_folder(path)
     elif path.suffix == ".zip":
@@ -92,20 +104,12 @@ def list_members(path: Path | str) -> Iterator[Member]:
 
 
 def _list_folder(folder: Path) -> Iterator[Member]:
-    seen: set[str] = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:  # a link back up; links as such are fine in a folder made by hand
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()
-        for name in sorted(files):
-            path = Path(parent, name)
-            if not name.startswith(".") and path.is_file():
-                relative = path.relative_to(folder).as_posix()
-                _require_text(folder, relative)
-                yield Member(relative, str(folder), "file", path.stat().st_size)
+    for name in walk_files(folder):
+        path = folder / name
+        _require_text(folder, name)
+        if not path.exists():
+            raise ValueError(f"{path}: is a link to a file that is not there")
+        yield Member(name, str(folder), "file", path.stat().st_size)
 
 
 def _list_zip(path: Path) -> Iterator[Member]:

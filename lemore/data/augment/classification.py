@@ -5,10 +5,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
 
-from lemore.data.augment import rand_augment
+from lemore.data.augment import mixture, rand_augment
 from lemore.data.augment.segmentation import Crop
 from lemore.data.normalize import MEAN, STD
 
@@ -22,9 +20,8 @@ class ClassificationTransform:
     """Random part of an image, resized to `crop_size` (Inception's crop), and further randomness.
 
     scale_range: share of the area. ratio_range: width / height, drawn log-uniformly.
-    rand_augment: magnitude and its deviation, see `rand_augment`. random_erasing:
-    probability that a rectangle becomes noise. mixup: alpha of the Beta distribution from which the
-    share of an image in its mixture is drawn, 0 for no mixtures; `mix` makes them.
+    rand_augment: magnitude and its deviation, and increasing: see `rand_augment`.
+    random_erasing: probability that a rectangle becomes noise. mixup, cutmix: see `mixture.draw`.
     """
 
     crop_size: tuple[int, int]
@@ -34,6 +31,8 @@ class ClassificationTransform:
     rand_augment: tuple[float, float] | None = None
     random_erasing: float = 0.0
     mixup: float = 0.0
+    cutmix: float = 0.0
+    rand_augment_increasing: bool = False
 
     def __call__(self, image: np.ndarray, label: int, rng: np.random.Generator) -> Crop:
         """Image (H, W, 3) uint8 and class give a `Crop` of `crop_size` without padding."""
@@ -43,11 +42,12 @@ class ClassificationTransform:
         if rng.random() < self.flip_probability:
             crop = cv2.flip(crop, 1)
         if self.rand_augment is not None:
-            crop = rand_augment.apply(crop, rand_augment.draw(*self.rand_augment, rng))
+            drawn = rand_augment.draw(*self.rand_augment, rng, self.rand_augment_increasing)
+            crop = rand_augment.apply(crop, drawn)
         if rng.random() < self.random_erasing:
             erase(crop, rng)
-        share = float(rng.beta(self.mixup, self.mixup)) if self.mixup else None
-        return Crop(crop, int(label), self.crop_size, share=share)
+        mixed = mixture.draw(self.mixup, self.cutmix, self.crop_size, rng)
+        return Crop(crop, int(label), self.crop_size, mixture=mixed)
 
     def draw_part(
         self, size: tuple[int, int], rng: np.random.Generator
@@ -86,28 +86,6 @@ def erase(image: np.ndarray, rng: np.random.Generator) -> None:
             noise = rng.standard_normal((height, width, 3), np.float32) * np.array(STD, np.float32)
             image[top : top + height, left : left + width] = np.clip(noise + np.array(MEAN), 0, 255)
             return
-
-
-def mix(images: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """Mixes each pair of neighbours (Zhang et al., "mixup", 2018): the first two, and so on.
-
-    images: B ... float. share: B, as drawn for each image; the first of a pair gives the pair's.
-    Returns the mixtures and, B, the share that each has of its own image. Neighbours in the global
-    batch are neighbours in every worker's part, so mixtures do not depend on the workers.
-    """
-    if len(images) % 2:
-        raise ValueError(
-            f"mixup pairs neighbours, but a worker takes {len(images)} images at once; choose "
-            "batch_size, micro_batch and ray.workers so that it is an even number"
-        )
-    share = share.view(-1, 2)[:, :1].expand(-1, 2).flatten()
-    weight = share.view(-1, *[1] * (images.dim() - 1))
-    return torch.lerp(swap_partners(images), images, weight), share
-
-
-def swap_partners(values: Tensor) -> Tensor:
-    """Swaps each pair of neighbours along the first axis."""
-    return values.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
 
 
 def resize_antialiased(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -35,17 +35,36 @@ class DrawnOperation(NamedTuple):
     sign: int
 
 
-def draw(magnitude: float, deviation: float, rng: np.random.Generator) -> list[DrawnOperation]:
+def draw(
+    magnitude: float, deviation: float, rng: np.random.Generator, increasing: bool = False
+) -> list[DrawnOperation]:
     """Draws the operations for one image, at most two; always takes the same number of draws.
 
     magnitude: 0..10; each operation's own is drawn from N(magnitude, deviation^2) and clipped.
+    increasing: a higher magnitude is a stronger change with every operation (timm's "inc1").
     """
     indices = rng.integers(len(OPERATIONS), size=NUMBER)
     coins, positive = rng.random((2, NUMBER)) < PROBABILITY
     strengths = np.clip(rng.normal(magnitude, deviation, NUMBER) / MAX_MAGNITUDE, 0, 1)
     signs = np.where(positive, 1, -1)
     drawn = [DrawnOperation(*values) for values in zip(indices, strengths, signs, strict=True)]
-    return [one for one, coin in zip(drawn, coins, strict=True) if coin]
+    chosen = [one for one, coin in zip(drawn, coins, strict=True) if coin]
+    return [increase(one) for one in chosen] if increasing else chosen
+
+
+def increase(drawn: DrawnOperation) -> DrawnOperation:
+    """Changes the strength so that it counts from no change on.
+
+    Posterizing keeps 4 bits and fewer, solarizing begins at 256 and below, and the factor of
+    colour, contrast, brightness and sharpness is 1 plus or minus up to 0.9.
+    """
+    strength, operation = drawn.strength, OPERATIONS[drawn.index]
+    if operation in LEVELS:
+        levels = LEVELS[operation]
+        return drawn._replace(strength=1 - int(strength * levels) / levels)
+    if operation in (color, contrast, brightness, sharpness):
+        return drawn._replace(strength=(1 + drawn.sign * strength) / 2)
+    return drawn
 
 
 def apply(image: np.ndarray, operations: list[DrawnOperation]) -> np.ndarray:
@@ -153,6 +172,7 @@ OPERATIONS: tuple[Operation, ...] = (
     auto_contrast, equalize, invert, rotate, posterize, solarize, solarize_add, color, contrast,
     brightness, sharpness, shear_x, shear_y, translate_x, translate_y,
 )  # fmt: skip
+LEVELS: dict[Operation, int] = {posterize: 4, solarize: 256}
 
 
 def _find_factor(strength: float) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 
 from lemore.config.labels import IGNORE
 from lemore.data.augment import photometric
+from lemore.data.augment.mixture import Mixture
 from lemore.data.augment.photometric import Distortion
 
 CROP_ATTEMPTS = 10
@@ -25,15 +26,14 @@ class Crop(NamedTuple):
 
     image: uint8 (H, W, 3), 0 in the padding. label: uint8 (H, W) train ids, 255 in the padding;
     for classification the class as int. valid: (h, w), the part that is not padding. distortion:
-    the draws for the training device, if that is to distort. share: the draw for mixing images
-    (`lemore.data.augment.classification`).
+    the draws for the training device, if that is to distort. mixture: those for mixing images.
     """
 
     image: np.ndarray
     label: np.ndarray | int
     valid: tuple[int, int]
     distortion: Distortion | None = None
-    share: float | None = None
+    mixture: Mixture | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class TrainTransform:
     """Random resize, crop, flip and photometric distortion of an image with its label map.
 
     img_scale: (long, short) side in pixels that the image fits into, times U(scale_range).
+    scale_step: draws from the scales that lie so far apart in that range (detectron2); 0: from all.
     crop_size: (H, W). cat_max_ratio: a crop in which one class holds this share or more is redrawn,
     up to 10 times; 1.0 turns the check off. photometric_distortion: "cpu" applies it here, "device"
     draws the same and leaves it to `lemore.data.augment.photometric_batch`.
@@ -52,12 +53,13 @@ class TrainTransform:
     cat_max_ratio: float
     flip_probability: float
     photometric_distortion: Literal["none", "cpu", "device"]
+    scale_step: float = 0.0
 
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Crop:
         """Image (H, W, 3) uint8 and label (H, W) uint8 of any size give a `Crop` of `crop_size`."""
         if image.shape[:2] != label.shape:
             raise ValueError(f"image is {image.shape[:2]}, label {label.shape}: unequal sizes")
-        ratio = rng.uniform(*self.scale_range)
+        ratio = self._draw_scale(rng)
         long, short = (int(side * ratio) for side in self.img_scale)
         size = fit_size(label.shape, (long, short))
         (top, left), crop_label = self._draw_window(label, size, rng)
@@ -70,6 +72,13 @@ class TrainTransform:
             crop_image, drawn = photometric.distort(crop_image, drawn), None
         image, label = pad(crop_image, self.crop_size, 0), pad(crop_label, self.crop_size, IGNORE)
         return Crop(image, label, valid, drawn)
+
+    def _draw_scale(self, rng: np.random.Generator) -> float:
+        low, high = self.scale_range
+        if self.scale_step == 0:
+            return rng.uniform(low, high)
+        count = round((high - low) / self.scale_step) + 1
+        return low + self.scale_step * int(rng.integers(count))
 
     def _draw_window(
         self, label: np.ndarray, size: tuple[int, int], rng: np.random.Generator

@@ -1,6 +1,5 @@
 """The archives of a dataset: found in place, taken from a mirror, or downloaded; always checked."""
 
-import hashlib
 import logging
 import math
 import urllib.parse
@@ -9,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from lemore.config.dataset import Archive, DatasetConfig
+from lemore.config.placed import Placed, find_archive, find_placed, read_hashes
 from lemore.data.archives.members import list_members
-from lemore.data.archives.source import make_entry, make_record
+from lemore.data.archives.source import hash_listing, make_entry, make_record
 from lemore.data.fetch.download import FetchError, check_archive, download
 from lemore.data.fetch.session import has_account, open_session
-from lemore.runtime.files import read_json
+from lemore.runtime.files import key_of, read_json
+from lemore.runtime.hashes import Hashes, hash_files, stamp_files
 from lemore.runtime.lock import hold_lock
 
 log = logging.getLogger(__name__)
@@ -21,30 +22,30 @@ log = logging.getLogger(__name__)
 
 def obtain_archives(
     name: str, config: DatasetConfig, archives_dir: Path, mirrors: list[str], previous: Path
-) -> dict[str, Any]:
-    """Returns what `lemore prepare` reads: {dataset, archives: [{file, path, bytes, sha256}],
-    sha256}.
+) -> tuple[dict[str, Any], Hashes]:
+    """Returns what `lemore prepare` reads, and the hash of each file:
 
-    An unpacked folder is taken in place: {dataset, folder, archives: [], sha256 of its listing}.
-    `previous`: the JSON of an earlier fetch, whose hashes hold where none are published.
-    ValueError if a file must be placed by hand, FetchError if no place has it.
+    {dataset, archives: [{file, path, bytes, sha256}], sha256}, or for an unpacked folder, which is
+    taken in place, {dataset, folder, archives: [], listing, sha256}, where `listing` is the hash of
+    names and sizes, and `sha256` that of the content. `previous`: the JSON of an earlier fetch,
+    whose hashes hold where none are published. ValueError if a file must be placed by hand,
+    FetchError if no place has it.
     """
     if drawn := _find_scenes(config, mirrors):
-        return make_record(name, [_check_in_place(drawn / a.file, a) for a in config.archives])
-    folder = find_folder(name, config, archives_dir)
-    if _is_unpacked(folder, config):
-        log.info("%s: taking the unpacked folder %s", name, folder)
-        # Names and sizes only: prepare reads the content anyway, and digests it.
-        listing = "".join(f"{member.name} {member.size}\n" for member in list_members(folder))
-        sha256 = hashlib.sha256(listing.encode()).hexdigest()
-        return {"dataset": name, "folder": str(folder), "archives": [], "sha256": sha256}
+        entries = [_check_in_place(drawn / a.file, a) for a in config.archives]
+        return make_record(name, entries), {}
+    placed = find_placed(name, config, archives_dir)
+    if placed.unpacked:
+        return _take_unpacked(name, placed, previous)
     if not config.archives:
-        raise ValueError(f"{folder}: no folder of images and masks there, for dataset '{name}'")
+        raise ValueError(f"{placed.folder}: no folder of images and masks there, for '{name}'")
     earlier = read_json(previous).get("archives", []) if previous.exists() else []
     known = {entry["file"]: entry["sha256"] for entry in earlier}
-    if not all(_find_placed(archive, folder) for archive in config.archives):
+    if len(placed.names) < len(config.archives):
         log.warning("%s, licence: %s", config.title, config.licence)
-    entries = [_obtain(archive, name, config, folder, mirrors) for archive in config.archives]
+    entries = [
+        _obtain(archive, name, config, placed.folder, mirrors) for archive in config.archives
+    ]
     for archive, entry in zip(config.archives, entries, strict=True):
         seen = known.get(entry["file"])
         if archive.checksum is None and seen not in (None, entry["sha256"]):
@@ -52,15 +53,18 @@ def obtain_archives(
                 f"{entry['path']}: sha256 {entry['sha256']} differs from {seen}, first seen in "
                 f"{previous}; remove that file if the change is meant"
             )
-    return make_record(name, entries)
+    stamps = stamp_files(placed.folder, [entry["file"] for entry in entries])
+    hashes = {entry["file"]: [*stamps[entry["file"]], entry["sha256"]] for entry in entries}
+    return make_record(name, entries), hashes
 
 
-def find_folder(name: str, config: DatasetConfig, archives_dir: Path) -> Path:
-    """Returns `folder`, or ARCHIVES_DIR/<dataset>, or the folder it shares unless that exists."""
-    if config.folder is not None:
-        return Path(config.folder).expanduser()
-    own = archives_dir / name
-    return own if own.is_dir() else archives_dir / (config.archives_folder or name)
+def _take_unpacked(name: str, placed: Placed, previous: Path) -> tuple[dict[str, Any], Hashes]:
+    log.info("%s: taking the unpacked folder %s", name, placed.folder)
+    listing = hash_listing(list_members(placed.folder))
+    hashes = hash_files(placed.folder, placed.stamp(), read_hashes(previous))
+    content = listing if placed.too_many else key_of({n: row[2] for n, row in hashes.items()})
+    record = {"dataset": name, "folder": str(placed.folder), "archives": []}
+    return record | {"listing": listing, "sha256": content}, hashes
 
 
 def _find_scenes(config: DatasetConfig, mirrors: list[str]) -> Path | None:
@@ -72,31 +76,13 @@ def _find_scenes(config: DatasetConfig, mirrors: list[str]) -> Path | None:
     return None
 
 
-def _is_unpacked(folder: Path, config: DatasetConfig) -> bool:
-    """Returns whether the folder holds the dataset's folders rather than its archives."""
-    if not folder.is_dir():
-        return False
-    if config.archives and all(_find_placed(archive, folder) for archive in config.archives):
-        return False
-    visible = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return any(path.is_dir() or not config.archives for path in visible)
-
-
-def _find_placed(archive: Archive, folder: Path) -> Path | None:
-    """Returns the archive, or a file that serves as well, if it lies in the folder."""
-    for file in (archive.file, *archive.instead):
-        if (folder / file).is_file():
-            return folder / file
-    return None
-
-
 def _obtain(
     archive: Archive, name: str, config: DatasetConfig, folder: Path, mirrors: list[str]
 ) -> dict[str, Any]:
-    if path := _find_placed(archive, folder):
+    if path := find_archive(archive, folder):
         return _check_in_place(path, archive)
     with hold_lock(folder / archive.file, wait=math.inf):
-        if path := _find_placed(archive, folder):  # another fetch was faster
+        if path := find_archive(archive, folder):  # another fetch was faster
             return _check_in_place(path, archive)
         return _download_from_any(archive, name, config, folder / archive.file, mirrors)
 

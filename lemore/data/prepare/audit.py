@@ -1,21 +1,31 @@
 """The audit of a prepared dataset: counts, sizes, classes and faults, as one JSON."""
 
+import logging
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lemore.config.dataset import DatasetConfig
 from lemore.config.labels import IGNORE
-from lemore.data.prepare.samples import PreparedSample
+from lemore.data.archives.images import SUFFIXES
+from lemore.data.prepare.samples import NEARLY_BLACK, PreparedSample
+
+log = logging.getLogger(__name__)
+SHOWN = 5  # names in a message
+MOST_UNUSED = 1000  # files that audit.json lists
 
 
 class SplitAudit:
     """Adds up one split, sample by sample."""
 
-    def __init__(self, name: str, expected: int | None, classes: list[str]):
-        self.name, self.expected, self.classes = name, expected, classes
+    def __init__(self, name: str, config: DatasetConfig, classes: list[str]):
+        self.name, self.expected, self.classes = name, config.splits[name], classes
+        self.threshold = config.files.threshold if config.files else None
         self.count = 0
+        self.blank = 0  # photos without any polygon
+        self.unread = 0  # samples that a dry run has not opened
         self.pixels: Counter[int] = Counter()  # by train id
         self.images: Counter[int] = Counter()
         self.raw: Counter[int] = Counter()
@@ -24,6 +34,12 @@ class SplitAudit:
         self.sizes: Counter[tuple[int, int]] = Counter()
         self.bytes: dict[str, int] = {}  # of the store, by pack
         self.quarantined: list[dict[str, str]] = []
+        self.one_sided: list[str] = []  # binary masks of several values, all of one class
+
+    @property
+    def found(self) -> int:
+        """Number of samples, faulty and unread ones included."""
+        return self.count + len(self.quarantined) + self.unread
 
     def add(self, sample: PreparedSample) -> None:
         if sample.problem is not None:
@@ -37,6 +53,8 @@ class SplitAudit:
         self.modes[sample.mode] += 1
         self.examples.setdefault(sample.mode, sample.name)
         self.sizes[sample.size] += 1
+        if self.threshold is not None and len(sample.pixels) == 1 < len(sample.raw):
+            self.one_sided.append(f"{sample.name} ({min(sample.raw)} to {max(sample.raw)})")
 
     def report(self, ignores: bool) -> dict[str, Any]:
         """Makes this split's JSON; `pixels` are label pixels by class (classification: images)."""
@@ -44,6 +62,7 @@ class SplitAudit:
         return {
             "count": self.count,
             "expected": self.expected,
+            "blank": self.blank,
             "modes": dict(self.modes.most_common()),
             "mode_examples": self.examples,
             "raw_pixels": {str(value): self.raw[value] for value in sorted(self.raw)},
@@ -69,12 +88,20 @@ class SplitAudit:
 
 
 def report(
-    name: str, config: DatasetConfig, classes: list[str], audits: list[SplitAudit]
+    name: str,
+    config: DatasetConfig,
+    classes: list[str],
+    audits: list[SplitAudit],
+    by_hash: Mapping[str, list[str]],
+    unused: list[str],
 ) -> dict[str, Any]:
     """Makes audit.json without what prepare alone knows.
 
-    `problems` are what the owner must look at: splits of another size than expected.
+    `by_hash`: "split/name" of the photos, by their content; `unused`: the files that are in no
+    split. `problems`: splits of another size than expected, which an owner may consent to;
+    `errors`: why the dataset cannot be used; `warnings`: what its owner must know.
     """
+    duplicates = [names for names in by_hash.values() if len(names) > 1]
     ignores = config.task == "segmentation"
     splits = {audit.name: audit.report(ignores) for audit in audits}
     first = splits[audits[0].name]
@@ -92,8 +119,96 @@ def report(
         "class_frequencies": [pixels / seen for pixels in first["pixels"]],
         "quarantined": [fault for audit in audits for fault in audit.quarantined],
         "problems": [
-            f"split '{audit.name}' has {audit.count} images, expected {audit.expected}"
+            f"split '{audit.name}' has {audit.count + audit.unread} images, "
+            f"expected {audit.expected}"
             for audit in audits
-            if audit.expected not in (None, audit.count + len(audit.quarantined))
+            if audit.expected not in (None, audit.found)
         ],
+        "errors": list(_find_errors(config, audits)),
+        "warnings": list(_find_warnings(audits, duplicates, unused)),
+        "duplicates": duplicates,
+        "unused": {"count": len(unused), "files": unused[:MOST_UNUSED]},
     }
+
+
+def find_problem(result: dict[str, Any], allow_partial: bool, limit: int) -> str | None:
+    """Says why the dataset is not fit to be used, or returns None; logs what is tolerated.
+
+    `limit`: the faulty samples that may be left out.
+    """
+    name, faults = result["dataset"], result["quarantined"]
+    if len(faults) > limit:
+        first = "; ".join(f"{fault['problem']}" for fault in faults[:3])
+        return f"{len(faults)} unusable samples (quarantine_limit {limit}): {first}"
+    for fault in faults:
+        log.warning("left out: %s", fault["problem"])
+    for text in (*result["problems"], *result["warnings"]):
+        log.warning("%s: %s", name, text)
+    if result["problems"] and not allow_partial:
+        text = "; ".join(result["problems"])
+        return f"{name}: {text} (--allow-partial takes it as it is)"
+    return f"{name}: {'; '.join(result['errors'])}" if result["errors"] else None
+
+
+def _find_errors(config: DatasetConfig, audits: list[SplitAudit]) -> Iterator[str]:
+    for audit in audits:
+        unasked = audit.quarantined or audit.expected is None  # else one may consent to it
+        if unasked and not audit.count + audit.unread:
+            drawn = config.files is not None and config.files.draw is not None
+            remedy = "; draw with another files.draw.seed or larger shares" if drawn else ""
+            yield f"split '{audit.name}' is empty, no usable image is in it{remedy}"
+    first = audits[0]
+    seen = [name for k, name in enumerate(first.classes) if first.images[k]]
+    if config.task == "segmentation" and first.count and len(seen) < 2:
+        only = f"only the class '{seen[0]}'" if seen else "no class"
+        values = f"; values found: {_shorten(sorted(first.raw))}"
+        if first.threshold is not None:
+            values = f" at files.threshold {first.threshold}{values}"
+        yield f"the masks of split '{first.name}' show {only}{values}"
+
+
+def _find_warnings(
+    audits: list[SplitAudit], duplicates: list[list[str]], unused: list[str]
+) -> Iterator[str]:
+    for audit in audits:
+        absent = [name for k, name in enumerate(audit.classes) if not audit.images[k]]
+        if absent and audit.count:
+            where = f"in the {audit.count} samples that were opened" if audit.unread else "in it"
+            yield (
+                f"split '{audit.name}': {len(absent)} of {len(audit.classes)} classes do not occur "
+                f"{where}: {_shorten(absent)}"
+            )
+        for mode, number in audit.modes.items():
+            if mode.endswith(NEARLY_BLACK):
+                yield (
+                    f"split '{audit.name}': {number} photos are nearly black, since only the upper "
+                    f"8 of their 16 bits are read, such as {audit.examples[mode]}: scale them"
+                )
+        if audit.one_sided:
+            yield (
+                f"split '{audit.name}': {len(audit.one_sided)} masks hold several values, all on "
+                f"one side of files.threshold {audit.threshold}: {_shorten(audit.one_sided)}"
+            )
+    crossing = find_crossing(duplicates)
+    if crossing:
+        yield (
+            f"{len(crossing)} photos are in more than one split, so accuracy is measured on photos "
+            f"that were trained on: {_shorten([' = '.join(names) for names in crossing])}"
+        )
+    if within := len(duplicates) - len(crossing):
+        yield f"{within} groups of identical photos within a split"
+    if photos := [name for name in unused if name.lower().endswith(SUFFIXES)]:
+        yield (
+            f"{len(photos)} image files are used by no split (no pattern fits them, or no list "
+            f"names them): {_shorten(photos)}"
+        )
+
+
+def find_crossing(duplicates: list[list[str]]) -> list[list[str]]:
+    """Returns those groups of "split/name" that lie in more than one split."""
+    return [names for names in duplicates if len({name.split("/", 1)[0] for name in names}) > 1]
+
+
+def _shorten(names: Sequence[Any]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(map(str, names[:SHOWN])) + more

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import shutil
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
 from itertools import chain
@@ -21,15 +21,27 @@ from typing import Any
 from lemore.config.dataset import DatasetConfig
 from lemore.config.labels import LabelTable, find_table
 from lemore.config.read import dump
+from lemore.data.archives.members import Member
 from lemore.data.archives.source import Source
 from lemore.data.prepare import audit, thumbnails
 from lemore.data.prepare.journal import Journal
 from lemore.data.prepare.parallel import map_in_order
-from lemore.data.prepare.samples import PreparedSample, find_reader, prepare_sample
+from lemore.data.prepare.samples import (
+    BLANK,
+    PreparedSample,
+    RawSample,
+    find_reader,
+    list_classes,
+    list_splits,
+    list_texts,
+    list_unused,
+    prepare_sample,
+)
 from lemore.data.store import Store
 from lemore.runtime.files import write_atomic, write_json
 from lemore.runtime.lock import hold_lock
 from lemore.runtime.progress import show_progress
+from lemore.runtime.provenance import list_versions
 
 log = logging.getLogger(__name__)
 
@@ -55,18 +67,21 @@ def build_store(
     table = find_table(config) if config.task == "segmentation" else None
     rejected = output.with_name(output.name + ".rejected.json")
     with hold_lock(output):
+        samples = list_splits(config, source)
         key = f"{dump(config)}{json.dumps(source.record, sort_keys=True)}{code}{table}"
-        folder = _open_folder(output, hashlib.sha256(key.encode()).hexdigest())
+        key = hashlib.sha256(f"{key}{_hash_list(config, source, samples)}".encode()).hexdigest()
+        folder = _open_folder(output, key)
         try:
-            digest, result = _write_splits(name, config, table, source, folder, workers)
-            problem = _find_problem(result, allow_partial, config.quarantine_limit)
+            digest, result = _write_splits(name, config, table, source, samples, folder, workers)
+            problem = audit.find_problem(result, allow_partial, config.quarantine_limit)
             if problem is not None:
                 write_json(rejected, result)
                 raise ValueError(f"{problem}; see {rejected}")
         except ValueError:
             shutil.rmtree(folder)  # the data is at fault: nothing to resume from
             raise
-        write_json(folder / "audit.json", result | {"origin": source.record})
+        origin = {"origin": source.record, "versions": list_versions()}
+        write_json(folder / "audit.json", result | origin)
         write_json(folder / "digest.json", digest)
         write_json(folder / "colors.json", table.colors if table else ())
         for split in config.splits:
@@ -81,25 +96,19 @@ def _write_splits(
     config: DatasetConfig,
     table: LabelTable | None,
     source: Source,
+    samples: dict[str, list[RawSample]],
     folder: Path,
     workers: int,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Writes the packs of every split; returns (digest, audit)."""
-    reader = find_reader(config)
-    classes = list(table.names if table else reader.list_classes(source))
-    if len(classes) != config.num_classes:
-        where = config.labels or source.describe()
-        raise ValueError(f"{where}: {len(classes)} classes, num_classes says {config.num_classes}")
+    classes = list_classes(config, source)
     audits, splits = [], {}
     by_hash: dict[str, list[str]] = defaultdict(list)
-    for split, expected in config.splits.items():
-        samples = list(reader.list_samples(source, split))
-        for name_in_split, number in Counter(sample.name for sample in samples).items():
-            if number > 1:
-                raise ValueError(f"two samples of split '{split}' are called '{name_in_split}'")
-        summary = audit.SplitAudit(split, expected, classes)
+    for split in config.splits:
+        summary = audit.SplitAudit(split, config, classes)
+        summary.blank = sum(sample.label == BLANK for sample in samples[split])
         journal = Journal(folder, split, config.task)
-        left = samples[journal.done :]
+        left = samples[split][journal.done :]
         if journal.done:
             log.info("%s %s: goes on after %d samples", name, split, journal.done)
         chunk = max(1, min(8, len(left) // (4 * workers)))
@@ -109,9 +118,9 @@ def _write_splits(
         sha256 = _write_split(results, journal, summary, by_hash)
         splits[split] = {"count": summary.count, "sha256": sha256}
         audits.append(summary)
-    result = audit.report(name, config, classes, audits)
-    result["annotation"] = reader.describe_annotation(source)
-    result["duplicates"] = [names for names in by_hash.values() if len(names) > 1]
+    unused = list_unused(config, source, samples)
+    result = audit.report(name, config, classes, audits, by_hash, unused)
+    result["annotation"] = find_reader(config).describe_annotation(source)
     return _make_digest(config, table, splits, result), result
 
 
@@ -154,28 +163,27 @@ def _make_digest(
     }
 
 
-def _find_problem(result: dict[str, Any], allow_partial: bool, limit: int) -> str | None:
-    """Says why the dataset is not fit to be used, or returns None; logs what is tolerated."""
-    faults = result["quarantined"]
-    if len(faults) > limit:
-        first = "; ".join(f"{fault['problem']}" for fault in faults[:3])
-        return f"{len(faults)} unusable samples (quarantine_limit {limit}): {first}"
-    for fault in faults:
-        log.warning("left out: %s", fault["problem"])
-    for problem in result["problems"]:
-        log.warning("%s: %s", result["dataset"], problem)
-    if result["problems"] and not allow_partial:
-        text = "; ".join(result["problems"])
-        return f"{result['dataset']}: {text} (--allow-partial takes it as it is)"
-    if result["duplicates"]:
-        number = len(result["duplicates"])
-        log.warning("%s: %d groups of identical photos", result["dataset"], number)
-    return None
+def _hash_list(config: DatasetConfig, source: Source, samples: dict[str, list[RawSample]]) -> str:
+    """Hashes the list of the samples, with the sizes and times of the files where they lie open: a
+    journal that goes on with another list would lose and double samples."""
+    content = hashlib.sha256()
+
+    def add(text: str, *parts: Any) -> None:
+        content.update(text.encode())
+        for member in (part for part in parts if isinstance(part, Member)):
+            time = os.stat(member.place).st_mtime_ns if member.kind == "file" else 0
+            content.update(f" {member.place} {member.size} {time}".encode())
+
+    add("", *list_texts(config, source))
+    for split, listed in samples.items():
+        for sample in listed:
+            add(f"{split} {sample.name}", sample.image, sample.label)
+    return content.hexdigest()
 
 
 def _open_folder(output: Path, key: str) -> Path:
     """Opens the folder that becomes `output`: it is empty, or holds the work of an interrupted
-    prepare with the same key.
+    prepare with the same key; work with another key is thrown away.
 
     An old store that lost its name when a prepare was killed gets it back.
     """
@@ -184,6 +192,11 @@ def _open_folder(output: Path, key: str) -> Path:
         os.replace(old, output)
     shutil.rmtree(old, ignore_errors=True)
     if not (folder / "key").exists() or (folder / "key").read_text() != key:
+        if list(folder.glob("*.journal")):
+            log.warning(
+                "%s: an interrupted prepare had other files, settings or code; it starts anew",
+                output,
+            )
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         write_atomic(folder / "key", key)

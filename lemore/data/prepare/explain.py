@@ -1,64 +1,107 @@
 """Describes what prepare has found of a dataset, before it writes anything."""
 
-from collections import Counter
+import logging
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from lemore.config.dataset import DatasetConfig
-from lemore.config.labels import IGNORE, find_table
+from lemore.config.labels import IGNORE
 from lemore.data.archives.members import Member
 from lemore.data.archives.source import Source
-from lemore.data.prepare.samples import RawSample, find_reader, prepare_sample
+from lemore.data.prepare import audit
+from lemore.data.prepare.samples import (
+    BLANK,
+    PreparedSample,
+    RawSample,
+    find_reader,
+    list_classes,
+    list_splits,
+    list_unused,
+    prepare_sample,
+)
 
-LOOKED_AT = 20  # samples whose masks are opened, spread over the split
+log = logging.getLogger(__name__)
+LOOKED_AT = 20  # samples that are opened, spread over the split
 SHOWN = 3
 
 
-def explain(config: DatasetConfig, source: Source) -> Iterator[tuple[bool, str]]:
-    """Yields (whether it is a fault, line of text): per split the pairs, files without their other
-    half, and the content of the masks."""
-    reader = find_reader(config)
-    annotation = reader.describe_annotation(source)
-    yield False, f"{config.title}: reading {source.describe()} ({annotation})"
-    for split in config.splits:
-        samples = list(reader.list_samples(source, split))
+def explain(name: str, config: DatasetConfig, source: Source) -> dict[str, Any]:
+    """Logs what a dataset holds, by its file lists and some samples of each split.
+
+    Returns the audit of these samples, as prepare makes it of all.
+    """
+    annotation = find_reader(config).describe_annotation(source)
+    log.info("%s: reading %s (%s)", config.title, source.describe(), annotation)
+    classes, splits = list_classes(config, source), list_splits(config, source)
+    audits: list[audit.SplitAudit] = []
+    by_hash: dict[str, list[str]] = defaultdict(list)
+    for split, samples in splits.items():
         whole = [s for s in samples if s.image is not None and s.label is not None]
-        first = ""
-        if whole and whole[0].image is not None:
-            other = f" and {whole[0].label.name}" if isinstance(whole[0].label, Member) else ""
-            first = f", the first: {whole[0].image.name}{other}"
-        yield False, f"{split}: {len(whole)} images with their annotation{first}"
-        for what, alone in (
-            ("images without annotation", [s.name for s in samples if s.label is None]),
-            ("annotations without image", [s.name for s in samples if s.image is None]),
-        ):
-            if alone:
-                names = ", ".join(f"'{name}'" for name in alone[:SHOWN])
-                more = " ..." if len(alone) > SHOWN else ""
-                yield False, f"  {len(alone)} {what}: {names}{more}"
-        if config.task == "segmentation" and whole:
-            yield from _explain_masks(config, whole)
+        _log_pairs(split, whole, samples)
+        summary = audit.SplitAudit(split, config, classes)
+        for sample in (s for s in samples if s.image is None or s.label is None):
+            summary.add(prepare_sample(config, sample))
+        opened = list(_open_some(config, whole, until_two_classes=not audits))
+        for sample in opened:
+            summary.add(sample)
+            if sample.problem is None:
+                by_hash[sample.image_sha256].append(f"{split}/{sample.name}")
+        summary.blank = sum(sample.label == BLANK for sample in samples)
+        summary.unread = len(whole) - len(opened)
+        _log_content(summary, opened)
+        audits.append(summary)
+    unused = list_unused(config, source, splits)
+    return audit.report(name, config, classes, audits, by_hash, unused)
 
 
-def _explain_masks(config: DatasetConfig, samples: list[RawSample]) -> Iterator[tuple[bool, str]]:
-    """Yields the share of each class in some of the masks, and their faults."""
+def _log_pairs(split: str, whole: list[RawSample], samples: list[RawSample]) -> None:
+    first = ""
+    if whole and whole[0].image is not None:
+        other = f" and {whole[0].label.name}" if isinstance(whole[0].label, Member) else ""
+        first = f", the first: {whole[0].image.name}{other}"
+    log.info("%s: %d images with their annotation%s", split, len(whole), first)
+    for what, alone in (
+        ("images without annotation", [s.name for s in samples if s.label is None]),
+        ("annotations without image", [s.name for s in samples if s.image is None]),
+        ("of the images have no polygon", [s.name for s in samples if s.label == BLANK]),
+    ):
+        if alone:
+            names = ", ".join(f"'{name}'" for name in alone[:SHOWN])
+            more = " ..." if len(alone) > SHOWN else ""
+            log.warning("  %d %s: %s%s", len(alone), what, names, more)
+
+
+def _open_some(
+    config: DatasetConfig, samples: list[RawSample], until_two_classes: bool
+) -> Iterator[PreparedSample]:
+    """Prepares some samples, spread over the split; more of them while all show one class."""
     chosen = {int(i) for i in np.linspace(0, len(samples) - 1, min(LOOKED_AT, len(samples)))}
-    prepared = [prepare_sample(config, samples[i]) for i in sorted(chosen)]
-    faults = [sample.problem for sample in prepared if sample.problem is not None]
+    others = (i for i in range(len(samples)) if i not in chosen)
+    seen: set[int] = set()
+    for i in sorted(chosen):
+        yield (sample := prepare_sample(config, samples[i]))
+        seen |= sample.pixels.keys() - {IGNORE}
+    while until_two_classes and len(seen) < 2 and (i := next(others, None)) is not None:
+        yield (sample := prepare_sample(config, samples[i]))
+        seen |= sample.pixels.keys() - {IGNORE}
+
+
+def _log_content(summary: audit.SplitAudit, opened: list[PreparedSample]) -> None:
+    """Logs the share of each class in the samples that were opened, and their faults."""
+    faults = [sample.problem for sample in opened if sample.problem is not None]
     if faults:
-        summary = f"{len(faults)} of {len(chosen)} samples that were read cannot be used"
-        yield from ((True, f"  wrong: {text}") for text in (summary, *faults[:SHOWN]))
-    pixels: Counter[int] = Counter()
-    for sample in prepared:
-        pixels.update(sample.pixels)
+        summary_text = f"{len(faults)} of {len(opened)} samples that were read cannot be used"
+        for text in (summary_text, *faults[:SHOWN]):
+            log.warning("  wrong: %s", text)
+    pixels: Counter[int] = summary.pixels
     if not pixels:
         return
-    total, names = sum(pixels.values()), find_table(config).names
     shares = ", ".join(
-        f"{'ignored' if k == IGNORE else names[k]} {100 * number / total:.1f} %"
-        for k, number in pixels.most_common(8)
+        f"{'ignored' if k == IGNORE else summary.classes[k]} {100 * n / pixels.total():.1f} %"
+        for k, n in pixels.most_common(8)
     )
-    unseen = len(names) - len(pixels.keys() - {IGNORE})
-    sound = len(chosen) - len(faults)
-    yield False, f"  in {sound} masks: {shares}; {unseen} classes not seen in them"
+    unseen = len(summary.classes) - len(pixels.keys() - {IGNORE})
+    log.info("  in %d samples: %s; %d classes not seen in them", summary.count, shares, unseen)

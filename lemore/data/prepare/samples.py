@@ -6,23 +6,32 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
-from lemore.config.dataset import DatasetConfig
-from lemore.config.labels import LabelTable, find_table
+from lemore.config.dataset import DatasetConfig, Files
+from lemore.config.labels import IGNORE, LabelTable, find_table
 from lemore.data.archives import images
-from lemore.data.archives.members import Member
+from lemore.data.archives.masks import decode_label
+from lemore.data.archives.members import Member, normalize_name
 from lemore.data.archives.source import Source
+from lemore.data.prepare.orientation import require_alignment, require_said
 from lemore.data.store import pack_image, pack_label
+from lemore.runtime.files import decode_text
+
+BLACK = 16  # of 255: a photo of 12 bits in a file of 16 is darker everywhere
+NEARLY_BLACK = ", nearly black"  # in a sample's mode
+BLANK = ()  # the annotation of a photo on which no polygon was drawn
 
 
 @dataclass(frozen=True, slots=True)
 class RawSample:
     """One image and its annotation, unread.
 
-    `label` is what the reader's `read_label` takes (a Member, or the annotation itself),
+    `label` is what the reader's `read_label` takes (a Member, the annotation itself, or BLANK),
     the class number for classification, or None where the dataset lacks it; `image` is None for
     an annotation without a photo.
     """
@@ -34,8 +43,7 @@ class RawSample:
     @property
     def label_place(self) -> str:
         """Path of the annotation, for messages."""
-        annotation = f"annotation of '{self.name}'"
-        return self.label.place if isinstance(self.label, Member) else annotation
+        return getattr(self.label, "place", f"annotation of '{self.name}'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +84,54 @@ def pair_files(images: dict[str, Member], labels: dict[str, Member]) -> Iterator
         yield RawSample(name, images.get(name), labels.get(name))
 
 
-def read_list(source: Source, path: str) -> list[str]:
-    """Reads the lines of the text file that ends with `path`; ValueError if there is none."""
-    member = source.find_one(re.escape(path))
+def list_classes(config: DatasetConfig, source: Source) -> list[str]:
+    """Returns the classes' names; ValueError if there are others than `num_classes`."""
+    if config.task == "segmentation":
+        names = list(find_table(config).names)
+    else:
+        names = list(find_reader(config).list_classes(source))
+    if len(names) != config.num_classes:
+        where = config.labels or source.describe()
+        raise ValueError(f"{where}: {len(names)} classes, num_classes says {config.num_classes}")
+    return names
+
+
+def list_splits(config: DatasetConfig, source: Source) -> dict[str, list[RawSample]]:
+    """Lists the samples of every split; ValueError if two in a split have one name."""
+    reader = find_reader(config)
+    splits = {split: list(reader.list_samples(source, split)) for split in config.splits}
+    for split, samples in splits.items():
+        for name, number in Counter(sample.name for sample in samples).items():
+            if number > 1:
+                raise ValueError(f"two samples of split '{split}' are called '{name}'")
+    return splits
+
+
+def list_texts(config: DatasetConfig, source: Source) -> list[Member]:
+    """Lists the files of an own dataset that say what is in a split."""
+    return find_reader(config).list_texts(source) if config.files is not None else []
+
+
+def list_unused(
+    config: DatasetConfig, source: Source, splits: dict[str, list[RawSample]]
+) -> list[str]:
+    """Lists the files below an own dataset's folder that no split uses."""
+    if config.files is None:
+        return []
+    used = {text.place for text in list_texts(config, source)}
+    for sample in (sample for samples in splits.values() for sample in samples):
+        used |= {m.place for m in (sample.image, sample.label) if isinstance(m, Member)}
+    return [member.name for member in source if member.place not in used]
+
+
+def read_list(source: Source, path: str, whole: bool = False) -> list[str]:
+    """Reads the lines of the text file that ends with `path` (`whole`: that is at it); ValueError
+    if there is none. Names are in Unicode's composed form."""
+    member = source.find_one(re.escape(path), whole)
     if member is None:
         raise ValueError(f"{source.describe()}: no {path} in it")
-    try:
-        lines = member.read().decode().splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"{member.place}: is not text in UTF-8") from None
-    return [line.strip() for line in lines if line.strip()]
+    lines = decode_text(member.read(), member.place).splitlines()
+    return [normalize_name(line.strip()) for line in lines if line.strip()]
 
 
 def prepare_sample(config: DatasetConfig, sample: RawSample) -> PreparedSample:
@@ -97,59 +143,85 @@ def prepare_sample(config: DatasetConfig, sample: RawSample) -> PreparedSample:
     kind, place = "image", sample.image.place
     try:
         data = sample.image.read()
-        images.check_whole(data)
-        photo = images.decode_rgb(data)
-        prepared = _pack_photo(sample.name, data, photo)
+        as_stored = config.files is not None and config.files.exif == "stored"
+        photo = images.decode_photo(data, as_stored)
+        prepared = _pack_photo(sample.name, data, photo, as_stored)
         if config.task == "classification":
             number = sample.label
             return replace(prepared, label=number, pixels={number: 1}, label_sha256=str(number))
         kind, place = "annotation", sample.label_place
+        require_said(config.files, data)
         raw = _read_label(config, sample.label, photo.shape[:2])
         kind = "label values"
-        table = find_table(config)
-        label, raw_counts = map_label(raw, table)
+        label, raw_counts = _map_values(config, raw)
         kind = "sizes"
-        _require_size(label, photo, data)
+        require_alignment(config.files, data, sample.label, photo, label)
     except (ValueError, OSError) as error:
         text = str(error)
         return PreparedSample(sample.name, text if place in text else f"{place}: {text}", kind)
-    counts: Counter[int] = Counter()
-    for value, number in raw_counts.items():
-        counts[table.lut[value]] += number
+    found = np.bincount(label.ravel(), minlength=256)
     return replace(
         prepared,
         label=pack_label(label),
         label_sha256=hashlib.sha256(label.tobytes()).hexdigest(),
         raw=raw_counts,
-        pixels=dict(counts),
+        pixels={int(train_id): int(found[train_id]) for train_id in np.flatnonzero(found)},
     )
+
+
+def read_own_label(config: DatasetConfig, path: Path) -> np.ndarray:
+    """Reads H x W raw values of a mask outside the dataset, in the coding of its `files`; of colour
+    and binary masks the train ids."""
+    member = Member(path.name, str(path.parent), "file", path.stat().st_size)
+    values = _read_label(config, member, (0, 0))
+    assert config.files is not None
+    return values if config.files.threshold is None else _apply_threshold(config.files, values)
 
 
 def _read_label(config: DatasetConfig, label: Any, size: tuple[int, int]) -> np.ndarray:
     reader = find_reader(config)
     if hasattr(reader, "read_label"):
         return reader.read_label(label, size)
-    return images.decode_label(label.read())
+    return decode_label(label.read())
 
 
-def _pack_photo(name: str, data: bytes, photo: np.ndarray) -> PreparedSample:
-    image, coding = pack_image(data, photo)
+def _pack_photo(name: str, data: bytes, photo: np.ndarray, as_stored: bool) -> PreparedSample:
+    turned = as_stored and images.read_orientation(data) != 1
+    file = data
+    if turned and data.startswith(images.JPEG):
+        file = images.hide_orientation(data)
+    elif turned or not data.startswith((images.JPEG, images.PNG)):
+        file = cv2.imencode(".png", photo[..., ::-1])[1].tobytes()
+    image, coding = pack_image(file, photo)
+    mode = images.describe(data)
+    if "16 bit" in mode and photo.max() < BLACK:
+        mode += NEARLY_BLACK
     return PreparedSample(
         name,
         problem=None,
         size=(photo.shape[0], photo.shape[1]),
         image=image,
         coding=coding,
-        mode=images.describe(data),
-        image_sha256=hashlib.sha256(data).hexdigest(),
+        mode=mode,
+        image_sha256=hashlib.sha256(photo.tobytes() if turned else data).hexdigest(),
     )
 
 
-def _require_size(label: np.ndarray, photo: np.ndarray, data: bytes) -> None:
-    if label.shape != photo.shape[:2]:
-        turned = images.read_orientation(data)
-        note = f" (EXIF orientation {turned})" if turned != 1 else ""
-        raise ValueError(f"label is {label.shape}, image {photo.shape[:2]} (H, W){note}")
+def _map_values(config: DatasetConfig, raw: np.ndarray) -> tuple[np.ndarray, dict[int, int]]:
+    """Maps H x W values of a label to uint8 train ids; counts the pixels of each value."""
+    if config.files is None or config.files.threshold is None:
+        return map_label(raw, find_table(config))
+    values, numbers = np.unique(raw, return_counts=True)
+    counts = dict(zip(values.tolist(), numbers.tolist(), strict=True))
+    return _apply_threshold(config.files, raw), counts
+
+
+def _apply_threshold(files: Files, values: np.ndarray) -> np.ndarray:
+    """H x W values of a binary mask to train ids: 1 above the threshold, 255 where ignored."""
+    assert files.threshold is not None
+    label = (values > files.threshold).astype(np.uint8)
+    label[np.isin(values, list(files.ignore))] = IGNORE
+    return label
 
 
 def map_label(raw: np.ndarray, table: LabelTable) -> tuple[np.ndarray, dict[int, int]]:
@@ -168,5 +240,19 @@ def map_label(raw: np.ndarray, table: LabelTable) -> tuple[np.ndarray, dict[int,
     found = np.flatnonzero(counts).tolist()
     if undeclared := sorted(set(found) - set(table.ids)):
         values = ", ".join(map(str, undeclared))
-        raise ValueError(f"label values {values} are in no class and not ignored")
+        hint = _suggest_values(found, table)
+        raise ValueError(f"label values {values} are in no class and not ignored{hint}")
     return np.array(table.lut, np.uint8)[raw], {value: int(counts[value]) for value in found}
+
+
+def _suggest_values(found: list[int], table: LabelTable) -> str:
+    """Says so if a mask's values would be those of the classes but for a common other coding."""
+    classes = set(range(len(table.names)))
+    if not classes <= set(table.ids):
+        return ""
+    if {value - 1 for value in found if value} <= classes:
+        zero = ", and 0 under `ignore`" if 0 in found else ""
+        return f"; they fit if 1 is subtracted: `values: [1]` for the first class, and so on{zero}"
+    if len(classes) == 2 and set(found) <= {0, 255}:
+        return "; if 255 is the second class, say `mask: binary` and `threshold: 127`"
+    return ""

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lemore.data.archives.images import decode_label
+from lemore.data.archives.masks import decode_label
 from lemore.data.archives.members import Member
 from lemore.data.archives.source import Source
 from lemore.data.prepare.samples import RawSample, read_list

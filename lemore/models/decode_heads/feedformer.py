@@ -68,6 +68,7 @@ class FeedFormerHead(DecodeHead):
         )
         self.fuse = ConvNorm(sum(channels), width, activation=nn.ReLU)
         self.add_classifier(width, num_classes, dropout, initialize_linear)
+        self.classifier.reset_parameters()  # the original leaves torch's weights
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
         finest = features[0]

@@ -76,6 +76,7 @@ class MetaSegHead(DecodeHead):
         )
         self.fuse = ConvNorm(sum(channels[1:]), width, activation=nn.ReLU)
         self.add_classifier(width, num_classes, dropout, initialize_linear)
+        self.classifier.reset_parameters()  # the original leaves torch's weights
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
         size = get_size(features[1])

@@ -41,13 +41,24 @@ class Modulation(nn.Module):
         return x + x * torch.sigmoid(torch.sigmoid(gate))
 
 
+class FullPrecisionDeform(DeformConv2d):
+    """DeformConv2d that computes in its weights' type, also where autocast is on: torchvision's
+    has no half precision on a CPU."""
+
+    def forward(self, input: Tensor, offset: Tensor, mask: Tensor | None = None) -> Tensor:
+        assert mask is not None
+        with torch.autocast(input.device.type, enabled=False):
+            x, offset, mask = (part.to(self.weight.dtype) for part in (input, offset, mask))
+            return super().forward(x, offset, mask)
+
+
 class DeformUpsample(nn.Module):
     """Modulated deformable 3x3, and twice its size by a transposed convolution; B C h w."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.offsets = nn.Conv2d(channels, 27, 3, padding=1)
-        self.deform = DeformConv2d(channels, channels, 3, padding=1, bias=False)
+        self.deform = FullPrecisionDeform(channels, channels, 3, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(channels)
         self.upsample = nn.ConvTranspose2d(channels, channels, 4, 2, padding=1, bias=False)
         self.bn_up = nn.BatchNorm2d(channels)

@@ -7,7 +7,7 @@ Reproduces "SeaFormer: Squeeze-enhanced Axial Transformer for Mobile Semantic Se
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lemore.models.head import Channels, DecodeHead
+from lemore.models.head import Channels, DecodeHead, ignore_groups
 from lemore.models.layers import ConvNorm, get_size, resize
 
 
@@ -45,6 +45,7 @@ class SeaFormerHead(DecodeHead):
         )
         self.fuse = ConvNorm(widths[-1], widths[-1], groups=widths[-1], activation=nn.ReLU)
         self.add_classifier(widths[-1], num_classes, dropout)
+        ignore_groups(self.fuse.conv)
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
         x = features[0]

@@ -23,6 +23,9 @@ class SegFormerHead(DecodeHead):
         self.projections = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
         self.fuse = ConvNorm(len(channels) * width, width, activation=nn.ReLU)
         self.add_classifier(width, num_classes, dropout)
+        for layer in (*self.projections, self.classifier):  # the original leaves torch's weights
+            assert isinstance(layer, nn.Conv2d)
+            layer.reset_parameters()
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
         size = get_size(features[0])

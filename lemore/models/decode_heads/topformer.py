@@ -10,7 +10,13 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lemore.models.head import FUSE_AND_CLASSIFIER, Channels, DecodeHead, GatedFusion
+from lemore.models.head import (
+    FUSE_AND_CLASSIFIER,
+    Channels,
+    DecodeHead,
+    GatedFusion,
+    ignore_groups,
+)
 from lemore.models.layers import ConvNorm, get_size, resize
 
 
@@ -39,6 +45,7 @@ class TopFormerHead(DecodeHead):
         )
         self.fuse = ConvNorm(width, width, groups=groups, activation=nn.ReLU)
         self.add_classifier(width, num_classes, dropout)
+        ignore_groups(self.fuse.conv)
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
         *maps, tokens = features

@@ -83,6 +83,7 @@ class UMixFormerHead(DecodeHead):
         self.mixtures = nn.ModuleList(Mixture(channels) for _ in channels)
         self.fuse = ConvNorm(total, width, activation=nn.ReLU)
         self.add_classifier(width, num_classes, dropout, initialize_linear)
+        self.classifier.reset_parameters()  # the original leaves torch's weights
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
         maps = list(features)

@@ -28,16 +28,22 @@ def render(audit: dict[str, Any], colors: list[tuple[int, int, int]], sheets: li
 
 
 def _judge(audit: dict[str, Any], crossing: list[list[str]]) -> list[tuple[bool, str]]:
-    """Returns (whether all is well, in words) for each fact that an owner must know."""
+    """Returns (whether all is well, in words) for each fact that an owner must know, with the
+    warnings of prepare."""
     counts = "; ".join(audit["problems"]) or "every split has the number of images it should have"
     if all(split["expected"] is None for split in audit["splits"].values()):
         counts = "no numbers of images were given to compare with"
     faults, unseen = len(audit["quarantined"]), next(iter(audit["splits"].values()))["unseen"]
+    blank = sum(split.get("blank", 0) for split in audit["splits"].values())
+    without = [(False, f"photos without any polygon: {blank}")] if blank else []
+    warnings = audit.get("warnings", [])  # an earlier version wrote none
     return [
         (not audit["problems"], counts),
+        *without,
         (faults == 0, f"samples left out: {faults}"),
         (not crossing, f"photos that are in more than one split: {len(crossing)}"),
         (not unseen, f"classes that never occur in training: {len(unseen)}"),
+        *((False, text) for text in warnings),
     ]
 
 

@@ -38,6 +38,7 @@ PUBLISHED = ("miou", "top1", "gflops", "params_m", "latency_ms", "source")  # of
 SCENES = "scenes: measured on scenes that the project draws, not on the real dataset"
 RECIPES = {
     "own recipe": "own recipe: trained as its authors train it",
+    "adapted recipe": "adapted recipe: published for another dataset, encoder or head",
     "common recipe": "common recipe: trained with LeMoRe's recipe",
 }
 FROM_SCRATCH = "from scratch: trained without ImageNet pretraining"

@@ -11,14 +11,27 @@ Result = dict[str, Any]  # one result file as its stage wrote it, and `file`: it
 
 
 def read_results(paths: Iterable[Path | str], stage: str) -> list[Result]:
-    """Reads result files of one stage; ValueError names a file that comes from another stage."""
-    results = []
+    """Reads result files of one stage.
+
+    ValueError names a file that comes from another stage, or that was measured on another state of
+    a dataset than the one before: its classes or images have changed in between.
+    """
+    results: list[Result] = []
+    first: dict[str, Result] = {}
     for path in paths:
         result = read_json(path)
         found = result.get("stage") if isinstance(result, dict) else type(result).__name__
         if found != stage:
             raise ValueError(f"{path}: expected a result of stage '{stage}', found '{found}'")
         results.append({**result, "file": str(path)})
+        before = first.setdefault(result.get("dataset", ""), results[-1])
+        for key in before.keys() & {"classes", "data_sha256"} & result.keys():
+            if before[key] != result[key]:
+                what = "classes" if key == "classes" else "images or labels"
+                raise ValueError(
+                    f"{path}: measured on other {what} of '{result['dataset']}' than "
+                    f"{before['file']}; evaluate again"
+                )
     return results
 
 

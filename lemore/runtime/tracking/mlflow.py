@@ -191,11 +191,12 @@ def _link(client: MlflowClient, run_id: str) -> str:
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns a nested mapping with dotted keys."""
+    """Returns a nested mapping with dotted keys; one with keys that MLflow refuses stays whole."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
-        flat |= flatten(value, f"{name}.") if isinstance(value, dict) else {name: value}
+        nested = isinstance(value, dict) and all(k == _clean_name(k) for k in value)
+        flat |= flatten(value, f"{name}.") if nested else {name: value}
     return flat
 
 

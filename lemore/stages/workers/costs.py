@@ -79,9 +79,7 @@ def _measure(subject: Subject) -> Cost:
     recipe, model, loss, batch = _parts(subject, device)
     count = len(batch["image"])
     base = _memory(device)
-    groups = optim.group_parameters(
-        model, head_parameters=(), head_lr_mult=1, weight_decay=0.01, decay_norm="reference"
-    )
+    groups = optim.group_parameters(model, 0.01, {})
     optimizer = optim.make_adamw(groups, (0.9, 0.999))
     model.train()
 

@@ -35,23 +35,18 @@ def train(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
     recipe = job.train
     device = shared.set_up(worker, recipe.threads)
     model = make_model(job)
+    shared.check_smallest_part(model, recipe, worker.world_size)
     load_initial(model, job.backbone.module, worker.init, worker.init_sha256)
     shared.place(model, recipe, device)
     class_weight = make_class_weight(recipe, worker.data, device)
-    groups = optim.group_parameters(
-        model,
-        head_parameters=head_parameters(model),
-        head_lr_mult=recipe.head_lr_mult,
-        weight_decay=recipe.weight_decay,
-        decay_norm=recipe.decay_norm,
-    )
+    groups = group_parameters(model, recipe)
     log.info("%s", optim.describe_groups(groups))
     loop = shared.make_loop(
         worker,
         recipe,
         name=f"{job.model_name} on {job.dataset}",
         model=model,
-        optimizer=optim.make_adamw(groups, recipe.betas),
+        optimizer=make_optimizer(recipe, groups),
         batches=shared.Batches(worker, recipe, make_transform(recipe)),
         loss=Loss(job, model.decode_head, device, class_weight),
         validate=make_validation(job, worker, device),
@@ -60,13 +55,26 @@ def train(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
     return shared.finish(job, worker, loop.kept, trained)
 
 
-def head_parameters(model: Segmentor) -> list[str]:
-    """Lists tensors that learn `head_lr_mult` times faster: the head's own list, else all of it."""
+def group_parameters(model: Segmentor, recipe: Train) -> list[dict[str, Any]]:
+    """Returns the optimiser's groups by the recipe's patterns.
+
+    A decode head's tensors that are not among its `head_parameters`, if it lists them, are seen as
+    the backbone's: the lineage's rules for "head" do not mean them.
+    """
     own = getattr(model.decode_head, "head_parameters", None)
-    if own is not None:
-        return [f"decode_head.{name}" for name in own]
-    heads = ("decode_head.", "auxiliary_head.")
-    return [name for name, _ in model.named_parameters() if name.startswith(heads)]
+
+    def see(name: str) -> str:
+        part, _, rest = name.partition(".")
+        elsewhere = part == "decode_head" and own is not None and rest not in own
+        return f"backbone.{rest}" if elsewhere else name
+
+    return optim.group_parameters(model, recipe.weight_decay, recipe.groups, see)
+
+
+def make_optimizer(recipe: Train, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    if recipe.optimizer == "sgd":
+        return optim.make_sgd(groups, recipe.momentum)
+    return optim.make_adamw(groups, recipe.betas)
 
 
 def load_initial(model: Segmentor, module: str, init: str, digest: str) -> None:
@@ -89,9 +97,12 @@ def load_initial(model: Segmentor, module: str, init: str, digest: str) -> None:
 
 def read_backbone(path: Path, digest: str) -> dict[str, Tensor]:
     """Reads the backbone in a checkpoint of ours; ValueError if its tensors' digest differs."""
-    state = checkpoint.load(path)["state_dict"]
+    state = checkpoint.load_tensors(path)
     if digest and checkpoint.hash_tensors(state) != digest:
-        raise ValueError(f"{path}: not the weights that run.json beside it records; pretrain again")
+        raise ValueError(
+            f"{path}: not the weights that run.json beside it records, or replaced since this "
+            "training began; pretrain again, or start anew"
+        )
     backbone = {k.removeprefix(BACKBONE): v for k, v in state.items() if k.startswith(BACKBONE)}
     if not backbone:
         raise ValueError(

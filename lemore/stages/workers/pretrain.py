@@ -9,12 +9,8 @@ from torch import Tensor, nn
 
 from lemore.config.jobs import PretrainJob
 from lemore.config.recipe import Pretrain
-from lemore.data.augment.classification import (
-    ClassificationTransform,
-    crop_center,
-    mix,
-    swap_partners,
-)
+from lemore.data.augment.classification import ClassificationTransform, crop_center
+from lemore.data.augment.mixture import mix, swap_partners
 from lemore.data.normalize import normalize
 from lemore.data.store import Store
 from lemore.evaluation.pipeline import overlap
@@ -39,14 +35,10 @@ def train(job: PretrainJob, worker: Worker) -> dict[str, Any]:
         drop_path=recipe.drop_path,
         dropout=recipe.dropout,
     )
+    shared.check_smallest_part(model, recipe, worker.world_size)
     shared.place(model, recipe, device)
-    groups = optim.group_parameters(
-        model,
-        head_parameters=(),
-        head_lr_mult=1.0,
-        weight_decay=recipe.weight_decay,
-        decay_norm=False,
-    )
+    spared = optim.spare_undecayed(model, recipe.decayed)
+    groups = optim.group_parameters(model, recipe.weight_decay, spared)
     held_out = Store(worker.data, recipe.split)
 
     def validate(network: nn.Module) -> dict[str, float]:
@@ -58,7 +50,7 @@ def train(job: PretrainJob, worker: Worker) -> dict[str, Any]:
         name=f"{job.backbone_name} on {job.dataset}",
         model=model,
         optimizer=make_optimizer(recipe, groups),
-        batches=shared.Batches(worker, recipe, make_transform(recipe)),
+        batches=shared.Batches(worker, recipe, make_transform(recipe), recipe.repeats),
         loss=lambda network, batch: classification_loss(network, batch, recipe, device),
         validate=None if worker.rank else validate,
     )
@@ -74,6 +66,8 @@ def train(job: PretrainJob, worker: Worker) -> dict[str, Any]:
 def make_optimizer(recipe: Pretrain, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     if recipe.optimizer == "rmsprop":
         return optim.RMSpropTF(optim.drop_names(groups))
+    if recipe.optimizer == "sgd":
+        return optim.make_sgd(groups, recipe.momentum)
     return optim.make_adamw(groups, recipe.betas)
 
 
@@ -89,8 +83,8 @@ def classification_loss(
     """Computes the scalar that training minimises from a batch of the loader."""
     images = normalize(batch["image"].to(device, non_blocking=True), None)
     label, mixture = batch["label"].to(device, non_blocking=True), None
-    if "share" in batch:
-        images, share = mix(images, batch["share"].to(device, non_blocking=True))
+    if "mixture" in batch:
+        images, share = mix(images, batch["mixture"].to(device, non_blocking=True))
         mixture = swap_partners(label), share
     images = images.contiguous(memory_format=shared.memory_format(recipe.channels_last))
     with shared.autocast(recipe, device):

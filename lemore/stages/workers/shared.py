@@ -55,11 +55,33 @@ def autocast(recipe: Options, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype, enabled=recipe.precision != "fp32")
 
 
+def check_smallest_part(model: nn.Module, recipe: Options, workers: int) -> None:
+    """Raises ValueError if the batch leaves a part of one image, and the network's BatchNorm cannot
+    compute the variance of one value. Several workers share their statistics."""
+    share = recipe.batch_size // workers
+    most = min(recipe.micro_batch or share, share)
+    if workers > 1 or (share % most or most) > 1:
+        return
+    outline = copy.deepcopy(model).to("meta").train()
+    try:
+        outline(torch.empty(1, 3, *recipe.crop_size, device="meta"))
+    except ValueError:
+        raise ValueError(
+            f"batch_size is {recipe.batch_size} and micro_batch {recipe.micro_batch}, which leaves "
+            "a part of one image, and BatchNorm nothing to average over where a map has one "
+            "position; choose a batch_size of at least 2, and a micro_batch that leaves no single "
+            "image"
+        ) from None
+
+
 class Batches:
     """The training batches from an iteration on, this rank's share of the global batch."""
 
-    def __init__(self, worker: Worker, recipe: Train | Pretrain, transform: Transform):
+    def __init__(
+        self, worker: Worker, recipe: Train | Pretrain, transform: Transform, repeats: int = 1
+    ) -> None:
         self.worker, self.recipe, self.transform = worker, recipe, transform
+        self.repeats = repeats
         store = Store(worker.data, "train")
         self.store = take_part(store, held_out=False) if worker.held_out else store
 
@@ -79,6 +101,7 @@ class Batches:
             world_size=self.worker.world_size,
             workers=self.recipe.loader_workers,
             pin_memory=self.worker.gpus > 0,
+            repeats=self.repeats,
         )
 
 
@@ -110,6 +133,7 @@ def make_loop(
         micro_batch=recipe.micro_batch,
         scaler=GradScaler(device.type, enabled=recipe.precision == "fp16"),
         average=Average(model, recipe.ema) if recipe.ema else None,
+        clip_norm=recipe.clip_norm,
         optimizer=optimizer,
         learning_rate=optim.make_schedule(recipe),
         batches=batches,

@@ -1,14 +1,17 @@
 """Finds the images and videos that a command line means, and names their outputs."""
 
+import codecs
 import glob
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lemore.trained.predict import photos, video
+from lemore.data.archives import images
+from lemore.runtime.files import is_junk
+from lemore.trained.predict import video
 
-SUFFIXES = (*photos.SUFFIXES, *video.SUFFIXES)
+SUFFIXES = (*images.SUFFIXES, *video.SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ def find_inputs(
 
 def split_list(data: bytes) -> list[str]:
     """Splits a list of paths: one a line, or ended by NUL as `find -print0` writes them."""
+    data = data.removeprefix(codecs.BOM_UTF8)
     parts = data.split(b"\0") if b"\0" in data else data.splitlines()
     return [os.fsdecode(part) for part in parts if part.strip()]
 
@@ -80,17 +84,16 @@ def _match_pattern(pattern: Path) -> Iterator[InputFile]:
     fixed = next(i for i, part in enumerate(pattern.parts) if glob.has_magic(part))
     base = Path(*pattern.parts[:fixed])
     for path in sorted(base.glob(str(Path(*pattern.parts[fixed:])))):
-        hidden = any(part.startswith(".") for part in path.relative_to(base).parts)
-        if path.is_file() and not hidden:
+        if path.is_file() and not is_junk(path.relative_to(base).as_posix()):
             yield InputFile(path, base)
 
 
 def _walk_folder(folder: Path) -> Iterator[InputFile]:
     """The images and videos below a folder; links to folders are not followed, so the walk ends."""
     for place, folders, files in os.walk(folder, onerror=_raise):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_junk(name))
         for name in sorted(files):
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+            if name.lower().endswith(SUFFIXES) and not is_junk(name):
                 yield InputFile(Path(place, name), folder)
 
 

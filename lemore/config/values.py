@@ -1,0 +1,180 @@
+"""What a key of a configuration may hold, as types with bounds that `read.convert` checks.
+
+A schema writes `lr: Annotated[float, Gt(0)]`, or one of the types below. `doc` says in words what
+is expected, where the bounds alone do not.
+"""
+
+import functools
+import math
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, get_args
+
+from annotated_types import (
+    DocInfo,
+    Ge,
+    GroupedMetadata,
+    Gt,
+    Interval,
+    Le,
+    Lt,
+    MaxLen,
+    MinLen,
+    Predicate,
+    doc,
+)
+
+MAX_NAME = 100  # in characters
+MAX_SIDE = 8192  # pixels of a crop or a test image
+MAX_ARGUMENT = 2048  # channels, blocks: no model here has more
+MAX_ITEMS = 100  # of a list of arguments
+NAME = r"\w(?:[\w .+-]*[\w.+-])?"
+NOUNS = {int: "a whole number", float: "a number"}
+
+
+@functools.cache
+def take_apart(hint: Any) -> tuple[Any, list[Any]]:
+    """Returns the type in an annotation, and its single constraints: an interval is two."""
+    kind, *metadata = get_args(hint)
+    groups = (part if isinstance(part, GroupedMetadata) else (part,) for part in metadata)
+    return kind, [constraint for group in groups for constraint in group]
+
+
+def holds(constraint: Any, value: Any) -> bool:
+    """Returns whether a value of the right type keeps to a constraint."""
+    match constraint:
+        case Gt(bound):
+            return value > bound
+        case Ge(bound):
+            return value >= bound
+        case Lt(bound):
+            return value < bound
+        case Le(bound):
+            return value <= bound
+        case MinLen(least):
+            return len(value) >= least
+        case MaxLen(most):
+            return len(value) <= most
+        case Predicate(function):
+            return function(value)
+    assert isinstance(constraint, DocInfo), f"{constraint} is not checked"
+    return True
+
+
+def describe(kind: Any, constraints: Sequence[Any]) -> str:
+    """Says what is expected: the words of `doc`, else what the bounds say."""
+    for constraint in constraints:
+        if isinstance(constraint, DocInfo):
+            return constraint.documentation
+    words = " and ".join(map(_describe_one, constraints))
+    return f"{NOUNS.get(kind, '')} {words}".replace(" on and up to ", " to ").strip()
+
+
+def _describe_one(constraint: Any) -> str:
+    match constraint:
+        case Gt(bound):
+            return f"above {bound}"
+        case Ge(bound):
+            return f"from {bound} on"
+        case Lt(bound):
+            return f"below {bound}"
+        case Le(bound):
+            return f"up to {bound}"
+        case MinLen(least):
+            return f"at least {least}"
+        case MaxLen(most):
+            return f"at most {most}"
+    raise AssertionError(f"{constraint} needs a doc that says what it expects")
+
+
+def are_distinct(items: Sequence[Any]) -> bool:
+    return len(set(items)) == len(items)
+
+
+def is_name(text: str) -> bool:
+    """Names of runs, datasets, models and splits stand in paths, commands and links."""
+    return re.fullmatch(NAME, text) is not None and len(text) <= MAX_NAME
+
+
+def is_line(text: str) -> bool:
+    return bool(text.strip()) and text.isprintable()
+
+
+def is_path(text: str) -> bool:
+    """What is in brackets Snakemake replaces; a command takes a leading dash as an option."""
+    return is_line(text) and not text.startswith("-") and not set("{}<>") & set(text)
+
+
+def is_below(text: str) -> bool:
+    """A path below a folder."""
+    return is_line(text) and not text.startswith("/") and ".." not in text.split("/")
+
+
+def is_file_name(text: str) -> bool:
+    return is_line(text) and "/" not in text and not text.startswith(".")
+
+
+def is_init(text: str) -> bool:
+    return re.fullmatch(r"pretrain|none|file:\S.*|torchvision:\w+_Weights\.\w+", text) is not None
+
+
+def is_pattern(text: str) -> bool:
+    try:
+        return is_line(text) and re.compile(text) is not None
+    except re.error:
+        return False
+
+
+def are_arguments(value: Any, levels: int = 3) -> bool:
+    """Whether numbers, down to the last list, are such as the models here have.
+
+    YAML and pickle can refer to one list many times, so depth and length are bounded.
+    """
+    if isinstance(value, (dict, list, tuple)):
+        items = list(value.values()) if isinstance(value, dict) else value
+        small = levels > 0 and len(items) <= MAX_ITEMS
+        return small and all(are_arguments(item, levels - 1) for item in items)
+    if isinstance(value, (int, float)):
+        return math.isfinite(value) and 0 <= value <= MAX_ARGUMENT
+    return value is None or isinstance(value, str)
+
+
+Share = Annotated[float, Interval(ge=0, le=1)]
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
+BelowOne = Annotated[float, Interval(ge=0, lt=1)]
+SomeShare = Annotated[float, Interval(gt=0, le=1)]
+Number = Annotated[int, Ge(0)]
+Count = Annotated[int, Ge(1)]
+Trials = Annotated[int, Ge(2)]  # of a search: the recipe is one
+Side = Annotated[int, Interval(ge=1, le=MAX_SIDE)]  # pixels
+Byte = Annotated[int, Interval(ge=0, le=255)]
+Seed = Annotated[int, Interval(ge=0, le=2**32 - 1)]
+Rgb = tuple[Byte, Byte, Byte]
+Line = Annotated[str, Predicate(is_line), doc("text in one line")]
+Text = Annotated[str, Predicate(lambda text: bool(text.strip())), doc("text")]
+Name = Annotated[
+    str,
+    Predicate(is_name),
+    doc(f"a name of letters, digits, spaces and . _ + -, at most {MAX_NAME} characters"),
+]
+FolderPath = Annotated[str, Predicate(is_path), doc("a path without { } < > and a leading dash")]
+PathBelow = Annotated[str, Predicate(is_below), doc("a path below the folder, without ..")]
+FileName = Annotated[str, Predicate(is_file_name), doc("a plain file name")]
+Pattern = Annotated[str, Predicate(is_pattern), doc("a regular expression")]
+Init = Annotated[
+    str,
+    Predicate(is_init),
+    doc("pretrain, none, torchvision:<Model>_Weights.<NAME> or file:<path>"),
+]
+Arguments = Annotated[
+    dict[str, Any],
+    Predicate(are_arguments),
+    doc(f"numbers from 0 to {MAX_ARGUMENT}, texts, true or false, and lists of them"),
+]
+Seeds = Annotated[
+    tuple[Seed, ...], MinLen(1), Predicate(are_distinct), doc("at least one seed, each once")
+]
+Names = Annotated[
+    tuple[Name, ...], MinLen(1), Predicate(are_distinct), doc("at least one name, each once")
+]
