@@ -47,9 +47,8 @@ class FullPrecisionDeform(DeformConv2d):
 
     def forward(self, input: Tensor, offset: Tensor, mask: Tensor | None = None) -> Tensor:
         assert mask is not None
-        with torch.autocast(input.device.type, enabled=False):
-            x, offset, mask = (part.to(self.weight.dtype) for part in (input, offset, mask))
-            return super().forward(x, offset, mask)
+        x, offset, mask = (part.to(self.weight.dtype) for part in (input, offset, mask))
+        return super().forward(x, offset, mask)
 
 
 class DeformUpsample(nn.Module):
