@@ -73,14 +73,16 @@ CONFIGURATIONS = {
     },
     "camvidd": {"trainings": {"camvidd": ["lemore"]}},
     "seeds is 'a'": {"seeds": "a"},
-    "unknown key 'train.itterations'": {"recipe_changes": {"train": {"itterations": 3}}},
+    "unknown key 'recipe_changes.train.itterations'": {
+        "recipe_changes": {"train": {"itterations": 3}}
+    },
     "train.lr is 'fast', expected a number": {"recipe_changes": {"train": {"lr": "fast"}}},
     "ray.mode is 'remote', expected one of local, none": {
         "ray": {"mode": "remote", "workers": 1, "gpus": 0}
     },
     "pretrain is empty, but backbone 'lemore' wants": {"init": {}},
     "comparisons.camvid.models names 'lemroe'": {
-        "comparisons": {"camvid": {"images": [], "models": ["lemroe"]}}
+        "comparisons": {"camvid": {"images": ["a"], "models": ["lemroe"]}}
     },
 }
 
