@@ -20,7 +20,7 @@ POOLS = (8, 4, 2, 1)
 DROP_PATH = 0.1
 
 
-class Mixture(nn.Module):
+class TokenMixture(nn.Module):
     """Maps averaged to the coarsest one's size and concatenated coarse to fine, as tokens."""
 
     def __init__(self, channels: Channels) -> None:
@@ -80,7 +80,7 @@ class UMixFormerHead(DecodeHead):
         total = sum(channels)
         pairs = zip(channels, HEADS, strict=True)
         self.blocks = nn.ModuleList(UMixFormerBlock(c, total, heads) for c, heads in pairs)
-        self.mixtures = nn.ModuleList(Mixture(channels) for _ in channels)
+        self.mixtures = nn.ModuleList(TokenMixture(channels) for _ in channels)
         self.fuse = ConvNorm(total, width, activation=nn.ReLU)
         self.add_classifier(width, num_classes, dropout, initialize_linear)
         self.classifier.reset_parameters()  # the original leaves torch's weights
