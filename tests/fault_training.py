@@ -3,6 +3,7 @@
 A fork server has imported everything, so that a restart takes no longer than the training itself.
 """
 
+import codecs
 import itertools
 import json
 import logging
@@ -33,6 +34,7 @@ import lemore.stages.workers.finetune
 from lemore.cli import main
 from lemore.runtime import checkpoint, files
 from lemore.runtime.checkpoint import Checkpoints, hash_tensors
+from lemore.runtime.provenance import list_versions
 from lemore.runtime.tracking.metrics_file import MetricsFile
 from lemore.runtime.worker import Worker
 from lemore.training import losses, optim
@@ -270,10 +272,17 @@ def jumping_clock() -> None:
     time.time = jumped
 
 
+def load_late_modules() -> None:
+    """Loads what a run imports late: Python may lie in a folder that only root can read."""
+    codecs.lookup("utf-8-sig")
+    list_versions()
+
+
 def homeless() -> None:
     """No HOME, and no line of the user in /etc/passwd."""
     for name in ("HOME", "USER", "LOGNAME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
         os.environ.pop(name, None)
+    load_late_modules()
     if os.getuid() == 0:
         os.setgroups([])
         os.setuid(4711)
@@ -281,6 +290,7 @@ def homeless() -> None:
 
 def nobody() -> None:
     """A user who may write nothing."""
+    load_late_modules()
     if os.getuid() == 0:
         os.setgid(65534)
         os.setuid(65534)

@@ -15,7 +15,7 @@ import torch
 from lemore import models
 from lemore.config.jobs import FinetuneJob
 from lemore.config.model import BackboneConfig
-from lemore.config.read import load, plain
+from lemore.config.read import build, load, plain
 from lemore.config.recipe import Train, load_recipe
 from lemore.evaluation.metrics import Confusion
 from lemore.evaluation.upsample import Pass, Window, label_passes
@@ -326,8 +326,10 @@ def test_wrong_values_and_modules_are_named():
     with pytest.raises(ValueError, match="views is 'x', expected one of t, tf, tfl"):
         arguments = {"views": "x", "channel_attention": True, "nested_attention": True}
         models.build_backbone("lemore", arguments, input_size=SIZE, drop_path=0.0)
-    with pytest.raises(ValueError, match="key 'init'"):
-        BackboneConfig("lemore", {}, "torchvision")
+    with pytest.raises(ValueError, match="init is 'torchvision'"):
+        build(
+            BackboneConfig, {"module": "lemore", "arguments": {}, "init": "torchvision"}, "x.yaml"
+        )
 
 
 @torch.no_grad()

@@ -111,7 +111,10 @@ def test_comparison_command(tiny, tmp_path):
         _, label = store.read(store.find(name))
         Image.fromarray(np.zeros_like(label)).save(tmp_path / f"{name}.png")
     kept = {name: f"{name}.png" for name in images}
-    runs = [evaluation(m, 0.3, predictions=kept) for m in ("segformer_b0", "lemore")]
+    runs = [
+        evaluation(m, 0.3, predictions=kept, classes=store.classes)
+        for m in ("segformer_b0", "lemore")
+    ]
     paths = write_results(tmp_path, runs)
     command = ["figure", "comparison", "--data", str(tiny.data), "--split", "val"]
     command += ["--images", *images, "--evaluations", *paths]

@@ -178,7 +178,7 @@ def png_store(folder: Path) -> Path:
 
 def test_an_image_that_breaks_later_is_named_and_the_training_goes_on_when_mended(tmp_path):
     case = Case(tmp_path)
-    data = png_store(tmp_path / "data/png")
+    data = png_store(tmp_path / "png/tiny")
     pack = data / "train.images"
     whole = pack.read_bytes()
     broken = bytearray(whole)

@@ -1,5 +1,6 @@
 """What a training begins with is an input by content, and recorded."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ def test_a_training_records_what_it_began_with_and_says_what_it_does_not_continu
     assert "starts anew" not in done.stderr
     before = read_json(output / "run.json")
     assert before["inputs"] == {"data": "0" * 64, "init": read_digest(first)}
-    assert before["versions"]["torch"] == torch.__version__
+    assert before["versions"]["torch"] == version("torch")
     replace_tensors(first)
     write_json(left / IDENTITY, place | {"layout": LAYOUT})
     done = tiny.lemore(*tiny.finetune_command(config, output))
