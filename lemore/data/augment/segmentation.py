@@ -123,6 +123,8 @@ def resize_window(
     rows, columns = (math.ceil(end / factor) + 2 for end, factor in zip(ends, factors, strict=True))
     part = image[:rows, :columns]
     resized = cv2.resize(part, None, fx=factors[1], fy=factors[0], interpolation=cv2.INTER_LINEAR)
+    if resized.shape == part.shape:  # for a factor near 1 OpenCV has copied it instead
+        resized = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
     return resized[corner[0] : ends[0], corner[1] : ends[1]]
 
 
