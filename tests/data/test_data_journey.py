@@ -140,7 +140,7 @@ def training(name: str, config: DatasetConfig, changes: dict, folder: Path) -> P
     recipes = ROOT / "config/recipes" / ("camvid" if name == "camvid" else "paper")
     values = yaml.safe_load((ROOT / "config/camvid_lemore.yaml").read_text())
     values |= {"recipes": str(recipes), "recipe_changes": {"train": changes}, "comparisons": {}}
-    values |= {"trainings": {name: ["lemore"]}, "profiles": {}}
+    values |= {"trainings": {name: ["lemore"]}, "profiles": {"lemore": [name]}}
     if name == "imagenet_1k":
         (folder / "recipes").mkdir()
         text = (recipes / "imagenet_1k.yaml").read_text()
