@@ -13,27 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from lemore.config import labels
+from lemore.config.checks import check_run
 from lemore.config.code import write_fingerprints
 from lemore.config.dataset import DatasetConfig
 from lemore.config.jobs import ProfileCell
 from lemore.config.model import BackboneConfig, ModelConfig
-from lemore.config.read import build, check_gpus, did_you_mean, load
-from lemore.config.recipe import (
-    Pretrain,
-    Test,
-    Train,
-    check_changes,
-    load_pretrain,
-    load_recipe,
-    override_names,
-)
-from lemore.config.references import check_references
-from lemore.config.run import Comparison, RunConfig, split_place
+from lemore.config.read import build, load
+from lemore.config.recipe import Pretrain, Test, Train, load_pretrain, load_recipe
+from lemore.config.run import PAPER_TABLES, RunConfig, split_place
 
-PAPER_TABLES = (
-    "ade20k", "ablation", "cityscapes", "pascal_context", "coco_stuff", "detection", "imagenet",
-    "efficiency",
-)  # fmt: skip
 EVERY_OTHER = "*"
 PUBLISHED = Path(__file__).parents[1] / "reporting/paper.csv"
 
@@ -55,7 +43,7 @@ class Experiment:
         self._recipes: dict[tuple[str, str], tuple[Train, Test]] = {}
         self._code: dict[tuple[str, ...], list[str]] = {}
         self.results = Path("results") / self.config.run
-        self.check()
+        check_run(self)
 
     # the jobs
 
@@ -223,80 +211,6 @@ class Experiment:
             files = write_fingerprints(stage, named, Path("resources/code"))
             self._code[stage, *named] = files
         return self._code[stage, *named]
-
-    # checks before the first job
-
-    def check(self) -> None:
-        config = self.config
-        check_changes(config.recipe_changes, self.source, "recipe_changes.")
-        for dataset, model in self.pairs:
-            self.model(model)
-            self.dataset(dataset)
-            self.recipe(dataset, model)
-        for dataset in config.trainings:
-            for name in override_names(self.root / config.recipes, self.recipe_name(dataset)):
-                self.model(name)
-        for model, places in self.profiles.items():
-            for place in places:
-                self.profile_cell(model, place)
-        for dataset, comparison in config.comparisons.items():
-            self._check_comparison(dataset, comparison)
-        self._check_seeds()
-        self._check_pretraining()
-        self._check_workers()
-        check_references(self)
-
-    def _check_workers(self) -> None:
-        ray = self.config.ray
-        check_gpus(ray.gpus, ray.workers, self.source, "ray.gpus")
-        if ray.mode == "none" and ray.workers > 1:
-            raise ValueError(
-                f"{self.source}: ray.workers is {ray.workers}, expected 1 (ray.mode is none)"
-            )
-        batches = {f"{m} on {d}": self.recipe(d, m)[0].batch_size for d, m in self.pairs}
-        batches |= {f"pretraining {b}": self.pretrain_recipe(b).batch_size for b in self.pretrained}
-        for what, batch_size in batches.items():
-            if batch_size % ray.workers:
-                raise ValueError(
-                    f"{self.source}: ray.workers is {ray.workers}, which does not divide the "
-                    f"batch_size {batch_size} of {what}"
-                )
-
-    def _check_seeds(self) -> None:
-        config, trained = self.config, {model for _, model in self.pairs}
-        for model in config.seeds_of:
-            if model not in trained:
-                raise ValueError(
-                    f"{self.source}: seeds_of.{model} is not trained{did_you_mean(model, trained)}"
-                )
-
-    def _check_pretraining(self) -> None:
-        config = self.config
-        for backbone in config.init:
-            self.backbone(backbone)
-        if self.pretrained and config.pretrain is None:
-            raise ValueError(
-                f"{self.source}: pretrain is empty, but backbone '{self.pretrained[0]}' wants "
-                f"pretraining; name a dataset, or set init: {{{self.pretrained[0]}: none}}"
-            )
-        for backbone in self.pretrained:
-            self.pretrain_recipe(backbone)
-        if config.pretrain:
-            for backbone in override_names(self.root / config.recipes, config.pretrain, True):
-                self.backbone(backbone)
-
-    def _check_comparison(self, dataset: str, comparison: Comparison) -> None:
-        if dataset not in self.config.trainings:
-            raise ValueError(
-                f"{self.source}: comparisons.{dataset} is not trained on"
-                f"{did_you_mean(dataset, self.config.trainings)}"
-            )
-        for model in comparison.models:
-            if model not in self.config.trainings[dataset]:
-                raise ValueError(
-                    f"{self.source}: comparisons.{dataset}.models names '{model}', which is not "
-                    f"trained on {dataset}{did_you_mean(model, self.config.trainings[dataset])}"
-                )
 
 
 def _normalize(folder: str) -> str:

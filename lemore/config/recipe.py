@@ -15,6 +15,7 @@ from annotated_types import Interval, MinLen, Predicate, doc
 from lemore.config.read import build, convert, convert_keys, did_you_mean, read_yaml
 from lemore.config.values import (
     MAX_SIDE,
+    MIN_SIDE,
     Arguments,
     BelowOne,
     Count,
@@ -29,7 +30,7 @@ from lemore.config.values import (
     are_distinct,
 )
 
-CropSide = Annotated[int, Interval(ge=64, le=MAX_SIDE)]  # below, the 1/64 tokens vanish
+CropSide = Annotated[int, Interval(ge=MIN_SIDE, le=MAX_SIDE)]
 WindowStep = Annotated[int, Interval(ge=0, le=MAX_SIDE)]
 Ratios = Annotated[
     tuple[Annotated[float, Interval(ge=0.1, le=10)], ...],
@@ -166,8 +167,12 @@ class Pretrain(Options):
     cutmix: NotNegative = 0.0
     repeats: Count = 1
 
+    @property
+    def pairs_images(self) -> bool:
+        return max(self.mixup, self.cutmix) > 0
+
     def __post_init__(self) -> None:
-        if max(self.mixup, self.cutmix) and (self.batch_size % 2 or self.micro_batch % 2):
+        if self.pairs_images and (self.batch_size % 2 or self.micro_batch % 2):
             raise ValueError(
                 f"mixup is {self.mixup}, cutmix {self.cutmix}, and they pair images: batch_size is "
                 f"{self.batch_size} and micro_batch {self.micro_batch}, expected even numbers"

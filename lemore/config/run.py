@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import MinLen, Predicate, doc
 
 from lemore.config.values import (
+    MIN_SIDE,
     NAME,
     Count,
     FolderPath,
@@ -27,7 +28,10 @@ Backend = Literal["eager", "compiled", "onnxruntime", "cuda"]
 Backends = Annotated[
     tuple[Backend, ...], MinLen(1), Predicate(are_distinct), doc("at least one, each once")
 ]
-MIN_SIDE = 64  # of a crop and of what is profiled: below, the 1/64 tokens vanish
+PAPER_TABLES = (
+    "ade20k", "ablation", "cityscapes", "pascal_context", "coco_stuff", "detection", "imagenet",
+    "efficiency",
+)  # fmt: skip
 
 
 def split_place(text: str) -> tuple[str, tuple[int, int] | None] | None:

@@ -6,8 +6,9 @@ is expected, where the bounds alone do not.
 
 import functools
 import math
+import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, get_args
 
 from annotated_types import (
@@ -25,10 +26,20 @@ from annotated_types import (
 )
 
 MAX_NAME = 100  # in characters
+MIN_SIDE = 64  # pixels of a crop and of what is profiled: below, the 1/64 tokens vanish
 MAX_SIDE = 8192  # pixels of a crop or a test image
 MAX_ARGUMENT = 2048  # channels, blocks: no model here has more
 MAX_ITEMS = 100  # of a list of arguments
 NAME = r"\w(?:[\w .+-]*[\w.+-])?"
+# of each bound its attribute, whether a value keeps to it, and its words
+BOUNDS: dict[type, tuple[str, Callable[[Any, Any], bool], str]] = {
+    Gt: ("gt", operator.gt, "above {}"),
+    Ge: ("ge", operator.ge, "from {} on"),
+    Lt: ("lt", operator.lt, "below {}"),
+    Le: ("le", operator.le, "up to {}"),
+    MinLen: ("min_length", lambda value, least: len(value) >= least, "at least {}"),
+    MaxLen: ("max_length", lambda value, most: len(value) <= most, "at most {}"),
+}
 NOUNS = {int: "a whole number", float: "a number"}
 
 
@@ -43,22 +54,12 @@ def take_apart(hint: Any) -> tuple[Any, list[Any]]:
 def holds(constraint: Any, value: Any) -> bool:
     """Returns whether a value of the right type keeps to a constraint."""
     match constraint:
-        case Gt(bound):
-            return value > bound
-        case Ge(bound):
-            return value >= bound
-        case Lt(bound):
-            return value < bound
-        case Le(bound):
-            return value <= bound
-        case MinLen(least):
-            return len(value) >= least
-        case MaxLen(most):
-            return len(value) <= most
         case Predicate(function):
             return function(value)
-    assert isinstance(constraint, DocInfo), f"{constraint} is not checked"
-    return True
+        case DocInfo():
+            return True
+    name, keeps, _ = BOUNDS[type(constraint)]
+    return keeps(value, getattr(constraint, name))
 
 
 def describe(kind: Any, constraints: Sequence[Any]) -> str:
@@ -66,25 +67,9 @@ def describe(kind: Any, constraints: Sequence[Any]) -> str:
     for constraint in constraints:
         if isinstance(constraint, DocInfo):
             return constraint.documentation
-    words = " and ".join(map(_describe_one, constraints))
+    bounds = [(BOUNDS[type(constraint)], constraint) for constraint in constraints]
+    words = " and ".join(text.format(getattr(c, name)) for (name, _, text), c in bounds)
     return f"{NOUNS.get(kind, '')} {words}".replace(" on and up to ", " to ").strip()
-
-
-def _describe_one(constraint: Any) -> str:
-    match constraint:
-        case Gt(bound):
-            return f"above {bound}"
-        case Ge(bound):
-            return f"from {bound} on"
-        case Lt(bound):
-            return f"below {bound}"
-        case Le(bound):
-            return f"up to {bound}"
-        case MinLen(least):
-            return f"at least {least}"
-        case MaxLen(most):
-            return f"at most {most}"
-    raise AssertionError(f"{constraint} needs a doc that says what it expects")
 
 
 def are_distinct(items: Sequence[Any]) -> bool:

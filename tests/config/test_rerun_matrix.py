@@ -240,7 +240,10 @@ def test_an_edit_reruns_what_follows_from_it(checkout, name, expected):
     if expected and file.startswith("lemore/"):
         mark = file.removeprefix("lemore/").removesuffix(".py")
         assert f"Updated input files: resources/code/{mark}.fingerprint" in text
-    assert not checkout.plan()[0], "taking the edit back must leave nothing to do"
+
+
+def test_edits_that_were_taken_back_leave_nothing_to_do(checkout):
+    assert not checkout.plan()[0]
 
 
 def test_titles_reach_the_commands_as_they_are(checkout):
@@ -345,7 +348,6 @@ def test_a_default_that_is_changed_reruns_those_who_use_it(checkout):
     finally:
         restore(checkout)
     assert {job for job in jobs if job.split()[0] not in REPORTING} == PRETRAININGS | trained(*ALL)
-    assert not checkout.plan()[0], "taking the edit back must leave nothing to do"
 
 
 def test_another_layout_is_the_reason_that_is_shown(checkout):

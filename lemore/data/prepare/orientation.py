@@ -9,9 +9,11 @@ from lemore.data.archives.images import read_orientation
 from lemore.data.archives.members import Member
 
 
-def require_said(files: Files | None, data: bytes) -> None:
-    """Raises ValueError if points lie on a turned photo, and nobody has said on which side up."""
-    turned = read_orientation(data)
+def require_said(files: Files | None, turned: int) -> None:
+    """Raises ValueError if points lie on a turned photo, and nobody has said on which side up.
+
+    turned: the photo's EXIF orientation, 1 to 8.
+    """
     if files is not None and files.mask in POLYGONS and files.exif is None and turned != 1:
         raise ValueError(
             f"the image has the EXIF orientation {turned}: say `files.exif: shown` if polygons "
@@ -20,13 +22,13 @@ def require_said(files: Files | None, data: bytes) -> None:
 
 
 def require_alignment(
-    files: Files | None, data: bytes, annotation: Any, photo: np.ndarray, label: np.ndarray
+    files: Files | None, turned: int, annotation: Any, photo: np.ndarray, label: np.ndarray
 ) -> None:
     """Raises ValueError unless the label map lies on the photo.
 
-    `data`: the photo's file; `photo`, `label`: what was read of photo and annotation, H x W (x 3).
+    turned: the photo's EXIF orientation. photo, label: what was read of photo and annotation,
+    H x W (x 3).
     """
-    turned = read_orientation(data)
     unsaid = files is not None and files.exif is None and files.mask not in POLYGONS
     in_file = unsaid and isinstance(annotation, Member)
     own = read_orientation(annotation.read()) if in_file else 1

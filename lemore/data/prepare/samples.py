@@ -144,18 +144,18 @@ def prepare_sample(config: DatasetConfig, sample: RawSample) -> PreparedSample:
     try:
         data = sample.image.read()
         as_stored = config.files is not None and config.files.exif == "stored"
-        photo = images.decode_photo(data, as_stored)
-        prepared = _pack_photo(sample.name, data, photo, as_stored)
+        photo, turned = images.decode_photo(data, as_stored), images.read_orientation(data)
+        prepared = _pack_photo(sample.name, data, photo, as_stored and turned != 1)
         if config.task == "classification":
             number = sample.label
             return replace(prepared, label=number, pixels={number: 1}, label_sha256=str(number))
         kind, place = "annotation", sample.label_place
-        require_said(config.files, data)
+        require_said(config.files, turned)
         raw = _read_label(config, sample.label, photo.shape[:2])
         kind = "label values"
         label, raw_counts = _map_values(config, raw)
         kind = "sizes"
-        require_alignment(config.files, data, sample.label, photo, label)
+        require_alignment(config.files, turned, sample.label, photo, label)
     except (ValueError, OSError) as error:
         text = str(error)
         return PreparedSample(sample.name, text if place in text else f"{place}: {text}", kind)
@@ -185,12 +185,11 @@ def _read_label(config: DatasetConfig, label: Any, size: tuple[int, int]) -> np.
     return decode_label(label.read())
 
 
-def _pack_photo(name: str, data: bytes, photo: np.ndarray, as_stored: bool) -> PreparedSample:
-    turned = as_stored and images.read_orientation(data) != 1
+def _pack_photo(name: str, data: bytes, photo: np.ndarray, hides_exif: bool) -> PreparedSample:
     file = data
-    if turned and data.startswith(images.JPEG):
+    if hides_exif and data.startswith(images.JPEG):
         file = images.hide_orientation(data)
-    elif turned or not data.startswith((images.JPEG, images.PNG)):
+    elif hides_exif or not data.startswith((images.JPEG, images.PNG)):
         file = cv2.imencode(".png", photo[..., ::-1])[1].tobytes()
     image, coding = pack_image(file, photo)
     mode = images.describe(data)
@@ -203,7 +202,7 @@ def _pack_photo(name: str, data: bytes, photo: np.ndarray, as_stored: bool) -> P
         image=image,
         coding=coding,
         mode=mode,
-        image_sha256=hashlib.sha256(photo.tobytes() if turned else data).hexdigest(),
+        image_sha256=hashlib.sha256(photo.tobytes() if hides_exif else data).hexdigest(),
     )
 
 

@@ -3,10 +3,14 @@
 The counts alternate between background and foreground, beginning with background. From the
 fourth on, a count is written as its difference to the one two before. Each number is cut into
 groups of 5 bits, lowest first, with a sixth bit that is set where more follow, and printed as the
-character 48 + group; the highest bit of the last group is the sign.
+character 48 + group; the highest bit of the last group is the sign. They are read here rather than
+by pycocotools, which reads beyond the end of a text that is cut short.
 """
 
+from typing import Any
+
 import numpy as np
+import pycocotools.mask
 
 MAX_SHIFT = 50  # bits below a number's last group; no image has so many pixels
 
@@ -35,10 +39,9 @@ def fill(runs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def encode(mask: np.ndarray) -> dict:
     """H x W bool -> {"size": [H, W], "counts": str}."""
-    flat = np.concatenate(([False], mask.T.ravel().astype(bool)))
-    changes = np.flatnonzero(flat[1:] != flat[:-1])
-    runs = np.diff(np.concatenate(([0], changes, [mask.size])))
-    return {"size": list(mask.shape), "counts": _format_runs(runs.tolist())}
+    runs = pycocotools.mask.encode(np.asfortranarray(mask, np.uint8))
+    counts: Any = runs["counts"]  # bytes, which its annotations call str
+    return {"size": list(mask.shape), "counts": counts.decode()}
 
 
 def _parse_runs(text: str) -> list[int]:
@@ -59,17 +62,3 @@ def _parse_runs(text: str) -> list[int]:
     if shift:
         raise ValueError("a text of run lengths that is cut short")
     return runs
-
-
-def _format_runs(runs: list[int]) -> str:
-    characters: list[str] = []
-    for i, run in enumerate(runs):
-        value = run - runs[i - 2] if i > 2 else run
-        while True:
-            group = value & 31
-            value >>= 5
-            last = value == (-1 if group & 16 else 0)
-            characters.append(chr(48 + (group if last else group | 32)))
-            if last:
-                break
-    return "".join(characters)

@@ -1,0 +1,177 @@
+"""The checks of a run before its first job: what its files say of one another. Torch-free."""
+
+from pathlib import Path
+from typing import Any
+
+from lemore.config.code import PACKAGE
+from lemore.config.model import find_init_file
+from lemore.config.read import check_gpus, did_you_mean
+from lemore.config.recipe import check_changes, override_names
+from lemore.config.run import PAPER_TABLES
+
+# tables of the paper that are no dataset's: they have these names in results/<run>/tables
+VIEWS = tuple(name for name in PAPER_TABLES if name not in ("ade20k", "cityscapes"))
+
+
+def check_run(experiment: Any) -> None:
+    """Raises ValueError with file and key for what is not there or does not fit together.
+
+    experiment: an `Experiment`, which calls this once it has its values.
+    """
+    config = experiment.config
+    check_changes(config.recipe_changes, experiment.source, "recipe_changes.")
+    for model in dict.fromkeys([*(model for _, model in experiment.pairs), *experiment.profiles]):
+        _check_model(experiment, model)
+    for dataset in config.trainings:
+        _check_training(experiment, dataset)
+    for model, places in experiment.profiles.items():
+        for place in places:
+            experiment.profile_cell(model, place)
+    for dataset in config.comparisons:
+        _check_comparison(experiment, dataset)
+    for model in config.seeds_of:
+        _check_trained(experiment, f"seeds_of.{model}", model, {m for _, m in experiment.pairs})
+    _check_pretraining(experiment)
+    _check_workers(experiment)
+
+
+def _check_training(experiment: Any, dataset: str) -> None:
+    if dataset in VIEWS:
+        raise ValueError(
+            f"{experiment.source}: trainings has '{dataset}', which is the name of a table of "
+            "the paper; give the dataset another name"
+        )
+    _check_dataset(experiment, dataset, "segmentation", f"trainings.{dataset}")
+    _check_splits(experiment, dataset)
+    folder = experiment.root / experiment.config.recipes
+    for model in override_names(folder, experiment.recipe_name(dataset)):
+        experiment.model(model)
+
+
+def _check_comparison(experiment: Any, dataset: str) -> None:
+    trainings, key = experiment.config.trainings, f"comparisons.{dataset}"
+    _check_trained(experiment, key, dataset, trainings)
+    for model in experiment.config.comparisons[dataset].models:
+        if model not in trainings[dataset]:
+            raise ValueError(
+                f"{experiment.source}: {key}.models names '{model}', which is not trained on "
+                f"{dataset}{did_you_mean(model, trainings[dataset])}"
+            )
+
+
+def _check_trained(experiment: Any, key: str, name: str, trained: Any) -> None:
+    if name not in trained:
+        raise ValueError(f"{experiment.source}: {key} is not trained{did_you_mean(name, trained)}")
+
+
+def _check_pretraining(experiment: Any) -> None:
+    config = experiment.config
+    for backbone in config.init:
+        experiment.backbone(backbone)
+    for backbone in {experiment.model(model).backbone for _, model in experiment.pairs}:
+        _check_init(experiment, backbone)
+    if experiment.pretrained and config.pretrain is None:
+        first = experiment.pretrained[0]
+        raise ValueError(
+            f"{experiment.source}: pretrain is empty, but backbone '{first}' wants pretraining; "
+            f"name a dataset, or set init: {{{first}: none}}"
+        )
+    if config.pretrain is None:
+        return
+    _check_dataset(experiment, config.pretrain, "classification", "pretrain")
+    for backbone in override_names(experiment.root / config.recipes, config.pretrain, True):
+        experiment.backbone(backbone)
+    for backbone in experiment.pretrained:
+        split = experiment.pretrain_recipe(backbone).split
+        _check_split(experiment, config.pretrain, "split", split)
+        _check_split(experiment, config.pretrain, "training", "train")
+
+
+def _check_workers(experiment: Any) -> None:
+    ray, source = experiment.config.ray, experiment.source
+    check_gpus(ray.gpus, ray.workers, source, "ray.gpus")
+    if ray.mode == "none" and ray.workers > 1:
+        raise ValueError(f"{source}: ray.workers is {ray.workers}, expected 1 (ray.mode is none)")
+    recipes = {f"{m} on {d}": experiment.recipe(d, m)[0] for d, m in experiment.pairs}
+    paired = {f"pretraining {b}": experiment.pretrain_recipe(b) for b in experiment.pretrained}
+    for what, recipe in (recipes | paired).items():
+        share, rest = divmod(recipe.batch_size, ray.workers)
+        if rest:
+            raise ValueError(
+                f"{source}: ray.workers is {ray.workers}, which does not divide the batch_size "
+                f"{recipe.batch_size} of {what}"
+            )
+        if what in paired and paired[what].pairs_images and share % 2:
+            raise ValueError(
+                f"{source}: ray.workers is {ray.workers}, which leaves an odd share of batch_size "
+                f"{recipe.batch_size} of {what}, but mixup and cutmix pair images"
+            )
+
+
+def _check_model(experiment: Any, name: str) -> None:
+    config = experiment.model(name)
+    for head in config.decode_heads:
+        file = experiment.name_file("models", name)
+        _check_module("models/decode_heads", head, f"{file}: decode_head")
+    file = experiment.name_file("backbones", config.backbone)
+    _check_module(
+        "models/backbones", experiment.backbone(config.backbone).module, f"{file}: module"
+    )
+
+
+def _check_init(experiment: Any, backbone: str) -> None:
+    init = experiment.init(backbone)
+    file = find_init_file(init)
+    if file is not None and not file.is_file():
+        named = backbone in experiment.config.init
+        own = f"{experiment.name_file('backbones', backbone)}: init"
+        key = f"{experiment.source}: init.{backbone}" if named else own
+        raise ValueError(f"{key} is '{init}', but there is no file {file}")
+
+
+def _check_dataset(experiment: Any, name: str, task: str, key: str) -> None:
+    config, file = experiment.dataset(name), experiment.name_file("datasets", name)
+    if config.task != task:
+        raise ValueError(
+            f"{experiment.source}: {key} is '{name}', a dataset of {config.task}, expected one of "
+            f"{task}"
+        )
+    _check_module("data/readers", config.reader, f"{file}: reader")
+    classes = experiment.classes(name)
+    if classes and len(classes) != config.num_classes:
+        raise ValueError(
+            f"{file}: num_classes is {config.num_classes}, but label table '{config.labels}' has "
+            f"{len(classes)}"
+        )
+
+
+def _check_module(folder: str, name: str, key: str) -> None:
+    known = [path.stem for path in Path(PACKAGE, folder).glob("[!_]*.py")]
+    if name not in known:
+        there = f"expected a module of lemore/{folder}"
+        raise ValueError(f"{key} is '{name}', {there}{did_you_mean(name, known)}")
+
+
+def _check_splits(experiment: Any, dataset: str) -> None:
+    _check_split(experiment, dataset, "training", "train")
+    tested = experiment.test_split(dataset)
+    for model in experiment.config.trainings[dataset]:
+        train, test = experiment.recipe(dataset, model)
+        _check_split(experiment, dataset, "test.split", test.split)
+        if train.validate_every:
+            _check_split(experiment, dataset, "train.validate_every (0: never)", "val")
+        if test.split != tested:
+            raise ValueError(
+                f"{experiment.source}: test.split is '{test.split}' for {model} on {dataset}, but "
+                f"'{tested}' for {experiment.config.trainings[dataset][0]}; they must be equal"
+            )
+
+
+def _check_split(experiment: Any, dataset: str, key: str, split: str) -> None:
+    splits = experiment.dataset(dataset).splits
+    if split not in splits:
+        raise ValueError(
+            f"{experiment.name_recipe(dataset)}: {key} needs the split '{split}', which "
+            f"{experiment.name_file('datasets', dataset)} does not have"
+            f"{did_you_mean(split, splits)}"
+        )
