@@ -91,12 +91,8 @@ def run_training(training: Training, placement: Placement) -> int:
     key = make_key(code, training, placement, dataset["sha256"])
     folder = (placement.checkpoints / key[:16]).absolute()
     identity = training.identity | {"layout": LAYOUT}
-    for path in [] if folder.exists() else _list_superseded(folder, identity):
-        log.warning(
-            "%s: unfinished, with other code, recipe, data or initial weights; it is not "
-            "continued, the training starts anew",
-            path,
-        )
+    if not folder.exists():
+        _warn_of_superseded(folder, identity)
     folder.mkdir(parents=True, exist_ok=True)
     stop = StopSignals()
     leave_with_owner()
@@ -159,6 +155,15 @@ def make_key(code: str, training: Training, placement: Placement, dataset: str) 
     workers = 0 if placement.gpus else placement.workers
     job = placement.config.read_text("utf-8")
     return key_of(code, dataset, placement.seed, job, training.inputs, workers)
+
+
+def _warn_of_superseded(folder: Path, identity: dict[str, Any]) -> None:
+    for path in _list_superseded(folder, identity):
+        log.warning(
+            "%s: unfinished, with other code, recipe, data or initial weights; it is not "
+            "continued, the training starts anew",
+            path,
+        )
 
 
 def _drop_superseded(folder: Path) -> None:

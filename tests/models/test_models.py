@@ -33,9 +33,13 @@ from lemore.training.loop import TrainingLoop
 from tests.networks import CONFIG, SIZE, awaken, configs, conv_norm, images, segmentor
 
 MODELS = sorted(path.stem for path in (CONFIG / "models").glob("*.yaml"))
-# The slowest, of kinds of which a smaller one is there; `make test-slow` has them all.
-HEAVY = {"metaseg_b", "pem_stdc2", "seaformer_b", "topformer_b", "pspnet_mobilenet_v2"} | {
-    f"deeplabv3plus_{encoder}" for encoder in ("efficientnet_b0", "shufflenet_v2_x1_5")
+# Kinds of which a smaller one is there; `make test-slow` has them all.
+HEAVY = {
+    *("metaseg_b", "pem_stdc2", "seaformer_b", "seaformer_s", "topformer_b", "topformer_s"),
+    *("lemore_448", "lemore_tf_na", "lemore_tfl_ca", "lemore_tfl_na", "topformer_t_448"),
+    *("deeplabv3plus_efficientnet_b0", "deeplabv3plus_shufflenet_v2_x1_5", "lite_aspp_resnet18"),
+    *("lite_aspp_mobilenet_v2", "lraspp_mobilenet_v2", "lraspp_mobilenet_v3_large"),
+    *("lraspp_mobilenet_v3_large_reduced", "pspnet_mobilenet_v2"),
 }
 FIVE = (
     "fuse.conv.weight",

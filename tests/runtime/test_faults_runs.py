@@ -116,7 +116,7 @@ def one_line(log: str) -> str:
     ("number", "code", "fault"),
     [
         (signal.SIGTERM, 143, "held_steps"),
-        (signal.SIGTERM, 143, "slow_disk"),
+        pytest.param(signal.SIGTERM, 143, "slow_disk", marks=pytest.mark.slow),
         (signal.SIGINT, 130, "held_steps"),
     ],
 )

@@ -140,8 +140,15 @@ def test_a_profile_has_loaded_what_it_declares(tiny):
     assert read_json(path)["modules"] == code.declare_code("profile", LEMORE)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-@pytest.mark.parametrize("ray", ["none", pytest.param("local", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("number", "ray"),
+    [
+        (signal.SIGKILL, "none"),
+        pytest.param(signal.SIGTERM, "none", marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, "local", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, "local", marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_training_goes_on_bit_equal(tiny, plain, number, ray):
     config, output = tiny.finetune_job(), tiny.folder / f"out/killed_{number}_{ray}"
     command = [*tiny.finetune_command(config, output), "--ray", ray]
@@ -186,6 +193,7 @@ def wait_until_free(tiny, command: list[object]) -> None:
     raise AssertionError("the folder stayed in use")
 
 
+@pytest.mark.slow
 def test_changed_settings_never_continue_old_checkpoints(tiny):
     config, output = tiny.finetune_job(), tiny.folder / "out/changed"
     first = tiny.finetune(config, "changed")
