@@ -30,9 +30,11 @@ CONFIG = ROOT / "tests/witness/config.yaml"
 VARYING = {"code", "command", "device", "git", "key", "modules", "seconds", "torch"}
 VARYING |= {"mlflow_run_id", "finetune_run_id", "latency", "latencies", "parents", "per_image"}
 VARYING |= {"peak_memory_mb", "milliseconds_per_step", "max_memory_mb"}
+VARYING |= {"time", "train/seconds_per_iteration", "train/data_share"}
+COMMIT = "mlflow.source.git.commit"  # of a run in a clone; one side is none
 NAMES = {
     "experiments": "select distinct name from experiments",
-    "tags": "select distinct key from tags",
+    "tags": f"select distinct key from tags where key != '{COMMIT}'",
     "metrics": "select distinct key from metrics",
     "params": "select distinct key from params",
     "runs": "select name from runs",
