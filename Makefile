@@ -42,7 +42,7 @@ test: setup
 	OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 --dist loadfile $(TESTS)
 
 test-slow: setup
-	python -m pytest -m slow $(TESTS)
+	python -m pytest -m slow --numprocesses 2 --dist loadfile $(TESTS)
 
 # Runs a short training in a checkout of BASE and in this one; both must give the same results.
 witness: setup
