@@ -122,10 +122,11 @@ def leave_with_owner() -> None:
 
 
 class StopSignals:
-    """Makes the first SIGTERM or SIGINT a request to stop; a second one interrupts at once.
+    """Makes SIGTERM or SIGINT a request to stop; SIGINT after that interrupts at once.
 
-    Calling it returns the number of the signal seen, or 0. `install` must be called again after
-    ray.init, which puts handlers of its own in place.
+    A second SIGTERM changes nothing: a job that stops with its pipeline gets another one from
+    `leave_with_owner`. Calling it returns the number of the first signal seen, or 0. `install` must
+    be called again after ray.init, which puts handlers of its own in place.
     """
 
     def __init__(self) -> None:
@@ -137,9 +138,9 @@ class StopSignals:
         signal.signal(signal.SIGINT, self._handle)
 
     def _handle(self, number: int, frame: Any) -> None:
-        if self.seen:
+        if self.seen and number == signal.SIGINT:
             signal.default_int_handler(number, frame)
-        self.seen = number
+        self.seen = self.seen or number
 
     def __call__(self) -> int:
         return self.seen

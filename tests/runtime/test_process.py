@@ -2,10 +2,13 @@
 
 import os
 import signal
+import threading
 import time
 from dataclasses import replace
 
-from lemore.runtime.process import OWNER, Process, find_owner, leave_with_owner
+import pytest
+
+from lemore.runtime.process import OWNER, Process, StopSignals, find_owner, leave_with_owner
 
 
 def test_a_process_lives_until_it_ends_and_not_as_a_zombie():
@@ -51,3 +54,30 @@ def test_a_job_leaves_when_its_owner_is_gone(monkeypatch):
         leave_with_owner()
         time.sleep(600)
     assert os.waitstatus_to_exitcode(os.waitpid(job, 0)[1]) == -signal.SIGTERM
+
+
+def test_a_job_that_stops_is_not_interrupted_when_its_owner_goes_too(monkeypatch):
+    """As when both get the same SIGTERM, and the owner ends first."""
+    job = os.fork()
+    if not job:
+        stop = StopSignals()
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.environ[OWNER] = str(replace(Process.find_own(), started="1.00"))
+        leave_with_owner()
+        for thread in threading.enumerate():
+            if thread.name == "owner-watch":
+                thread.join()
+        os._exit(stop() and 7)
+    assert os.waitstatus_to_exitcode(os.waitpid(job, 0)[1]) == 7
+
+
+def test_a_second_interrupt_ends_the_waiting():
+    stop = StopSignals()
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop() == signal.SIGTERM
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
