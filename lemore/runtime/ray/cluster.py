@@ -22,6 +22,7 @@ import lemore
 from lemore.runtime.files import read_json, write_json
 from lemore.runtime.lock import hold_lock
 from lemore.runtime.process import OWNER, Process, count_cores, find_owner, make_cluster_token
+from lemore.runtime.tracking.pending_run import find_store, make_absolute
 from lemore.runtime.watchdog import FIXED
 
 log = logging.getLogger(__name__)
@@ -80,26 +81,42 @@ def _set_environment() -> None:
 
 
 def _join(address: str) -> None:
-    """Joins a cluster that others have started, and sends it the code with the job."""
+    """Joins a cluster that others have started, and sends it the code with the job.
+
+    Its workers write to this process's tracking store.
+    """
     from ray.exceptions import AuthenticationError
 
     probe(address)
     code = {"py_modules": [str(Path(lemore.__file__).parent)], "excludes": ["**/__pycache__"]}
     try:
-        _init(address, code)
+        _init(address, code, {"MLFLOW_TRACKING_URI": make_absolute(find_store())})
     except AuthenticationError:
         raise ValueError(
             f"RAY_ADDRESS is '{address}', and the cluster there wants a token; set "
             "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
         ) from None
+    except RuntimeError as error:
+        if "resolve node to connect to" not in str(error):
+            raise
+        raise ValueError(
+            f"RAY_ADDRESS is '{address}', and this machine is no node of that cluster; run this "
+            f"on one of its nodes, or make it one: ray start --address {address} --num-cpus 0"
+        ) from None
 
 
-def _init(address: str, code: dict[str, Any] | None = None, **options: Any) -> None:
-    """Starts or joins a cluster; its workers get `code` and this process's watchdog limit."""
+def _init(
+    address: str,
+    code: dict[str, Any] | None = None,
+    variables: dict[str, str] | None = None,
+    **options: Any,
+) -> None:
+    """Starts or joins a cluster; its workers get `code`, `variables` and this process's watchdog
+    limit."""
     import ray
 
-    limit = {"env_vars": {FIXED: os.environ[FIXED]}} if FIXED in os.environ else {}
-    env = (code or {}) | limit
+    limit = {FIXED: os.environ[FIXED]} if FIXED in os.environ else {}
+    env = (code or {}) | {"env_vars": (variables or {}) | limit}
     ray.init(address=address, logging_level=logging.WARNING, runtime_env=env, **options)
 
 

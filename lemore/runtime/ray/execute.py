@@ -6,6 +6,7 @@ checkpoint, any number of times, as long as it makes progress each time.
 
 import importlib
 import logging
+import re
 import shutil
 import threading
 import uuid
@@ -20,6 +21,7 @@ from lemore.runtime.lock import hold_lock
 from lemore.runtime.process import Process, Stopped, StopSignals
 from lemore.runtime.ray import cluster, memory
 from lemore.runtime.ray.cluster import Resources
+from lemore.runtime.tracking.pending_run import find_store, find_store_file
 from lemore.runtime.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -100,8 +102,15 @@ def run(function: str, *arguments: Any) -> dict[str, Any]:
 
 
 def _check_shared(work: Work) -> None:
-    """Raises ValueError if this node does not see the folders that the submitting node sees."""
+    """Raises ValueError if this node does not see the folders that the submitting node sees, or the
+    tracking store to which the training writes."""
     own = Process.find_own()
+    store = find_store_file(find_store()) if work.worker.model_run_id else None
+    if store is not None and not store.exists():
+        raise ValueError(
+            f"node {own.host} does not see the tracking store {store}, to which `log_model: true` "
+            "writes; set MLFLOW_TRACKING_URI to a server, or log_model: false"
+        )
     for path in (work.worker.folder / "driver", work.worker.data / "digest.json"):
         if not path.exists():
             raise ValueError(
@@ -202,11 +211,11 @@ def _start_thread(function: Callable[[], Any]) -> Future[Any]:
 
 def find_cause(error: Exception) -> Exception:
     """Returns why workers failed: a worker's own error if there is one, else Ray's report of its
-    end, else an error that the others got from it."""
+    end, else what the others noticed of it."""
     failures = getattr(error, "worker_failures", {})
     causes = [getattr(e, "_base_exc", e) for _, e in sorted(failures.items())]
     for cause in sorted(causes, key=lambda cause: not isinstance(cause, Stopped)):  # Stopped first
-        if not isinstance(cause, (RuntimeError, ConnectionError)) and not _is_of_ray(cause):
+        if not _is_of_ray(cause) and not _is_of_connection(cause):
             return cause
     return WorkerLost(next((c for c in causes if _is_of_ray(c)), causes[0] if causes else error))
 
@@ -214,6 +223,15 @@ def find_cause(error: Exception) -> Exception:
 def _is_of_ray(error: Exception) -> bool:
     """Returns whether an error reports a worker's end (ray.exceptions or Ray Train's check)."""
     return type(error).__module__.partition(".")[0] == "ray"
+
+
+def _is_of_connection(error: Exception) -> bool:
+    """Returns whether an error reports that another worker no longer answers. NCCL's have types of
+    torch's own, gloo's are plain RuntimeErrors."""
+    kind = type(error).__name__
+    texts = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe|timed out", re.I)
+    plain = type(error) is RuntimeError and texts.search(str(error)) is not None
+    return plain or isinstance(error, ConnectionError) or kind.startswith("Dist")
 
 
 def _run_worker(config: dict[str, Any]) -> None:

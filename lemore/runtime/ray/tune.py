@@ -61,13 +61,18 @@ def try_points(
         ),
     )
     grid = tuner.fit()
-    if grid.errors:
-        raise RuntimeError(f"{len(grid.errors)} of {trials} trials failed: {grid.errors[0]}")
-    return [(result.config or {}, (result.metrics or {})["result"]) for result in grid]
+    found = [(result.config or {}, result.metrics or {}) for result in grid]
+    errors = [*map(str, grid.errors), *(m["error"] for _, m in found if "error" in m)]
+    if errors:
+        raise RuntimeError(f"{len(errors)} of {trials} trials failed: {errors[0]}")
+    return [(point, metrics["result"]) for point, metrics in found]
 
 
 def _run_trial(point: dict[str, Any], function: str, job: Any, worker: Worker) -> None:
     from ray import tune
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    tune.report({"result": run(function, job, worker, point)})
+    try:
+        tune.report({"result": run(function, job, worker, point)})
+    except Exception as error:  # Ray would try it again, as if its worker had died
+        tune.report({"error": f"{type(error).__name__}: {error}"})

@@ -24,6 +24,23 @@ def find_store() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
 
 
+def find_store_file(uri: str) -> Path | None:
+    """Returns the SQLite file or the folder that is a store, None for a server."""
+    scheme, found, path = uri.partition("://")
+    if not found:
+        return Path(uri)
+    local = {"sqlite": path.removeprefix("/"), "file": path}
+    return Path(local[scheme]) if scheme in local else None
+
+
+def make_absolute(uri: str) -> str:
+    """Returns a store's address that means the same in every folder."""
+    path = find_store_file(uri)
+    if path is None or path.is_absolute():
+        return uri
+    return f"{'sqlite:///' * uri.startswith('sqlite:')}{path.absolute()}"
+
+
 def hide_password(text: str) -> str:
     """Removes the password that a store's address may hold, so that it may be written down."""
     return re.sub(r"//[^/@]*@", "//", text)
