@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="changes to the test settings, values in YAML: those under `test:` of a recipe",
     )
-    parser.add_argument("--gpu", action="store_true", help="run on the GPU")
+    parser.add_argument("--ray", choices=("local", "none"), default="none", help="where to run")
+    parser.add_argument("--gpus", type=float, default=0.0, help="GPUs that it takes, 0: the CPU")
     parser.add_argument("--threads", type=positive, default=count_cores(), help="CPU threads")
     parser.add_argument("--json", type=Path, required=True, help="file for the results")
 

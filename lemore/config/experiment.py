@@ -146,11 +146,6 @@ class Experiment:
         _, test = self.recipe(dataset, self.config.trainings[dataset][0])
         return test.split
 
-    def pretrain_threads(self, backbone: str) -> int:
-        if self.config.ray.gpus:
-            return 1
-        return self.pretrain_recipe(backbone).threads * self.config.ray.workers
-
     def pretrain_recipe(self, backbone: str) -> Pretrain:
         folder, changes = self.root / self.config.recipes, self.config.recipe_changes
         return load_pretrain(folder, self.config.pretrain or "", backbone, changes)

@@ -72,6 +72,10 @@ class Options:
     ema: BelowOne = 0.0
     clip_norm: NotNegative = 0.0
 
+    def count_computing(self, gpus: float) -> int:
+        """Returns the cores on which a worker computes: one that leads a GPU, or its threads."""
+        return 1 if gpus else self.threads
+
 
 @dataclass(frozen=True)
 class Group:

@@ -23,7 +23,7 @@ from lemore.runtime.progress import show_progress
 def choose_device(gpu: bool) -> torch.device:
     """Raises ValueError if a GPU is wanted and there is none."""
     if gpu and not torch.cuda.is_available():
-        raise ValueError("--gpu: torch sees no GPU on this machine")
+        raise ValueError("a GPU is asked for, but torch sees no GPU on this machine")
     return torch.device("cuda" if gpu else "cpu")
 
 

@@ -124,13 +124,14 @@ def leave_with_owner() -> None:
 class StopSignals:
     """Makes SIGTERM or SIGINT a request to stop; SIGINT after that interrupts at once.
 
+    Without `saves` there is no state to save, and the first signal ends the process at once.
     A second SIGTERM changes nothing: a job that stops with its pipeline gets another one from
     `leave_with_owner`. Calling it returns the number of the first signal seen, or 0. `install` must
     be called again after ray.init, which puts handlers of its own in place.
     """
 
-    def __init__(self) -> None:
-        self.seen = 0
+    def __init__(self, saves: bool = True) -> None:
+        self.seen, self.saves = 0, saves
         self.install()
 
     def install(self) -> None:
@@ -138,8 +139,10 @@ class StopSignals:
         signal.signal(signal.SIGINT, self._handle)
 
     def _handle(self, number: int, frame: Any) -> None:
-        if self.seen and number == signal.SIGINT:
+        if number == signal.SIGINT and (self.seen or not self.saves):
             signal.default_int_handler(number, frame)
+        if not self.saves:
+            raise SystemExit(128 + number)
         self.seen = self.seen or number
 
     def __call__(self) -> int:

@@ -1,26 +1,29 @@
 """Evaluates a fine-tuned checkpoint on a prepared split, at the labels' original size."""
 
 import json
+import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import Any, Literal
 
 from lemore.config.code import list_loaded
 from lemore.config.jobs import EvaluateJob, read_job
-from lemore.config.read import build, parse_yaml, plain
+from lemore.config.read import build, check_gpus, parse_yaml, plain
 from lemore.config.recipe import Test
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
 from lemore.runtime.files import key_of, read_json, write_json
-from lemore.runtime.process import leave_with_owner
+from lemore.runtime.process import StopSignals, leave_with_owner
 from lemore.runtime.provenance import find_commit, list_versions, quote_command
+from lemore.runtime.ray.cluster import Resources
+from lemore.runtime.ray.execute import Work, execute, run
 from lemore.runtime.tracking.pending_run import RunDescription, name_parent
 from lemore.runtime.tracking.tracked_run import TrackedRun, track
+from lemore.runtime.worker import Worker
 from lemore.stages import evaluation_files
 from lemore.stages.check import check_images, check_test
+from lemore.stages.workers.evaluate import Measurement
 from lemore.trained.checkpoint import Trained
 from lemore.trained.classes import fit_classes
 from lemore.trained.find import read_trained
@@ -31,14 +34,16 @@ TABLES = "mlflow.loggedArtifacts"  # tag by which MLflow finds a run's tables
 @dataclass(frozen=True)
 class EvaluateOptions:
     """Options of the command. config: the job's YAML, None when evaluated by hand. test: changes to
-    the test settings, each KEY=VALUE with the value in YAML. json: file of the results."""
+    the test settings, each KEY=VALUE with the value in YAML. ray: where it runs. gpus: those that
+    it takes, 0 for the CPU. json: file of the results."""
 
     checkpoint: str
     dataset: str
     data_dir: Path
     config: Path | None
     test: list[str]
-    gpu: bool
+    ray: Literal["local", "none"]
+    gpus: float
     threads: int
     json: Path
 
@@ -50,8 +55,9 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     """
     leave_with_owner()
     evaluation_files.check_output(options.json)
-    torch.set_num_threads(options.threads)
-    device = segmentation.choose_device(options.gpu)
+    check_gpus(options.gpus, 1, "command line", "--gpus")
+    if options.ray == "none":
+        segmentation.choose_device(options.gpus > 0)
     trained = read_trained(options.checkpoint)
     job = load_job(options, trained)
     store = Store(options.data_dir / options.dataset, job.test.split)
@@ -61,24 +67,18 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     network = fit_classes(trained.network(), trained, store)
     classes = tuple(store.classes)
     with track(_describe_run(options, job, classes, trained)) as run:
-        evaluation = segmentation.evaluate(
-            network.to(device),
-            store,
-            device,
-            job.test,
-            job.images,
-            trained.job.train.crop_size,
-            title=f"evaluate {trained.job.model_name} on {options.dataset}",
-        )
-        if evaluation.results["miou"] is None:
+        title = f"evaluate {trained.job.model_name} on {options.dataset}"
+        settings = (job.test, job.images, trained.job.train.crop_size, options.threads, title)
+        found = _execute(options, Measurement(network, *settings))
+        if found["results"]["miou"] is None:
             raise ValueError(f"{options.dataset}: split {job.test.split} has no pixel that counts")
-        path, predictions = options.json, evaluation.predictions
+        path, predictions = options.json, found["predictions"]
         record = {
             **describe(options, job, classes, trained),
-            **evaluation.results,
+            **found["results"],
             "images": len(store),
             "predictions": evaluation_files.write_predictions(path, predictions),
-            "per_image": evaluation_files.write_per_image(path, evaluation.per_image),
+            "per_image": evaluation_files.write_per_image(path, found["per_image"]),
             "num_classes": store.num_classes,
         }
         run.record_metrics(list_metrics(record))
@@ -87,6 +87,24 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         panels = evaluation_files.write_panels(path, store, predictions)
         add_artifacts(run, record, path, panels)
     return record
+
+
+def _execute(options: EvaluateOptions, measurement: Measurement) -> dict[str, Any]:
+    """Measures where the options say; a signal ends it at once, as there is no state to save."""
+    worker = Worker(
+        data=(options.data_dir / options.dataset).absolute(),
+        folder=(options.json.with_suffix("") / "work").absolute(),
+        seed=0,
+        gpus=options.gpus,
+    )
+    work = Work("lemore.stages.workers.evaluate:evaluate", measurement, worker)
+    resources = Resources(options.ray, 1, options.threads, options.gpus)
+    if options.ray == "none":
+        return run(work.function, work.job, work.worker)
+    try:
+        return execute(work, resources, StopSignals(saves=False))
+    finally:
+        shutil.rmtree(worker.folder, ignore_errors=True)
 
 
 def load_job(options: EvaluateOptions, trained: Trained) -> EvaluateJob:
@@ -154,7 +172,7 @@ def describe(
         "iterations": recipe.iterations,
         "recipe": recipe.source,
         "init": trained.job.init.partition(":")[0],
-        "device": "cuda" if options.gpu else "cpu",
+        "device": "cuda" if options.gpus else "cpu",
         "finetune_run_id": record.mlflow_run_id,
         "pretrain_run_id": record.pretrain_run_id,
         "weights_sha256": record.weights_sha256,

@@ -27,7 +27,6 @@ def finetune(placement: Placement, pretrained: Path | None, evaluation: Path | N
             function="lemore.stages.workers.finetune:train",
             named_modules=list_named_modules(job),
             trained={"model": job.model_name},
-            threads=job.train.threads,
             worker=replace(worker, init=init, init_sha256=inputs.get("init", "")),
             parents=parents,
             inputs=inputs,

@@ -16,7 +16,6 @@ def pretrain(placement: Placement) -> int:
             function="lemore.stages.workers.pretrain:train",
             named_modules=(f"lemore.models.backbones.{job.backbone.module}",),
             trained={"backbone": job.backbone_name},
-            threads=job.recipe.threads,
             worker=make_worker(placement),
             parents={},
             inputs={},

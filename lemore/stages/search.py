@@ -87,7 +87,8 @@ def _run_trials(options: SearchOptions, job: FinetuneJob, folder: Path) -> dict[
         {"schedule": SCHEDULES, "poly_power": POWERS, "seed": (options.seed,)},
     )
     place = ("lemore.stages.workers.trial:run_trial", shorter, worker, space)
-    resources = Resources("local", 1, recipe.threads, options.gpus)
+    cpus = recipe.count_computing(options.gpus)
+    resources = Resources("local", 1, cpus, options.gpus, recipe.loader_workers)
     first = [own | {"seed": options.seed}]
     tried = try_points(*place, first, options.trials, options.seed, resources, folder)
     best = max(tried, key=lambda t: -1.0 if t[1]["miou"] is None else t[1]["miou"])[0]

@@ -3,7 +3,6 @@
 import logging
 import shutil
 import signal
-import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Literal
 from lemore.config.code import LAYOUT, code_version
 from lemore.config.jobs import FinetuneJob, PretrainJob
 from lemore.config.read import check_gpus, plain
+from lemore.config.recipe import Options
 from lemore.runtime.files import key_of, read_json, remove_temporaries, write_atomic, write_json
 from lemore.runtime.lock import LockHeld, hold_lock
 from lemore.runtime.process import Stopped, StopSignals, leave_with_owner
@@ -60,11 +60,14 @@ class Training:
     function: str
     named_modules: tuple[str, ...]
     trained: dict[str, str]  # {"model": ...} or {"backbone": ...}
-    threads: int
     worker: Worker
     parents: dict[str, str]
     inputs: dict[str, str]
     note: str = ""
+
+    @property
+    def recipe(self) -> Options:
+        return self.job.train if isinstance(self.job, FinetuneJob) else self.job.recipe
 
     @property
     def identity(self) -> dict[str, str]:
@@ -84,7 +87,6 @@ def run_training(training: Training, placement: Placement) -> int:
 
     Returns 0, or 128 + signal when it was stopped (its state is saved).
     """
-    begin = time.monotonic()
     check_gpus(placement.gpus, placement.workers, "command line", "--gpus")
     dataset = read_data(training.job, placement.data)
     code = code_version(training.stage, training.named_modules)
@@ -125,7 +127,6 @@ def run_training(training: Training, placement: Placement) -> int:
             "parents": training.parents,
             "inputs": {"data": dataset["sha256"], **training.inputs},
             "workers": placement.workers,
-            "seconds": round(time.monotonic() - begin, 1),
         }
         publish(folder, placement.output, result | record)
         _drop_superseded(folder)
@@ -195,7 +196,9 @@ def _list_superseded(folder: Path, identity: dict[str, Any]) -> list[Path]:
 def _execute(
     training: Training, worker: Worker, placement: Placement, stop: StopSignals
 ) -> dict[str, Any]:
-    resources = Resources(placement.ray, placement.workers, training.threads, placement.gpus)
+    recipe, gpus = training.recipe, placement.gpus
+    cpus, loaders = recipe.count_computing(gpus), recipe.loader_workers
+    resources = Resources(placement.ray, placement.workers, cpus, gpus, loaders)
     if placement.ray == "none":
         worker = replace(worker, stop=stop)
     try:

@@ -28,10 +28,12 @@ LOG_EVERY = 10
 
 
 class Outcome(NamedTuple):
-    """The iteration that a training started from, and how many steps it skipped in all."""
+    """The iteration that a training started from, how many steps it skipped in all, and the seconds
+    of its steps in this process, validation and saving included."""
 
     resumed_at: int
     skipped_steps: int
+    seconds: float
 
 
 @dataclass
@@ -88,13 +90,14 @@ class TrainingLoop:
         start = self._resume()
         folder = self.checkpoints.folder
         check_alike(folder, start, self.model.state_dict())
+        begin = time.monotonic()
         if start < self.iterations:
             with (
                 Watchdog(self.name, self.rank, folder) as watchdog,
                 self.checkpoints.write_in_background(),
             ):
                 self.run(start, watchdog)
-        return Outcome(start, self.finite.skipped)
+        return Outcome(start, self.finite.skipped, round(time.monotonic() - begin, 1))
 
     def run(self, start: int, watchdog: Watchdog) -> None:
         """Takes the steps from `start` on; validates and saves when due."""

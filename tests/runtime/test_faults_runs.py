@@ -411,7 +411,7 @@ def test_no_home_is_needed(open_folder):
 def test_a_gpu_where_there_is_none_is_one_line(case, plain, stage):
     command = case.command("gpu", "--gpus", "1")
     if stage == "evaluate":
-        command = ["evaluate", "--checkpoint", str(case.folder / "plain/weights.pt"), "--gpu"]
+        command = ["evaluate", "--checkpoint", str(case.folder / "plain/weights.pt"), "--gpus=1"]
         command += ["--dataset", "tiny", "--data-dir", str(case.folder / "data")]
         command += ["--json", str(case.folder / "gpu.json")]
     code, log = case.run(command, CUDA_VISIBLE_DEVICES="")

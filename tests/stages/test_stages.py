@@ -77,6 +77,21 @@ def test_an_evaluation_with_other_settings(tiny, plain):
     assert "--test: unknown key 'test.mod'; did you mean 'mode'?" in done.stderr
 
 
+@pytest.mark.slow
+def test_an_evaluation_by_ray_gives_the_same_results(tiny, plain):
+    """As a workflow evaluates on GPUs."""
+    records = []
+    for name in ("here", "ray"):
+        path = tiny.folder / name / "evaluate.json"
+        command = ["evaluate", "--checkpoint", plain / "weights.pt", "--dataset", "tiny"]
+        command += ["--data-dir", tiny.folder / "data", "--json", path]
+        tiny.lemore(*command, *(("--ray", "local") if name == "ray" else ()))
+        records.append(read_json(path))
+        assert not (path.with_suffix("") / "work").exists()
+    here, ray = records
+    assert here["confusion"] == ray["confusion"] and here["per_image"] == ray["per_image"]
+
+
 @pytest.mark.parametrize("name", ["result", "folder.json", "taken.json"])
 def test_a_json_that_cannot_be_written_is_refused_before_the_work(tmp_path, capsys, name):
     (tmp_path / "folder.json").mkdir()

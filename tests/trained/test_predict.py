@@ -87,7 +87,9 @@ def test_the_maps_are_those_of_evaluation(tiny):
         found |= set(np.unique(theirs))
     assert len(found) > 1
     assert "1,class 1,10,0,0" in (tiny.folder / "out/classes.csv").read_text()
-    by_hand = evaluate.EvaluateOptions(str(weights), "tiny", tiny.folder, None, [], False, 1, path)
+    by_hand = evaluate.EvaluateOptions(
+        str(weights), "tiny", tiny.folder, None, [], "none", 0, 1, path
+    )
     assert plain(evaluate.load_job(by_hand, read_trained(weights)).test) == test
 
 

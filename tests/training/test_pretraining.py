@@ -58,7 +58,7 @@ def test_only_the_first_worker_validates_and_tests(tiny, tmp_path, monkeypatch, 
     jobs, tested = [], []
     real = shared.make_loop
     monkeypatch.setattr(shared, "make_loop", lambda *a, **kw: jobs.append(kw) or real(*a, **kw))
-    monkeypatch.setattr(shared, "run", lambda loop: Outcome(0, 0))
+    monkeypatch.setattr(shared, "run", lambda loop: Outcome(0, 0, 0.0))
     monkeypatch.setattr(shared, "finish", lambda *args: {"iterations": 4})
     monkeypatch.setattr(pretrain, "top_k", lambda *args: tested.append(args) or {"top1": 0.5})
     job = read_job(PretrainJob, tiny.pretrain_job())

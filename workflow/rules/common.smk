@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import shlex
@@ -23,6 +24,7 @@ from lemore.config.job_files import (
 )
 from lemore.runtime.process import count_cores
 from lemore.runtime.process import lead_pipeline
+from lemore.runtime.slots import count_gpus, count_slots, share_cores
 
 lead_pipeline()
 
@@ -49,19 +51,56 @@ def gpus_here():
     return int(done.stdout.split()[-1]) if done.returncode == 0 else None
 
 
-# If trainings run on this machine, its GPUs are checked now, not after hours of preparation.
+# A slot is what one worker of a training takes of the GPUs. A training holds its workers' slots, an
+# evaluation one, a profile all of them. Their number comes from `--resources gpu_slots=...`, from
+# this machine or, when jobs start, from the cluster at RAY_ADDRESS; jobs of a batch system have
+# nodes of their own.
+RAY = experiment.config.ray
+CORES = workflow.global_resources["_cores"].value or count_cores()
+SLOTS_GIVEN = workflow.global_resources.get("gpu_slots").value  # None: not given
+if not RAY.gpus:
+    SLOTS = 0
+elif SLOTS_GIVEN is not None:
+    SLOTS = SLOTS_GIVEN
+else:
+    SLOTS = max(count_slots([count_gpus()], RAY.gpus), RAY.workers)
+    workflow.register_resource("gpu_slots", SLOTS)
+
+
+def slots_elsewhere():
+    """Returns the slots of the cluster at RAY_ADDRESS, or more than there are jobs."""
+    if not workflow.local_exec:
+        return sys.maxsize
+    code = (
+        "from lemore.runtime.ray import cluster; cluster.join(1);"
+        "print([node.get('GPU', 0) for node in cluster.list_nodes()])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if done.returncode:
+        raise WorkflowError(done.stderr.strip().split("\n")[-1])
+    gpus = json.loads(done.stdout.strip().split("\n")[-1])
+    return max(count_slots(gpus, RAY.gpus), RAY.workers)
+
+
+# GPUs are checked and counted before the first job, not after hours of preparation.
 onstart:
-    ray = experiment.config.ray
     here = workflow.local_exec and not os.environ.get("RAY_ADDRESS")
     due = {job.rule.name for job in workflow.dag.needrun_jobs()}
-    trains = not workflow.touch and due & {"pretrain", "finetune", "search_recipe"}
-    if ray.gpus and here and trains:
+    trains = not workflow.touch and due & {
+        "pretrain",
+        "finetune",
+        "evaluate",
+        "search_recipe",
+    }
+    if RAY.gpus and trains and here:
         try:
             check_gpus(
-                ray.gpus, ray.workers, experiment.source, "ray.gpus", gpus_here()
+                RAY.gpus, RAY.workers, experiment.source, "ray.gpus", gpus_here()
             )
         except ValueError as mistake:
             raise WorkflowError(str(mistake)) from None
+    elif RAY.gpus and trains and SLOTS_GIVEN is None:
+        workflow.register_resource("gpu_slots", slots_elsewhere())
 
 
 def any_of(names):
@@ -77,12 +116,20 @@ wildcard_constraints:
     kind="cost|ablation|comparison",
 
 
-def threads_of(wildcards):
-    """CPU cores of a training: its recipe's threads for each worker, one where GPUs do the work."""
-    if experiment.config.ray.gpus:
-        return 1
+def count_threads(recipe):
+    """CPU cores of a training: where its workers compute, and of the processes that load."""
+    wanted = (recipe.count_computing(RAY.gpus) + recipe.loader_workers) * RAY.workers
+    return share_cores(wanted, CORES, SLOTS // RAY.workers)
+
+
+def finetune_threads(wildcards):
     train, _ = experiment.recipe(wildcards.dataset, wildcards.model)
-    return train.threads * experiment.config.ray.workers
+    return count_threads(train)
+
+
+def evaluate_threads(wildcards):
+    """An evaluation on a GPU reads and measures on some cores, one on a CPU has one in all."""
+    return share_cores(4 if RAY.gpus else 1, CORES, SLOTS)
 
 
 def evaluations(dataset=None, models=None):

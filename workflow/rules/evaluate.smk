@@ -13,18 +13,25 @@ rule evaluate:
         f"logs/{experiment.config.run}/evaluate/{{dataset}}/{{model}}/{{seed}}.log",
     benchmark:
         f"logs/benchmarks/{experiment.config.run}/evaluate/{{dataset}}/{{model}}/{{seed}}.tsv"
+    # The results of a training come before further trainings.
+    priority: 25
     conda:
         "../envs/lemore.yaml"
-    threads: 1
+    threads: evaluate_threads
+    resources:
+        gpu_slots=1 if RAY.gpus else 0,
+        ray=RAY.mode if RAY.gpus else "none",
+        gpus=str(RAY.gpus),
     params:
         data=lambda wildcards, input: Path(input.data).parent.parent,
     shell:
         "lemore evaluate --checkpoint {input.weights:q} --dataset {wildcards.dataset:q}"
         " --data-dir {params.data:q} --config {input.config:q} --threads {threads} --json {output:q}"
+        " --ray {resources.ray:q} --gpus {resources.gpus:q}"
         " > {log:q} 2>&1"
 
 
-# It runs alone on the machine, since it measures time.
+# It runs alone on the machine and its GPUs, since it measures time.
 rule profile:
     input:
         config=lambda wildcards: write_profile_job(experiment, wildcards.model),
@@ -38,6 +45,8 @@ rule profile:
     conda:
         "../envs/lemore.yaml"
     threads: count_cores()
+    resources:
+        gpu_slots=SLOTS,
     shell:
         "lemore profile --config {input.config:q} --json {output:q} > {log:q} 2>&1"
 

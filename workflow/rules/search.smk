@@ -24,13 +24,15 @@ rule search_recipe:
         f"logs/benchmarks/{experiment.config.run}/search/{{dataset}}/{{model}}.tsv"
     conda:
         "../envs/lemore.yaml"
-    threads: 1 if experiment.config.ray.gpus else count_cores()
+    threads: 1 if RAY.gpus else count_cores()
+    resources:
+        gpu_slots=SLOTS,
     params:
         pretrained=pretrained_option,
         split=lambda wildcards: experiment.test_split(wildcards.dataset),
         trials=experiment.config.search.trials,
         share=experiment.config.search.share,
-        gpus=experiment.config.ray.gpus,
+        gpus=RAY.gpus,
     shell:
         'lemore search --config {input.config:q} --data "$(dirname {input.data:q})" {params.pretrained}'
         " --test-split {params.split:q} --trials {params.trials:q} --share {params.share:q}"

@@ -13,11 +13,12 @@ rule pretrain:
     priority: 20
     conda:
         "../envs/lemore.yaml"
-    threads: lambda wildcards: experiment.pretrain_threads(wildcards.backbone)
+    threads: lambda wildcards: count_threads(experiment.pretrain_recipe(wildcards.backbone))
     resources:
-        ray=experiment.config.ray.mode,
-        workers=experiment.config.ray.workers,
-        gpus=str(experiment.config.ray.gpus),
+        gpu_slots=RAY.workers if RAY.gpus else 0,
+        ray=RAY.mode,
+        workers=RAY.workers,
+        gpus=str(RAY.gpus),
         checkpoints=lambda wildcards: f"{RESULTS}/checkpoints/pretrain/{wildcards.backbone}",
     params:
         model=log_model_option,
@@ -48,11 +49,12 @@ rule finetune:
     priority: 10
     conda:
         "../envs/lemore.yaml"
-    threads: threads_of
+    threads: finetune_threads
     resources:
-        ray=experiment.config.ray.mode,
-        workers=experiment.config.ray.workers,
-        gpus=str(experiment.config.ray.gpus),
+        gpu_slots=RAY.workers if RAY.gpus else 0,
+        ray=RAY.mode,
+        workers=RAY.workers,
+        gpus=str(RAY.gpus),
         checkpoints=lambda w: f"{RESULTS}/checkpoints/finetune/{w.dataset}/{w.model}/{w.seed}",
     params:
         pretrained=pretrained_option,

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -22,6 +22,7 @@ import lemore
 from lemore.runtime.files import read_json, write_json
 from lemore.runtime.lock import hold_lock
 from lemore.runtime.process import OWNER, Process, count_cores, find_owner, make_cluster_token
+from lemore.runtime.slots import count_slots, share_cores
 from lemore.runtime.tracking.pending_run import find_store, make_absolute
 from lemore.runtime.watchdog import FIXED
 
@@ -43,16 +44,30 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Resources:
-    """Resources of one training. `cpus` and `gpus` are per worker; gpus may be a fraction."""
+    """Resources of one training. All but `workers` are per worker; gpus may be a fraction. loaders:
+    cores beside `cpus` for processes that prepare batches, fewer where there are not so many."""
 
     ray: Literal["local", "none"]
     workers: int
     cpus: int
     gpus: float
+    loaders: int = 0
 
 
-def connect(resources: Resources) -> None:
-    """Joins this pipeline's cluster; ValueError if it does not answer or is too small."""
+def connect(resources: Resources) -> Resources:
+    """Joins this pipeline's cluster; ValueError if it does not answer or is too small.
+
+    Returns the resources with the cores for loader processes, which its nodes have, in `cpus`.
+    """
+    address = os.environ.get("RAY_ADDRESS")
+    join(max(count_cores(), resources.cpus * resources.workers))
+    nodes = list_nodes()
+    _check_room(resources, nodes, grows=bool(address))
+    return _add_loaders(resources, nodes)
+
+
+def join(cpus: int) -> None:
+    """Joins this pipeline's cluster, or starts one with so many cores outside a pipeline."""
     _set_environment()
     import ray
 
@@ -66,8 +81,14 @@ def connect(resources: Resources) -> None:
         _hold_driver_lock()
         _init(head)
     else:
-        start_local(max(count_cores(), resources.cpus * resources.workers))
-    _check_room(resources, grows=bool(address))
+        start_local(cpus)
+
+
+def list_nodes() -> list[dict[str, float]]:
+    """Returns the resources of each node ("CPU", "GPU", ...)."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _set_environment() -> None:
@@ -120,12 +141,9 @@ def _init(
     ray.init(address=address, logging_level=logging.WARNING, runtime_env=env, **options)
 
 
-def _check_room(resources: Resources, grows: bool) -> None:
+def _check_room(resources: Resources, nodes: list[dict[str, float]], grows: bool) -> None:
     """Raises ValueError if no node can ever take a worker and the cluster does not grow."""
-    import ray
-
     wanted = {"CPU": resources.cpus, "GPU": resources.gpus}
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for name, amount in wanted.items():
         most = max((node.get(name, 0) for node in nodes), default=0)
         total = sum(node.get(name, 0) for node in nodes)
@@ -138,6 +156,19 @@ def _check_room(resources: Resources, grows: bool) -> None:
         if not grows:
             raise ValueError(f"{text}. Lower ray.workers, ray.gpus, or threads in the recipe")
         log.warning("%s; waiting for it to grow", text)
+
+
+def _add_loaders(resources: Resources, nodes: list[dict[str, float]]) -> Resources:
+    """Adds the cores of loader processes, but no more than leave every GPU its worker."""
+    wanted, gpus = resources.cpus + resources.loaders, resources.gpus
+    if gpus:
+        nodes = [node for node in nodes if node.get("GPU", 0) >= gpus]
+    rooms = []
+    for node in nodes:
+        slots = count_slots([node["GPU"]], gpus) if gpus else resources.workers
+        rooms.append(share_cores(wanted, int(node.get("CPU", 0)), slots))
+    most = (min if gpus else max)(rooms, default=0)
+    return replace(resources, cpus=max(resources.cpus, most), loaders=0)
 
 
 _driver_locks: list[IO] = []  # open until the process ends

@@ -53,7 +53,7 @@ def execute(work: Work, resources: Resources, stop: StopSignals) -> dict[str, An
         if resources.workers > 1:
             raise ValueError("ray: none runs one worker; set ray.workers to 1 or ray.mode to local")
         return run(work.function, work.job, work.worker)
-    cluster.connect(resources)
+    resources = cluster.connect(resources)
     stop.install()
     write_atomic(work.worker.folder / "driver", str(Process.find_own()))
     attempt = run_workers if resources.workers > 1 else run_task

@@ -39,7 +39,7 @@ def try_points(
     `function` ("module:name") is called with the job, the worker and the point; it may be called
     again for the same point, after a loss. RuntimeError if a trial fails.
     """
-    cluster.connect(resources)
+    resources = cluster.connect(resources)
     from ray import tune
     from ray.tune.search.basic_variant import BasicVariantGenerator
 
