@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import signal
 import socket
 import sys
@@ -32,6 +33,18 @@ def read_processor_name() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def explain_no_compiler(on_gpu: bool) -> str:
+    """Returns which compiler torch.compile lacks here, "" if none. For a CPU it compiles C++, for a
+    GPU C. CC and CXX name others than the usual ones.
+    """
+    variable, usual = ("CC", ("gcc", "clang")) if on_gpu else ("CXX", ("g++",))
+    names = (os.environ[variable],) if os.environ.get(variable) else usual
+    if any(shutil.which(name.split()[0]) for name in names):
+        return ""
+    language = "C compiler on a GPU" if on_gpu else "C++ compiler on the CPU"
+    return f"needs a {language}, and {' and '.join(names)} are not here; install {usual[0]}"
 
 
 @dataclass(frozen=True)

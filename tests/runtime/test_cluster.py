@@ -141,7 +141,7 @@ def test_it_is_told_once(monkeypatch, tmp_path):
         tries.append(work)
         raise execute.find_cause(WorkerGroupError("", {0: OWN[0], 1: LOST[0]}))
 
-    monkeypatch.setattr(cluster, "connect", lambda resources: None)
+    monkeypatch.setattr(cluster, "connect", lambda resources: resources)
     monkeypatch.setattr(execute, "run_workers", fail)
     work = execute.Work("", None, Worker(tmp_path, tmp_path, 0))
     with pytest.raises(RuntimeError, match="finished reduction"):

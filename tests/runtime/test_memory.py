@@ -37,7 +37,7 @@ def told(monkeypatch, folder: Path, error: Exception, kills: list[int]) -> str:
     def lose(*args):
         raise WorkerLost(error)
 
-    monkeypatch.setattr(execute.cluster, "connect", lambda resources: None)
+    monkeypatch.setattr(execute.cluster, "connect", lambda resources: resources)
     monkeypatch.setattr(execute, "run_task", lose)
     monkeypatch.setattr(memory, "count_kernel_kills", lambda: next(counts))
     with pytest.raises(OSError, match="3 times without a new checkpoint") as ended:

@@ -2,7 +2,6 @@
 
 import copy
 import logging
-import shutil
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +17,7 @@ from lemore.config.recipe import Options, Pretrain, Train
 from lemore.data.loader import TrainBatches, Transform, name_dead_worker
 from lemore.data.store import Store, take_part
 from lemore.runtime import checkpoint
+from lemore.runtime.process import explain_no_compiler
 from lemore.runtime.tracking.metrics_file import MetricsFile
 from lemore.runtime.worker import Worker
 from lemore.training import optim, sync_batch_norm
@@ -178,8 +178,8 @@ def _wrap(model: nn.Module, worker: Worker, recipe: Train | Pretrain) -> nn.Modu
         wrapped = (on_gpu if worker.gpus else on_cpu)(model)
         wrapped = nn.parallel.DistributedDataParallel(wrapped, forward_sync_buffers=False)
     if recipe.compile:
-        if not worker.gpus and not shutil.which("g++"):
-            raise ValueError("compile: true needs a C++ compiler on the CPU; install g++")
+        if missing := explain_no_compiler(worker.gpus > 0):
+            raise ValueError(f"compile: true {missing}, or set compile: false")
         wrapped = torch.compile(wrapped)
     return wrapped if wrapped is not model else None
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import math
 import os
 import re
 import shutil
@@ -14,7 +15,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from lemore.runtime.process import explain_no_compiler
+
 GIB = 2**30
+SHARED = Path("/dev/shm")
+DRIVER = Path("/proc/driver/nvidia/version")
+DRIVERS = {"11": 450, "12": 525, "13": 580}  # the oldest that runs each CUDA
 LOCK = Path(__file__).parents[2] / "requirements.lock"
 ACCOUNTS = {
     "Cityscapes": ("CITYSCAPES_USERNAME", "CITYSCAPES_PASSWORD"),
@@ -32,12 +38,14 @@ class Finding:
     remedy: str = ""
 
 
-def diagnose(folder: Path, as_json: bool) -> int:
-    """Prints the findings for runs in `folder`; returns 1 if one is an error."""
+def diagnose(folder: Path, configfiles: list[Path], as_json: bool) -> int:
+    """Prints the findings for runs in `folder`, with these configuration files if there are any;
+    returns 1 if one is an error."""
     findings = list(check_packages())
     if all(finding.level != "error" for finding in findings):  # the others import packages
         for check in (check_compute, check_memory, check_storage, check_services, check_tools):
             findings += check(folder)
+        findings += check_recipes(configfiles) if configfiles else []
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
@@ -88,30 +96,105 @@ def check_compute(_: Path) -> Iterator[Finding]:
         return
     yield Finding("ok", "torch", f"{torch.__version__}, torchvision {torchvision.__version__}")
     yield Finding("ok", "CPU", f"{read_processor_name()}, {count_cores()} cores for this process")
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    for i in range(gpus):
-        free, total = torch.cuda.mem_get_info(i)
-        name = torch.cuda.get_device_name(i)
-        yield Finding("ok", "GPU", f"{i}: {name}, {free / GIB:.1f} of {total / GIB:.1f} GiB free")
-    if not gpus:
-        driver = shutil.which("nvidia-smi") is not None
-        text = "a driver is there, but torch sees no GPU" if driver else "none"
-        remedy = "`ray: {gpus: 0}` in the configuration trains on the CPU"
-        yield Finding("warning" if driver else "ok", "GPU", text, remedy)
+    yield from check_gpus()
+
+
+def check_gpus() -> Iterator[Finding]:
+    """Checks that every GPU computes: the driver suits torch's CUDA, which has its kernels."""
+    import torch
+
+    driver, cuda = read_driver(), torch.version.cuda or ""
+    needed = DRIVERS.get(cuda.partition(".")[0], 0)
+    on_cpu = "`ray: {gpus: 0}` in the configuration trains on the CPU"
+    if driver and int(driver.partition(".")[0]) < needed:
+        text = f"the driver {driver} is too old for torch's CUDA {cuda}, which needs {needed}"
+        yield Finding("error", "GPU", text, f"install driver {needed} or newer; {on_cpu}")
+    elif not torch.cuda.is_available():
+        text = f"the driver {driver} is there, but torch sees no GPU" if driver else "none"
+        yield Finding("warning" if driver else "ok", "GPU", text, on_cpu)
+    else:
+        for number in range(torch.cuda.device_count()):
+            yield check_gpu(number, driver)
+
+
+def read_driver() -> str:
+    """Returns the version of NVIDIA's driver, "" if there is none."""
+    text = DRIVER.read_text() if DRIVER.exists() else ""
+    found = re.search(r"Module +(?:for \S+ +)?(\d+[\d.]*)", text)
+    return found[1] if found else ""
+
+
+def check_gpu(number: int, driver: str) -> Finding:
+    """Runs a convolution on a GPU."""
+    import torch
+
+    major, minor = torch.cuda.get_device_capability(number)
+    kernels = torch.cuda.get_arch_list()
+    text = f"{number}: {torch.cuda.get_device_name(number)}, sm_{major}{minor}"
+    if not any(has_kernels(kernel, major, minor) for kernel in kernels):
+        held = f"torch {torch.__version__} holds kernels for {', '.join(kernels)} only"
+        remedy = "install a torch that has them, or hide this GPU: CUDA_VISIBLE_DEVICES"
+        return Finding("error", "GPU", f"{text}: {held}", remedy)
+    try:
+        free, total = torch.cuda.mem_get_info(number)
+        image = torch.ones(1, 1, 4, 4, device=f"cuda:{number}")
+        torch.nn.functional.conv2d(image, image).sum().item()
+    except RuntimeError as error:
+        fault = f"a convolution fails ({' '.join(str(error).split())[:200]})"
+        return Finding("error", "GPU", f"{text}: {fault}", "see nvidia-smi; hide or free this GPU")
+    memory = f"{free / GIB:.1f} of {total / GIB:.1f} GiB free"
+    return Finding(
+        "ok", "GPU", f"{text}, driver {driver or 'unknown'}, {memory}; kernels: {' '.join(kernels)}"
+    )
+
+
+def has_kernels(kernel: str, major: int, minor: int) -> bool:
+    """Returns whether kernels ("sm_86", "compute_90", "sm_90a") run on an architecture: those of
+    the same major number, and compute_*, from which a driver makes those of later ones."""
+    kind, digits = re.fullmatch(r"(sm|compute)_(\d+)[af]?", kernel).groups()  # pyright: ignore
+    built = divmod(int(digits), 10)
+    exact = kernel[-1] in "af"
+    if exact or (kind == "sm" and built[0] != major):
+        return built == (major, minor)
+    return built <= (major, minor)
+
+
+def check_recipes(configfiles: list[Path]) -> Iterator[Finding]:
+    """Checks what a run's recipes need: shared memory for loader processes, and a compiler."""
+    from lemore.stages.loading import list_trainings
+
+    shared = shutil.disk_usage(SHARED).total if SHARED.exists() else 0
+    trainings, at_once = list_trainings(configfiles)
+    largest = max(trainings, key=lambda t: t.shared_bytes, default=None)
+    if largest is not None and largest.shared_bytes and SHARED.exists():
+        need = largest.shared_bytes * at_once
+        text = (
+            f"{shared / GIB:.1f} GiB, and the loader processes of {largest.name} fill "
+            f"{need / GIB:.1f} ({largest.describe()}, {at_once} training(s) at once)"
+        )
+        size = math.ceil(1.2 * need / GIB)
+        remedy = f"docker run --shm-size={size}g, or lower loader_workers in the recipe"
+        small = shared < need
+        yield Finding("error" if small else "ok", "/dev/shm", text, remedy if small else "")
+    compiling = [t.name for t in trainings if t.compiles]
+    if compiling:
+        missing = explain_no_compiler(on_gpu=trainings[0].gpus > 0)
+        text = f"{', '.join(compiling)}: compile is true, and {missing or 'a compiler is here'}"
+        yield Finding("error" if missing else "ok", "compiler", text)
 
 
 def check_memory(_: Path) -> Iterator[Finding]:
-    """Checks memory for a training: some 2 GiB a process, and shared memory for the loaders."""
+    """Checks memory for a training, some 2 GiB a process."""
     import psutil
 
     free = psutil.virtual_memory().available / GIB
     low = "one training takes about 2 GiB: run with fewer cores" if free < 4 else ""
     yield Finding("warning" if low else "ok", "memory", f"{free:.1f} GiB available", low)
-    shared = Path("/dev/shm")
-    if shared.exists():
-        size = shutil.disk_usage(shared).total / GIB
-        small = "loader processes need 1 GiB: docker run --shm-size=2g" if size < 1 else ""
-        yield Finding("warning" if small else "ok", "/dev/shm", f"{size:.1f} GiB", small)
+    if SHARED.exists():
+        size = shutil.disk_usage(SHARED).total / GIB
+        small = "lemore doctor --configfile ... says what its loader processes need"
+        level = "warning" if size < 1 else "ok"
+        yield Finding(level, "/dev/shm", f"{size:.1f} GiB", small if size < 1 else "")
 
 
 def check_storage(folder: Path) -> Iterator[Finding]:
