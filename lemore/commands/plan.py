@@ -1,8 +1,8 @@
 """Say what a run will need before it starts: jobs, hours, memory and disk.
 
 What is already done is left out. Hours and memory come from a few steps of every model on this
-machine, at its crop size and with drawn pixels; loading of the data is not in them (see `python
-benchmarks/loader.py`).
+machine, with the training's own loop at its crop size and with drawn pixels. Loading is measured on
+the prepared data, on one core, and on a GPU it says how many cores must load.
 
 Examples:
   lemore plan --configfile config/paper.yaml --calibrate 5

@@ -1,6 +1,7 @@
 """Says what a run will need before it starts: jobs, hours, memory and disk."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -81,15 +82,23 @@ class Need:
     iterations: int
     threads: int
     images: int  # of the test split, evaluated afterwards
+    batch_size: int
+    loader_workers: int
     step: float = 0.0
     image: float = 0.0
     memory: int = 0
     parameters: int = 0
+    sample: float = 0.0
     problem: str = ""
 
     @property
     def hours(self) -> float:
         return (self.iterations * self.step + self.images * self.image) / 3600
+
+    @property
+    def loader_cores(self) -> float:
+        """Cores that must load while a device takes steps, so that it never waits."""
+        return self.batch_size * self.sample / self.step if self.step else 0.0
 
 
 def list_needs(experiment: Experiment, job: dict[str, Any]) -> Iterator[Need]:
@@ -97,12 +106,14 @@ def list_needs(experiment: Experiment, job: dict[str, Any]) -> Iterator[Need]:
     if job["rule"] == "finetune":
         train, test = experiment.recipe(job["dataset"], job["model"])
         images = experiment.dataset(job["dataset"]).splits.get(test.split) or 0
-        numbers = (train.iterations, train.threads, images)
+        loading = (train.batch_size, train.loader_workers)
+        numbers = (train.iterations, train.threads, images, *loading)
         yield Need("finetune", job["dataset"], job["model"], job["seed"], *numbers)
     if job["rule"] == "pretrain":
         dataset, recipe = config.pretrain or "", experiment.pretrain_recipe(job["backbone"])
         images = experiment.dataset(dataset).splits.get(recipe.split) or 0
-        numbers = (recipe.iterations, recipe.threads, images)
+        loading = (recipe.batch_size, recipe.loader_workers)
+        numbers = (recipe.iterations, recipe.threads, images, *loading)
         yield Need("pretrain", dataset, job["backbone"], "0", *numbers)
 
 
@@ -123,7 +134,9 @@ def calibrate(experiment: Experiment, needs: list[Need], device: str, seconds: f
         else:
             job = load(PretrainJob, write_pretrain_job(experiment, need.name))
         threads = min(need.threads, count_cores())
-        measured[key] = costs.measure(costs.Subject(job, size, device, threads, seconds))
+        folder = Path(experiment.data_dir) / need.dataset
+        data = folder if (folder / "digest.json").exists() else None
+        measured[key] = costs.measure(costs.Subject(job, size, device, threads, seconds, data))
     for need in needs:
         cost = measured[need.stage, need.dataset, need.name]
         vars(need).update({"problem": cost} if isinstance(cost, str) else asdict(cost))
@@ -149,8 +162,11 @@ def describe(
 def _describe_hours(needs: list[Need], device: str) -> Iterator[str]:
     unit = "GPU" if device == "cuda" else "CPU"
     where = "this GPU" if device == "cuda" else f"{read_processor_name()}, batches of 2 scaled up"
-    yield f"measured on {where}; the data's loading is not in it:"
-    yield f"  {'':<44}{'iterations':>10}{'s/step':>9}{'hours':>9}{'GiB':>7}{'params M':>10}"
+    yield f"measured on {where}; loading is in `load ms`, of one core for a sample:"
+    yield (
+        f"  {'':<44}{'iterations':>10}{'s/step':>9}{'hours':>9}{'GiB':>7}{'params M':>10}"
+        f"{'load ms':>9}"
+    )
     rows: dict[tuple[str, str, str], list[Need]] = {}
     for need in needs:
         rows.setdefault((need.stage, need.dataset, need.name), []).append(need)
@@ -164,12 +180,30 @@ def _describe_hours(needs: list[Need], device: str) -> Iterator[str]:
         yield (
             f"  {title:<44}{need.iterations:>10}{need.step:>9.3f}{hours:>9.2f}{memory:>7.1f}"
             f"{need.parameters / 1e6:>10.2f}"
+            + (f"{need.sample * 1000:>9.2f}" if need.sample else f"{'?':>9}")
         )
+    if device == "cuda":
+        yield from describe_loading([same[0] for same in rows.values()])
     for stage in ("pretrain", "finetune"):
         hours = sum(need.hours for need in needs if need.stage == stage)
         if hours:
             yield f"  {stage}: {hours:.1f} {unit} hours"
     yield f"  together {sum(need.hours for need in needs):.1f} {unit} hours (evaluations included)"
+
+
+def describe_loading(needs: list[Need]) -> Iterator[str]:
+    """Describes the cores that loading takes beside each GPU."""
+    for need in needs:
+        if not need.sample or not need.step:
+            continue
+        wanted = math.ceil(need.loader_cores)
+        text = f"  {need.stage} {need.name} on {need.dataset}: each GPU takes "
+        text += f"{need.batch_size / need.step:.0f} samples/s, which {wanted} core(s) load"
+        if need.loader_workers < wanted:
+            text += f"; loader_workers is {need.loader_workers}, so the GPU will wait"
+        yield text
+    if any(not need.sample for need in needs):
+        yield "  loading is not known (?) before the data are prepared"
 
 
 def _describe_sharing(experiment: Experiment, needs: list[Need]) -> Iterator[str]:

@@ -5,11 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from conftest import make_store
 
 from lemore.cli import main
 from lemore.config.experiment import Experiment
-from lemore.config.job_files import write_finetune_job
-from lemore.config.jobs import FinetuneJob, read_job
+from lemore.config.job_files import write_finetune_job, write_pretrain_job
+from lemore.config.jobs import FinetuneJob, PretrainJob, read_job
+from lemore.config.read import load
 from lemore.stages import plan
 from lemore.stages.workers import costs
 from tests.config.test_rerun_matrix import Checkout
@@ -47,7 +50,7 @@ def test_a_broken_configuration_is_told(checkout, monkeypatch, capsys):
 
 
 def test_hours_are_those_of_all_steps_and_images():
-    need = plan.Need("finetune", "d", "m", "0", iterations=3600, threads=1, images=7200)
+    need = plan.Need("finetune", "d", "m", "0", 3600, 1, 7200, 16, 8)
     need.step, need.image = 2.0, 0.5
     assert need.hours == pytest.approx(2.0 + 1.0)
 
@@ -59,12 +62,62 @@ def test_it_counts_the_papers_parameters(tmp_path, monkeypatch):
     experiment = Experiment(values, root)
     monkeypatch.chdir(tmp_path)
     job = read_job(FinetuneJob, Path(write_finetune_job(experiment, "ade20k", "lemore")))
-    cost = costs.measure(costs.Subject(job, (512, 683), "cpu", 1, 0.1))
+    cost = costs.measure(costs.Subject(job, (512, 683), "cpu", 1, 0.1, None))
     assert isinstance(cost, costs.Cost), cost
     assert cost.parameters == 1_599_862
     assert cost.step > cost.image > 0
     assert cost.memory > 4 * 4 * cost.parameters  # weights, gradients, two moments
     assert json.dumps(vars(cost))
+
+
+def paper() -> Experiment:
+    root = Path(__file__).parents[2]
+    return Experiment(plan.merge_configuration([root / "config/paper.yaml"]), root)
+
+
+def test_the_step_that_is_timed_is_the_trainings_own(tmp_path, monkeypatch):
+    """With its optimiser, guard and average, on photos augmented as the recipe says."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    experiment, device = paper(), torch.device("cpu")
+    tuned = load(FinetuneJob, write_finetune_job(experiment, "ade20k", "lemore"))
+    loop, batch = costs.make_loop(tuned, device, 2, 1, tmp_path / "a")
+    assert torch.backends.cudnn.benchmark and isinstance(loop.optimizer, torch.optim.AdamW)
+    assert batch["image"].shape == (2, 3, 512, 512) and len(batch["distortion"]) == 2
+    before = [p.detach().clone() for p in loop.model.parameters()]
+    loop.step(batch, 0, 1e-3)
+    changed = [not torch.equal(a, b) for a, b in zip(before, loop.model.parameters(), strict=True)]
+    assert any(changed) and len(loop.finite.steps) == 1
+
+    for backbone, optimizer, mixes in (("lemore", "RMSpropTF", False), ("mit_b0", "AdamW", True)):
+        job = load(PretrainJob, write_pretrain_job(experiment, backbone))
+        loop, batch = costs.make_loop(job, device, 2, 1, tmp_path / backbone)
+        assert type(loop.optimizer).__name__ == optimizer and ("mixture" in batch) == mixes
+        assert (loop.average is not None) == (job.recipe.ema > 0)
+        assert loop.step(batch, 0, 1e-3).isfinite()
+
+
+def test_loading_is_measured_on_prepared_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = make_store(tmp_path / "tiny", "segmentation")
+    job = load(FinetuneJob, write_finetune_job(paper(), "ade20k", "lemore"))
+    small = replace(job.train, crop_size=(64, 64), img_scale=(112, 80))
+    cost = costs.measure(costs.Subject(replace(job, train=small), None, "cpu", 1, 0.1, data))
+    assert isinstance(cost, costs.Cost), cost
+    assert 0 < cost.sample < cost.step
+
+
+def test_cores_that_load_for_a_gpu():
+    """300 samples a second, each of which takes a core 10 ms."""
+    need = plan.Need("finetune", "ade20k", "lemore", "0", 1000, 8, 0, 30, 2)
+    need.step, need.sample = 0.1, 0.0099
+    other = plan.Need("finetune", "camvid", "lemore", "0", 1000, 8, 0, 30, 2)
+    other.step = 0.1
+    first, last = plan.describe_loading([need, other])
+    assert "each GPU takes 300 samples/s, which 3 core(s) load; loader_workers is 2" in first
+    assert "before the data are prepared" in last
+    need.loader_workers = 3
+    assert "wait" not in next(iter(plan.describe_loading([need])))
 
 
 @pytest.mark.slow
@@ -74,5 +127,5 @@ def test_what_cannot_be_measured_says_why(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     job = read_job(FinetuneJob, Path(write_finetune_job(experiment, "ade20k", "lemore")))
     job = replace(job, train=replace(job.train, crop_size=(4096, 4096), batch_size=1024))
-    cost = costs.measure(costs.Subject(job, None, "cpu", 1, 0.1))
+    cost = costs.measure(costs.Subject(job, None, "cpu", 1, 0.1, None))
     assert isinstance(cost, str) and cost

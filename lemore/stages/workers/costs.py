@@ -1,50 +1,61 @@
-"""Measures what a step of a training and a test image cost on this machine, with drawn pixels.
+"""Measures what a training costs on this machine: its own step and a test image with drawn pixels,
+and the loading of the prepared data.
 
 Each measurement has a process of its own, so that memory is measured alone and a failure for lack
 of it ends nothing else.
 """
 
+import itertools
 import multiprocessing
 import resource
 import time
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
 from torch import nn
 
 from lemore.config.jobs import FinetuneJob, PretrainJob
 from lemore.config.recipe import Pretrain, Train
+from lemore.data.loader import Batch, TrainBatches, Transform
 from lemore.data.normalize import normalize
-from lemore.models.classifier import build_classifier
-from lemore.models.segmentor import make_model
+from lemore.runtime.worker import Worker
 from lemore.stages.workers import finetune, pretrain, shared
-from lemore.training import optim
+from lemore.training.loop import TrainingLoop
 
 CPU_BATCH = 2  # samples of a step on a CPU, where time and memory are proportional to them
+LOADED = 8  # samples that are loaded between two looks at the clock
+PRETRAIN_SIDE, BLOCK = 375, 32  # pixels, of drawn photos and of the blocks of their labels
 MINUTES = 10.0  # for one measurement
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The object of a measurement: a training's job, and the (H, W) of a test image."""
+    """The object of a measurement: a training's job, and the (H, W) of a test image. data: the
+    prepared dataset, None if there is none yet."""
 
     job: FinetuneJob | PretrainJob
     test_size: tuple[int, int] | None
     device: str
     threads: int
     seconds: float
+    data: Path | None
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a whole step and of a test image, peak of bytes in use, parameters."""
+    """Seconds of a whole step and of a test image, peak of bytes in use, parameters, and the
+    seconds of one core in which a sample is loaded (0.0: there are no data)."""
 
     step: float
     image: float
     memory: int
     parameters: int
+    sample: float
 
 
 def measure(subject: Subject) -> Cost | str:
@@ -74,59 +85,115 @@ def _answer(send: Any, subject: Subject) -> None:
 
 
 def _measure(subject: Subject) -> Cost:
-    torch.set_num_threads(subject.threads)
-    device = torch.device(subject.device)
-    recipe, model, loss, batch = _parts(subject, device)
-    count = len(batch["image"])
-    base = _memory(device)
-    groups = optim.group_parameters(model, 0.01, {})
-    optimizer = optim.make_adamw(groups, (0.9, 0.999))
-    model.train()
+    device, recipe = torch.device(subject.device), read_recipe(subject.job)
+    at_once = min(recipe.micro_batch or recipe.batch_size, recipe.batch_size)
+    count = recipe.batch_size
+    if device.type == "cpu":
+        count = min(CPU_BATCH, at_once)
+    with TemporaryDirectory() as folder:
+        loop, batch = make_loop(subject.job, device, count, subject.threads, Path(folder))
+        base = _memory(device)
 
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        loss(model, batch).backward()
-        optimizer.step()
+        def step() -> None:
+            loop.step(batch, 0, recipe.lr)
+            loop.finite.read(loop.samples)
 
-    seconds = _time(step, subject.seconds, device) * recipe.batch_size / count
-    grown = _memory(device) - base
-    image = _time_of_image(model, subject, device) if subject.test_size else 0.0
-    parameters = sum(p.numel() for p in model.parameters())
-    return Cost(seconds, image, base + grown * _at_once(recipe) // count, parameters)
+        seconds = _time(step, subject.seconds, device) * recipe.batch_size / count
+    peak = _memory(device)
+    if device.type == "cpu":
+        peak = base + (peak - base) * at_once // count
+    parameters = sum(p.numel() for p in loop.model.parameters())
+    image = _time_of_image(loop.kept, subject, device) if subject.test_size else 0.0
+    sample = _time_of_sample(subject, subject.data) if subject.data else 0.0
+    return Cost(seconds, image, peak, parameters, sample)
 
 
-def _parts(subject: Subject, device: torch.device) -> tuple[Any, nn.Module, Any, dict[str, Any]]:
-    """Makes recipe, model, loss and a batch of one training."""
-    job = subject.job
-    segments = isinstance(job, FinetuneJob)
+def read_recipe(job: FinetuneJob | PretrainJob) -> Train | Pretrain:
+    return job.train if isinstance(job, FinetuneJob) else job.recipe
+
+
+def make_loop(
+    job: FinetuneJob | PretrainJob, device: torch.device, count: int, threads: int, folder: Path
+) -> tuple[TrainingLoop, Batch]:
+    """Makes the training's own loop with a new model, and a batch of `count` drawn photos that are
+    augmented as the training's. folder: an empty one for its state.
+
+    A count smaller than the recipe's batch is taken at once.
+    """
+    worker = Worker(data=folder, folder=folder, seed=0, gpus=float(device.type == "cuda"))
+    device = shared.set_up(worker, threads)
+    batches: Any = _DrawnBatches()
+    changes: dict[str, Any] = {"validate_every": 0}
+    if count < read_recipe(job).batch_size:
+        changes |= {"batch_size": count, "micro_batch": 0}
     if isinstance(job, FinetuneJob):
-        recipe, model = job.train, make_model(job)
-        loss: Any = finetune.Loss(job, model.decode_head, device, None)
+        job = replace(job, train=replace(job.train, class_weight="none", **changes))
+        loop = finetune.make_loop(job, worker, device, batches)
     else:
-        recipe = job.recipe
-        model = build_classifier(
-            job.backbone,
-            num_classes=job.num_classes,
-            input_size=recipe.crop_size,
-            drop_path=recipe.drop_path,
-        )
-        loss = partial(pretrain.classification_loss, recipe=recipe, device=device)
-    shared.place(model, recipe, device)
-    at_once = _at_once(recipe)
-    count = at_once if device.type == "cuda" else min(CPU_BATCH, at_once)
-    size = (count, *recipe.crop_size) if segments else (count,)
-    label = torch.randint(0, job.num_classes, size)
-    batch = {
-        "image": torch.randint(0, 256, (count, 3, *recipe.crop_size), dtype=torch.uint8),
-        "label": label.to(torch.uint8) if segments else label,
-        "valid": torch.tensor([recipe.crop_size] * count, dtype=torch.int32),
-    }
-    return recipe, model, loss, batch
+        job = replace(job, recipe=replace(job.recipe, **changes))
+        loop = pretrain.make_loop(job, worker, device, batches, None)
+    loop.called.train()
+    drawn: Any = _DrawnPhotos(job)
+    made = TrainBatches(drawn, _make_transform(job), seed=0, batch_size=count, start=0, stop=1)
+    batch = made.batches[0]
+    if device.type == "cuda":  # as the loader's, from which it copies by itself
+        batch = {name: values.pin_memory() for name, values in batch.items()}
+    return loop, batch
 
 
-def _at_once(recipe: Train | Pretrain) -> int:
-    """Returns the number of images that are in memory together."""
-    return min(recipe.micro_batch or recipe.batch_size, recipe.batch_size)
+def _make_transform(job: FinetuneJob | PretrainJob) -> Transform:
+    if isinstance(job, FinetuneJob):
+        return finetune.make_transform(job.train)
+    return pretrain.make_transform(job.recipe)
+
+
+class _DrawnBatches:
+    """Stands for the batches of a loop that is not run."""
+
+    def __call__(self, start: int) -> list[Batch]:
+        return []
+
+    def names(self, iteration: int) -> list[str]:
+        return []
+
+
+class _DrawnPhotos:
+    """A split of noise, with labels in blocks; stands for a `Store`."""
+
+    def __init__(self, job: FinetuneJob | PretrainJob) -> None:
+        self.task = "segmentation" if isinstance(job, FinetuneJob) else "classification"
+        rng = np.random.default_rng(0)
+        short = min(job.train.img_scale) if isinstance(job, FinetuneJob) else PRETRAIN_SIDE
+        size = (short, short * 4 // 3)
+        self.image = rng.integers(0, 256, (*size, 3), np.uint8)
+        self.label: Any = 0
+        if self.task == "segmentation":
+            blocks = rng.integers(
+                0, job.num_classes, [side // BLOCK + 1 for side in size], np.uint8
+            )
+            self.label = blocks.repeat(BLOCK, 0).repeat(BLOCK, 1)[: size[0], : size[1]].copy()
+
+    def __len__(self) -> int:
+        return 1
+
+    def read(self, index: int) -> tuple[np.ndarray, Any]:
+        return self.image, self.label
+
+    def name(self, index: int) -> str:
+        return "drawn"
+
+
+def _time_of_sample(subject: Subject, data: Path) -> float:
+    """Measures the seconds of one core in which a sample is read and augmented."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    recipe = replace(read_recipe(subject.job), batch_size=LOADED, micro_batch=0)
+    repeats = getattr(recipe, "repeats", 1)
+    worker = Worker(data=data.absolute(), folder=Path(), seed=0)
+    batches = shared.Batches(worker, recipe, _make_transform(subject.job), repeats)(0).batches
+    numbers = itertools.count()
+    device = torch.device("cpu")
+    return _time(lambda: batches[next(numbers)], subject.seconds / 2, device) / LOADED
 
 
 def _time(step: Any, seconds: float, device: torch.device) -> float:

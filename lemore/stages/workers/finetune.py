@@ -22,6 +22,7 @@ from lemore.runtime import checkpoint
 from lemore.runtime.worker import Worker
 from lemore.stages.workers import shared
 from lemore.training import losses, optim
+from lemore.training.loop import TrainingLoop
 
 log = logging.getLogger(__name__)
 BACKBONE = "backbone."
@@ -34,6 +35,16 @@ def train(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
     """
     recipe = job.train
     device = shared.set_up(worker, recipe.threads)
+    loop = make_loop(job, worker, device, shared.Batches(worker, recipe, make_transform(recipe)))
+    trained = shared.run(loop)
+    return shared.finish(job, worker, loop.kept, trained)
+
+
+def make_loop(
+    job: FinetuneJob, worker: Worker, device: torch.device, batches: shared.Batches
+) -> TrainingLoop:
+    """Makes the loop with a new model; needs no data but for class weights and validation."""
+    recipe = job.train
     model = make_model(job)
     shared.check_smallest_part(model, recipe, worker.world_size)
     load_initial(model, job.backbone.module, worker.init, worker.init_sha256)
@@ -41,18 +52,16 @@ def train(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
     class_weight = make_class_weight(recipe, worker.data, device)
     groups = group_parameters(model, recipe)
     log.info("%s", optim.describe_groups(groups))
-    loop = shared.make_loop(
+    return shared.make_loop(
         worker,
         recipe,
         name=f"{job.model_name} on {job.dataset}",
         model=model,
         optimizer=make_optimizer(recipe, groups),
-        batches=shared.Batches(worker, recipe, make_transform(recipe)),
+        batches=batches,
         loss=Loss(job, model.decode_head, device, class_weight),
         validate=make_validation(job, worker, device),
     )
-    trained = shared.run(loop)
-    return shared.finish(job, worker, loop.kept, trained)
 
 
 def group_parameters(model: Segmentor, recipe: Train) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The work of a pretraining, called where it runs."""
 
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -18,6 +19,7 @@ from lemore.models.classifier import build_classifier
 from lemore.runtime.worker import Worker
 from lemore.stages.workers import shared
 from lemore.training import losses, optim
+from lemore.training.loop import TrainingLoop
 
 TEST_BATCH = 50
 TOP = (1, 5)
@@ -28,6 +30,31 @@ def train(job: PretrainJob, worker: Worker) -> dict[str, Any]:
     (rank 0). Returns what run.json records of the training."""
     recipe = job.recipe
     device = shared.set_up(worker, recipe.threads)
+    held_out = Store(worker.data, recipe.split)
+
+    def validate(network: nn.Module) -> dict[str, float]:
+        return {f"val/{k}": v for k, v in top_k(network, held_out, recipe, device).items()}
+
+    batches = shared.Batches(worker, recipe, make_transform(recipe), recipe.repeats)
+    loop = make_loop(job, worker, device, batches, None if worker.rank else validate)
+    trained = shared.run(loop)
+    result = shared.finish(job, worker, loop.kept, trained)
+    if worker.rank:
+        return result
+    details = {"stands_for": job.stands_for, "scenes": job.scenes}
+    details["input_size"] = list(recipe.crop_size)
+    return result | details | top_k(loop.kept, held_out, recipe, device) | {"images": len(held_out)}
+
+
+def make_loop(
+    job: PretrainJob,
+    worker: Worker,
+    device: torch.device,
+    batches: shared.Batches,
+    validate: Callable[[nn.Module], dict[str, float]] | None,
+) -> TrainingLoop:
+    """Makes the loop with a new model; needs no data."""
+    recipe = job.recipe
     model = build_classifier(
         job.backbone,
         num_classes=job.num_classes,
@@ -39,28 +66,16 @@ def train(job: PretrainJob, worker: Worker) -> dict[str, Any]:
     shared.place(model, recipe, device)
     spared = optim.spare_undecayed(model, recipe.decayed)
     groups = optim.group_parameters(model, recipe.weight_decay, spared)
-    held_out = Store(worker.data, recipe.split)
-
-    def validate(network: nn.Module) -> dict[str, float]:
-        return {f"val/{k}": v for k, v in top_k(network, held_out, recipe, device).items()}
-
-    loop = shared.make_loop(
+    return shared.make_loop(
         worker,
         recipe,
         name=f"{job.backbone_name} on {job.dataset}",
         model=model,
         optimizer=make_optimizer(recipe, groups),
-        batches=shared.Batches(worker, recipe, make_transform(recipe), recipe.repeats),
+        batches=batches,
         loss=lambda network, batch: classification_loss(network, batch, recipe, device),
-        validate=None if worker.rank else validate,
+        validate=validate,
     )
-    trained = shared.run(loop)
-    result = shared.finish(job, worker, loop.kept, trained)
-    if worker.rank:
-        return result
-    details = {"stands_for": job.stands_for, "scenes": job.scenes}
-    details["input_size"] = list(recipe.crop_size)
-    return result | details | top_k(loop.kept, held_out, recipe, device) | {"images": len(held_out)}
 
 
 def make_optimizer(recipe: Pretrain, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
