@@ -1,23 +1,25 @@
 """Measures a training step beside a plain loop of the same model, and the gain of each option.
 
-The plain loop is unoptimised: contiguous tensors, cross-entropy of the whole batch's logits at
-label size, AdamW with its defaults. All ways take turns, so that other load affects all of them.
+Ours is that of the training's own loop, with the recipe's optimiser, the guard against non-finite
+values and, where the recipe says so, distortion on the device. The plain loop does neither and is
+unoptimised: contiguous tensors, cross-entropy of the whole batch's logits at label size, AdamW with
+its defaults. All ways take turns, so that other load affects all of them.
 """
 
 import argparse
+import copy
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.amp.grad_scaler import GradScaler
 from torch.optim import AdamW
 
 from lemore.cli import run_command
@@ -27,17 +29,14 @@ from lemore.config.read import CONFIG, load, positive
 from lemore.config.recipe import Train, load_recipe
 from lemore.data.normalize import normalize
 from lemore.models.segmentor import Segmentor, make_model
-from lemore.runtime.checkpoint import Checkpoints
 from lemore.runtime.files import write_json
 from lemore.runtime.process import read_processor_name
 from lemore.runtime.progress import show_progress
-from lemore.stages.workers import finetune, shared
+from lemore.stages.workers import costs, finetune
 from lemore.training import optim
 from lemore.training.loop import TrainingLoop
-from lemore.training.step import Average
 
 PLAIN, OURS = "plain loop", "lemore"
-LABEL_BLOCK = 32  # pixels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,8 +67,11 @@ def run(args: argparse.Namespace) -> int:
     }
     for model in args.models:
         recipe, _ = load_recipe(args.recipes, args.dataset, model, {})
-        steps = make_steps(model, recipe, classes, size, device, args.compile)
-        rates = {way: size / seconds for way, seconds in measure(steps, args.rounds, model).items()}
+        with TemporaryDirectory() as folder:
+            job = make_finetune_job("by hand", "noise", classes, model, recipe)
+            steps = make_steps(job, size, device, args.compile, Path(folder))
+            seconds = measure(steps, args.rounds, model)
+        rates = {way: size / one for way, one in seconds.items()}
         record["images_per_s"][model] = rates
         print_rates(
             f"{model}, {size} crops of {recipe.crop_size} (HxW), {args.threads} threads", rates
@@ -83,12 +85,10 @@ Step = Callable[[], Any]
 
 
 def make_steps(
-    model: str, recipe: Train, classes: int, size: int, device: torch.device, compiled: bool
+    job: FinetuneJob, size: int, device: torch.device, compiled: bool, folder: Path
 ) -> dict[str, Step]:
     """Makes steps by name: the plain loop's, ours with all options, and with one changed."""
-    batch = make_batch(size, recipe.crop_size, classes)
-    recipe = replace(recipe, channels_last=True, fused_loss=True, precision="fp32", ema=0.0)
-    job = make_finetune_job("by hand", "noise", classes, model, recipe)
+    recipe = replace(job.train, channels_last=True, fused_loss=True, precision="fp32", ema=0.0)
     changed: dict[str, dict[str, Any]] = {
         OURS: {},
         "without channels_last": {"channels_last": False},
@@ -98,28 +98,20 @@ def make_steps(
     }
     if device.type == "cuda":
         changed["with precision: fp16"] = {"precision": "fp16"}
+    if recipe.photometric_distortion == "device":
+        changed["without distortion"] = {"photometric_distortion": "none"}
     if compiled:
         changed["with compile"] = {"compile": True}
-    steps = {PLAIN: make_plain_step(make_model(job), recipe, batch, device)}
+    threads, steps = torch.get_num_threads(), {}
     for name, change in changed.items():
-        steps[name] = make_our_step(
-            replace(job, train=replace(recipe, **change)), batch, device, fused=True
-        )
-    steps["without fused optimiser"] = make_our_step(job, batch, device, fused=False)
+        changed_job = replace(job, train=replace(recipe, **change))
+        loop, batch = costs.make_loop(changed_job, device, size, threads, folder)
+        steps[name] = make_our_step(loop, batch, recipe)
+        if name == OURS:
+            steps |= {PLAIN: make_plain_step(make_model(job), recipe, batch, device)}
+            if recipe.optimizer == "adamw":
+                steps["without fused optimiser"] = make_unfused_step(loop, batch, recipe)
     return steps
-
-
-def make_batch(size: int, crop_size: tuple[int, int], classes: int) -> dict[str, Tensor]:
-    """Makes a batch like the loader's: noise, with labels in square blocks."""
-    rng = np.random.default_rng(0)
-    height, width = crop_size
-    blocks = (size, height // LABEL_BLOCK + 1, width // LABEL_BLOCK + 1)
-    label = rng.integers(0, classes, blocks, np.uint8).repeat(LABEL_BLOCK, 1).repeat(LABEL_BLOCK, 2)
-    return {
-        "image": torch.from_numpy(rng.integers(0, 256, (size, 3, height, width), np.uint8)),
-        "label": torch.from_numpy(label[:, :height, :width].copy()),
-        "valid": torch.tensor([crop_size] * size, dtype=torch.int32),
-    }
 
 
 def make_plain_step(
@@ -141,46 +133,23 @@ def make_plain_step(
     return step
 
 
-def make_our_step(
-    job: FinetuneJob,
-    batch: dict[str, Tensor],
-    device: torch.device,
-    *,
-    fused: bool,
-) -> Step:
-    """Makes the step of the training loop; `fused` chooses the optimiser's kernel."""
-    recipe = job.train
-    model = make_model(job)
-    shared.place(model, recipe, device)
-    groups = finetune.group_parameters(model, recipe)
-    adamw = optim.make_adamw(groups, recipe.betas)
-    unfused = AdamW(optim.drop_names(groups), betas=recipe.betas)
-    compiled: Any = torch.compile(model)  # compiles when it is called
-    training = TrainingLoop(
-        name="",
-        model=model,
-        optimizer=adamw if fused else unfused,
-        learning_rate=lambda iteration: recipe.lr,
-        batches=lambda start: [batch],
-        loss=finetune.Loss(job, model.decode_head, device, None),
-        iterations=1,
-        seed=0,
-        checkpoints=Checkpoints(Path()),
-        checkpoint_every=1,
-        record=lambda iteration, metrics: None,
-        stop=lambda: False,
-        scaler=GradScaler(device.type, enabled=recipe.precision == "fp16"),
-        average=Average(model, recipe.ema) if recipe.ema else None,
-        wrapped=compiled if recipe.compile else None,
-    )
-    training.called.train()
+def make_our_step(loop: TrainingLoop, batch: dict[str, Tensor], recipe: Train) -> Step:
+    """Makes the step of the training's own loop."""
 
     def step() -> Tensor:
-        loss = training.step(batch, 0, recipe.lr)
-        training.finite.read(training.samples)
+        loss = loop.step(batch, 0, recipe.lr)
+        loop.finite.read(loop.samples)
         return loss
 
     return step
+
+
+def make_unfused_step(loop: TrainingLoop, batch: dict[str, Tensor], recipe: Train) -> Step:
+    """Makes the same step of a copy of the model, with AdamW's plain kernels."""
+    model: Any = copy.deepcopy(loop.model)
+    groups = finetune.group_parameters(model, recipe)
+    optimizer = AdamW(optim.drop_names(groups), betas=recipe.betas)
+    return make_our_step(replace(loop, model=model, optimizer=optimizer), batch, recipe)
 
 
 def measure(steps: dict[str, Step], rounds: int, model: str) -> dict[str, float]:

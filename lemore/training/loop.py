@@ -25,6 +25,8 @@ from lemore.training.step import Average, Batch, FiniteSteps, add_gradient
 
 log = logging.getLogger(__name__)
 LOG_EVERY = 10
+MOST_WAITING = 0.2  # of the time, for batches, while the device has nothing to do
+WAITING_ROWS = 5  # in a row, before it is told: loader processes need a while to start
 
 
 class Outcome(NamedTuple):
@@ -73,7 +75,7 @@ class TrainingLoop:
     def __post_init__(self) -> None:
         self.called = self.model if self.wrapped is None else self.wrapped
         self.finite = FiniteSteps(self.called, self.optimizer, self.iterations, self.clip_norm)
-        self.means = RunningMeans()
+        self.means = RunningMeans(warns=next(self.model.parameters()).device.type != "cpu")
 
     @property
     def kept(self) -> nn.Module:
@@ -115,6 +117,7 @@ class TrainingLoop:
                 self.finite.check(self.name, self.checkpoints.folder / "not_finite.json")
                 row = self.means.take_row() | {"train/lr": rate}
                 self.record(done, row | {"train/skipped_steps": self.finite.skipped})
+                self.means.watch_waiting(self.name)
             meter.step(self.means.note)
             validating = self.validate_every > 0 and done % self.validate_every == 0
             if validating:
@@ -185,9 +188,12 @@ class RunningMeans:
     wait for the device. So on a GPU only the times of a whole row are meaningful.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, warns: bool = False) -> None:
+        self.warns = warns  # if the device waits, which helps only where that is no CPU
         self.note = ""  # of the last row, for the progress line
         self.mark = time.perf_counter()
+        self.starved = False  # in the last row: the device waited for batches
+        self.starved_rows = 0  # without one between them in which it did not
         self._clear()
 
     def _clear(self) -> None:
@@ -225,14 +231,29 @@ class RunningMeans:
     def take_row(self) -> dict[str, float]:
         """Returns the metrics since the last row and resets them."""
         self.gather_losses()
+        steps = self.compute
         self.end_step()  # now that the device has finished
+        total = max(self.data + self.compute, 1e-9)
+        # Where the host waits for the device at the end, the device had work all the time.
+        self.starved = self.data > MOST_WAITING * total and self.compute - steps < 0.05 * total
         finite = [loss for loss in self.losses if math.isfinite(loss)]
         row = {"train/loss": sum(finite) / len(finite)} if finite else {}
         row |= {
             "train/seconds_per_iteration": (self.data + self.compute) / self.timed,
-            "train/data_share": self.data / max(self.data + self.compute, 1e-9),
+            "train/data_share": self.data / total,
         }
         loss, share = row.get("train/loss", math.nan), row["train/data_share"]
         self.note = f"loss {loss:.3f}, data {share:.0%} of the time"
         self._clear()
         return row
+
+    def watch_waiting(self, name: str) -> None:
+        """Warns once if batches have come too slowly for a GPU for some rows."""
+        self.starved_rows = self.starved_rows + 1 if self.starved else 0
+        if self.warns and self.starved_rows == WAITING_ROWS:
+            self.warns = False
+            log.warning(
+                "%s: the GPU waits for batches (%s); raise loader_workers in the recipe, with as "
+                "many cores (lemore plan says how many must load)",
+                *(name, self.note),
+            )
