@@ -13,6 +13,7 @@ from lemore.config.recipe import Group, Pretrain, Train
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 ALPHA, MOMENTUM, EPS = 0.9, 0.9, 1e-3  # of RMSpropTF
+listwise: Any = torch  # its operations on lists of tensors have private names
 
 
 def make_schedule(recipe: Train | Pretrain) -> Callable[[int], float]:
@@ -149,7 +150,12 @@ class RMSpropTF(Optimizer):
     gradient g includes weight_decay * w. As in timm's "rmsproptf", epsilon is added under the root,
     the mean of squares starts at one, and the momentum sums updates that are already multiplied by
     the learning rate; torch's own RMSprop differs in all three.
+
+    All tensors of a group are updated together. Where `found_inf`, a float scalar on their device,
+    is 1, the step changes nothing: torch's fused kernel of SGD, which heeds it, does the writing.
     """
+
+    _step_supports_amp_scaling = True  # GradScaler then sets `found_inf` and does not read it
 
     def __init__(self, groups: list[dict[str, Any]]):
         super().__init__(groups, {"lr": 0.0, "weight_decay": 0.0})
@@ -158,16 +164,37 @@ class RMSpropTF(Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> None:
         assert closure is None
         for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    self._update(weight, weight.grad, group["lr"], group["weight_decay"])
+            if weights := [weight for weight in group["params"] if weight.grad is not None]:
+                self._update(weights, group["lr"], group["weight_decay"])
 
-    def _update(self, weight: Tensor, gradient: Tensor, rate: float, decay: float) -> None:
-        state = self.state[weight]
-        if not state:
-            state |= {"square": torch.ones_like(weight), "momentum": torch.zeros_like(weight)}
-        square, momentum = state["square"], state["momentum"]
-        gradient = gradient.add(weight, alpha=decay)
-        square.lerp_(gradient.square(), 1 - ALPHA)
-        momentum.mul_(MOMENTUM).addcdiv_(gradient, square.add(EPS).sqrt_(), value=rate)
-        weight.sub_(momentum)
+    def _update(self, weights: list[Tensor], rate: float, decay: float) -> None:
+        for weight in weights:
+            if not self.state[weight]:
+                start = {"square": torch.ones_like(weight), "momentum": torch.zeros_like(weight)}
+                self.state[weight] |= start
+        squares = [self.state[weight]["square"] for weight in weights]
+        momenta = [self.state[weight]["momentum"] for weight in weights]
+        gradients = listwise._foreach_add([w.grad for w in weights], weights, alpha=decay)
+        excess = listwise._foreach_sub(squares, listwise._foreach_mul(gradients, gradients))
+        self._descend(squares, excess, [], 1 - ALPHA)
+        roots = listwise._foreach_add(squares, EPS)
+        listwise._foreach_sqrt_(roots)
+        updates = listwise._foreach_mul(momenta, MOMENTUM)
+        listwise._foreach_addcdiv_(updates, gradients, roots, value=rate)
+        self._descend(weights, updates, momenta, 1.0)
+
+    def _descend(self, tensors: list[Tensor], slopes: Any, last: list[Tensor], rate: float) -> None:
+        """Subtracts rate * slopes and copies the slopes to `last`, if given; heeds `found_inf`."""
+        listwise._fused_sgd_(
+            tensors,
+            slopes,
+            last,
+            weight_decay=0.0,
+            momentum=float(bool(last)),
+            lr=rate,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+            is_first_step=True,  # the kernel's momentum is then the slope itself
+            found_inf=getattr(self, "found_inf", None),
+        )

@@ -19,6 +19,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from lemore.runtime.files import write_json
+from lemore.training.optim import listwise
 
 log = logging.getLogger(__name__)
 MOST_IN_A_ROW = 50
@@ -78,14 +79,15 @@ class FiniteSteps:
     def __init__(
         self, model: nn.Module, optimizer: Any, iterations: int, clip_norm: float = 0.0
     ) -> None:
+        assert getattr(optimizer, "_step_supports_amp_scaling", False), "ignores found_inf"
         self.optimizer, self.most = optimizer, min(MOST_IN_A_ROW, iterations)
         self.clip_norm = clip_norm
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         norms = (m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
         statistics = [b for norm in norms for b in norm.buffers(recurse=False)]
-        kinds = {b.dtype for b in statistics}
+        kinds = {b.dtype for b in statistics}  # float32 of one dimension, int64 of none
         self.statistics = [[b for b in statistics if b.dtype == kind] for kind in kinds]
-        self.before: list[Tensor] = []  # the statistics of each kind, flat
+        self.before: list[Tensor] = []  # the statistics of each kind, joined
         self.bad = torch.zeros(())
         self.steps: list[tuple[int, float, Tensor, Tensor]] = []  # not yet read by the host
         self.skipped = self.in_a_row = 0
@@ -93,7 +95,7 @@ class FiniteSteps:
 
     def remember(self) -> None:
         """Remembers BatchNorm's statistics, which the forward pass changes."""
-        self.before = [torch.cat([b.reshape(-1) for b in group]) for group in self.statistics]
+        self.before = [_join(group) for group in self.statistics]
 
     def update(self, scaler: GradScaler) -> None:
         """Takes the optimiser's step, unless the gradient is not finite."""
@@ -106,19 +108,16 @@ class FiniteSteps:
         if scaler.is_enabled():  # it skips such a step itself, and lowers its scale
             scaler.step(self.optimizer)
             scaler.update()
-        elif self.optimizer.defaults.get("fused"):
+        else:
             self.optimizer.found_inf = self.bad
-            self.optimizer.step()
-        elif not self.bad:  # the host waits: only a fused kernel heeds `found_inf`
             self.optimizer.step()
 
     def finish(self, iteration: int, rate: float, loss: Tensor) -> None:
         """Restores the statistics if the step was skipped; records whether it was."""
         for group, before in zip(self.statistics, self.before, strict=True):
-            now = torch.cat([b.reshape(-1) for b in group])
-            parts = before.where(self.bad > 0, now).split([b.numel() for b in group])
-            shaped = [part.view_as(b) for part, b in zip(parts, group, strict=True)]
-            torch._foreach_copy_(group, shaped)  # pyright: ignore[reportPrivateImportUsage]
+            kept = before.where(self.bad > 0, _join(group))
+            parts = kept.split([len(b) for b in group]) if group[0].dim() else kept.unbind()
+            listwise._foreach_copy_(group, parts)
         self.steps.append((iteration, rate, loss.detach(), self.bad))
 
     def read(self, samples: Callable[[int], list[str]]) -> None:
@@ -159,6 +158,10 @@ class FiniteSteps:
         self.skipped, self.in_a_row = state["skipped"], state["in_a_row"]
 
 
+def _join(tensors: list[Tensor]) -> Tensor:
+    return torch.cat(tensors) if tensors[0].dim() else torch.stack(tensors)
+
+
 class Average:
     """Running average of weights and BatchNorm's statistics (EMA), which is evaluated and kept.
 
@@ -174,15 +177,15 @@ class Average:
     @torch.no_grad()
     def follow(self, model: nn.Module, iteration: int) -> None:
         decay = min(self.decay, (1 + iteration) / (10 + iteration))
-        own, followed = [], []
+        own, followed, counters, counted = [], [], [], []
         states = (self.module.state_dict().values(), model.state_dict().values())
         for mine, theirs in zip(*states, strict=True):
-            if mine.is_floating_point():
-                own.append(mine)
-                followed.append(theirs)
-            else:
-                mine.copy_(theirs)  # a counter
-        torch._foreach_lerp_(own, followed, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+            average = mine.is_floating_point()
+            (own if average else counters).append(mine)
+            (followed if average else counted).append(theirs)
+        listwise._foreach_lerp_(own, followed, 1 - decay)
+        if counters:
+            listwise._foreach_copy_(counters, counted)
 
 
 class FullPrecisionConv2d(nn.Conv2d):

@@ -1,0 +1,65 @@
+"""Budgets of a training step: operations that a device gets, and where its host would wait.
+
+A GPU's host must run ahead of it, so nothing may wait but the rows of the log; and each operation
+is at least one kernel, whose launch costs as much as the work of a small one.
+"""
+
+import pytest
+import torch
+from conftest import ROOT
+from counting import Counting
+from torch import nn
+from torch.amp.grad_scaler import GradScaler
+
+from lemore.config.model import BackboneConfig
+from lemore.config.read import load
+from lemore.config.recipe import load_pretrain
+from lemore.models.classifier import Classifier, build_classifier
+from lemore.training import optim
+from lemore.training.step import Average, FiniteSteps
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+RECIPE = load_pretrain(ROOT / "config/recipes/paper", "imagenet_1k", "lemore")
+
+
+def make_classifier(name: str = "lemore", size: tuple[int, int] = (64, 64)) -> Classifier:
+    backbone = load(BackboneConfig, ROOT / f"config/backbones/{name}.yaml")
+    return build_classifier(backbone, num_classes=1000, input_size=size, drop_path=0.1)
+
+
+def fill_gradients(model: nn.Module) -> None:
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+
+
+@pytest.mark.parametrize(("name", "most"), [("rmsprop", 60), ("adamw", 10), ("sgd", 10)])
+def test_guard_and_optimiser(name, most):
+    """Of LeMoRe's pretraining: 250 tensors in two groups, and 45 batch norms."""
+    model = make_classifier()
+    groups = optim.group_parameters(model, 1e-5, optim.spare_undecayed(model, RECIPE.decayed))
+    made = {
+        "rmsprop": lambda: optim.RMSpropTF(optim.drop_names(groups)),
+        "adamw": lambda: optim.make_adamw(groups, (0.9, 0.999)),
+        "sgd": lambda: optim.make_sgd(groups, 0.9),
+    }
+    optimizer = made[name]()
+    fill_gradients(model)
+    optimizer.step()  # makes its state
+    with Counting() as alone:
+        optimizer.step()
+    guard = FiniteSteps(model, optimizer, 100, clip_norm=1.0)
+    with Counting() as guarded:
+        guard.remember()
+        guard.update(GradScaler(enabled=False))
+        guard.finish(0, 0.1, torch.zeros(()))
+    assert alone.count <= most
+    assert guarded.count <= alone.count + 30
+    assert not guarded.waits
+
+
+def test_the_average_of_the_weights():
+    model = make_classifier()
+    average = Average(model, 0.999)
+    with Counting() as counted:
+        average.follow(model, 0)
+    assert counted.count <= 2 and not counted.waits
