@@ -15,7 +15,7 @@ from lemore.config.model import BackboneConfig
 from lemore.config.read import load
 from lemore.config.recipe import load_pretrain
 from lemore.models.classifier import Classifier, build_classifier
-from lemore.training import optim
+from lemore.training import losses, optim
 from lemore.training.step import Average, FiniteSteps
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -63,3 +63,16 @@ def test_the_average_of_the_weights():
     with Counting() as counted:
         average.follow(model, 0)
     assert counted.count <= 2 and not counted.waits
+
+
+@pytest.mark.parametrize("batch", [4, 16])
+def test_the_loss(batch):
+    """Of ADE20K's crops, on another device than the CPU: at most its logits' own size in memory."""
+    logits = torch.empty(batch, 150, 64, 64, device="meta", requires_grad=True)
+    label = torch.empty(batch, 512, 512, dtype=torch.uint8, device="meta")
+    weight = torch.empty(150, device="meta")
+    with Counting() as counted:
+        losses.compute_segmentation_loss(logits, label, "valid_pixels", weight).backward()
+    assert logits.grad is not None and logits.grad.shape == logits.shape
+    assert counted.peak <= batch * 150 * 512 * 512 * 4
+    assert counted.count <= 120 and not counted.waits

@@ -342,6 +342,29 @@ def test_the_fused_loss_of_certain_and_of_ignored_pixels():
     assert float(losses.compute_segmentation_loss(logits, label, "valid_pixels", fused=True)) == 0.0
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("batch", "classes", "logits", "label"),
+    [(5, 150, (8, 6), (64, 48)), (2, 3, (7, 5), (50, 17)), (1, 2, (4, 4), (16, 16))],
+)
+def test_the_loss_of_other_devices_is_the_plain_one(weighted, batch, classes, logits, label):
+    """In float32, by parts of the batch, to 1e-6; sizes need not divide."""
+    torch.manual_seed(classes)
+    x = 4 * torch.randn(batch, classes, *logits)
+    target = torch.randint(0, classes, (batch, *label), dtype=torch.uint8)
+    target[0, :3] = 255
+    weight = torch.rand(classes) if weighted else torch.ones(classes)
+    total, gradient = losses.sum_over_images(x, target, weight)
+    plain = x.double().requires_grad_()
+    full = nn.functional.interpolate(plain, label, mode="bilinear", align_corners=False)
+    expected = nn.functional.cross_entropy(
+        full, target.long(), weight.double(), ignore_index=255, reduction="sum"
+    )
+    (slope,) = torch.autograd.grad(expected, plain)
+    assert float(total) == pytest.approx(expected.item(), rel=1e-6)
+    assert float((gradient - slope).abs().max() / slope.abs().max()) < 1e-6
+
+
 def test_sizes_that_do_not_divide_take_the_plain_loss():
     logits, label = torch.randn(1, 4, 7, 7), torch.randint(0, 4, (1, 50, 50), dtype=torch.uint8)
     both = [
