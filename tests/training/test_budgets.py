@@ -4,6 +4,8 @@ A GPU's host must run ahead of it, so nothing may wait but the rows of the log; 
 is at least one kernel, whose launch costs as much as the work of a small one.
 """
 
+from functools import cache
+
 import pytest
 import torch
 from conftest import ROOT
@@ -14,6 +16,7 @@ from torch.amp.grad_scaler import GradScaler
 from lemore.config.model import BackboneConfig
 from lemore.config.read import load
 from lemore.config.recipe import load_pretrain
+from lemore.data.augment import photometric_batch
 from lemore.models.classifier import Classifier, build_classifier
 from lemore.training import losses, optim
 from lemore.training.step import Average, FiniteSteps
@@ -22,9 +25,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 RECIPE = load_pretrain(ROOT / "config/recipes/paper", "imagenet_1k", "lemore")
 
 
-def make_classifier(name: str = "lemore", size: tuple[int, int] = (64, 64)) -> Classifier:
-    backbone = load(BackboneConfig, ROOT / f"config/backbones/{name}.yaml")
-    return build_classifier(backbone, num_classes=1000, input_size=size, drop_path=0.1)
+@cache
+def make_classifier() -> Classifier:
+    backbone = load(BackboneConfig, ROOT / "config/backbones/lemore.yaml")
+    return build_classifier(backbone, num_classes=1000, input_size=(64, 64), drop_path=0.1)
 
 
 def fill_gradients(model: nn.Module) -> None:
@@ -76,3 +80,15 @@ def test_the_loss(batch):
     assert logits.grad is not None and logits.grad.shape == logits.shape
     assert counted.peak <= batch * 150 * 512 * 512 * 4
     assert counted.count <= 120 and not counted.waits
+
+
+@pytest.mark.parametrize("batch", [16, 64])
+def test_the_distortion(batch):
+    """The draws come from the host and are not waited for; the tables stay on the device."""
+    images = torch.empty(batch, 3, 512, 512, dtype=torch.uint8, device="meta")
+    draws = torch.full((batch, 5), torch.nan)
+    photometric_batch.distort(images, draws)
+    with Counting() as counted:
+        made = photometric_batch.distort(images, draws)
+    assert made.shape == images.shape and made.dtype == torch.uint8
+    assert counted.count <= 100 and not counted.waits
