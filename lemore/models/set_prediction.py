@@ -6,8 +6,10 @@ random points; matched queries learn their class, and their mask on points where
 the others learn "none", which counts a tenth.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
@@ -19,71 +21,109 @@ CLASS_WEIGHT, MASK_WEIGHT, DICE_WEIGHT, NONE_WEIGHT = 2.0, 5.0, 5.0, 0.1
 POINTS, OVERSAMPLE, UNSURE_SHARE = 12544, 3, 0.75
 
 
-class Target(NamedTuple):
-    """The classes present in an image (M int64) and their masks (M H W float, 0 or 1)."""
+class Masks(NamedTuple):
+    """Predictions of the queries: class logits B Q K+1 (last: "none") and mask logits B Q h w."""
 
     classes: Tensor
     masks: Tensor
 
 
-def compute_set_loss(classes: Tensor, masks: Tensor, label: Tensor) -> Tensor:
-    """Weighted loss of one prediction.
+class Targets(NamedTuple):
+    """The T classes present in the images of a batch, image after image.
 
-    classes: B Q K+1 logits, the last one for "none". masks: B Q h w logits. label: B H W train ids,
-    255 ignored: such pixels belong to no mask. Returns a scalar.
+    image, classes: T int64. place: T int64, a target's number within its image. masks: T 1 H W
+    float, 0 or 1. counts: of each image, on the host.
     """
-    targets = [_make_target(image) for image in label]
-    total = max(sum(len(target.classes) for target in targets), 1)
-    matches = [_match(classes[i], masks[i], target) for i, target in enumerate(targets)]
-    loss = CLASS_WEIGHT * _compute_class_loss(classes, targets, matches)
-    for i, (target, (queries, wanted)) in enumerate(zip(targets, matches, strict=True)):
-        if len(queries):
-            loss = loss + _compute_mask_loss(masks[i][queries], target.masks[wanted]) / total
+
+    image: Tensor
+    classes: Tensor
+    place: Tensor
+    masks: Tensor
+    counts: list[int]
+
+
+def compute_set_loss(outputs: Sequence[Masks], label: Tensor) -> Tensor:
+    """Weighted loss of several predictions of the same images, summed.
+
+    label: B H W train ids, 255 ignored: such pixels belong to no mask. Returns a scalar. The host
+    waits for the device twice: for the classes that are present, and for all costs of matching.
+    """
+    targets = _find_targets(label)
+    queries = _match(outputs, targets)  # L T
+    classes = torch.stack([output.classes.float() for output in outputs])  # L B Q K+1
+    loss = CLASS_WEIGHT * _sum_class_losses(classes, targets, queries)
+    if not len(targets.image):
+        return loss
+    for output, chosen in zip(outputs, queries, strict=True):
+        masks = output.masks[targets.image, chosen]  # T h w
+        loss = loss + _sum_mask_losses(masks[:, None], targets.masks) / len(targets.image)
     return loss
 
 
-def _make_target(label: Tensor) -> Target:
-    present = torch.unique(label)
-    present = present[present != IGNORE].long()
-    return Target(present, (label[None] == present[:, None, None]).float())
+def _find_targets(label: Tensor) -> Targets:
+    present = torch.zeros(len(label), IGNORE + 1, dtype=torch.bool, device=label.device)
+    present = present.scatter_(1, label.flatten(1).long(), True)[:, :IGNORE].cpu().numpy()
+    image, classes = present.nonzero()
+    counts = present.sum(1)
+    place = np.concatenate([np.arange(count) for count in counts])
+    rows = torch.from_numpy(np.stack([image, classes, place]))
+    rows = rows.to(label.device, non_blocking=True)
+    masks = (label[rows[0]] == rows[1][:, None, None]).float()
+    return Targets(rows[0], rows[1], rows[2], masks[:, None], counts.tolist())
 
 
 @torch.no_grad()
-def _match(classes: Tensor, masks: Tensor, target: Target) -> tuple[Tensor, Tensor]:
-    """Returns the indices of queries and of their targets, at the least total cost."""
-    if not len(target.classes):
-        empty = torch.empty(0, dtype=torch.int64, device=masks.device)
-        return empty, empty
-    points = torch.rand(1, POINTS, 2, device=masks.device)
-    logits = _sample(masks.float(), points)  # Q P
-    wanted = _sample(target.masks, points)  # M P
-    cost = -CLASS_WEIGHT * classes.float().softmax(-1)[:, target.classes]
+def _match(outputs: Sequence[Masks], targets: Targets) -> Tensor:
+    """Returns L T, the query of each target in each prediction at the least total cost."""
+    costs = torch.stack([_compute_costs(output, targets) for output in outputs])  # L B Q M
+    matched = np.zeros((len(outputs), len(targets.image)), np.int64)
+    for cost, row in zip(costs.cpu().numpy(), matched, strict=True):
+        first = 0
+        for its, count in zip(cost, targets.counts, strict=True):
+            queries, indices = linear_sum_assignment(its[:, :count])
+            row[first + indices] = queries
+            first += count
+    return torch.from_numpy(matched).to(targets.image.device, non_blocking=True)
+
+
+def _compute_costs(output: Masks, targets: Targets) -> Tensor:
+    """B Q M; columns beyond an image's targets have no meaning."""
+    batch, most = len(output.masks), max(targets.counts)
+    points = torch.rand(batch, POINTS, 2, device=output.masks.device)
+    logits = _sample(output.masks.float(), points)  # B Q P
+    slots = targets.image, targets.place
+    classes = targets.image.new_zeros(batch, most)
+    classes[slots] = targets.classes
+    wanted = logits.new_zeros(batch, most, POINTS)
+    wanted[slots] = _sample(targets.masks, points[targets.image])[:, 0]
+    chosen = classes[:, None].expand(-1, output.classes.shape[1], -1)
+    cost = -CLASS_WEIGHT * output.classes.float().softmax(-1).gather(2, chosen)
     cost = cost + MASK_WEIGHT * _compare_by_cross_entropy(logits, wanted)
-    cost = cost + DICE_WEIGHT * _compare_by_dice(logits.sigmoid(), wanted)
-    queries, targets = linear_sum_assignment(cost.cpu().numpy())
-    device = masks.device
-    return torch.as_tensor(queries, device=device), torch.as_tensor(targets, device=device)
+    return cost + DICE_WEIGHT * _compare_by_dice(logits.sigmoid(), wanted)
 
 
-def _compute_class_loss(
-    classes: Tensor, targets: list[Target], matches: list[tuple[Tensor, Tensor]]
-) -> Tensor:
+def _sum_class_losses(classes: Tensor, targets: Targets, queries: Tensor) -> Tensor:
+    """classes: L B Q K+1 logits. A prediction's loss is its mean with "none" counting a tenth.
+
+    As many queries are matched in each prediction, so the mean of all is that of the means.
+    """
     none = classes.shape[-1] - 1
-    wanted = torch.full(classes.shape[:2], none, device=classes.device)
-    for row, target, (queries, indices) in zip(wanted, targets, matches, strict=True):
-        row[queries] = target.classes[indices]
-    weight = torch.ones(none + 1, device=classes.device)
-    weight[none] = NONE_WEIGHT
-    return F.cross_entropy(classes.float().transpose(1, 2), wanted, weight)
+    wanted = torch.full(classes.shape[:-1], none, device=classes.device)
+    layer = torch.arange(len(classes), device=classes.device)[:, None]
+    wanted[layer, targets.image, queries] = targets.classes.expand_as(queries)
+    weight = classes.new_ones(none + 1)
+    weight[none:] = NONE_WEIGHT
+    mean = F.cross_entropy(classes.flatten(0, 2), wanted.flatten(), weight)
+    return mean * len(classes)
 
 
-def _compute_mask_loss(masks: Tensor, wanted: Tensor) -> Tensor:
-    """Weighted cross-entropy and dice of matched pairs (M h w and M H W), summed over them."""
+def _sum_mask_losses(masks: Tensor, wanted: Tensor) -> Tensor:
+    """Weighted cross-entropy and dice of matched pairs (T 1 h w and T 1 H W), summed over them."""
     masks = masks.float()
     with torch.no_grad():
         points = _draw_points(masks)
-        labels = _sample(wanted, points)
-    logits = _sample(masks, points)
+        labels = _sample(wanted, points)[:, 0]
+    logits = _sample(masks, points)[:, 0]
     cross_entropy = F.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(1)
     probabilities = logits.sigmoid()
     overlap = 2 * (probabilities * labels).sum(1)
@@ -92,28 +132,28 @@ def _compute_mask_loss(masks: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _draw_points(masks: Tensor) -> Tensor:
-    """Draws M POINTS 2 in [0, 1): three quarters are the least sure of many, the rest random."""
+    """Draws T POINTS 2 in [0, 1): three quarters are the least sure of many, the rest random."""
     count, unsure = len(masks), int(UNSURE_SHARE * POINTS)
     many = torch.rand(count, OVERSAMPLE * POINTS, 2, device=masks.device)
-    chosen = _sample(masks, many).abs().topk(unsure, largest=False).indices
+    chosen = _sample(masks, many)[:, 0].abs().topk(unsure, largest=False).indices
     points = many.gather(1, chosen[..., None].expand(-1, -1, 2))
     others = torch.rand(count, POINTS - unsure, 2, device=masks.device)
     return torch.cat([points, others], dim=1)
 
 
 def _sample(maps: Tensor, points: Tensor) -> Tensor:
-    """Reads maps M h w bilinearly at points (1 or M) P 2, x and y in [0, 1); M P."""
-    grid = 2 * points.expand(len(maps), -1, -1)[:, :, None] - 1
-    return F.grid_sample(maps[:, None], grid, align_corners=False)[:, 0, :, 0]
+    """Reads maps N C h w bilinearly at points N P 2, x and y in [0, 1); N C P."""
+    return F.grid_sample(maps, 2 * points[:, :, None] - 1, align_corners=False)[..., 0]
 
 
 def _compare_by_cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Q P and M P -> Q M, mean over the points."""
+    """B Q P and B M P -> B Q M, mean over the points."""
     positive, negative = F.softplus(-logits), F.softplus(logits)
-    return (positive @ wanted.T + negative @ (1 - wanted).T) / logits.shape[1]
+    wanted = wanted.transpose(1, 2)
+    return (positive @ wanted + negative @ (1 - wanted)) / logits.shape[2]
 
 
 def _compare_by_dice(probabilities: Tensor, wanted: Tensor) -> Tensor:
-    """Q P and M P -> Q M."""
-    overlap = 2 * probabilities @ wanted.T
-    return 1 - (overlap + 1) / (probabilities.sum(1)[:, None] + wanted.sum(1)[None] + 1)
+    """B Q P and B M P -> B Q M."""
+    overlap = 2 * probabilities @ wanted.transpose(1, 2)
+    return 1 - (overlap + 1) / (probabilities.sum(2)[..., None] + wanted.sum(2)[:, None] + 1)

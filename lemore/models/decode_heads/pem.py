@@ -8,7 +8,6 @@ made at 1/4 and resized, where the original resizes the masks first.
 """
 
 import math
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,16 +15,9 @@ from torch import Tensor, nn
 from torchvision.ops import DeformConv2d
 
 from lemore.models.layers import ConvNorm, get_size
-from lemore.models.set_prediction import compute_set_loss
+from lemore.models.set_prediction import Masks, compute_set_loss
 
 PYRAMID, WIDTH, HIDDEN, QUERIES, HEADS, LAYERS = 128, 256, 2048, 100, 8, 6
-
-
-class Masks(NamedTuple):
-    """Predictions of the queries: class logits B Q K+1 (last: "none") and mask logits B Q h w."""
-
-    classes: Tensor
-    masks: Tensor
 
 
 class Modulation(nn.Module):
@@ -218,8 +210,7 @@ class PEMHead(nn.Module):
 
     def loss(self, outputs: list[Masks], label: Tensor) -> Tensor:
         """Set-prediction loss of every layer's prediction; label B H W, 255 ignored."""
-        losses = [compute_set_loss(output.classes, output.masks, label) for output in outputs]
-        return torch.stack(losses).sum()
+        return compute_set_loss(outputs, label)
 
 
 def _encode_positions(x: Tensor) -> Tensor:
