@@ -1,7 +1,9 @@
 """The network that pretraining trains: a backbone, average pooling and a linear layer."""
 
+import copy
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lemore.config.model import BackboneConfig
@@ -33,7 +35,10 @@ def build_classifier(
     drop_path: float,
     dropout: float = 0.0,
 ) -> Classifier:
-    """Builds a classifier for crops of `input_size` (H, W); ValueError names a wrong argument."""
+    """Builds a classifier for crops of `input_size` (H, W); ValueError names a wrong argument.
+
+    Parameters that its output does not depend on do not require a gradient.
+    """
     encoder = build_backbone(
         backbone.module,
         backbone.arguments,
@@ -41,4 +46,19 @@ def build_classifier(
         drop_path=drop_path,
         source=f"backbone {backbone.module}",
     )
-    return Classifier(encoder, num_classes, dropout)
+    classifier = Classifier(encoder, num_classes, dropout)
+    _freeze_unreached(classifier, input_size)
+    return classifier
+
+
+@torch.enable_grad()
+def _freeze_unreached(model: nn.Module, input_size: Size) -> None:
+    """Freezes what the logits do not depend on, such as HRNet's paths to its other maps: several
+    workers wait for the gradient of each parameter that trains."""
+    outline = copy.deepcopy(model).to("meta").eval()
+    logits = outline(torch.empty(1, 3, *input_size, device="meta"))
+    own, theirs = list(model.parameters()), list(outline.parameters())
+    for parameter, slope in zip(
+        own, torch.autograd.grad(logits.sum(), theirs, allow_unused=True), strict=True
+    ):
+        parameter.requires_grad_(slope is not None)

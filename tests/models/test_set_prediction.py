@@ -96,8 +96,8 @@ def test_the_loss_is_its_formula(monkeypatch):
 def test_images_without_a_class_teach_none():
     label = torch.full((BATCH, 64, 64), 255, dtype=torch.uint8)
     outputs = make_outputs()
-    expected = sum(-2 * o.classes.log_softmax(-1)[..., -1].mean() for o in outputs)
-    assert compute_set_loss(outputs, label).item() == pytest.approx(float(expected), rel=1e-6)
+    expected = sum(-2 * o.classes.log_softmax(-1)[..., -1].mean().item() for o in outputs)
+    assert compute_set_loss(outputs, label).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_operations_do_not_grow_with_the_batch():

@@ -1,15 +1,23 @@
-"""A pretraining's validation: by the first worker only, images read while the model computes."""
+"""A pretraining's validation: by the first worker only, images read while the model computes; and
+the parameters that it trains."""
 
 import threading
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as multiprocessing
 from conftest import ROOT
 from torch import nn
 
 from lemore.config.jobs import PretrainJob, read_job
+from lemore.config.model import BackboneConfig
+from lemore.config.read import load
 from lemore.config.recipe import load_pretrain
+from lemore.models.classifier import build_classifier
 from lemore.runtime.worker import Worker
 from lemore.stages.workers import pretrain, shared
 from lemore.training.loop import Outcome
@@ -66,3 +74,38 @@ def test_only_the_first_worker_validates_and_tests(tiny, tmp_path, monkeypatch, 
     result = pretrain.train(job, worker)
     assert (jobs[0]["validate"] is None) == bool(rank) and len(tested) == (0 if rank else 1)
     assert result.get("top1") == (None if rank else 0.5) and result["iterations"] == 4
+
+
+# --- what trains
+
+BACKBONES = sorted(path.stem for path in (ROOT / "config/backbones").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_parameter_that_trains_gets_a_gradient(name):
+    """Several workers would wait for it otherwise."""
+    backbone = load(BackboneConfig, ROOT / f"config/backbones/{name}.yaml")
+    with torch.device("meta"):
+        model = build_classifier(backbone, num_classes=10, input_size=(64, 64), drop_path=0.1)
+        model.train()(torch.empty(2, 3, 64, 64)).sum().backward()
+    trained = [p.requires_grad for p in model.parameters()]
+    assert [p.grad is not None for p in model.parameters()] == trained
+    assert trained.count(False) == (30 if name == "hrnet_w18_small" else 0)
+
+
+def take_two_steps(rank: int, config: Path, data: Path, folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    job = read_job(PretrainJob, config)
+    job = replace(job, recipe=replace(job.recipe, iterations=2, loader_workers=0))
+    worker = Worker(data=data, folder=folder, seed=0, rank=rank, world_size=2)
+    result = pretrain.train(job, worker)
+    assert result["iterations"] == 2 and result["skipped_steps"] == 0
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_workers_pretrain_a_network_with_maps_that_are_not_read(tiny, tmp_path):
+    config = tiny.pretrain_job("hrnet_w18_small")
+    multiprocessing.spawn(take_two_steps, (config, tiny.images, tmp_path), 2)
+    assert (tmp_path / "weights.pt").exists()
