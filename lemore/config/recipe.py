@@ -64,7 +64,7 @@ class Options:
     checkpoint_every: Count
     validate_every: Number  # 0: never
     threads: Count  # CPU threads of the training process
-    loader_workers: Number
+    loader_workers: Number  # processes of each worker of the training
     channels_last: bool
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of the operations that autocast covers
     compile: bool = False  # torch.compile

@@ -7,17 +7,18 @@ import torch
 from torch import Tensor, nn
 
 from lemore.models.axis_mixing import AxisMixing, mix_axis
-from lemore.models.layers import ConvNorm, keep_on_one_kernel
+from lemore.models.layers import ConvNorm, choose_kernel
 
 M = TypeVar("M", bound=nn.Module)
 
 
-def fold(model: M, *, norms: bool = False) -> M:
+def fold(model: M, *, norms: bool = False, device: str = "cpu") -> M:
     """Returns a copy for inference, in eval mode, that computes the same with fewer operations.
 
     LeMoRe's nested attention sums its three query, key and value projections, batch norm
     included, into one convolution; other models have no such projections. With `norms`, every
-    batch norm that directly follows a convolution is folded into it too, in any model.
+    batch norm that directly follows a convolution is folded into it too, in any model, and the
+    convolutions get what is fast on that kind of `device`.
     """
     folded = copy.deepcopy(model).eval()
     with torch.no_grad():
@@ -28,8 +29,8 @@ def fold(model: M, *, norms: bool = False) -> M:
         for module in folded.modules() if norms else ():
             if isinstance(module, ConvNorm):
                 module.fold()
-            if isinstance(module, nn.Conv2d) and module.weight.device.type == "cpu":
-                keep_on_one_kernel(module)
+            if isinstance(module, nn.Conv2d):
+                choose_kernel(module, device)
     return folded
 
 

@@ -35,7 +35,7 @@ class ConvNorm(nn.Module):
             in_channels, out_channels, size, stride, padding, dilation, groups, bias=False
         )
         if groups == in_channels:
-            keep_on_one_kernel(self.conv)
+            choose_kernel(self.conv, "cpu")
         self.bn = nn.BatchNorm2d(out_channels)
         self.activation = activation(inplace=True) if activation else nn.Identity()
 
@@ -60,15 +60,15 @@ class ConvNorm(nn.Module):
         return weight, bn.bias.double() - bn.running_mean.double() * gain
 
 
-def keep_on_one_kernel(conv: nn.Conv2d) -> None:
-    """Keeps PyTorch's CPU dispatch from a slow path; changes no result.
+def choose_kernel(conv: nn.Conv2d, device: str) -> None:
+    """Keeps PyTorch's dispatch from a slow path on that kind of device; changes no result.
 
-    With one thread it sends undilated 1x1 convolutions to a kernel that runs a depthwise one
-    channel by channel (25 times slower) and copies the bias. Dilation has no effect on a single
-    point, but selects oneDNN.
+    On a CPU with one thread it sends undilated 1x1 convolutions to a kernel that runs a depthwise
+    one channel by channel (25 times slower) and copies the bias. Dilation has no effect on a single
+    point, but selects oneDNN; elsewhere it would lead away from the kernels made for 1x1.
     """
     if conv.kernel_size == (1, 1) and conv.stride == (1, 1):
-        conv.dilation = (2, 2)
+        conv.dilation = (2, 2) if device == "cpu" else (1, 1)
 
 
 class InvertedResidual(nn.Module):

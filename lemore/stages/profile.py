@@ -86,17 +86,17 @@ def load_job(options: ProfileOptions) -> ProfileJob:
 
 
 def profile_cell(job: ProfileJob, cell: ProfileCell, threads: int) -> dict[str, Any]:
-    """Counts on the meta device, then times the folded model at the same size.
+    """Counts on the meta device, then times the model, folded for each device, at the same size.
 
     `latency` is that of eager mode at native stride, None if that was not requested.
     """
-    model = bake(fold(count.make_cell_model(job, cell), norms=True))
+    model = count.make_cell_model(job, cell)
     resized = job.latency_upsample and cell.task == "segmentation"
     latencies = [
         vars(latency)
         for backend in job.latency_backends
         for latency in measure(
-            model,
+            bake(fold(model, norms=True, device=backends.get_device(backend).type)),
             cell.size,
             backend=backend,
             threads=threads,

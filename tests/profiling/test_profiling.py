@@ -5,6 +5,7 @@ import json
 import threading
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from lemore.profiling import backends, latency, memory
 from lemore.profiling.counts import count
 from lemore.profiling.latency import measure
 from lemore.stages import profile
+from lemore.stages.count import make_job
 from tests.networks import awaken, images, on_meta, segmentor
 
 ADE, CITY = (512, 512), (1024, 2048)
@@ -185,6 +187,24 @@ def test_backends_compute_the_network(backend, upsample):
         found = runs[upsample]()
     found = torch.as_tensor(found[0]) if backend == "onnxruntime" else found
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * expected.std().item())
+
+
+def test_a_network_is_folded_for_the_device_that_it_is_timed_on(monkeypatch):
+    """1x1 convolutions with dilation 2 are what a CPU computes faster, and a GPU does not."""
+    timed = {}
+    monkeypatch.setattr(
+        profile, "measure", lambda m, *_, backend, **__: timed.update({backend: m}) or ()
+    )
+    job = replace(make_job("lemore", 7, (64, 64)), latency_backends=("eager", "cuda"))
+    profile.profile_cell(job, job.cells[0], threads=1)
+    points = {
+        backend: {m.dilation for m in model.modules() if getattr(m, "kernel_size", 0) == (1, 1)}
+        for backend, model in timed.items()
+    }
+    assert points["cuda"] == {(1, 1)} and (2, 2) in points["eager"]
+    x = images(1, (64, 64))
+    with torch.inference_mode():
+        torch.testing.assert_close(timed["cuda"](x), timed["eager"](x), rtol=1e-3, atol=1e-5)
 
 
 def test_a_backend_that_is_not_there_is_named(monkeypatch):

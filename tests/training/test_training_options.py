@@ -287,6 +287,15 @@ def test_the_gradient_of_dilated_convolutions_is_right_in_half_precision(kernel,
         assert float((found - expected).norm() / expected.norm()) < 0.01
 
 
+def test_a_gpu_that_only_emulates_bfloat16_is_refused(monkeypatch):
+    recipe, _ = load_recipe(RECIPES / "paper", "ade20k", "lemore", {})
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
+    shared.check_bfloat16(replace(recipe, precision="fp16"))
+    with pytest.raises(ValueError, match="bf16, which Tesla T4 does not compute; set precision"):
+        shared.check_bfloat16(replace(recipe, precision="bf16"))
+
+
 def crops() -> dict[str, torch.Tensor]:
     """A batch as the loader gives it."""
     images = np.stack([make_photo(seed, (64, 64)) for seed in range(8)]).transpose(0, 3, 1, 2)

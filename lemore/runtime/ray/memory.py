@@ -18,7 +18,7 @@ def count_kernel_kills() -> int:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Returns whether an error is, or reports, an allocation that failed."""
-    words = ("out of memory", "can't allocate memory")
+    words = ("out of memory", "can't allocate memory", "STATUS_ALLOC_FAILED")  # cuBLAS and cuDNN
     if isinstance(error, RuntimeError):  # of torch, on any device
         return any(word in str(error) for word in words)
     return isinstance(error, MemoryError)

@@ -16,6 +16,7 @@ from lemore.config.read import plain
 from lemore.config.recipe import Options, Pretrain, Train
 from lemore.data.loader import TrainBatches, Transform, name_dead_worker
 from lemore.data.store import Store, take_part
+from lemore.models.layers import choose_kernel
 from lemore.runtime import checkpoint
 from lemore.runtime.process import explain_no_compiler
 from lemore.runtime.tracking.metrics_file import MetricsFile
@@ -45,8 +46,25 @@ def place(model: nn.Module, recipe: Train | Pretrain, device: torch.device) -> N
     """Puts the network on its device, in its layout, with kernels that compute correctly."""
     model.to(device)
     model.to(memory_format=memory_format(recipe.channels_last))
-    if device.type == "cpu" and recipe.precision == "bf16":
-        spare_dilated(model)
+    if device.type == "cpu":
+        if recipe.precision == "bf16":
+            spare_dilated(model)
+        return
+    if device.type == "cuda":
+        check_bfloat16(recipe)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            choose_kernel(module, device.type)
+
+
+def check_bfloat16(recipe: Options) -> None:
+    """Raises ValueError if the recipe's precision is bf16 and this GPU only emulates it."""
+    if recipe.precision != "bf16" or torch.cuda.is_bf16_supported(including_emulation=False):
+        return
+    raise ValueError(
+        f"precision is bf16, which {torch.cuda.get_device_name()} does not compute; set precision "
+        "to fp16 or fp32 under recipe_changes, or use a GPU of compute capability 8.0 or newer"
+    )
 
 
 def autocast(recipe: Options, device: torch.device) -> torch.autocast:
