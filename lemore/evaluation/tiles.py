@@ -110,13 +110,13 @@ class _Band:
         self.total = logits.new_zeros(classes, height, self.width // self.stride)
         self.weight = logits.new_zeros(height, self.width // self.stride)
         cells = zip((height, width), self.overlap, strict=True)
-        ramps = (_taper(number, overlap / self.stride) for number, overlap in cells)
+        ramps = (_taper(number, overlap / self.stride, logits.device) for number, overlap in cells)
         self.taper = torch.outer(*ramps).to(logits)
 
 
-def _taper(cells: int, overlap: float) -> Tensor:
+def _taper(cells: int, overlap: float, device: torch.device) -> Tensor:
     """Returns weights along a tile's side: sin^2 ramps over the overlap, two of which sum to 1."""
-    centre = torch.arange(cells) + 0.5
+    centre = torch.arange(cells, device=device) + 0.5
     ramp = torch.minimum(centre, cells - centre) / max(overlap, 0.5)
     return torch.sin(ramp.clamp(max=1.0) * (torch.pi / 2)).square()
 

@@ -4,7 +4,9 @@ A GPU's host must run ahead of it, so nothing may wait but the rows of the log; 
 is at least one kernel, whose launch costs as much as the work of a small one.
 """
 
+import ast
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -92,3 +94,40 @@ def test_the_distortion(batch):
         made = photometric_batch.distort(images, draws)
     assert made.shape == images.shape and made.dtype == torch.uint8
     assert counted.count <= 100 and not counted.waits
+
+
+# --- tensors without a device
+
+MAKERS = {"zeros", "ones", "full", "empty", "tensor", "as_tensor", "arange", "linspace", "eye"}
+MAKERS |= {"rand", "randn", "randint", "randperm"}
+ON_THE_HOST = {
+    "__init__",  # parameters are moved with their module
+    "losses.compute_class_weight",  # once, before the training
+    "key_map.convert",  # weights of a file
+    "cells._find_taps",  # the fast path of a CPU alone
+    "cells._interpolate",
+}
+
+
+def list_made_without_device(path: Path) -> list[str]:
+    """module.function: line of each tensor made there without `device=`."""
+    found = []
+    for function in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(function, ast.FunctionDef) or function.name in ON_THE_HOST:
+            continue
+        for call in ast.walk(function):
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+                continue
+            of_torch = isinstance(call.func.value, ast.Name) and call.func.value.id == "torch"
+            placed = any(keyword.arg == "device" for keyword in call.keywords)
+            if of_torch and call.func.attr in MAKERS and not placed:
+                found.append(f"{path.stem}.{function.name}: line {call.lineno}")
+    return [one for one in found if one.split(":")[0] not in ON_THE_HOST]
+
+
+@pytest.mark.parametrize("room", ["models", "evaluation", "training/losses.py"])
+def test_no_tensor_is_made_without_a_device(room):
+    """On a GPU it would be copied there, and the host would wait."""
+    place = ROOT / "lemore" / room
+    files = [place] if place.is_file() else sorted(place.rglob("*.py"))
+    assert [line for path in files for line in list_made_without_device(path)] == []
