@@ -5,6 +5,11 @@ is at least one kernel, whose launch costs as much as the work of a small one.
 """
 
 import ast
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -15,12 +20,17 @@ from counting import Counting
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
 
+from lemore.config.jobs import make_finetune_job
 from lemore.config.model import BackboneConfig
 from lemore.config.read import load
-from lemore.config.recipe import load_pretrain
+from lemore.config.recipe import load_pretrain, load_recipe
 from lemore.data.augment import photometric_batch
 from lemore.models.classifier import Classifier, build_classifier
+from lemore.models.segmentor import make_model
+from lemore.runtime.checkpoint import Checkpoints
+from lemore.stages.workers import finetune, shared
 from lemore.training import losses, optim
+from lemore.training.loop import TrainingLoop
 from lemore.training.step import Average, FiniteSteps
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -94,6 +104,89 @@ def test_the_distortion(batch):
         made = photometric_batch.distort(images, draws)
     assert made.shape == images.shape and made.dtype == torch.uint8
     assert counted.count <= 100 and not counted.waits
+
+
+# --- a whole step
+
+
+def still(groups: list[dict]) -> torch.optim.Optimizer:
+    """An optimiser that does nothing: the fused kernels do not know the meta device."""
+    optimizer = torch.optim.SGD(optim.drop_names(groups), lr=0.0)
+    optimizer._step_supports_amp_scaling = True
+    optimizer.step = lambda: None
+    return optimizer
+
+
+def make_step(device: str, folder: Path, optimizer) -> tuple[TrainingLoop, dict]:
+    recipe, _ = load_recipe(ROOT / "config/recipes/paper", "ade20k", "lemore", {})
+    recipe = replace(recipe, crop_size=(64, 64), precision="fp32")
+    job = make_finetune_job("test", "noise", 150, "lemore", recipe)
+    with torch.device(device):
+        model = make_model(job).train()
+    shared.place(model, recipe, torch.device(device))
+    groups = finetune.group_parameters(model, recipe)
+    loop = TrainingLoop(
+        name="",
+        model=model,
+        optimizer=optimizer(groups),
+        learning_rate=lambda iteration: 1e-4,
+        batches=lambda start: [],
+        loss=finetune.Loss(job, model.decode_head, torch.device(device), None),
+        iterations=10,
+        seed=0,
+        checkpoints=Checkpoints(folder),
+        checkpoint_every=10,
+        record=lambda iteration, metrics: None,
+        stop=lambda: False,
+        average=Average(model, 0.999),
+    )
+    batch = {
+        "image": torch.zeros(4, 3, 64, 64, dtype=torch.uint8),
+        "label": torch.zeros(4, 64, 64, dtype=torch.uint8),
+        "valid": torch.full((4, 2), 64, dtype=torch.int32),
+        "distortion": torch.full((4, 5), torch.nan),
+    }
+    loop.step(batch, 0, 1e-4)
+    return loop, batch
+
+
+def test_a_step_never_waits(tmp_path, monkeypatch):
+    """LeMoRe's with distortion, loss, guard and average; what the row of a log reads, waits."""
+    monkeypatch.setattr(shared, "autocast", lambda recipe, device: nullcontext())
+    loop, batch = make_step("meta", tmp_path, still)
+    with Counting() as counted:
+        loop.step(batch, 1, 1e-4)
+    assert counted.count <= 1600 and not counted.waits
+    with Counting() as network:
+        loop.model(torch.empty(4, 3, 64, 64, device="meta")).sum().backward()
+    assert network.count <= 1300 and not network.waits
+
+
+def test_a_step_with_its_optimiser_never_waits_but_for_the_log(tmp_path):
+    """AdamW's fused kernel included, on a CPU."""
+    loop, batch = make_step("cpu", tmp_path, lambda groups: optim.make_adamw(groups, (0.9, 0.999)))
+    with Counting() as counted:
+        loss = loop.step(batch, 1, 1e-4)
+        assert not counted.waits
+        loop.finite.read(lambda iteration: [])
+        loss.item()
+    assert counted.waits and counted.count <= 1400
+
+
+# --- on a GPU that is not there
+
+MODELS = sorted(path.stem for path in (ROOT / "config/models").glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    "names", [["lemore", "pem_stdc1"], pytest.param(MODELS, marks=pytest.mark.slow)]
+)
+def test_networks_and_losses_run_on_fake_tensors_of_a_gpu(names):
+    tests = ROOT / "tests"
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tests}"}
+    command = [sys.executable, tests / "fake_cuda.py", *names]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0 and done.stdout == "", done.stdout + done.stderr
 
 
 # --- tensors without a device
