@@ -1,6 +1,7 @@
 """Options of a recipe, each against a closed form, and resumable to the bit."""
 
 import shutil
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -435,7 +436,7 @@ def test_a_compiled_training_runs_from_start_to_end(tiny, tmp_path, monkeypatch)
     """The loop and all around it; without the C++ compiler, which the test above needs."""
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda m: real(m, backend="eager"))
-    monkeypatch.setattr(shared.shutil, "which", lambda name: name)
+    monkeypatch.setenv("CXX", sys.executable)  # stands for the compiler
     path = tiny.finetune_job(
         "lemore_t", iterations=1, warmup_iterations=1, compile=True, loader_workers=0, threads=1
     )
