@@ -2,6 +2,7 @@
 # make test        set up and run the tests (under 15 minutes on two cores); make test-slow: the rest
 # VENV=path reuses an environment; CORES=n limits the cores; CONFIG=file runs another configuration;
 # TESTS="file ..." chooses tests. make witness BASE=commit: this checkout gives the results of that.
+# make wheel: a package for pip in dist/.
 
 VENV ?= .venv
 PYTHON ?= python3
@@ -16,7 +17,7 @@ STAMP := $(VENV)/.lemore-$(shell cat requirements.lock pyproject.toml | sha256su
 BIN := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: setup reproduce test test-slow witness check clean
+.PHONY: setup reproduce wheel test test-slow witness check clean
 
 setup: $(STAMP)
 
@@ -36,6 +37,12 @@ reproduce: setup
 	  snakemake --quiet --configfile "$(CONFIG)" --unlock; \
 	  snakemake --cores $(CORES) --configfile "$(CONFIG)" --quiet rules reason' \
 	  || { code=$$?; [ $$code -ne 75 ] || echo "another pipeline runs in this folder" >&2; exit $$code; }
+
+# A package for pip, with configurations, workflow and published weights in it.
+wheel: setup
+	rm -rf build
+	python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	rm -rf build
 
 # Two processes of one thread each: most tests keep one core busy.
 test: setup

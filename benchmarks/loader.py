@@ -21,7 +21,7 @@ from PIL import Image
 
 from lemore.cli import run_command
 from lemore.config.dataset import DatasetConfig
-from lemore.config.read import CONFIG, load, positive
+from lemore.config.read import load, positive
 from lemore.config.recipe import Pretrain, Train, load_pretrain, load_recipe
 from lemore.data.archives.members import list_members
 from lemore.data.archives.source import Source, open_source
@@ -30,6 +30,7 @@ from lemore.data.loader import TrainBatches
 from lemore.data.prepare.samples import find_reader
 from lemore.data.store import Store
 from lemore.runtime.files import write_json
+from lemore.runtime.shipped import CONFIG
 from lemore.stages.workers import finetune, pretrain
 
 MEMORY_BATCH = 64  # largest batch for the figure of memory

@@ -25,13 +25,14 @@ from torch.optim import AdamW
 from lemore.cli import run_command
 from lemore.config.dataset import DatasetConfig
 from lemore.config.jobs import FinetuneJob, make_finetune_job
-from lemore.config.read import CONFIG, load, positive
+from lemore.config.read import load, positive
 from lemore.config.recipe import Train, load_recipe
 from lemore.data.normalize import normalize
 from lemore.models.segmentor import Segmentor, make_model
 from lemore.runtime.files import write_json
 from lemore.runtime.process import read_processor_name
 from lemore.runtime.progress import show_progress
+from lemore.runtime.shipped import CONFIG
 from lemore.stages.workers import costs, finetune
 from lemore.training import optim
 from lemore.training.loop import LOG_EVERY, TrainingLoop

@@ -16,7 +16,7 @@ from torch import nn
 
 from lemore.cli import run_command
 from lemore.config.model import BackboneConfig, ModelConfig
-from lemore.config.read import CONFIG, load, positive
+from lemore.config.read import load, positive
 from lemore.config.size import Size
 from lemore.data.store import Store
 from lemore.evaluation import cells, segmentation
@@ -24,6 +24,7 @@ from lemore.evaluation.upsample import Pass, Window, label_by_classes, label_pas
 from lemore.models.segmentor import build_segmentor
 from lemore.profiling.memory import watch_peak
 from lemore.runtime.files import write_json
+from lemore.runtime.shipped import CONFIG
 from lemore.trained.find import HELP, read_trained
 
 TIE = 1e-5  # relative difference of the two best logits below which rounding decides

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from lemore.config.code import PACKAGE
 from lemore.config.model import find_init_file
 from lemore.config.read import check_gpus, did_you_mean
 from lemore.config.recipe import check_changes, override_names
 from lemore.config.run import PAPER_TABLES
+from lemore.runtime.shipped import PACKAGE
 
 # tables of the paper that are no dataset's: they have these names in results/<run>/tables
 VIEWS = tuple(name for name in PAPER_TABLES if name not in ("ade20k", "cityscapes"))

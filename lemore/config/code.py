@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 
 from lemore.runtime.files import key_of, write_atomic
+from lemore.runtime.shipped import PACKAGE
 
-PACKAGE = Path(__file__).parents[1]
 # A new number makes every result count as made by other code; the file's name is the reason that
 # Snakemake shows. 2: modules lie by rooms.
 LAYOUT = 2

@@ -21,9 +21,10 @@ from lemore.config.model import BackboneConfig, ModelConfig
 from lemore.config.read import build, load
 from lemore.config.recipe import Pretrain, Test, Train, load_pretrain, load_recipe
 from lemore.config.run import PAPER_TABLES, RunConfig, split_place
+from lemore.runtime.shipped import PACKAGE, find_file, list_names
 
 EVERY_OTHER = "*"
-PUBLISHED = Path(__file__).parents[1] / "reporting/paper.csv"
+PUBLISHED = PACKAGE / "reporting/paper.csv"
 
 
 class Experiment:
@@ -71,8 +72,8 @@ class Experiment:
         """The cells to profile of each model; "*" stands for all other files of config/models."""
         named = dict(self.config.profiles)
         if others := named.pop(EVERY_OTHER, ()):
-            for path in sorted((self.root / "config/models").glob("*.yaml")):
-                named.setdefault(path.stem, others)
+            for name in list_names(self.root / "config/models"):
+                named.setdefault(name, others)
         return named
 
     @cached_property
@@ -87,7 +88,7 @@ class Experiment:
         for row in rows:  # the paper's own first
             model, dataset, size = row["model"], row["dataset"], row["input"].split(" ")[0]
             files = (f"models/{model}.yaml", f"datasets/{dataset}.yaml")
-            if all((self.root / "config" / file).exists() for file in files):
+            if all(find_file(self.root / "config" / file).exists() for file in files):
                 sized = re.fullmatch(r"\d+x\d+", size)
                 places.setdefault((model, dataset), f"{dataset}@{size}" if sized else dataset)
         counted: dict[str, tuple[str, ...]] = {}
@@ -133,7 +134,7 @@ class Experiment:
     def label_table(self, dataset: str) -> list[str]:
         """Returns the label table's file, on which the prepared labels depend."""
         table = self.dataset(dataset).labels
-        return [os.path.relpath(labels.FOLDER / f"{table}.csv")] if table else []
+        return [str(labels.find_table_file(table))] if table else []
 
     def seeds(self, model: str) -> tuple[int, ...]:
         return self.config.seeds_of.get(model, self.config.seeds)
@@ -165,7 +166,7 @@ class Experiment:
         assert found is not None, place
         dataset, other_size = found
         config = self.dataset(dataset)
-        folder = self.root / "config/recipes/paper"
+        folder = find_file(self.root / "config/recipes/paper")
         name = self.recipe_name(dataset)
         if not (folder / f"{name}.yaml").exists():
             folder = self.root / self.config.recipes
@@ -182,10 +183,10 @@ class Experiment:
         return self._files[kind, name]
 
     def name_file(self, kind: str, name: str) -> Path:
-        return self.root / "config" / kind / f"{name}.yaml"
+        return find_file(self.root / "config" / kind / f"{name}.yaml")
 
     def name_recipe(self, dataset: str) -> Path:
-        return self.root / self.config.recipes / f"{self.recipe_name(dataset)}.yaml"
+        return find_file(self.root / self.config.recipes) / f"{self.recipe_name(dataset)}.yaml"
 
     # the code of each job
 

@@ -14,7 +14,7 @@ from annotated_types import Ge, Interval
 
 from lemore.config.dataset import MAX_CLASSES
 from lemore.config.model import BackboneConfig, ModelConfig
-from lemore.config.read import CONFIG, build, dump, load, read_yaml
+from lemore.config.read import build, dump, load, read_yaml
 from lemore.config.recipe import Pretrain, Test, Train
 from lemore.config.run import Backends
 from lemore.config.values import Arguments, Init, Line, Name, Positive, Side
@@ -135,8 +135,8 @@ def make_finetune_job(
     run: str, dataset: str, num_classes: int, model_name: str, train: Train, init: str = "none"
 ) -> FinetuneJob:
     """Makes a fine-tuning outside a run: a model of config/models by one recipe."""
-    model = load(ModelConfig, CONFIG / "models" / f"{model_name}.yaml")
-    backbone = load(BackboneConfig, CONFIG / "backbones" / f"{model.backbone}.yaml")
+    model = load(ModelConfig, f"config/models/{model_name}.yaml")
+    backbone = load(BackboneConfig, f"config/backbones/{model.backbone}.yaml")
     return FinetuneJob(run, dataset, num_classes, model_name, model, backbone, init, train)
 
 

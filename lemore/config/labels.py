@@ -4,12 +4,14 @@ import colorsys
 import csv
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 
 from lemore.config.dataset import DatasetConfig
-from lemore.config.read import CONFIG, did_you_mean
+from lemore.config.read import did_you_mean
 from lemore.runtime.files import decode_text
+from lemore.runtime.shipped import find_file
 
-FOLDER = CONFIG / "labels"
+FOLDER = Path("config/labels")
 IGNORE = 255  # train id of pixels that are in no class
 
 
@@ -60,10 +62,14 @@ def load_raw_ids(name: str) -> dict[str, int]:
     return {row["name"]: int(row["id"]) for row in _read_rows(name)}
 
 
+def find_table_file(name: str) -> Path:
+    return find_file(FOLDER / f"{name}.csv")
+
+
 def _read_rows(name: str) -> list[dict[str, str]]:
-    path = FOLDER / f"{name}.csv"
+    path = find_table_file(name)
     if not path.is_file():
-        known = [p.stem for p in FOLDER.glob("*.csv")]
+        known = [file.stem for file in path.parent.glob("*.csv")]
         raise ValueError(f"no label table '{name}'{did_you_mean(name, known)}")
     text = decode_text(path.read_bytes(), path)
     return list(csv.DictReader(text.splitlines()))

@@ -21,9 +21,9 @@ import yaml
 
 from lemore.config.values import Count, describe, holds, take_apart
 from lemore.runtime.files import NOT_UTF8
+from lemore.runtime.shipped import find_file, list_names
 
 T = TypeVar("T")
-CONFIG = Path(__file__).parents[2] / "config"  # the project's own files
 
 
 class _Loader(yaml.CSafeLoader):
@@ -46,12 +46,16 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
-    """Reads the mapping in a YAML file; ValueError names file and line if it holds none."""
+    """Reads the mapping in a YAML file; ValueError names file and line if it holds none.
+
+    A file config/... that is not in the working folder is the package's own.
+    """
+    path = find_file(path)
     try:
         with open(path, encoding="utf-8-sig") as file:
             values = yaml.load(file, _Loader)
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such file{_nearest_file(Path(path))}") from None
+        raise ValueError(f"{path}: no such file{_nearest_file(path)}") from None
     except UnicodeDecodeError:
         raise ValueError(f"{path}: {NOT_UTF8}") from None
     except yaml.YAMLError as error:
@@ -234,9 +238,10 @@ def did_you_mean(name: str, known: typing.Iterable[str]) -> str:
 
 
 def _nearest_file(path: Path) -> str:
-    if not path.parent.is_dir():
+    known = list_names(path.parent)
+    if not known and not path.parent.is_dir():
         return f" (nor is there a folder {path.parent})"
-    return did_you_mean(path.name, [p.name for p in path.parent.glob(f"*{path.suffix}")])
+    return did_you_mean(path.name, [f"{name}.yaml" for name in known])
 
 
 def dump(value: Any) -> str:

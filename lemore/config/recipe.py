@@ -29,6 +29,7 @@ from lemore.config.values import (
     SomeShare,
     are_distinct,
 )
+from lemore.runtime.shipped import find_file
 
 CropSide = Annotated[int, Interval(ge=MIN_SIDE, le=MAX_SIDE)]
 WindowStep = Annotated[int, Interval(ge=0, le=MAX_SIDE)]
@@ -258,6 +259,7 @@ def override_names(folder: Path, dataset: str, pretrains: bool = False) -> list[
 
 
 def _read(folder: Path, dataset: str, common: str | None) -> tuple[dict[str, Any], Path]:
+    folder = find_file(folder)
     path = folder / f"{dataset}.yaml"
     if folder.is_dir() and not path.exists():
         known = [p.stem for p in folder.glob("*.yaml") if p.stem != "common"]

@@ -5,16 +5,19 @@ import shlex
 import subprocess
 import sys
 from importlib.metadata import version
-from pathlib import Path
+
+from lemore.runtime.shipped import INSTALLED, PACKAGE
 
 LIBRARIES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow")
 
 
 def find_commit() -> str:
     """Returns the checkout's commit, with -dirty if it was edited; "" outside a checkout."""
+    if INSTALLED:  # perhaps into a folder below somebody else's checkout
+        return ""
     found = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-        cwd=Path(__file__).parents[2],
+        cwd=PACKAGE,
         capture_output=True,
         text=True,
     )

@@ -8,17 +8,18 @@ from torch import nn
 
 from lemore.config.jobs import CountJob, ProfileCell, ProfileJob, read_job
 from lemore.config.model import BackboneConfig, ModelConfig
-from lemore.config.read import CONFIG, load
+from lemore.config.read import load
 from lemore.models.classifier import build_classifier
 from lemore.models.segmentor import build_segmentor
 from lemore.profiling.counts import count
 from lemore.runtime.files import write_json
 from lemore.runtime.progress import show_progress
+from lemore.runtime.shipped import list_names
 
 
 def count_models(names: list[str], num_classes: int, size: tuple[int, int]) -> list[dict[str, Any]]:
     """Makes a row for each named file of config/models ([]: all), the smallest MACs first."""
-    names = names or sorted(path.stem for path in (CONFIG / "models").glob("*.yaml"))
+    names = names or list_names("config/models")
     rows = []
     for name in show_progress(names, "count", unit="model"):
         job = make_job(name, num_classes, size)
@@ -53,12 +54,12 @@ def write_counts(config: Path, output: Path) -> None:
 
 def make_job(name: str, num_classes: int, size: tuple[int, int]) -> ProfileJob:
     """Makes the job of a profile by hand: one cell of a file in config/models."""
-    model = load(ModelConfig, CONFIG / "models" / f"{name}.yaml")
+    model = load(ModelConfig, f"config/models/{name}.yaml")
     return ProfileJob(
         run="by hand",
         model_name=name,
         model=model,
-        backbone=load(BackboneConfig, CONFIG / "backbones" / f"{model.backbone}.yaml"),
+        backbone=load(BackboneConfig, f"config/backbones/{model.backbone}.yaml"),
         latency_seconds=0.0,
         latency_backends=(),
         latency_upsample=False,

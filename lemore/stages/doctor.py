@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Literal
 
 from lemore.runtime.process import explain_no_compiler
+from lemore.runtime.shipped import INSTALLED, SHIPPED
 
 GIB = 2**30
 SHARED = Path("/dev/shm")
 DRIVER = Path("/proc/driver/nvidia/version")
 DRIVERS = {"11": 450, "12": 525, "13": 580}  # the oldest that runs each CUDA
-LOCK = Path(__file__).parents[2] / "requirements.lock"
+LOCK = SHIPPED / "requirements.lock"
+SETUP = "pip install --upgrade lemore" if INSTALLED else "make setup"
 ACCOUNTS = {
     "Cityscapes": ("CITYSCAPES_USERNAME", "CITYSCAPES_PASSWORD"),
     "ImageNet": ("IMAGENET_COOKIE",),
@@ -64,7 +66,7 @@ def check_packages() -> Iterator[Finding]:
     needed = [re.split(r"[^\w.-]", text)[0] for text in asked]
     missing = [name for name in needed if _find_version(name) is None]
     if missing:
-        yield Finding("error", "packages", f"missing: {', '.join(missing)}", "make setup")
+        yield Finding("error", "packages", f"missing: {', '.join(missing)}", SETUP)
         return
     yield Finding("ok", "packages", f"Python {sys.version.split()[0]}, all packages are installed")
     if LOCK.exists():
@@ -72,7 +74,7 @@ def check_packages() -> Iterator[Finding]:
         others = [n for n, v in locked.items() if _find_version(n) not in (None, v)]
         if others:
             text = ", ".join(f"{name} {_find_version(name)}, not {locked[name]}" for name in others)
-            yield Finding("warning", "packages", f"other than locked: {text}", "make setup")
+            yield Finding("warning", "packages", f"other than locked: {text}", SETUP)
 
 
 def _find_version(name: str) -> str | None:

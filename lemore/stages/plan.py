@@ -26,7 +26,7 @@ STATES = 4  # in a checkpoint: weights, the optimiser's two moments, the weights
 KEPT = 2  # checkpoints of a training
 REPORTING = {
     "audit", "significance", "table", "figure", "result_figures", "diagram", "report", "summary",
-    "all",
+    "all", "project",
 }  # fmt: skip
 
 
@@ -54,6 +54,8 @@ def merge_configuration(paths: list[Path]) -> dict[str, Any]:
 
 def list_jobs_left(configfiles: list[Path]) -> list[dict[str, Any]]:
     """Lists the jobs that Snakemake would run now, each as {"rule", wildcards...}."""
+    if not Path("Snakefile").exists():
+        raise ValueError("Snakefile: no such file; `lemore init DIR` lays out a folder with one")
     command = [str(Path(sys.executable).with_name("snakemake")), "-n", "--nocolor"]
     done = subprocess.run(
         [*command, "--configfile", *map(str, configfiles)], capture_output=True, text=True

@@ -8,15 +8,16 @@ import numpy as np
 
 from lemore.config.dataset import POLYGONS, DatasetConfig
 from lemore.config.labels import IGNORE, LabelTable, find_table
-from lemore.config.read import CONFIG, did_you_mean, load
+from lemore.config.read import did_you_mean, load
 from lemore.data.archives.masks import decode_label
 from lemore.data.archives.members import normalize_name
 from lemore.data.prepare.samples import read_own_label
 from lemore.evaluation.metrics import Confusion
 from lemore.runtime.files import is_junk, write_json
 from lemore.runtime.progress import show_progress
+from lemore.runtime.shipped import list_names
 
-DATASETS = CONFIG / "datasets"
+DATASETS = "config/datasets"
 VALUES = 1 << 16  # a PNG holds up to 16 bits
 NAME = "{name}"
 PLAIN = f"{NAME}.png"
@@ -64,11 +65,10 @@ def score(
 
 def load_config(dataset: str, dataset_config: Path | None) -> DatasetConfig:
     """Loads a dataset of config/, or of another configuration file."""
-    path = dataset_config or DATASETS / f"{dataset}.yaml"
-    if dataset_config is None and not path.is_file():
-        known = sorted(p.stem for p in DATASETS.glob("*.yaml"))
+    known = list_names(DATASETS)
+    if dataset_config is None and dataset not in known:
         raise ValueError(f"no dataset '{dataset}'{did_you_mean(dataset, known)}")
-    config = load(DatasetConfig, path)
+    config = load(DatasetConfig, dataset_config or f"{DATASETS}/{dataset}.yaml")
     if config.task != "segmentation":
         raise ValueError(f"dataset '{dataset}' is not one of segmentation")
     return config

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from lemore.config import labels
 from lemore.config.dataset import DatasetConfig
-from lemore.config.read import CONFIG, load
+from lemore.config.read import load
 from lemore.data.store import Store
 from lemore.runtime.files import read_json
+from lemore.runtime.shipped import find_file
 from lemore.trained.checkpoint import Classes, Trained
 from lemore.trained.find import DATA_DIR
 
@@ -110,5 +111,5 @@ def _read_configured(name: str) -> Classes | None:
 
 def find_dataset(name: str) -> DatasetConfig | None:
     """Returns config/datasets/<name>.yaml, None if there is none."""
-    path = CONFIG / "datasets" / f"{name}.yaml"
+    path = find_file(f"config/datasets/{name}.yaml")
     return load(DatasetConfig, path) if path.is_file() else None

@@ -1,8 +1,8 @@
 """Finds trained models by path or name, for every `--checkpoint` and `lemore.load`.
 
 A name is weights.pt of a fine-tuning or an import, its folder, a shared model folder,
-hf://owner/name, or a training below results/ as <run>/<dataset>/<model>/<seed>, of which any
-unambiguous part is enough.
+hf://owner/name, a model that comes with the package, or a training below results/ as
+<run>/<dataset>/<model>/<seed>, of which any unambiguous part is enough.
 """
 
 import os
@@ -13,14 +13,15 @@ from lemore.config.jobs import FinetuneJob
 from lemore.config.read import build, did_you_mean, read_yaml
 from lemore.config.recipe import Test
 from lemore.evaluation import segmentation
-from lemore.runtime import checkpoint
+from lemore.runtime import checkpoint, shipped
 from lemore.runtime.files import read_json
 from lemore.trained import folder
 from lemore.trained.checkpoint import Classes, Record, Trained, select_tensors
 
 HELP = (
-    "weights.pt, a shared model folder, hf://owner/name, or a training below results/ as "
-    "<run>/<dataset>/<model>/<seed>, of which what is unambiguous is enough"
+    "weights.pt, a shared model folder, hf://owner/name, a model that comes with lemore, or a "
+    "training below results/ as <run>/<dataset>/<model>/<seed>, of which what is unambiguous is "
+    "enough"
 )
 DATA_DIR, RESULTS, WEIGHTS = Path("resources/datasets"), Path("results"), "weights.pt"
 
@@ -49,7 +50,14 @@ def find_checkpoint(name: str) -> Path:
         )
     if path.exists():
         raise ValueError(f"{name}: neither a file nor a folder")
+    if name in list_published():
+        return shipped.WEIGHTS / name
     return _find_training(name)
+
+
+def list_published() -> list[str]:
+    """Lists the names of the models that come with the package."""
+    return sorted(path.parent.name for path in shipped.WEIGHTS.glob(f"*/{folder.CONFIG}"))
 
 
 def _find_training(name: str) -> Path:
@@ -64,7 +72,8 @@ def _find_training(name: str) -> Path:
             f"'{name}' may be {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}; say which"
         )
     if not found:
-        near = did_you_mean(name, trainings) if trainings else f"; nothing is trained in {RESULTS}/"
+        known = [*list_published(), *trainings]
+        near = did_you_mean(name, known) if known else f"; nothing is trained in {RESULTS}/"
         raise ValueError(f"{name}: no such file, folder or training{near}")
     return trainings[found[0]]
 

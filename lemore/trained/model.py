@@ -193,9 +193,10 @@ def load(
 ) -> Model:
     """Loads a trained model in evaluation mode.
 
-    checkpoint: weights.pt, a shared model folder, a training below results/ as
-    <run>/<dataset>/<model>/<seed> (any unambiguous part is enough), or hf://owner/name. data_dir:
-    where prepared datasets lie, for the names of the classes of a weights.pt. Nothing in the files
+    checkpoint: weights.pt, a shared model folder, a model that comes with the package, a training
+    below results/ as <run>/<dataset>/<model>/<seed> (any unambiguous part is enough), or
+    hf://owner/name. data_dir: where prepared datasets lie, for the names of the classes of a
+    weights.pt. Nothing in the files
     is executed; ValueError says what is wrong with them.
     """
     trained = read_trained(checkpoint)

@@ -12,7 +12,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from lemore.config import labels
 from lemore.config.dataset import DatasetConfig
 from lemore.config.jobs import make_finetune_job
-from lemore.config.read import CONFIG, load, plain
+from lemore.config.read import load, plain
 from lemore.config.recipe import load_recipe
 from lemore.models.key_map import convert, find_key_map
 from lemore.runtime import checkpoint
@@ -29,10 +29,10 @@ def import_weights(file: Path, layout: str, model: str, dataset: str, output: Pa
     layout: the library whose names the tensors have. ValueError lists tensors that are unknown,
     missing or of another shape.
     """
-    data = load(DatasetConfig, CONFIG / "datasets" / f"{dataset}.yaml")
+    data = load(DatasetConfig, f"config/datasets/{dataset}.yaml")
     if data.task != "segmentation":
         raise ValueError(f"--dataset: {dataset} is not one of segmentation")
-    recipe, _ = load_recipe(CONFIG / "recipes/paper", dataset, model, {})
+    recipe, _ = load_recipe(Path("config/recipes/paper"), dataset, model, {})
     init = f"file:{file.name}"
     job = make_finetune_job("imported", dataset, data.num_classes, model, recipe, init)
     key_map = find_key_map(job.model.decode_head, layout)

@@ -1,7 +1,8 @@
 """Commands of README and docs, as written and in the documents' order, in a copy of the project.
 
 A block of commands that begins with "```bash plan" runs dry, since it needs a GPU, an account or
-hours; one that begins with "```bash elsewhere" cannot run here.
+hours; one that begins with "```bash elsewhere" cannot run here. Those that need no clone also run
+from a wheel, in a project folder elsewhere.
 """
 
 import os
@@ -25,6 +26,8 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TESTED = ("own_dataset.md", "predict.md")
 # These run the tests, and so this one.
 TESTS = ("make test", "make check", "make test-slow")
+OF_A_CLONE = ("make ", "python ")  # how a command begins that needs one
+IN_THE_PACKAGE = "summed_b0"  # a model whose code is added to the package
 
 
 def read_blocks(path: Path) -> list[tuple[str, str]]:
@@ -61,22 +64,51 @@ def test_the_walk_begins_with_the_readme():
 @pytest.mark.slow
 def test_a_walk_through_the_documentation(tmp_path, samples):
     project = copy_of_the_project(tmp_path / "lemore", samples)
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("LEMORE_", "RAY_"))}
-    environment |= {"PYTHONPATH": str(project), "CORES": "2"}
-    environment["PATH"] = f"{project}/.venv/bin:{environment['PATH']}"
-    for command in read_commands():
-        if command == "make reproduce":
-            assert not (project / "results").exists()
-        done = subprocess.run(
-            ["bash", "-ec", served(command)],
-            cwd=project, env=environment, capture_output=True, text=True, timeout=900,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        if command == "make reproduce":
-            as_ade20k(project / "resources/datasets")
+    assert not (project / "results").exists()
+    walk(read_commands(), project, project, project / ".venv/bin")
     for made in ("results/scenes/report.html", "results/camvid/report.html", "out/overlay",
                  "labels.png", "lemore-scenes", "int8.onnx", "segformer_b0.json"):  # fmt: skip
         assert (project / made).exists(), made
+
+
+@pytest.mark.slow
+def test_the_same_walk_from_a_wheel_away_from_the_clone(tmp_path, samples):
+    package, project = install_wheel(tmp_path), tmp_path / "project"
+    walk(["lemore init project", "lemore doctor"], tmp_path, package, package / "bin")
+    put_examples(project, samples)
+    commands = [c for c in read_commands() if not c.startswith(OF_A_CLONE)]
+    commands = [command for command in commands if IN_THE_PACKAGE not in command]
+    walk(["snakemake --cores 2", *commands], project, package, package / "bin")
+    for made in ("results/scenes/report.html", "results/camvid/report.html", "lemore-scenes"):
+        assert (project / made).exists(), made
+
+
+def walk(commands: list[str], folder: Path, package: Path, programs: Path) -> None:
+    """Runs commands one after the other in a folder, with lemore from `package`."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("LEMORE_", "RAY_"))}
+    environment |= {"PYTHONPATH": str(package), "CORES": "2"}
+    environment["PATH"] = f"{programs}:{environment['PATH']}"
+    for number, command in enumerate(commands):
+        done = subprocess.run(
+            ["bash", "-ec", served(command)],
+            cwd=folder, env=environment, capture_output=True, text=True, timeout=900,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        if number == 0 and (folder / "resources/datasets").exists():
+            as_ade20k(folder / "resources/datasets")
+
+
+def install_wheel(folder: Path) -> Path:
+    """Builds a wheel of what git knows and installs it into a folder, without its dependencies."""
+    source, package = folder / "source", folder / "package"
+    copy_from_git(source)
+    pip = [sys.executable, "-m", "pip", "--quiet"]
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, source]
+    subprocess.run(build, check=True)
+    shutil.rmtree(source)
+    (wheel,) = folder.glob("*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", package, wheel], check=True)
+    return package
 
 
 def served(command: str) -> str:
@@ -89,16 +121,9 @@ def served(command: str) -> str:
 
 def copy_of_the_project(folder: Path, samples: Path) -> Path:
     """What git knows, with trainings of few iterations, and what the commands' examples name."""
-    files = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    for name in files.stdout.splitlines():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
+    copy_from_git(folder)
     install(folder)
-    shorten(folder / "config/config.yaml", "ade20k_scenes")
-    shorten(folder / "config/camvid.yaml", "camvid")
-    shutil.copy(folder / "config/camvid.yaml", folder / "config/mine.yaml")
+    put_examples(folder, samples)
     pages = (folder / "docs/add_model.md").read_text()
     for kind, path in (
         ("python", "lemore/models/decode_heads/summed.py"),
@@ -108,6 +133,23 @@ def copy_of_the_project(folder: Path, samples: Path) -> Path:
         block = re.search(rf"```{kind}\n(.*?)```", pages, re.S)
         assert block is not None
         (folder / path).write_text(block[1])
+    return folder
+
+
+def copy_from_git(folder: Path) -> None:
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in files.stdout.splitlines():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+
+
+def put_examples(folder: Path, samples: Path) -> None:
+    """Shortens the runs, and puts what the commands' examples name into a folder."""
+    shorten(folder / "config/config.yaml", "ade20k_scenes")
+    shorten(folder / "config/camvid.yaml", "camvid")
+    shutil.copy(folder / "config/camvid.yaml", folder / "config/mine.yaml")
     (folder / "resources/archives").mkdir(parents=True)
     (folder / "resources/archives/camvid").symlink_to(samples / "camvid")
     save(folder / "street.jpg", make_photo(1))
@@ -116,7 +158,6 @@ def copy_of_the_project(folder: Path, samples: Path) -> Path:
     label = make_photo(3)[..., 0] // 24
     save(folder / "DIR/a.png", label)
     save_file(formula_weights.make_full_size(150, "segformer_b0_hf"), folder / "model.safetensors")
-    return folder
 
 
 def install(folder: Path) -> None:

@@ -8,9 +8,10 @@ from lemore.cli import main
 from lemore.config.experiment import Experiment
 from lemore.config.job_files import write_count_job
 from lemore.config.jobs import CountJob, read_job, write_job
-from lemore.config.read import CONFIG, read_yaml
+from lemore.config.read import read_yaml
 from lemore.reporting.tables import paper
 from lemore.runtime.files import read_json
+from lemore.runtime.shipped import CONFIG
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from lemore.config.job_files import (
 from lemore.runtime.process import count_cores
 from lemore.runtime.process import lead_pipeline
 from lemore.runtime.slots import count_gpus, count_slots, share_cores
+from lemore.runtime.shipped import PACKAGE
 
 lead_pipeline()
 
@@ -101,6 +102,14 @@ onstart:
             raise WorkflowError(str(mistake)) from None
     elif RAY.gpus and trains and SLOTS_GIVEN is None:
         workflow.register_resource("gpu_slots", slots_elsewhere())
+
+
+def packaged(file):
+    """Returns a file of the package, by its path from here in a clone."""
+    path = PACKAGE / file
+    return str(
+        path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    )
 
 
 def any_of(names):
@@ -271,7 +280,7 @@ def figure_input(wildcards):
         return {
             "table": f"{RESULTS}/tables/{dataset}.csv",
             "evaluations": evaluations(dataset),
-            "paper": "lemore/reporting/paper.csv",
+            "paper": packaged("reporting/paper.csv"),
         }
     models = experiment.config.comparisons[dataset].models
     return {

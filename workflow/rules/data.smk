@@ -65,8 +65,8 @@ rule audit:
         audit=f"{DATA}/{{dataset}}/audit.json",
         colors=f"{DATA}/{{dataset}}/colors.json",
         template=[
-            "lemore/reporting/pages/audit.html.j2",
-            "lemore/reporting/pages/page.css.j2",
+            packaged("reporting/pages/audit.html.j2"),
+            packaged("reporting/pages/page.css.j2"),
         ],
         code=experiment.code("audit"),
     output:

@@ -30,7 +30,7 @@ rule table:
         counts=counts(),
         pretrainings=pretrainings(),
         significance=significance(),
-        paper="lemore/reporting/paper.csv",
+        paper=packaged("reporting/paper.csv"),
         code=experiment.code("table"),
     output:
         report(
@@ -154,8 +154,8 @@ rule report:
             for file in ("digest.json", "colors.json")
         ],
         audits=audits(),
-        template=[f"lemore/reporting/pages/{name}" for name in REPORT_PARTS],
-        paper="lemore/reporting/paper.csv",
+        template=[packaged(f"reporting/pages/{name}") for name in REPORT_PARTS],
+        paper=packaged("reporting/paper.csv"),
         code=experiment.code("report"),
     output:
         f"{RESULTS}/report.html",
