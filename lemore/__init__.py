@@ -1,21 +1,28 @@
 """lemore: LeMoRe and its rivals in lightweight semantic segmentation, as one pipeline.
 
 `lemore.load(path_or_name)` gives a trained model, with `model.predict(image)`.
+`lemore.train(images=..., masks=...)` trains one on your own photos and returns its weights' path.
+`lemore.create_model(name, num_classes=..., size=...)` gives an untrained torch module.
 """
 
 from typing import Any
 
 __version__ = "0.1.0"
+PUBLIC = {
+    "load": "lemore.trained.model",
+    "create_model": "lemore.trained.model",
+    "train": "lemore.stages.own_run",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """`load`, whose module needs torch, is imported when it is first asked for."""
-    if name == "load":
+    """A public function, whose module may need torch, is imported when it is first asked for."""
+    if name in PUBLIC:
         import importlib
 
-        return importlib.import_module("lemore.trained.model").load
+        return getattr(importlib.import_module(PUBLIC[name]), name)
     raise AttributeError(f"module 'lemore' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), "load"]
+    return [*globals(), *PUBLIC]

@@ -12,6 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from lemore.config import read
+from lemore.config.model import BackboneConfig, ModelConfig
+from lemore.config.read import did_you_mean
 from lemore.config.recipe import Test
 from lemore.config.size import Size
 from lemore.data.archives.images import convert_to_rgb
@@ -19,7 +22,9 @@ from lemore.data.augment.segmentation import fit_size, resize_for_test
 from lemore.evaluation import segmentation
 from lemore.evaluation.tiles import check_progress, label_tiles
 from lemore.evaluation.upsample import Pass, Window, label_passes
+from lemore.models.segmentor import Segmentor, build_segmentor
 from lemore.reporting.prediction import Prediction
+from lemore.runtime.shipped import list_names
 from lemore.trained.checkpoint import Classes, Trained
 from lemore.trained.classes import find_classes
 from lemore.trained.find import DATA_DIR, read_trained
@@ -201,6 +206,28 @@ def load(
     """
     trained = read_trained(checkpoint)
     return Model(trained, find_classes(trained, Path(data_dir))).eval().to(device)
+
+
+def create_model(name: str, *, num_classes: int, size: Size) -> Segmentor:
+    """Creates an untrained model of config/models for training crops of `size` (H, W).
+
+    It is a torch module: B 3 H W float, RGB normalised by ImageNet's mean and deviation, to logits
+    B K h w at the model's own stride. ValueError names the known models.
+    """
+    known = list_names("config/models")
+    if name not in known:
+        raise ValueError(f"no model '{name}'{did_you_mean(name, known)}")
+    model = read.load(ModelConfig, f"config/models/{name}.yaml")
+    backbone = read.load(BackboneConfig, f"config/backbones/{model.backbone}.yaml")
+    return build_segmentor(
+        model,
+        backbone,
+        num_classes=num_classes,
+        input_size=size,
+        drop_path=0.0,
+        overrides={},
+        auxiliary=False,
+    )
 
 
 def load_rgb(image: "str | os.PathLike[str] | Image.Image | np.ndarray") -> np.ndarray:

@@ -1,0 +1,199 @@
+"""Finds the classes of unknown masks or polygons: by their colours, values, labels or numbers."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import yaml
+
+from lemore.data.archives.masks import decode_mask
+from lemore.data.archives.members import Member
+from lemore.data.archives.source import Source
+from lemore.data.guess.layout import LOSSY, Layout
+from lemore.data.readers.points import parse_json
+from lemore.runtime.files import decode_text
+
+MOST = 64  # classes; more colours or values are those of smooth edges or of a photo
+LOOKED_AT = 2000  # masks, spread over all
+DARK, BRIGHT = 64, 191  # what a lossy mask has of two values lies outside
+BACKGROUND = "background"
+NO_CLASS = {"void", "unlabelled", "unlabeled", "ignore", "ignored", "unknown", "_ignore_"}
+COLOR = re.compile(r"(\d+)[\s,;]+(\d+)[\s,;]+(\d+)")
+Code = int | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Coding:
+    """What `files` and `classes` of a dataset's YAML say of its masks; `assumed`: what its owner
+    should look at, in words."""
+
+    files: dict[str, Any]
+    classes: list[dict[str, Any]]
+    assumed: list[str]
+
+
+def find_coding(source: Source, layout: Layout) -> Coding:
+    """Finds the coding of a layout's annotations; ValueError if they show no two classes."""
+    coding = {
+        "pictures": _find_masks, "coco": _find_coco, "yolo": _find_yolo, "labelme": _find_labelme,
+    }[layout.kind](source, layout.annotations)  # fmt: skip
+    if len(coding.classes) < 2:
+        shown = ", ".join(str(row["name"]) for row in coding.classes) or "none"
+        raise ValueError(f"the masks show fewer than two classes ({shown}); nothing can be learned")
+    return coding
+
+
+def _find_masks(source: Source, masks: Sequence[Member]) -> Coding:
+    chosen = [masks[i] for i in sorted(set(np.linspace(0, len(masks) - 1, LOOKED_AT, dtype=int)))]
+    pixels, in_color = _count(chosen, indices=True)
+    if in_color:
+        pixels, _ = _count(chosen, indices=False)
+        return _describe_colors(pixels, _read_colors(source))
+    if len(pixels) > MOST or masks[0].name.lower().endswith(LOSSY):
+        return _describe_lossy(pixels, masks[0])
+    return _describe_values(pixels, _read_names(source))
+
+
+def _count(masks: Sequence[Member], indices: bool) -> tuple[Counter[Code], bool]:
+    """Counts the masks' pixels by value, or by colour once one of them has colours."""
+    pixels: Counter[Code] = Counter()
+    in_color = False
+    for mask in masks:
+        try:
+            values = decode_mask(mask.read(), indices=indices, lossy=True)
+        except ValueError:
+            continue  # prepare names it
+        in_color |= values.ndim == 3
+        if in_color and indices:
+            return pixels, True
+        if not indices and values.ndim == 2:
+            values = np.dstack([values] * 3)
+        codes = values if indices else values.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1])
+        for code, number in zip(*np.unique(codes, return_counts=True), strict=True):
+            key = int(code)
+            pixels[key if indices else (key >> 16, key >> 8 & 255, key & 255)] += int(number)
+    return pixels, in_color
+
+
+def _describe_colors(pixels: Counter[Code], names: dict[tuple[int, ...], str]) -> Coding:
+    if len(pixels) > MOST:
+        raise ValueError(
+            f"the masks hold {len(pixels)} colours, expected at most {MOST}, one for each class: "
+            "their edges are smoothed, or they are photos or JPEGs; save them as PNG without "
+            "smoothing"
+        )
+    order = [color for color, _ in pixels.most_common()]
+    if names:
+        order = [color for color in names if color in pixels] + [c for c in order if c not in names]
+    named = [(str(names.get(c, f"color {c[0]}-{c[1]}-{c[2]}")), c) for c in order]  # type: ignore
+    ignored = [list(color) for name, color in named if name.lower() in NO_CLASS]  # type: ignore
+    classes = [
+        {"name": name, "color": list(color)}  # type: ignore
+        for name, color in named
+        if name.lower() not in NO_CLASS
+    ]
+    files: dict[str, Any] = {"mask": "color"} | ({"ignore": ignored} if ignored else {})
+    assumed = []
+    if not names:
+        assumed = [
+            "names of the classes: their colours stand for them; write yours under `classes`",
+            "every colour is a class, black and white too; move those of no class to `ignore`",
+        ]
+    return Coding(files, classes, assumed)
+
+
+def _describe_values(pixels: Counter[Code], names: list[str]) -> Coding:
+    values = sorted(int(value) for value in pixels if isinstance(value, int))
+    ignored = [255] if len(values) > 2 and values[-1] == 255 else []
+    values = [value for value in values if value not in ignored]
+    assumed = ["255 is no class; if it is one, move it from `ignore` to `classes`"] * bool(ignored)
+    if len(values) == 2 and values[0] == 0 and not names:
+        named = [(0, BACKGROUND), (values[1], "object")]
+        assumed.append(f"0 is the background and {values[1]} the object")
+    elif len(names) > max(values):
+        named = [(value, names[value]) for value in range(len(names))]
+    else:
+        named = [(value, f"class {value}") for value in values]
+        assumed.append("names of the classes: their values stand for them; write yours")
+    classes = [{"name": name, "values": [value]} for value, name in named]
+    files: dict[str, Any] = {"mask": "index"} | ({"ignore": ignored} if ignored else {})
+    return Coding(files, classes, assumed)
+
+
+def _describe_lossy(pixels: Counter[Code], first: Member) -> Coding:
+    """Values of a lossy compression are those of two classes if nearly all are dark or bright."""
+    between = sum(n for v, n in pixels.items() if isinstance(v, int) and DARK <= v <= BRIGHT)
+    if between > 0.05 * pixels.total():
+        raise ValueError(
+            f"the masks, such as {first.place}, hold {len(pixels)} values, expected at most "
+            f"{MOST}, one for each class: are they photos?"
+        )
+    classes = [{"name": BACKGROUND}, {"name": "object"}]
+    return Coding({"mask": "binary", "threshold": 127}, classes, ["above 127 is the object"])
+
+
+def _find_coco(source: Source, files: Sequence[Member]) -> Coding:
+    names: dict[int, str] = {}
+    for member in files:
+        content = parse_json(member.read(), member.place)
+        if not isinstance(content, dict) or not isinstance(content.get("categories"), list):
+            raise ValueError(f"{member.place}: neither a file of COCO nor of LabelMe")
+        used = {entry["category_id"] for entry in content.get("annotations", ())}
+        names |= {row["id"]: row["name"] for row in content["categories"] if row["id"] in used}
+    return _describe_polygons("coco", [names[key] for key in sorted(names)])
+
+
+def _find_labelme(source: Source, files: Sequence[Member]) -> Coding:
+    found: Counter[str] = Counter()
+    for member in files:
+        content = parse_json(member.read(), member.place)
+        shapes = content.get("shapes", ()) if isinstance(content, dict) else ()
+        found.update(str(shape.get("label")) for shape in shapes)
+    return _describe_polygons("labelme", sorted(found))
+
+
+def _find_yolo(source: Source, files: Sequence[Member]) -> Coding:
+    lines = (line for m in files for line in decode_text(m.read(), m.place).splitlines())
+    numbers = {int(words[0]) for line in lines if (words := line.split()) and words[0].isdigit()}
+    names, most = _read_names(source), max(numbers, default=-1) + 1
+    classes = names if len(names) >= most else [f"class {number}" for number in range(most)]
+    return _describe_polygons("yolo", classes)
+
+
+def _describe_polygons(kind: str, names: list[str]) -> Coding:
+    ignored = [name for name in names if name.lower() in NO_CLASS] if kind != "yolo" else []
+    names = [name for name in names if name not in ignored]
+    classes = names if BACKGROUND in names else [*names, BACKGROUND]
+    files: dict[str, Any] = {"mask": kind, "unlabelled": BACKGROUND}
+    files |= {"ignore": ignored} if ignored else {}
+    assumed = ["what no polygon covers is the background; `unlabelled: ignore` leaves it out"]
+    return Coding(files, [{"name": name} for name in classes] if names else [], assumed)
+
+
+def _read_names(source: Source) -> list[str]:
+    """Reads the names of numbered classes: classes.txt, a line each, or `names` of a data.yaml."""
+    for member in source:
+        file = member.name.rsplit("/", 1)[-1].lower()
+        if file in ("classes.txt", "obj.names", "codes.txt"):
+            return decode_text(member.read(), member.place).split("\n")[:MOST]
+        if file in ("data.yaml", "dataset.yaml"):
+            names = (yaml.safe_load(member.read()) or {}).get("names", ())
+            return list(map(str, names.values() if isinstance(names, dict) else names))
+    return []
+
+
+def _read_colors(source: Source) -> dict[tuple[int, ...], str]:
+    """Reads the names of colours: a text in whose lines three numbers and a name stand."""
+    for member in source:
+        if member.name.lower().endswith((".txt", ".csv")) and member.size < 1 << 16:
+            named: dict[tuple[int, ...], str] = {}
+            for line in decode_text(member.read(), member.place).splitlines():
+                if found := COLOR.search(line):
+                    name = (line[: found.start()] + line[found.end() :]).strip(" \t,;:")
+                    named[tuple(map(int, found.groups()))] = name
+            if len(named) > 1 and all(named.values()):
+                return named
+    return {}

@@ -1,0 +1,154 @@
+"""Looks at photos and masks that nobody has described, and describes them as a dataset's YAML."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lemore.config.dataset import DatasetConfig
+from lemore.config.read import build, plain, read_yaml
+from lemore.config.run import PAPER_TABLES
+from lemore.data.archives.source import Source
+from lemore.data.guess.classes import find_coding
+from lemore.data.guess.layout import find_layout
+from lemore.data.prepare.audit import find_problem
+from lemore.data.prepare.explain import explain
+from lemore.data.prepare.samples import list_splits
+
+SHARES = {"train": 0.8, "val": 0.2}  # of drawn splits
+SEEDS = 100  # that are tried until no split is empty
+FAULTY = 10  # one in so many photos may be faulty; they are named and left out
+RECIPE = "camvid"
+PLAIN_FOLDERS = {"image", "images", "img", "imgs", "photo", "photos", "train", "data"}
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """A dataset as it was found. `values`: its YAML. `links`: where its folders lie, by their names
+    below the dataset's ("" for all of it). `counts`, `names`: photos of each split, and names of
+    those that are tested. `size`: the median photo's (H, W). `assumed`: in words."""
+
+    name: str
+    values: dict[str, Any]
+    links: dict[str, Path]
+    counts: dict[str, int]
+    names: list[str]
+    size: tuple[int, int]
+    assumed: list[str]
+
+    @property
+    def test_split(self) -> str:
+        return "test" if "test" in self.counts else "val"
+
+
+def look(data: Path | None, images: Path | None, masks: Path | None) -> OwnData:
+    """Looks at a folder, at two, or at those that a dataset's YAML names; writes nothing.
+
+    ValueError if a class or a pair cannot be found, or prepare would refuse them.
+    """
+    if (data is None) == (images is None or masks is None) or (data and (images or masks)):
+        raise ValueError("name the data: one folder or YAML, or both --images and --masks")
+    if data is not None and data.is_file():
+        return _look_at_described(data)
+    links = {"": data} if data else {"images": images, "masks": masks}
+    found = {name: path.expanduser().resolve() for name, path in links.items() if path}
+    for path in found.values():
+        if not path.exists():
+            raise ValueError(f"{path}: no such folder")
+    if "masks" in found and found["masks"].is_file():
+        found["annotations.json"] = found.pop("masks")
+    name = choose_name(next(iter(found.values())))
+    with _stage(found) as folder:
+        source = Source((folder,))
+        layout = find_layout(source)
+        coding = find_coding(source, layout)
+        values: dict[str, Any] = {
+            "title": name,
+            "task": "segmentation",
+            "num_classes": len(coding.classes),
+            "licence": "not stated",
+            "recipe": RECIPE,
+            "quarantine_limit": len(layout.annotations) // FAULTY,
+            "files": {"images": layout.images, "masks": layout.masks} | coding.files,
+            "classes": coding.classes,
+        }
+        assumed = [*coding.assumed, *_choose_splits(values, layout.splits, source)]
+        return _examine(name, values, found, source, assumed)
+
+
+def choose_name(folder: Path) -> str:
+    """Returns a dataset's name by its folder, or the one above if that says only what is in it."""
+    named = folder.parent if folder.name.lower() in PLAIN_FOLDERS else folder
+    name = re.sub(r"[^\w.+-]+", "_", named.name).strip("_.+-") or "own"
+    return f"own_{name}" if name in PAPER_TABLES else name
+
+
+def _look_at_described(path: Path) -> OwnData:
+    values = read_yaml(path)
+    config = build(DatasetConfig, values, str(path))
+    if config.files is None:
+        raise ValueError(f"{path}: describes no folder by `files`; `snakemake` runs such datasets")
+    folder = Path(config.folder or f"resources/archives/{path.stem}").expanduser().resolve()
+    if not folder.is_dir():
+        raise ValueError(f"{path}: folder {folder} is not there")
+    values = {"recipe": RECIPE} | values | {"folder": str(folder)}
+    return _examine(path.stem, values, {}, Source((folder,)), [])
+
+
+@contextmanager
+def _stage(links: dict[str, Path]) -> Iterator[Path]:
+    """Yields a folder in which the data lie as they will below the project's archives; a
+    ValueError names the files where they are."""
+    if "" in links:
+        yield links[""]
+        return
+    folder = Path(tempfile.mkdtemp(prefix="lemore-"))
+    try:
+        for name, path in links.items():
+            (folder / name).symlink_to(path)
+        yield folder
+    except ValueError as error:
+        text = str(error)
+        for name, path in links.items():
+            text = text.replace(str(folder / name), str(path))
+        raise ValueError(text.replace(str(folder), ", ".join(map(str, links.values())))) from None
+    finally:
+        shutil.rmtree(folder)
+
+
+def _choose_splits(values: dict[str, Any], splits: dict[str, str], source: Source) -> list[str]:
+    """Adds the splits to a dataset's YAML: those of its folders, else drawn ones."""
+    if splits and "val" not in splits:
+        splits = {"train": splits["train"], "val": splits["test"]}
+    values["splits"] = dict.fromkeys(splits or SHARES)
+    if splits:
+        others = {split: folder for split, folder in splits.items() if split != folder}
+        values["files"] |= {"split_folders": others} if others else {}
+        return []
+    for seed in range(SEEDS):
+        values["files"]["draw"] = {"seed": seed, "shares": SHARES}
+        found = list_splits(build(DatasetConfig, values, "the data"), source)
+        if all(found.values()):
+            break
+    return ["there are no splits: a fifth of the photos, drawn by name, tests the model"]
+
+
+def _examine(
+    name: str, values: dict[str, Any], links: dict[str, Path], source: Source, assumed: list[str]
+) -> OwnData:
+    """Makes the checks of prepare's dry run; ValueError if it would refuse the data."""
+    config = build(DatasetConfig, values, "the data")
+    audit = explain(name, config, source)
+    problem = find_problem(audit, False, config.quarantine_limit)
+    if problem is not None:
+        raise ValueError(problem)
+    splits = list_splits(config, source)
+    counts = {split: len(samples) for split, samples in splits.items()}
+    tested = splits["test" if "test" in splits else "val"]
+    names = [s.name for s in tested if s.image is not None and s.label is not None]
+    height, width = audit["splits"]["train"]["sizes"]["median"]
+    return OwnData(name, plain(values), links, counts, names, (int(height), int(width)), assumed)

@@ -1,0 +1,224 @@
+"""What `lemore train` finds in folders that nobody has described, and what it refuses."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import lemore
+from lemore.cli import main
+from lemore.stages import own_run
+from tests.own_folders import encode, label, photo
+
+SIZE = (24, 32)
+COLORS = ((200, 10, 10), (10, 200, 10))
+PHOTOS = 12
+
+
+@pytest.fixture(autouse=True)
+def calls(tmp_path, monkeypatch) -> Iterator[list[tuple]]:
+    """Nothing is run; the folders lie in the working one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(own_run, "has_gpu", lambda: False)
+    made: list[tuple] = []
+    monkeypatch.setattr(own_run, "call", lambda folder, *command: made.append(command))
+    yield made
+
+
+def put(path: str, content: bytes | str) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def colored() -> np.ndarray:
+    return np.array(COLORS, np.uint8)[label()]
+
+
+def put_photos(
+    pattern: str = "data/photos/{}.jpg", count: int = PHOTOS, kind: str = "JPEG"
+) -> None:
+    for number in range(count):
+        put(pattern.format(number), encode(photo(str(number)), kind))
+
+
+def put_masks(pattern: str, mask: np.ndarray, kind: str = "PNG", count: int = PHOTOS) -> None:
+    for number in range(count):
+        put(pattern.format(number), encode(mask, kind))
+
+
+def find(*arguments: str) -> dict:
+    """The dataset's YAML that the command writes."""
+    assert main(["train", *arguments, "--output", "project", "--dry-run"]) == 0
+    (path,) = Path("project/config/datasets").glob("*.yaml")
+    return yaml.safe_load(path.read_text("utf-8"))
+
+
+def refuse(capsys, *arguments: str) -> str:
+    assert main(["train", *arguments, "--output", "project"]) == 2
+    assert not Path("project").exists()
+    return capsys.readouterr().err
+
+
+FOLDERS = ("--images", "data/photos", "--masks", "data/masks")
+
+
+def test_colours_become_classes_and_splits_are_drawn():
+    put_photos()
+    put_masks("data/masks/{}_L.png", colored())
+    found = find(*FOLDERS)
+    assert [row["color"] for row in found["classes"]] == [list(color) for color in COLORS]
+    assert found["files"] == {
+        "images": "images/{name}.jpg", "masks": "masks/{name}_L.png", "mask": "color",
+        "draw": {"seed": 0, "shares": {"train": 0.8, "val": 0.2}},
+    }  # fmt: skip
+    run = yaml.safe_load(Path("project/config/config.yaml").read_text())
+    assert run["trainings"] == {"data": ["lemore"]} and run["init"] == {"lemore": "none"}
+    assert Path("project/resources/archives/data/images").resolve() == Path("data/photos").resolve()
+
+
+def test_names_beside_colours_are_taken_and_void_is_ignored():
+    put_photos()
+    put_masks("data/masks/{}.png", colored())
+    put("data/masks/label_colors.txt", "10 200 10 void\n200 10 10 water lily\n9 9 9 reed\n")
+    with pytest.raises(AssertionError):  # one class is left
+        find(*FOLDERS)
+    put("data/masks/label_colors.txt", "name,r,g,b\nreed,10,200,10\nwater lily,200,10,10\n")
+    assert [row["name"] for row in find(*FOLDERS)["classes"]] == ["reed", "water lily"]
+
+
+@pytest.mark.parametrize(
+    ("values", "classes", "ignored"),
+    [
+        ((0, 255), [[0], [255]], None),
+        ((0, 3), [[0], [3]], None),
+        ((0, 1, 7, 255), [[0], [1], [7]], [255]),
+    ],
+)
+def test_values_become_classes(values, classes, ignored):
+    put_photos()
+    mask = np.repeat(np.resize(np.array(values, np.uint8), (1, SIZE[1])), SIZE[0], 0)
+    put_masks("data/masks/{}.png", mask)
+    found = find(*FOLDERS)
+    assert [row["values"] for row in found["classes"]] == classes
+    assert found["files"].get("ignore") == ignored and found["files"]["mask"] == "index"
+
+
+def test_masks_as_jpeg_have_a_threshold():
+    put_photos()
+    put_masks("data/masks/{}.jpg", label() * 255, "JPEG")
+    assert find(*FOLDERS)["files"] | {"draw": 0} == {
+        "images": "images/{name}.jpg", "masks": "masks/{name}.jpg", "mask": "binary",
+        "threshold": 127, "draw": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        ("data/{}/img/{}.jpg", "data/{}/gt/{}.png"),
+        ("data/images/{}/{}.jpg", "data/labels/{}/{}.png"),
+        ("data/{}/{}.png", "data/{}/{}_mask.png"),
+    ],
+)
+def test_splits_of_one_folder_are_found(images, masks):
+    for split, other in (("train", "train"), ("valid", "valid")):
+        for number in range(4):
+            put(images.format(split, number), encode(photo(f"{split}{number}"), "PNG"))
+            put(masks.format(other, number), encode(label()))
+    found = find("data")
+    assert found["files"]["split_folders"] == {"val": "valid"} and "draw" not in found["files"]
+    assert found["files"]["images"].replace("{name}", "{}").replace("{split}", "{}") == images[5:]
+    assert found["files"]["masks"].replace("{name}", "{}").replace("{split}", "{}") == masks[5:]
+
+
+def test_polygons_of_yolo_coco_and_labelme_are_found():
+    corners = [[2, 2], [20, 2], [20, 20]]
+    put_photos("yolo/images/{}.jpg")
+    put_photos("labelme/{}.jpg")
+    put_photos("coco/images/{}.jpg")
+    shapes = [{"label": "lily", "points": corners, "shape_type": "polygon"}]
+    sides = {"imageHeight": SIZE[0], "imageWidth": SIZE[1]}
+    for number in range(PHOTOS):
+        put(f"yolo/labels/{number}.txt", "1 0.1 0.1 0.9 0.1 0.5 0.9\n")
+        put(f"labelme/{number}.json", json.dumps({"shapes": shapes} | sides))
+    put("yolo/classes.txt", "reed\nlily")
+    flat = [float(value) for corner in corners for value in corner]
+    coco = {
+        "images": [
+            {"id": n, "file_name": f"{n}.jpg", "height": SIZE[0], "width": SIZE[1]}
+            for n in range(PHOTOS)
+        ],
+        "categories": [{"id": 3, "name": "lily"}],
+        "annotations": [
+            {"id": n + 1, "image_id": n, "category_id": 3, "segmentation": [flat], "iscrowd": 0}
+            for n in range(PHOTOS)
+        ],
+    }
+    put("coco/all.json", json.dumps(coco))
+    names = {"yolo": ["reed", "lily"], "labelme": ["lily"], "coco": ["lily"]}
+    for kind in names:
+        command = (["--images", "coco/images", "--masks", "coco/all.json"], [kind])[kind != "coco"]
+        assert main(["train", *command, "--output", f"p_{kind}", "--dry-run"]) == 0
+        found = yaml.safe_load(Path(f"p_{kind}/config/datasets/{kind}.yaml").read_text())
+        assert found["files"]["mask"] == kind and found["files"]["unlabelled"] == "background"
+        assert [row["name"] for row in found["classes"]] == [*names[kind], "background"]
+
+
+def test_the_same_command_goes_on_and_another_is_refused(capsys, calls):
+    put_photos()
+    put_masks("data/masks/{}.png", colored())
+    command = ["train", *FOLDERS, "--output", "project", "--cores", "2"]
+    assert main(command) == 0 and main(command) == 0
+    assert [c[0] for c in calls] == ["lemore.cli", "snakemake"] * 2
+    assert main([*command, "--iterations", "5"]) == 2
+    assert "differs from what these options give" in capsys.readouterr().err
+
+
+def test_a_start_and_a_described_dataset_are_written():
+    put_photos()
+    put_masks("data/masks/{}.png", colored())
+    found = find(*FOLDERS)
+    del found["recipe"]
+    found["files"] |= {"images": "photos/{name}.jpg"}
+    put("ponds.yaml", yaml.safe_dump(found | {"folder": "data"}))
+    put("weights.pt", b"")
+    weights = lemore.train("ponds.yaml", model="segformer_b0", init="weights.pt", dry_run=True)
+    assert weights.parts[0] == "ponds-segformer_b0"
+    run = yaml.safe_load(Path("ponds-segformer_b0/config/config.yaml").read_text())
+    start = f"checkpoint:{Path('weights.pt').resolve()}"
+    assert run["init"] == {"mit_b0": "none", "segformer_b0": start}
+
+
+def test_what_cannot_be_learned_is_refused_before_anything_is_written(capsys):
+    assert "name the data" in refuse(capsys, "--images", "data/photos")
+    assert "no such folder" in refuse(capsys, *FOLDERS)
+    put_photos()
+    Path("data/masks").mkdir()
+    assert "neither masks" in refuse(capsys, *FOLDERS)
+    put_masks("data/masks/x{}y.png", np.zeros(SIZE, np.uint8))
+    assert "fewer than two classes" in refuse(capsys, *FOLDERS)
+    assert "no model 'lemor'; did you mean 'lemore'" in refuse(capsys, *FOLDERS, "--model", "lemor")
+    assert "no such file" in refuse(capsys, *FOLDERS, "--init", "gone.pt")
+    put_masks("data/masks/x{}y.png", photo("noise"))
+    assert "colours, expected at most 64" in refuse(capsys, *FOLDERS)
+    put_masks("data/masks/x{}y.png", label()[:10])
+    assert "unusable samples" in refuse(capsys, *FOLDERS)
+
+
+def test_masks_of_other_names_are_refused(capsys):
+    put_photos()
+    for name in "abc":
+        put(f"data/masks/{name}.png", encode(label()))
+    assert "no photo and mask have names that are alike" in refuse(capsys, *FOLDERS)
+
+
+def test_an_untrained_model_is_created_by_name():
+    import torch
+
+    model = lemore.create_model("lemore", num_classes=5, size=(128, 128))
+    assert model(torch.zeros(1, 3, 128, 128)).shape[:2] == (1, 5)
+    with pytest.raises(ValueError, match="did you mean 'lemore'"):
+        lemore.create_model("lemor", num_classes=5, size=(128, 128))
