@@ -155,6 +155,9 @@ def put_examples(folder: Path, samples: Path) -> None:
     save(folder / "street.jpg", make_photo(1))
     save(folder / "photos/sub/a b.jpg", make_photo(2))
     clip(folder / "drive.mp4")
+    for number in range(12):
+        save(folder / f"pond/photos/{number}.jpg", make_photo(number))
+        save(folder / f"pond/masks/{number}.png", make_photo(number) // 128 * 200)
     label = make_photo(3)[..., 0] // 24
     save(folder / "DIR/a.png", label)
     save_file(formula_weights.make_full_size(150, "segformer_b0_hf"), folder / "model.safetensors")
