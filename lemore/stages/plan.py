@@ -15,8 +15,10 @@ from typing import Any
 from lemore.config.experiment import Experiment
 from lemore.config.job_files import write_finetune_job, write_pretrain_job
 from lemore.config.jobs import FinetuneJob, PretrainJob
+from lemore.config.placed import find_folder
 from lemore.config.read import load, read_yaml
 from lemore.config.recipe import merge
+from lemore.runtime.files import walk_files
 from lemore.runtime.process import count_cores, read_processor_name
 from lemore.runtime.progress import show_progress
 
@@ -241,7 +243,10 @@ def _describe_disk(
 def _describe_data(experiment: Experiment, dataset: str) -> str:
     """Describes the data; prepared, they take at most three times their archives."""
     config = experiment.dataset(dataset)
-    folder = Path(experiment.archives_dir) / (config.archives_folder or dataset)
+    folder = find_folder(dataset, config, Path(experiment.archives_dir))
+    if config.files is not None and folder.is_dir():
+        held = sum((folder / name).stat().st_size for name in walk_files(folder)) / GIB
+        return f"{held:.2f} GiB of photos and annotations, up to three times as much prepared"
     sizes = {archive.file: archive.bytes for archive in config.archives}
     there = {name: folder / name for name in sizes if (folder / name).is_file()}
     sizes |= {name: path.stat().st_size for name, path in there.items()}
