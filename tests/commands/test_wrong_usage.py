@@ -14,7 +14,11 @@ TRAINING = "--data nowhere --output o --checkpoints c"
 
 COMMANDS = {
     "": "usage: lemore <command>",
-    "trian": "no command 'trian'; did you mean 'pretrain'?",
+    "trian": "no command 'trian'; did you mean 'train'?",
+    "train": "name the data: one folder or YAML, or both --images and --masks",
+    "train nowhere": "nowhere: no such folder",
+    "train --images . --masks . --model lemroe": "no model 'lemroe'; did you mean 'lemore'?",
+    "init .": "is there already; choose another folder",
     "finetune": "the following arguments are required: --config",
     "profile --json x.json": "--model: name a file of config/models",
     "profile --model lemroe --json x.json": "did you mean 'lemore.yaml'?",
