@@ -131,11 +131,6 @@ class Experiment:
         config = self.dataset(dataset)
         return list(labels.find_table(config).names) if config.task == "segmentation" else []
 
-    def label_table(self, dataset: str) -> list[str]:
-        """Returns the label table's file, on which the prepared labels depend."""
-        table = self.dataset(dataset).labels
-        return [str(labels.find_table_file(table))] if table else []
-
     def seeds(self, model: str) -> tuple[int, ...]:
         return self.config.seeds_of.get(model, self.config.seeds)
 

@@ -19,6 +19,7 @@ from lemore.config.jobs import (
     ProfileJob,
     write_job,
 )
+from lemore.config.labels import find_table_file
 from lemore.config.model import find_init_file
 from lemore.config.placed import find_key, find_placed
 from lemore.runtime.files import read_json, write_atomic, write_json
@@ -106,6 +107,19 @@ def write_prepare_job(experiment: Experiment, dataset: str) -> str:
     path = Path("resources/config") / f"{dataset}.yaml"
     write_job(path, replace(experiment.dataset(dataset), video=None))
     return str(path)
+
+
+@cache
+def write_labels(experiment: Experiment, dataset: str) -> list[str]:
+    """Returns the label table on which the prepared labels depend, [] if there is none: that of
+    this folder, or a copy of the package's own, which an installation may move."""
+    table = experiment.dataset(dataset).labels
+    if table is None:
+        return []
+    path = find_table_file(table)
+    here = not path.is_absolute()
+    copy = Path("resources/labels") / path.name
+    return [str(path) if here else _write_text(copy, path.read_text("utf-8"))]
 
 
 @cache

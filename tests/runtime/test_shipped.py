@@ -11,6 +11,7 @@ from lemore.cli import main
 from lemore.config.model import ModelConfig
 from lemore.config.read import load, read_yaml
 from lemore.runtime import shipped
+from lemore.runtime.shipped import CONFIG
 from lemore.trained.find import find_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +52,7 @@ def test_a_published_model_is_found_by_its_name_anywhere(tmp_path, monkeypatch, 
 
 def test_a_project_folder_runs_the_workflow(tmp_path):
     assert main(["init", str(tmp_path / "streets")]) == 0
-    for config, rules in (("config", "finetune"), ("efficiency", "profile")):
+    for config, rules in (("config", "finetune"), ("camvid", "prepare")):
         command = ["snakemake", "-n", "--nocolor", "--configfile", f"config/{config}.yaml"]
         done = subprocess.run(
             [sys.executable, "-m", *command],
@@ -60,6 +61,8 @@ def test_a_project_folder_runs_the_workflow(tmp_path):
             text=True,
         )
         assert done.returncode == 0 and f"rule {rules}:" in done.stdout, done.stderr
+    table = "labels/camvid.csv"  # an installation may move the package's own
+    assert (tmp_path / "streets/resources" / table).read_text() == (CONFIG / table).read_text()
 
 
 def test_a_project_folder_is_not_laid_over_another(tmp_path, capsys):

@@ -17,6 +17,7 @@ from lemore.config.job_files import (
     write_evaluate_job,
     write_finetune_job,
     write_init,
+    write_labels,
     write_placed,
     write_prepare_job,
     write_pretrain_job,

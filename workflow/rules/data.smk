@@ -41,7 +41,7 @@ rule prepare:
     input:
         config=lambda wildcards: write_prepare_job(experiment, wildcards.dataset),
         fetched="resources/fetched/{dataset}.json",
-        labels=lambda wildcards: experiment.label_table(wildcards.dataset),
+        labels=lambda wildcards: write_labels(experiment, wildcards.dataset),
         code=lambda wildcards: experiment.code("prepare", dataset=wildcards.dataset),
     output:
         digest=f"{DATA}/{{dataset}}/digest.json",
