@@ -112,7 +112,8 @@ def test_on_a_ray_cluster_nothing_trains_while_a_profile_measures_time():
         rule: value for (rule, name), value in resources_of("ray").items() if name == "drivers"
     }
     assert drivers.pop("profile") == drivers.pop("") == "32"
-    assert drivers == {"pretrain": "1", "finetune": "1", "search_recipe": "1"}
+    assert set(drivers) == {"pretrain", "finetune", "evaluate", "search_recipe"}
+    assert set(drivers.values()) == {"1"}
 
 
 def test_slurm_gives_downloads_and_evaluations_their_time():
