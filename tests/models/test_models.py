@@ -88,6 +88,17 @@ def one_thread():
     torch.set_num_threads(former)
 
 
+def test_mobilenet_v2_of_stride_8_is_dilated_as_mmsegmentation_publishes_it():
+    """strides=(1, 2, 2, 1, 1, 1, 1), dilations=(1, 1, 1, 2, 2, 4, 4), of first blocks alone."""
+    stages = zip((1, 2, 3, 4, 3, 3, 1), (1, 2, 2, 1, 1, 1, 1), (1, 1, 1, 2, 2, 4, 4), strict=True)
+    published = [
+        pair for blocks, *first in stages for pair in [tuple(first)] + [(1, 1)] * (blocks - 1)
+    ]
+    convs = [m for m in segmentor("fcn_mobilenet_v2").backbone.modules() if hasattr(m, "groups")]
+    ours = [(conv.stride[0], conv.dilation[0]) for conv in convs if conv.groups > 1]
+    assert ours == published
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_shapes_channels_and_head_parameters(name):
     model = segmentor(name)

@@ -2,7 +2,8 @@
 
 "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (CVPR 2018), by torchvision. The last 1x1
 convolution (320 -> 1280), which only a classifier uses, is left out. `reduced` halves the widths of
-the last stages, as row 4 of Table 7 in "Searching for MobileNetV3" (ICCV 2019) does.
+the last stages, as row 4 of Table 7 in "Searching for MobileNetV3" (ICCV 2019) does. At output
+stride 8 only the first block of a stage is dilated, as in mmsegmentation, which trains it so.
 """
 
 from typing import Literal
@@ -24,6 +25,8 @@ def build(output_stride: Literal[8, 16], reduced: bool) -> SequentialEncoder:
     features = mobilenet_v2(inverted_residual_setting=stages).features[:18]
     assert isinstance(features, nn.Sequential)
     if output_stride == 8:
-        dilate(features[7:14], 2)
-    dilate(features[14:], 16 // output_stride * 2)
+        dilate((features[7], features[11]), 2)
+        dilate((features[14], features[17]), 4)
+    else:
+        dilate(features[14:], 2)
     return SequentialEncoder(features, {3: 24, 6: 32, 13: 96, 17: stages[-1][1]})
