@@ -99,6 +99,19 @@ def test_mobilenet_v2_of_stride_8_is_dilated_as_mmsegmentation_publishes_it():
     assert ours == published
 
 
+def test_convmlp_hands_on_what_its_blocks_receive():
+    """The published encoder for segmentation: tokens, inputs of two stages, output of the last."""
+    encoder = segmentor("semantic_fpn_convmlp_s").backbone.eval()
+    maps = encoder(images(1, SIZE))
+    tokens = encoder.tokenizer(images(1, SIZE))
+    x, expected = encoder.conv_blocks(tokens), [tokens]
+    for shrink, stage in zip(encoder.downsamples, encoder.stages, strict=True):
+        expected.append(shrink(x))
+        x = stage(expected[-1].movedim(1, -1)).movedim(-1, 1)
+    for ours, published in zip(maps, [*expected[:-1], x], strict=True):
+        torch.testing.assert_close(ours, published)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_shapes_channels_and_head_parameters(name):
     model = segmentor(name)

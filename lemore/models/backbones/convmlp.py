@@ -57,7 +57,7 @@ class MLPBlock(nn.Module):
 
 
 class ConvMLP(nn.Module):
-    """B 3 H W -> maps at 1/4, 1/8, 1/16, 1/32.
+    """B 3 H W -> maps at 1/4, 1/8, 1/16, 1/32; all but the last from before their stage's blocks.
 
     S: stem 64, 2 conv blocks, dims [128, 256, 512], depths [2, 4, 2], expansion 2.
     """
@@ -97,11 +97,14 @@ class ConvMLP(nn.Module):
         self.apply(_init)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        maps = [self.conv_blocks(self.tokenizer(x))]
+        x = self.tokenizer(x)
+        maps = [x]
+        x = self.conv_blocks(x)
         for downsample, stage in zip(self.downsamples, self.stages, strict=True):
-            x = downsample(maps[-1]).permute(0, 2, 3, 1)  # B h w C
-            maps.append(stage(x).permute(0, 3, 1, 2))
-        return tuple(maps)
+            x = downsample(x)
+            maps.append(x)
+            x = stage(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return (*maps[:-1], x)
 
 
 def _init(module: nn.Module) -> None:
