@@ -116,6 +116,24 @@ class Checkout:
         return jobs, text
 
 
+def test_several_results_can_be_asked_for_in_a_new_clone(tmp_path):
+    for name in CODE:
+        (tmp_path / name).symlink_to(ROOT / name)
+    wanted = ["evaluate/ade20k_scenes/lemore/0.json", "profile/lemore.json", "tables/imagenet.csv"]
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("snakemake"),
+            "-n",
+            *(f"results/scenes/{w}" for w in wanted),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
     made = Checkout(tmp_path_factory.mktemp("checkout"))

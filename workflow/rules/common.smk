@@ -113,6 +113,16 @@ def packaged(file):
     )
 
 
+def code_of(stage, **names):
+    """Returns the files that stand for a stage's code.
+
+    Input functions write files while jobs are listed, and Snakemake's inventory of folders, taken
+    before, would miss them where several targets are given: it gets no time.
+    """
+    workflow.iocache.remaining_wait_time = 0
+    return experiment.code(stage, **names)
+
+
 def any_of(names):
     return "|".join(map(re.escape, sorted(names))) or "none"
 
@@ -161,7 +171,7 @@ def counts():
 
 def count_code():
     """The code of all models that are counted."""
-    code = [experiment.code("count", model=model) for model in experiment.counted]
+    code = [code_of("count", model=model) for model in experiment.counted]
     return sorted({path for paths in code for path in paths})
 
 

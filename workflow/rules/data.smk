@@ -1,7 +1,7 @@
 rule scenes:
     input:
         config=lambda wildcards: write_prepare_job(experiment, wildcards.dataset),
-        code=lambda wildcards: experiment.code("scenes"),
+        code=lambda wildcards: code_of("scenes"),
     output:
         "resources/scenes/{dataset}/digest.json",
     log:
@@ -42,7 +42,7 @@ rule prepare:
         config=lambda wildcards: write_prepare_job(experiment, wildcards.dataset),
         fetched="resources/fetched/{dataset}.json",
         labels=lambda wildcards: write_labels(experiment, wildcards.dataset),
-        code=lambda wildcards: experiment.code("prepare", dataset=wildcards.dataset),
+        code=lambda wildcards: code_of("prepare", dataset=wildcards.dataset),
     output:
         digest=f"{DATA}/{{dataset}}/digest.json",
         audit=f"{DATA}/{{dataset}}/audit.json",
@@ -68,7 +68,7 @@ rule audit:
             packaged("reporting/pages/audit.html.j2"),
             packaged("reporting/pages/page.css.j2"),
         ],
-        code=experiment.code("audit"),
+        code=lambda wildcards: code_of("audit"),
     output:
         report(
             f"{RESULTS}/audit/{{dataset}}.html",

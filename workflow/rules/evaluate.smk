@@ -6,7 +6,7 @@ rule evaluate:
         data=f"{DATA}/{{dataset}}/digest.json",
         trained=f"{RESULTS}/finetune/{{dataset}}/{{model}}/{{seed}}/run.json",
         weights=ancient(f"{RESULTS}/finetune/{{dataset}}/{{model}}/{{seed}}/weights.pt"),
-        code=lambda wildcards: experiment.code("evaluate", model=wildcards.model),
+        code=lambda wildcards: code_of("evaluate", model=wildcards.model),
     output:
         f"{RESULTS}/evaluate/{{dataset}}/{{model}}/{{seed}}.json",
     log:
@@ -35,7 +35,7 @@ rule evaluate:
 rule profile:
     input:
         config=lambda wildcards: write_profile_job(experiment, wildcards.model),
-        code=lambda wildcards: experiment.code("profile", model=wildcards.model),
+        code=lambda wildcards: code_of("profile", model=wildcards.model),
     output:
         f"{RESULTS}/profile/{{model}}.json",
     log:

@@ -2,7 +2,7 @@
 rule significance:
     input:
         evaluations=lambda wildcards: evaluations(wildcards.dataset),
-        code=experiment.code("significance"),
+        code=lambda wildcards: code_of("significance"),
     output:
         report(
             f"{RESULTS}/tables/{{dataset}}_significance.csv",
@@ -31,7 +31,7 @@ rule table:
         pretrainings=pretrainings(),
         significance=significance(),
         paper=packaged("reporting/paper.csv"),
-        code=experiment.code("table"),
+        code=lambda wildcards: code_of("table"),
     output:
         report(
             f"{RESULTS}/tables/{{table}}.csv",
@@ -60,7 +60,7 @@ rule table:
 rule figure:
     input:
         unpack(figure_input),
-        code=experiment.code("figure"),
+        code=lambda wildcards: code_of("figure"),
     output:
         report(
             f"{RESULTS}/figures/{{kind}}_{{dataset}}.png",
@@ -86,7 +86,7 @@ rule result_figures:
     input:
         evaluations=lambda wildcards: evaluations(wildcards.dataset),
         trainings=lambda wildcards: trainings(wildcards.dataset),
-        code=experiment.code("figure"),
+        code=lambda wildcards: code_of("figure"),
     output:
         [
             report(
@@ -114,7 +114,7 @@ rule result_figures:
 rule diagram:
     input:
         config=lambda wildcards: write_diagram_job(experiment, DIAGRAMMED),
-        code=lambda wildcards: experiment.code(
+        code=lambda wildcards: code_of(
             "diagram", backbone=experiment.model(DIAGRAMMED).backbone
         ),
     output:
@@ -156,7 +156,7 @@ rule report:
         audits=audits(),
         template=[packaged(f"reporting/pages/{name}") for name in REPORT_PARTS],
         paper=packaged("reporting/paper.csv"),
-        code=experiment.code("report"),
+        code=lambda wildcards: code_of("report"),
     output:
         f"{RESULTS}/report.html",
     log:

@@ -14,7 +14,7 @@ rule search_recipe:
         init=lambda wildcards: write_init(experiment, wildcards.model),
         pretrained=pretraining_of,
         weights=weights_of_pretraining,
-        code=lambda wildcards: experiment.code("search", model=wildcards.model),
+        code=lambda wildcards: code_of("search", model=wildcards.model),
     output:
         verdict=f"{RESULTS}/search/{{dataset}}/{{model}}.json",
         recipe=f"{RESULTS}/search/{{dataset}}/{{model}}.yaml",

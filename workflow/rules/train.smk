@@ -2,7 +2,7 @@ rule pretrain:
     input:
         config=lambda wildcards: write_pretrain_job(experiment, wildcards.backbone),
         data=f"{DATA}/{experiment.config.pretrain}/digest.json",
-        code=lambda wildcards: experiment.code("pretrain", backbone=wildcards.backbone),
+        code=lambda wildcards: code_of("pretrain", backbone=wildcards.backbone),
     output:
         run=f"{RESULTS}/pretrain/{{backbone}}/run.json",
         weights=f"{RESULTS}/pretrain/{{backbone}}/weights.pt",
@@ -38,7 +38,7 @@ rule finetune:
         init=lambda wildcards: write_init(experiment, wildcards.model),
         pretrained=pretraining_of,
         weights=weights_of_pretraining,
-        code=lambda wildcards: experiment.code("finetune", model=wildcards.model),
+        code=lambda wildcards: code_of("finetune", model=wildcards.model),
     output:
         run=f"{RESULTS}/finetune/{{dataset}}/{{model}}/{{seed}}/run.json",
         weights=f"{RESULTS}/finetune/{{dataset}}/{{model}}/{{seed}}/weights.pt",
