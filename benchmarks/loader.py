@@ -39,6 +39,9 @@ BLOCK = 20  # samples measured at a time, way by way
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of a prepared dataset")
+    parser.add_argument(
+        "--small", type=Path, help="folder of the same dataset prepared with `short_side`"
+    )
     parser.add_argument("--fetched", type=Path, required=True, help="JSON of fetch or scenes")
     parser.add_argument("--dataset-config", type=Path, required=True, help="config/datasets/*.yaml")
     parser.add_argument("--recipes", type=Path, default=CONFIG / "recipes/paper")
@@ -53,21 +56,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     cv2.setNumThreads(1)
     store = Store(args.data, "train")
+    small = Store(args.small, "train") if args.small else None
     recipe, transform = load_transform(args, store)
     with tempfile.TemporaryDirectory(dir=args.data) as folder:
         chosen = np.random.default_rng(0).choice(len(store), min(args.samples, len(store)), False)
-        originals = Originals(Path(folder), args, store, [int(i) for i in chosen])
+        originals = Originals(Path(folder), args, store, small, [int(i) for i in chosen])
         rates = {
             cache: measure_rates(
-                make_ways(store, originals, transform), originals.indices, args.samples, drop
+                make_ways(originals, transform), originals.indices, args.samples, drop
             )
             for cache, drop in (("warm", None), ("cold", originals.drop_cache))
         }
+    source = open_source(args.dataset_config.stem, args.fetched)
     record = {
         "dataset": store.dataset,
         "crop_size": recipe.crop_size,
         "samples_per_s": rates,
-        "bytes": measure_sizes(args.data, open_source(args.dataset_config.stem, args.fetched)),
+        "bytes": measure_sizes([args.data, args.small], source),
         "resident_mib": {n: measure_resident(store, transform, recipe, n) for n in args.workers},
     }
     print_record(record)
@@ -89,8 +94,15 @@ def load_transform(args: argparse.Namespace, store: Store) -> tuple[Train | Pret
 class Originals:
     """The photos as they were fetched and PNGs of train ids, as single files."""
 
-    def __init__(self, folder: Path, args: argparse.Namespace, store: Store, indices: list[int]):
-        self.folder, self.store, self.indices = folder, store, indices
+    def __init__(
+        self,
+        folder: Path,
+        args: argparse.Namespace,
+        store: Store,
+        small: Store | None,
+        indices: list[int],
+    ):
+        self.folder, self.store, self.small, self.indices = folder, store, small, indices
         reader = find_reader(load(DatasetConfig, args.dataset_config))
         source = open_source(args.dataset_config.stem, args.fetched)
         photos = {sample.name: sample.image for sample in reader.list_samples(source, "train")}
@@ -108,8 +120,11 @@ class Originals:
 
     def drop_cache(self) -> None:
         """Removes all measured files from the system's page cache."""
-        self.store.close()
-        for path in (*self.folder.iterdir(), *self.store.folder.glob("train.*")):
+        stores = [self.store, *([self.small] if self.small else [])]
+        for store in stores:
+            store.close()
+        packs = [path for store in stores for path in store.folder.glob("train.*")]
+        for path in (*self.folder.iterdir(), *packs):
             descriptor = os.open(path, os.O_RDONLY)
             os.fsync(descriptor)
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -119,9 +134,10 @@ class Originals:
 Ways = dict[str, Callable[[int, np.random.Generator], Any]]
 
 
-def make_ways(store: Store, originals: Originals, transform: Any) -> Ways:
+def make_ways(originals: Originals, transform: Any) -> Ways:
+    store = originals.store
     if store.task == "classification":
-        return make_ways_of_classification(store, originals, transform)
+        return make_ways_of_classification(originals, transform)
     here = replace(transform, photometric_distortion="cpu")
     elsewhere = replace(transform, photometric_distortion="device")
     return {
@@ -131,21 +147,27 @@ def make_ways(store: Store, originals: Originals, transform: Any) -> Ways:
     }
 
 
-def make_ways_of_classification(
-    store: Store, originals: Originals, transform: ClassificationTransform
-) -> Ways:
+def make_ways_of_classification(originals: Originals, transform: ClassificationTransform) -> Ways:
     """Makes the ways; the plain order is Pillow's, step by step."""
 
     def by_pillow(i: int, rng: np.random.Generator) -> np.ndarray:
         with Image.open(originals.folder / f"{i}.photo") as photo:
             return plain_classification.transform(photo.convert("RGB"), transform, rng)
 
+    store, small = originals.store, originals.small
     basic = replace(transform, rand_augment=None, random_erasing=0.0)
-    return {
+    ways: Ways = {
         "plain order": by_pillow,
-        "lemore": lambda i, rng: transform(*store.read(i), rng),
-        "lemore, crop and flip alone": lambda i, rng: basic(*store.read(i), rng),
+        "lemore": lambda i, rng: transform(*store.open(i), rng),
+        "lemore, crop and flip alone": lambda i, rng: basic(*store.open(i), rng),
     }
+    if small is not None:
+        places = {i: small.find(store.name(i)) for i in originals.indices}
+        ways["small photos"] = lambda i, rng: transform(*small.open(places[i]), rng)
+        ways["small photos, crop and flip alone"] = lambda i, rng: basic(
+            *small.open(places[i]), rng
+        )
+    return ways
 
 
 def measure_rates(
@@ -165,15 +187,19 @@ def measure_rates(
     return {name: statistics.median(values) for name, values in blocks.items()}
 
 
-def measure_sizes(data: Path, source: Source) -> dict[str, int]:
-    """Measures bytes of the store's packs and of the fetched files."""
+def measure_sizes(folders_of_stores: list[Path | None], source: Source) -> dict[str, int]:
+    """Measures bytes of the packs of both stores and of the fetched files."""
     whole = [path.stat().st_size for path in source.paths if path.is_file()]
     folders = [path for path in source.paths if path.is_dir()]
     unpacked = [member.size for folder in folders for member in list_members(folder)]
     archive = sum(whole) + sum(unpacked)
     kinds = ("images", "labels", "names", "npy")
-    store = sum(path.stat().st_size for kind in kinds for path in data.glob(f"*.{kind}"))
-    return {"store": store, "archive": archive}
+    sizes = {
+        name: sum(path.stat().st_size for kind in kinds for path in data.glob(f"*.{kind}"))
+        for name, data in zip(("store", "small"), folders_of_stores, strict=True)
+        if data
+    }
+    return sizes | {"archive": archive}
 
 
 def measure_resident(store: Store, transform: Any, recipe: Train | Pretrain, workers: int) -> float:
@@ -204,8 +230,10 @@ def print_record(record: dict[str, Any]) -> None:
         ]
         print(f"| {name} | {' | '.join(cells)} |")
     size = record["bytes"]
-    growth = size["store"] / size["archive"]
-    print(f"\nstore {size['store']:,} bytes, {growth:.2f} of the archives'")
+    print()
+    for store in (name for name in size if name != "archive"):
+        growth = size[store] / size["archive"]
+        print(f"{store}: {size[store]:,} bytes, {growth:.2f} of the archives'")
     for workers, resident in record["resident_mib"].items():
         print(f"{workers} loader processes: {resident:.0f} MiB resident")
 

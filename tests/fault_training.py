@@ -98,7 +98,7 @@ class Noise:
     def name(self, index: int) -> str:
         return f"image_{index}"
 
-    def read(self, index: int) -> tuple[np.ndarray, int]:
+    def open(self, index: int) -> tuple[np.ndarray, int]:
         time.sleep(0.01)
         return np.full((4, 4, 3), index, np.uint8), index
 

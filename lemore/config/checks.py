@@ -79,7 +79,8 @@ def _check_pretraining(experiment: Any) -> None:
     if config.pretrain is None:
         return
     _check_dataset(experiment, config.pretrain, "classification", "pretrain")
-    for backbone in override_names(experiment.root / config.recipes, config.pretrain, True):
+    recipe = experiment.recipe_name(config.pretrain)
+    for backbone in override_names(experiment.root / config.recipes, recipe, True):
         experiment.backbone(backbone)
     for backbone in experiment.pretrained:
         split = experiment.pretrain_recipe(backbone).split

@@ -203,7 +203,9 @@ class DatasetConfig:
     `quarantine_limit` how many faulty samples may be left out, `recipe` the dataset whose recipe
     is used (null: its own). Images and masks in folders need no reader and no table: `files` says
     where they are, `classes` what they show, `folder` where the dataset lies (null:
-    <archives_dir>/<dataset>). `video` is for statistical tests alone.
+    <archives_dir>/<dataset>). `video` is for statistical tests alone. `short_side` keeps training
+    photos of a classification dataset whose shorter side is longer at that many pixels, as JPEG
+    (null: as they are).
     """
 
     title: Line
@@ -225,15 +227,18 @@ class DatasetConfig:
     files: Files | None = None
     classes: tuple[ClassConfig, ...] = ()
     video: Video | None = None
+    short_side: Annotated[int, Interval(ge=256, le=320)] | None = None
 
     def __post_init__(self) -> None:
         self._check_own() if self.reader == "folders" else self._check_known()
         if self.task == "segmentation" and self.num_classes > MAX_CLASSES:
             raise ValueError(f"num_classes is {self.num_classes}, expected 2 to {MAX_CLASSES}")
-        if (self.scenes is None) != (self.stands_for is None):
+        if self.short_side is not None and self.task != "classification":
             raise ValueError(
-                f"scenes is {self.scenes} and stands_for {self.stands_for}, expected both or none"
+                f"short_side is {self.short_side}, expected it for classification only"
             )
+        if self.scenes is not None and self.stands_for is None:
+            raise ValueError(f"scenes is {self.scenes}, expected stands_for with it")
 
     def _check_known(self) -> None:
         if self.task == "segmentation" and self.labels is None:

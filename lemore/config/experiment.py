@@ -144,7 +144,9 @@ class Experiment:
 
     def pretrain_recipe(self, backbone: str) -> Pretrain:
         folder, changes = self.root / self.config.recipes, self.config.recipe_changes
-        return load_pretrain(folder, self.config.pretrain or "", backbone, changes)
+        return load_pretrain(
+            folder, self.recipe_name(self.config.pretrain or ""), backbone, changes
+        )
 
     def images(self, dataset: str) -> list[str]:
         """Returns the names of the images whose predictions are kept for the comparison."""

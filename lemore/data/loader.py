@@ -27,11 +27,14 @@ Batch = dict[str, torch.Tensor]
 
 
 class Transform(Protocol):
-    """A training transform, such as `lemore.data.augment.segmentation.TrainTransform`."""
+    """A training transform, such as `lemore.data.augment.segmentation.TrainTransform`.
+
+    It takes decoded images for segmentation, and a `Photo` for classification.
+    """
 
     @property
     def crop_size(self) -> tuple[int, int]: ...
-    def __call__(self, image: np.ndarray, label: Any, rng: np.random.Generator, /) -> Any: ...
+    def __call__(self, image: Any, label: Any, rng: np.random.Generator, /) -> Any: ...
 
 
 class TrainBatches:
@@ -130,7 +133,8 @@ class _Batches(Dataset[Batch]):
         further: dict[str, list[Any]] = defaultdict(list)
         for row, position in enumerate(self.positions):
             crop = self._draw_sample(iteration * self.batch_size + position)
-            np.stack(cv2.split(crop.image), out=image[row])  # H W 3 -> 3 H W
+            assert crop.image.shape[:2] == size
+            cv2.split(crop.image, [*image[row]])  # H W 3 -> 3 H W, in place
             label[row] = crop.label
             valid[row] = crop.valid
             if crop.distortion is not None:
@@ -148,7 +152,8 @@ class _Batches(Dataset[Batch]):
     def _draw_sample(self, draw: int) -> Any:
         index = self.find_index(draw)
         try:
-            image, label = self.store.read(index)
+            segments = self.store.task == "segmentation"
+            image, label = (self.store.read if segments else self.store.open)(index)
             rng = np.random.Generator(np.random.Philox(key=[self.seed, draw]))
             return self.transform(image, label, rng)
         except Exception as error:

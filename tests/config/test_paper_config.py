@@ -122,3 +122,15 @@ def test_pretrainings_are_the_published_ones(backbone):
     assert (recipe.lr, recipe.weight_decay) == pytest.approx((rate, decay))
     assert abs(recipe.iterations / epochs - IMAGES / batch) < 1
     assert abs(recipe.warmup_iterations - warmup * IMAGES / batch) <= warmup
+
+
+def test_the_short_pretraining_has_smaller_photos_and_the_papers_does_not():
+    files = [ROOT / "config" / name for name in ("paper.yaml", "short_pretraining.yaml")]
+    short = read_yaml(files[0]) | read_yaml(files[1])
+    made = Experiment(short, ROOT)
+    made.check()
+    small, full = made.dataset("imagenet_1k_small"), made.dataset("imagenet_1k")
+    assert made.config.pretrain == "imagenet_1k_small" and small.short_side == 320
+    assert small.archives == full.archives
+    assert made.pretrain_recipe("lemore").iterations == 125_100
+    assert experiment("paper").config.pretrain == "imagenet_1k" and full.short_side is None

@@ -10,6 +10,7 @@ from lemore.data.augment.classification import ClassificationTransform, erase
 from lemore.data.augment.mixture import mix, swap_partners
 from lemore.data.loader import TrainBatches
 from lemore.data.normalize import MEAN, STD
+from lemore.data.store import PIXELS, Photo
 from lemore.training import losses
 
 FULL = ClassificationTransform((32, 40), (0.08, 1.0), (0.75, 1.33), 0.5, (9.0, 0.5), 0.5, 0.2, 1.0)
@@ -26,9 +27,9 @@ class Photos:
     def name(self, index: int) -> str:
         return str(index)
 
-    def read(self, index: int):
+    def open(self, index: int):
         image = np.random.default_rng(index).integers(0, 256, (50 + index, 60, 3), np.uint8)
-        return image, index
+        return Photo(image, PIXELS, image.shape[:2]), index
 
 
 def batches(**changes):
@@ -61,7 +62,7 @@ def test_a_run_goes_on_at_any_iteration():
 
 def test_what_is_switched_off_changes_no_draw():
     plain = ClassificationTransform((32, 40), (0.08, 1.0), (0.75, 1.33), 0.5)
-    image = Photos().read(1)[0]
+    image = Photos().open(1)[0]
     for seed in range(20):
         base = plain(image, 1, np.random.default_rng(seed))
         other = ClassificationTransform((32, 40), (0.08, 1.0), (0.75, 1.33), 0.5, None, 0.0, 0.2)

@@ -221,7 +221,7 @@ def interrupted(source, monkeypatch) -> tuple[Path, list[str]]:
     """A prepare that died at the third sample, and the names that are prepared from then on."""
     asked: list[str] = []
 
-    def prepare_sample(config, sample):
+    def prepare_sample(config, sample, short_side):
         asked.append(sample.name)
         if len(asked) == 3:
             raise KeyboardInterrupt

@@ -11,6 +11,7 @@ from lemore.data.augment.classification import ClassificationTransform
 from lemore.data.augment.segmentation import TrainTransform
 from lemore.data.loader import TrainBatches
 from lemore.data.normalize import normalize
+from lemore.data.store import PIXELS, Photo
 
 
 class MemoryStore:
@@ -30,9 +31,11 @@ class MemoryStore:
             raise OSError("truncated file")
         rng = np.random.default_rng(index)
         image = rng.integers(0, 256, (40 + index, 50, 3), dtype=np.uint8)
-        if self.task == "classification":
-            return image, index
         return image, rng.integers(0, 5, image.shape[:2], dtype=np.uint8)
+
+    def open(self, index: int):
+        image, _ = self.read(index)
+        return Photo(image, PIXELS, image.shape[:2]), index
 
 
 class Identify:

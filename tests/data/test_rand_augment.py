@@ -11,6 +11,7 @@ from benchmarks import plain_classification
 from lemore.data.augment import rand_augment
 from lemore.data.augment.classification import ClassificationTransform
 from lemore.data.augment.rand_augment import OPERATIONS, DrawnOperation, draw
+from lemore.data.store import PIXELS, Photo
 
 WARPS = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 
@@ -87,10 +88,10 @@ def test_draws():
 
 @pytest.mark.parametrize("seed", range(30))
 def test_the_whole_transform_is_pillows(seed):
-    """Without resizing, for which the two have different filters."""
     image = smooth(seed)
-    settings = ClassificationTransform((120, 160), (1, 1), (4 / 3, 4 / 3), 0.5, (9.0, 0.5), 0.5)
-    ours = settings(image, 0, np.random.default_rng(seed)).image
-    photo = Image.fromarray(image)
-    plain = plain_classification.transform(photo, settings, np.random.default_rng(seed))
+    settings = ClassificationTransform((80, 96), (0.2, 1), (3 / 4, 4 / 3), 0.5, (9.0, 0.5), 0.5)
+    photo = Photo(image, PIXELS, image.shape[:2])
+    ours = settings(photo, 0, np.random.default_rng(seed)).image
+    whole = Image.fromarray(image)
+    plain = plain_classification.transform(whole, settings, np.random.default_rng(seed))
     assert (np.abs(ours.astype(int) - plain) > 6).mean() < 0.03

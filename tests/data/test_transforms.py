@@ -11,6 +11,7 @@ from lemore.data.augment import photometric, segmentation
 from lemore.data.augment.classification import ClassificationTransform, crop_center
 from lemore.data.augment.photometric import Distortion
 from lemore.data.augment.segmentation import TrainTransform
+from lemore.data.store import PIXELS, Photo
 
 
 def generator(seed: int) -> np.random.Generator:
@@ -231,7 +232,8 @@ def test_classification_crop_has_the_drawn_area_and_ratio():
         assert 0.7 < width / height < 1.4
         areas.append(height * width / 60000)
     assert 0.07 < min(areas) < 0.12 and max(areas) > 0.6
-    crop = crops(np.zeros((200, 300, 3), np.uint8), 5, generator(0))
+    photo = Photo(np.zeros((200, 300, 3), np.uint8), PIXELS, (200, 300))
+    crop = crops(photo, 5, generator(0))
     assert crop.image.shape == (32, 48, 3) and crop.label == 5 and crop.valid == (32, 48)
 
 

@@ -21,6 +21,12 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 ORIENTATION = 0x0112  # EXIF's tag
 OPPOSITE = {6: 8, 8: 6}  # orientations that undo one another; the others undo themselves
 GIT_LFS = b"version https://git-lfs"  # how a file begins that was not fetched
+REDUCED = {  # OpenCV's flags by reduction; those of gray alone hold the factor and no colour
+    1: cv2.IMREAD_COLOR_RGB,
+    2: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
 MAX_PIXELS = 100_000_000  # of one image; larger ones would fill the memory
 
 # The errors below replace what OpenCV's decoders print about a damaged file.
@@ -94,15 +100,16 @@ def decode_photo(data: bytes, as_stored: bool = False) -> np.ndarray:
     return pixels
 
 
-def decode_rgb(data: bytes | np.ndarray, as_stored: bool = False) -> np.ndarray:
+def decode_rgb(data: bytes | np.ndarray, as_stored: bool = False, reduction: int = 1) -> np.ndarray:
     """Decodes a photo to upright H x W x 3 uint8 RGB; ValueError if that fails.
 
     Gray and palette images become RGB, 16 bits become 8, alpha is dropped (not blended), CMYK is
     converted, an EXIF orientation is applied unless `as_stored`. The size that the header claims
-    is believed: files of unknown origin go through `check_whole` first.
+    is believed: files of unknown origin go through `check_whole` first. `reduction` (1, 2, 4 or 8)
+    decodes a JPEG at that part of its resolution, sides rounded up.
     """
     encoded = data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
-    flags = cv2.IMREAD_COLOR_RGB | (cv2.IMREAD_IGNORE_ORIENTATION if as_stored else 0)
+    flags = REDUCED[reduction] | (cv2.IMREAD_IGNORE_ORIENTATION if as_stored else 0)
     try:
         pixels = cv2.imdecode(encoded, flags)
     except cv2.error as error:

@@ -1,14 +1,17 @@
-"""Training and test transforms of classification, in numpy and OpenCV. Sizes are (H, W)."""
+"""Training and test transforms of classification. Sizes are (H, W)."""
 
 import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 from lemore.data.augment import mixture, rand_augment
 from lemore.data.augment.segmentation import Crop
 from lemore.data.normalize import MEAN, STD
+from lemore.data.store import Photo
 
 CROP_ATTEMPTS = 10
 ERASED_SHARE = (0.02, 1 / 3)  # of the area
@@ -34,10 +37,12 @@ class ClassificationTransform:
     cutmix: float = 0.0
     rand_augment_increasing: bool = False
 
-    def __call__(self, image: np.ndarray, label: int, rng: np.random.Generator) -> Crop:
-        """Image (H, W, 3) uint8 and class give a `Crop` of `crop_size` without padding."""
-        top, left, height, width = self.draw_part(image.shape[:2], rng)
-        part = image[top : top + height, left : left + width]
+    def __call__(self, photo: Photo, label: int, rng: np.random.Generator) -> Crop:
+        """Photo and class give a `Crop` of `crop_size` without padding.
+
+        The part is drawn on the photo as photographed, whatever size of it is kept.
+        """
+        part = photo.read_part(self.draw_part(photo.size, rng), self.crop_size)
         crop = resize_antialiased(part, self.crop_size)
         if rng.random() < self.flip_probability:
             crop = cv2.flip(crop, 1)
@@ -83,16 +88,19 @@ def erase(image: np.ndarray, rng: np.random.Generator) -> None:
             top, left = (
                 int(rng.integers(size[a] - side + 1)) for a, side in ((0, height), (1, width))
             )
-            noise = rng.standard_normal((height, width, 3), np.float32) * np.array(STD, np.float32)
-            image[top : top + height, left : left + width] = np.clip(noise + np.array(MEAN), 0, 255)
+            cv2.setRNGSeed(int(rng.integers(2**31)))
+            part = image[top : top + height, left : left + width]
+            cv2.randn(part, np.array(MEAN), np.array(STD))  # cut to 0..255
             return
 
 
 def resize_antialiased(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resizes to (H, W): area average where both sides shrink, else bilinear."""
-    shrinks = size[0] <= image.shape[0] and size[1] <= image.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(image, (size[1], size[0]), interpolation=method)
+    """Resizes (H, W, 3) uint8 to (H, W) as Pillow's bilinear filter does: a side that shrinks is
+    averaged, one that grows is interpolated."""
+    # With the axes in this order torch takes its kernel for interleaved channels.
+    pixels = torch.from_numpy(np.ascontiguousarray(image))[None].permute(0, 3, 1, 2)
+    resized = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
+    return resized[0].permute(1, 2, 0).numpy()
 
 
 def crop_center(image: np.ndarray, crop_size: tuple[int, int], share: float) -> np.ndarray:

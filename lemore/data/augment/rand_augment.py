@@ -43,12 +43,16 @@ def draw(
     magnitude: 0..10; each operation's own is drawn from N(magnitude, deviation^2) and clipped.
     increasing: a higher magnitude is a stronger change with every operation (timm's "inc1").
     """
-    indices = rng.integers(len(OPERATIONS), size=NUMBER)
-    coins, positive = rng.random((2, NUMBER)) < PROBABILITY
-    strengths = np.clip(rng.normal(magnitude, deviation, NUMBER) / MAX_MAGNITUDE, 0, 1)
-    signs = np.where(positive, 1, -1)
-    drawn = [DrawnOperation(*values) for values in zip(indices, strengths, signs, strict=True)]
-    chosen = [one for one, coin in zip(drawn, coins, strict=True) if coin]
+    indices = rng.integers(len(OPERATIONS), size=NUMBER).tolist()
+    coins, positive = (rng.random((2, NUMBER)) < PROBABILITY).tolist()
+    magnitudes = rng.normal(magnitude, deviation, NUMBER).tolist()
+    chosen = [
+        DrawnOperation(index, min(max(drawn / MAX_MAGNITUDE, 0.0), 1.0), 1 if is_positive else -1)
+        for index, coin, drawn, is_positive in zip(
+            indices, coins, magnitudes, positive, strict=True
+        )
+        if coin
+    ]
     return [increase(one) for one in chosen] if increasing else chosen
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from lemore.config.dataset import DatasetConfig
 from lemore.config.labels import LabelTable, find_table
 from lemore.config.read import dump
+from lemore.data.archives.blocks import QUALITY
 from lemore.data.archives.members import Member
 from lemore.data.archives.source import Source
 from lemore.data.prepare import audit, thumbnails
@@ -112,7 +113,9 @@ def _write_splits(
         if journal.done:
             log.info("%s %s: goes on after %d samples", name, split, journal.done)
         chunk = max(1, min(8, len(left) // (4 * workers)))
-        prepare = partial(prepare_sample, config)
+        # Test photos stay as they are: top-1 is then comparable with published values.
+        short_side = config.short_side if split == "train" else None
+        prepare = partial(prepare_sample, config, short_side=short_side)
         results = map_in_order(prepare, left, min(workers, len(left)), chunk)
         results = show_progress(results, f"prepare {name} {split}", len(left), "images")
         sha256 = _write_split(results, journal, summary, by_hash)
@@ -152,6 +155,8 @@ def _make_digest(
     facts = {name: result[name] for name in ("task", "num_classes", "classes")}
     coding = [table.ids, table.train_ids] if table else None
     hashed = facts | {"splits": splits, "coding": coding}
+    if config.short_side is not None:
+        hashed |= {"short_side": config.short_side, "quality": QUALITY}
     return {
         "dataset": result["dataset"],
         **facts,

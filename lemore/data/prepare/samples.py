@@ -15,11 +15,12 @@ import numpy as np
 from lemore.config.dataset import DatasetConfig, Files
 from lemore.config.labels import IGNORE, LabelTable, find_table
 from lemore.data.archives import images
+from lemore.data.archives.blocks import encode_blocks
 from lemore.data.archives.masks import decode_label
 from lemore.data.archives.members import Member, normalize_name
 from lemore.data.archives.source import Source
 from lemore.data.prepare.orientation import require_alignment, require_said
-from lemore.data.store import pack_image, pack_label
+from lemore.data.store import BLOCKS, pack_image, pack_label
 from lemore.runtime.files import decode_text
 
 BLACK = 16  # of 255: a photo of 12 bits in a file of 16 is darker everywhere
@@ -134,8 +135,13 @@ def read_list(source: Source, path: str, whole: bool = False) -> list[str]:
     return [normalize_name(line.strip()) for line in lines if line.strip()]
 
 
-def prepare_sample(config: DatasetConfig, sample: RawSample) -> PreparedSample:
-    """Reads, checks and maps one sample; a fault becomes a `problem` that names the file."""
+def prepare_sample(
+    config: DatasetConfig, sample: RawSample, short_side: int | None = None
+) -> PreparedSample:
+    """Reads, checks and maps one sample; a fault becomes a `problem` that names the file.
+
+    A photo whose shorter side is longer than `short_side` is kept at that size, others unchanged.
+    """
     if sample.image is None or sample.label is None:
         place = sample.image.place if sample.image else sample.label_place
         lacks = "image without an annotation" if sample.image else "annotation without an image"
@@ -146,6 +152,9 @@ def prepare_sample(config: DatasetConfig, sample: RawSample) -> PreparedSample:
         as_stored = config.files is not None and config.files.exif == "stored"
         photo, turned = images.decode_photo(data, as_stored), images.read_orientation(data)
         prepared = _pack_photo(sample.name, data, photo, as_stored and turned != 1)
+        if short_side is not None and min(prepared.size) > short_side:
+            small = encode_blocks(_shrink(photo, short_side))
+            prepared = replace(prepared, image=small, coding=BLOCKS)
         if config.task == "classification":
             number = sample.label
             return replace(prepared, label=number, pixels={number: 1}, label_sha256=str(number))
@@ -204,6 +213,12 @@ def _pack_photo(name: str, data: bytes, photo: np.ndarray, hides_exif: bool) -> 
         mode=mode,
         image_sha256=hashlib.sha256(photo.tobytes() if hides_exif else data).hexdigest(),
     )
+
+
+def _shrink(photo: np.ndarray, short_side: int) -> np.ndarray:
+    factor = short_side / min(photo.shape[:2])
+    height, width = (round(side * factor) for side in photo.shape[:2])
+    return cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _map_values(config: DatasetConfig, raw: np.ndarray) -> tuple[np.ndarray, dict[int, int]]:
