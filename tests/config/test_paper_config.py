@@ -128,7 +128,6 @@ def test_the_short_pretraining_has_smaller_photos_and_the_papers_does_not():
     files = [ROOT / "config" / name for name in ("paper.yaml", "short_pretraining.yaml")]
     short = read_yaml(files[0]) | read_yaml(files[1])
     made = Experiment(short, ROOT)
-    made.check()
     small, full = made.dataset("imagenet_1k_small"), made.dataset("imagenet_1k")
     assert made.config.pretrain == "imagenet_1k_small" and small.short_side == 320
     assert small.archives == full.archives
