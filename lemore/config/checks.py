@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from lemore.config.model import find_init_file
+from lemore.config.checkpoints import HUB, find_checkpoint
+from lemore.config.model import find_init_file, get_start
 from lemore.config.read import check_gpus, did_you_mean
 from lemore.config.recipe import check_changes, override_names
 from lemore.config.run import PAPER_TABLES
@@ -66,10 +67,10 @@ def _check_trained(experiment: Any, key: str, name: str, trained: Any) -> None:
 
 def _check_pretraining(experiment: Any) -> None:
     config = experiment.config
-    for backbone in config.init:
-        experiment.backbone(backbone)
-    for backbone in {experiment.model(model).backbone for _, model in experiment.pairs}:
-        _check_init(experiment, backbone)
+    for name, init in config.init.items():
+        (experiment.model if get_start(init) else experiment.backbone)(name)
+    for dataset, model in experiment.pairs:
+        _check_init(experiment, dataset, model)
     if experiment.pretrained and config.pretrain is None:
         first = experiment.pretrained[0]
         raise ValueError(
@@ -120,14 +121,34 @@ def _check_model(experiment: Any, name: str) -> None:
     )
 
 
-def _check_init(experiment: Any, backbone: str) -> None:
-    init = experiment.init(backbone)
+def _check_init(experiment: Any, dataset: str, model: str) -> None:
+    init, backbone = experiment.init(model), experiment.model(model).backbone
+    if init == "none" and experiment.recipe(dataset, model)[0].freeze == "backbone":
+        raise ValueError(
+            f"{experiment.name_recipe(dataset)}: train.freeze is backbone, but {model} starts "
+            f"from random weights; name others under init in {experiment.source}"
+        )
+    if name := get_start(init):
+        _check_start(experiment, model, name)
     file = find_init_file(init)
     if file is not None and not file.is_file():
         named = backbone in experiment.config.init
         own = f"{experiment.name_file('backbones', backbone)}: init"
         key = f"{experiment.source}: init.{backbone}" if named else own
         raise ValueError(f"{key} is '{init}', but there is no file {file}")
+
+
+def _check_start(experiment: Any, model: str, name: str) -> None:
+    """Raises ValueError for a start that is not there, or that this run itself would make."""
+    if name.startswith(HUB):
+        return
+    key = f"{experiment.source}: init.{model} is 'checkpoint:{name}'"
+    try:
+        found = find_checkpoint(name)
+    except ValueError as mistake:
+        raise ValueError(f"{key}: {mistake}") from None
+    if found.resolve().is_relative_to(experiment.results.resolve()):
+        raise ValueError(f"{key}, which this run makes itself; give the run another name")
 
 
 def _check_dataset(experiment: Any, name: str, task: str, key: str) -> None:

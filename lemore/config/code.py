@@ -30,10 +30,15 @@ EXCEPTIONS = {
     "lemore.stages.check": "refuses before the work, and changes no result",
     "lemore.stages.training": "lock, key, tracking and publishing around a training",
 }
+START = "reads the model to start from, and the digest of its tensors is an input"
 # Modules that do not count for some stages only.
 FOR_STAGES = {
     "pretrain": {"lemore.evaluation": "validation shows progress and changes no weight"},
-    "finetune": {"lemore.evaluation": "validation shows progress and changes no weight"},
+    "finetune": {
+        "lemore.evaluation": "validation shows progress and changes no weight",
+        "lemore.trained": START,
+    },
+    "search": {"lemore.trained": START},
     "evaluate": {"lemore.reporting": "pictures for MLflow; no number comes from them"},
 }
 BY_NAME = re.compile(r"(lemore(?:\.\w+)+):\w+")  # "module:function", as Ray gets it

@@ -17,7 +17,7 @@ from lemore.config.checks import check_run
 from lemore.config.code import write_fingerprints
 from lemore.config.dataset import DatasetConfig
 from lemore.config.jobs import ProfileCell
-from lemore.config.model import BackboneConfig, ModelConfig
+from lemore.config.model import BackboneConfig, ModelConfig, get_start
 from lemore.config.read import build, load
 from lemore.config.recipe import Pretrain, Test, Train, load_pretrain, load_recipe
 from lemore.config.run import PAPER_TABLES, RunConfig, split_place
@@ -64,8 +64,8 @@ class Experiment:
     @cached_property
     def pretrained(self) -> list[str]:
         """Backbones that this run pretrains."""
-        used = dict.fromkeys(self.model(m).backbone for _, m in self.pairs)
-        return [name for name in used if self.init(name) == "pretrain"]
+        wanted = (m for _, m in self.pairs if self.init(m) == "pretrain")
+        return list(dict.fromkeys(self.model(m).backbone for m in wanted))
 
     @cached_property
     def profiles(self) -> dict[str, tuple[str, ...]]:
@@ -112,9 +112,14 @@ class Experiment:
     def backbone(self, name: str) -> BackboneConfig:
         return self._load(BackboneConfig, "backbones", name)
 
-    def init(self, backbone: str) -> str:
-        """pretrain | none | torchvision:<weights> | file:<path>"""
-        return self.config.init.get(backbone, self.backbone(backbone).init)
+    def init(self, model: str) -> str:
+        """Returns what a model starts from: checkpoint:<name> of a whole one, else its backbone's
+        pretrain, none, torchvision:<weights> or file:<path>."""
+        named, backbone = self.config.init, self.model(model).backbone
+        if get_start(named.get(model, "")):
+            return named[model]
+        init = named.get(backbone, "")
+        return self.backbone(backbone).init if not init or get_start(init) else init
 
     def recipe(self, dataset: str, model: str) -> tuple[Train, Test]:
         if (dataset, model) not in self._recipes:

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lemore.config.checkpoints import HUB, find_checkpoint, list_files
 from lemore.config.experiment import Experiment
 from lemore.config.jobs import (
     CountJob,
@@ -20,7 +21,7 @@ from lemore.config.jobs import (
     write_job,
 )
 from lemore.config.labels import find_table_file
-from lemore.config.model import find_init_file
+from lemore.config.model import find_init_file, get_start
 from lemore.config.placed import find_key, find_placed
 from lemore.runtime.files import read_json, write_atomic, write_json
 from lemore.runtime.hashes import hash_files, stamp_files
@@ -38,7 +39,7 @@ def write_finetune_job(experiment: Experiment, dataset: str, model: str) -> str:
         model_name=model,
         model=config,
         backbone=experiment.backbone(config.backbone),
-        init=experiment.init(config.backbone),
+        init=experiment.init(model),
         train=train,
     )
     return _write(experiment, f"finetune/{dataset}/{model}", job)
@@ -133,18 +134,22 @@ def write_placed(experiment: Experiment, dataset: str) -> str:
 
 @cache
 def write_init(experiment: Experiment, model: str) -> list[str]:
-    """Writes the hash of the file of weights that a model starts from; [] if it names none."""
-    backbone = experiment.model(model).backbone
-    file = find_init_file(experiment.init(backbone))
-    if file is None:
+    """Writes the hashes of the files of weights that a model starts from; [] if it names none."""
+    init = experiment.init(model)
+    name = experiment.model(model).backbone
+    file, start = find_init_file(init), get_start(init)
+    files = [file] if file else []
+    if start and not start.startswith(HUB):
+        name, files = f"models/{model}", list_files(find_checkpoint(start))
+    if not files:
         return []
-    stamps = stamp_files(Path(), [str(file)])
+    stamps = stamp_files(Path(), map(str, files))
     known = read_json(HASHES) if HASHES.exists() else {}
     hashes = hash_files(Path(), stamps, known)
     if known != known | hashes:
         write_json(HASHES, known | hashes)
-    path = experiment.results / f"config/init/{backbone}.txt"
-    return [_write_text(path, f"{hashes[str(file)][2]}  {file}\n")]
+    path = experiment.results / f"config/init/{name}.txt"
+    return [_write_text(path, "".join(f"{hashes[str(f)][2]}  {f}\n" for f in files))]
 
 
 def _write_text(path: Path, text: str) -> str:

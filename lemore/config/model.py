@@ -1,12 +1,13 @@
 """The schema of config/backbones/*.yaml and config/models/*.yaml. Torch-free."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from annotated_types import Interval
 
-from lemore.config.values import MAX_ARGUMENT, Arguments, Init, Line, Name, Number, Positive
+from lemore.config.values import MAX_ARGUMENT, Arguments, BackboneInit, Line, Name, Number, Positive
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,19 @@ class BackboneConfig:
 
     module: Name
     arguments: Arguments
-    init: Init
+    init: BackboneInit
 
 
 def find_init_file(init: str) -> Path | None:
     """Returns the file of weights that an `init` names, None if it names another source."""
     kind, _, name = init.partition(":")
     return Path(name).expanduser().absolute() if kind == "file" else None
+
+
+def get_start(init: str) -> str | None:
+    """Returns the path or name of the whole model that an `init` names, None if it names none."""
+    kind, _, name = init.partition(":")
+    return os.path.expanduser(name) if kind == "checkpoint" else None
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,8 @@ class Train(Options):
     groups: dict[Pattern, Group] = field(default_factory=dict)
     scale_step: NotNegative = 0.0  # between the scales that are drawn; 0: all in scale_range are
     fused_loss: bool = False  # the same loss but for rounding, faster on a CPU
+    freeze: Literal["none", "backbone"] = "none"  # weights and BatchNorm statistics that stay
+    backbone_lr_mult: Positive = 1.0  # on top of the groups' factors
     decode_head: Arguments = field(default_factory=dict)  # arguments that depend on the pair
 
 

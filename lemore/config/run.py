@@ -99,7 +99,7 @@ class RunConfig:
     data_dir: FolderPath
     seeds: Seeds
     pretrain: Name | None
-    init: dict[Name, Init]
+    init: dict[Name, Init]  # by backbone; checkpoint:<name> by model
     trainings: dict[Name, Names]
     profiles: dict[Name | Literal["*"], Places]
     latency_seconds: Positive

@@ -99,8 +99,12 @@ def is_file_name(text: str) -> bool:
     return is_line(text) and "/" not in text and not text.startswith(".")
 
 
-def is_init(text: str) -> bool:
+def is_backbone_init(text: str) -> bool:
     return re.fullmatch(r"pretrain|none|file:\S.*|torchvision:\w+_Weights\.\w+", text) is not None
+
+
+def is_init(text: str) -> bool:
+    return is_backbone_init(text) or re.fullmatch(r"checkpoint:\S.*", text) is not None
 
 
 def is_pattern(text: str) -> bool:
@@ -147,10 +151,15 @@ FolderPath = Annotated[str, Predicate(is_path), doc("a path without { } < > and 
 PathBelow = Annotated[str, Predicate(is_below), doc("a path below the folder, without ..")]
 FileName = Annotated[str, Predicate(is_file_name), doc("a plain file name")]
 Pattern = Annotated[str, Predicate(is_pattern), doc("a regular expression")]
+BackboneInit = Annotated[
+    str,
+    Predicate(is_backbone_init),
+    doc("pretrain, none, torchvision:<Model>_Weights.<NAME> or file:<path>"),
+]
 Init = Annotated[
     str,
     Predicate(is_init),
-    doc("pretrain, none, torchvision:<Model>_Weights.<NAME> or file:<path>"),
+    doc("pretrain, none, torchvision:<Model>_Weights.<NAME>, file:<path> or checkpoint:<name>"),
 ]
 Arguments = Annotated[
     dict[str, Any],

@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from lemore.config.jobs import EvaluateJob, FinetuneJob, read_job
-from lemore.config.model import find_init_file
-from lemore.runtime.files import read_json
+from lemore.config.model import find_init_file, get_start
+from lemore.runtime.files import key_of, read_json
 from lemore.runtime.tracking.pending_run import name_parent
 from lemore.stages.check import check_evaluation, check_training
 from lemore.stages.training import Placement, Training, make_worker, run_training
@@ -18,7 +18,7 @@ def finetune(placement: Placement, pretrained: Path | None, evaluation: Path | N
     check_training(job.train, placement.data)
     if evaluation is not None:
         check_evaluation(read_job(EvaluateJob, evaluation), placement.data)
-    init, parents, inputs = find_initial_weights(job.init, pretrained)
+    init, parents, inputs = find_initial_weights(job, pretrained)
     worker = make_worker(placement)
     return run_training(
         Training(
@@ -42,12 +42,16 @@ def list_named_modules(job: FinetuneJob) -> tuple[str, ...]:
 
 
 def find_initial_weights(
-    init: str, run_json: Path | None
+    job: FinetuneJob, run_json: Path | None
 ) -> tuple[str, dict[str, str], dict[str, str]]:
-    """Returns `init`'s (source, parent runs, digests of its tensors); ValueError if it is missing.
+    """Returns the initial weights' (source, parent runs, digests); ValueError if they are missing
+    or another network's.
 
     The digests are part of a training's key, so that other weights behind the same name start anew.
     """
+    init = job.init
+    if name := get_start(init):
+        return _find_start(job, name)
     if file := find_init_file(init):
         from lemore.runtime import checkpoint  # loads torch, which other trainings' drivers spare
 
@@ -60,3 +64,19 @@ def find_initial_weights(
     record = read_json(run_json)
     path = (run_json.parent / "weights.pt").absolute()
     return f"file:{path}", {"pretrain": name_parent(record)}, {"init": record["weights_sha256"]}
+
+
+def _find_start(job: FinetuneJob, name: str) -> tuple[str, dict[str, str], dict[str, str]]:
+    """Reads the whole model that a job starts from. Names of classes decide which rows are kept."""
+    from lemore.runtime import checkpoint
+    from lemore.stages.workers.start import check_start
+    from lemore.trained.find import find_checkpoint, read_trained
+
+    path = find_checkpoint(name).absolute()
+    trained = read_trained(path)
+    check_start(job, trained)
+    parents = {"start": name_parent(vars(trained.record))} if trained.record.mlflow_run_id else {}
+    inputs = {"init": checkpoint.hash_tensors(trained.state_dict)}
+    if trained.classes is not None:
+        inputs["init_classes"] = key_of(trained.classes.names)
+    return f"checkpoint:{path}", parents, inputs

@@ -68,7 +68,7 @@ def search(options: SearchOptions) -> dict[str, Any]:
 
 
 def _run_trials(options: SearchOptions, job: FinetuneJob, folder: Path) -> dict[str, Any]:
-    init, _, inputs = find_initial_weights(job.init, options.pretrained)
+    init, _, inputs = find_initial_weights(job, options.pretrained)
     held_out = _holds_out(options)
     shorter = replace(job, train=shorten(job.train, options.share))
     worker = Worker(

@@ -9,11 +9,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+from lemore.config import checkpoints
+from lemore.config.checkpoints import HUB
 from lemore.config.jobs import FinetuneJob
-from lemore.config.read import build, did_you_mean, read_yaml
+from lemore.config.read import build, read_yaml
 from lemore.config.recipe import Test
 from lemore.evaluation import segmentation
-from lemore.runtime import checkpoint, shipped
+from lemore.runtime import checkpoint
 from lemore.runtime.files import read_json
 from lemore.trained import folder
 from lemore.trained.checkpoint import Classes, Record, Trained, select_tensors
@@ -23,7 +25,7 @@ HELP = (
     "training below results/ as <run>/<dataset>/<model>/<seed>, of which what is unambiguous is "
     "enough"
 )
-DATA_DIR, RESULTS, WEIGHTS = Path("resources/datasets"), Path("results"), "weights.pt"
+DATA_DIR = Path("resources/datasets")
 
 
 def read_trained(name: str | os.PathLike[str]) -> Trained:
@@ -33,54 +35,10 @@ def read_trained(name: str | os.PathLike[str]) -> Trained:
 
 
 def find_checkpoint(name: str) -> Path:
-    """The checkpoint file or model folder of a path or name."""
-    if name.startswith(folder.HUB):
-        return folder.download_folder(name)
-    path = Path(name)
-    if path.name == folder.WEIGHTS:
-        path = path.parent
-    if path.is_file() or (path / folder.CONFIG).is_file():
-        return path
-    if (path / WEIGHTS).is_file():
-        return path / WEIGHTS
-    if path.is_dir():
-        raise ValueError(
-            f"{path}: holds neither {folder.CONFIG} and {folder.WEIGHTS} of a shared model nor "
-            f"{WEIGHTS} of a training"
-        )
-    if path.exists():
-        raise ValueError(f"{name}: neither a file nor a folder")
-    if name in list_published():
-        return shipped.WEIGHTS / name
-    return _find_training(name)
-
-
-def list_published() -> list[str]:
-    """Lists the names of the models that come with the package."""
-    return sorted(path.parent.name for path in shipped.WEIGHTS.glob(f"*/{folder.CONFIG}"))
-
-
-def _find_training(name: str) -> Path:
-    """Finds weights.pt of the only training whose name has these parts, in this order."""
-    trainings = {
-        "/".join(path.relative_to(RESULTS).parts[i] for i in (0, 2, 3, 4)): path
-        for path in sorted(RESULTS.glob(f"*/finetune/*/*/*/{WEIGHTS}"))
-    }
-    found = [key for key in trainings if _has_parts(key.split("/"), name.split("/"))]
-    if len(found) > 1:
-        raise ValueError(
-            f"'{name}' may be {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}; say which"
-        )
-    if not found:
-        known = [*list_published(), *trainings]
-        near = did_you_mean(name, known) if known else f"; nothing is trained in {RESULTS}/"
-        raise ValueError(f"{name}: no such file, folder or training{near}")
-    return trainings[found[0]]
-
-
-def _has_parts(key: list[str], wanted: list[str]) -> bool:
-    left = iter(key)
-    return all(part in left for part in wanted)
+    """Finds the checkpoint file or model folder of a path or name, and downloads hf://."""
+    return (
+        folder.download_folder(name) if name.startswith(HUB) else checkpoints.find_checkpoint(name)
+    )
 
 
 def _read_file(path: Path) -> Trained:

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from lemore.config.checkpoints import HUB, SHARED_CONFIG, SHARED_WEIGHTS
 from lemore.config.jobs import FinetuneJob
 from lemore.config.read import build, plain
 from lemore.config.recipe import Test
@@ -22,9 +23,8 @@ from lemore.runtime import checkpoint
 from lemore.runtime.files import write_atomic, write_json
 from lemore.trained.checkpoint import Classes, Record, Trained, select_tensors
 
-FILES = WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+FILES = WEIGHTS, CONFIG, CARD = SHARED_WEIGHTS, SHARED_CONFIG, "README.md"
 MAX_JSON = 1 << 20  # bytes of config.json and of the weights' header; both need some thousands
-HUB = "hf://"
 HUB_NAME = re.compile(r"(?P<repository>\w[\w.-]*/\w[\w.-]*?)(@(?P<revision>\w[\w.-]*))?")
 
 

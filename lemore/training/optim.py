@@ -70,10 +70,13 @@ def group_parameters(
     weight_decay: float,
     groups: Mapping[str, Group],
     seen_as: Callable[[str], str] = str,
+    backbone_lr_mult: float = 1.0,
 ) -> list[dict]:
-    """Optimiser groups, each with its `lr_mult`, `weight_decay`, `params` and `names`.
+    """Optimiser groups, each with its `lr_mult`, `weight_decay`, `params` and `names`; without
+    what is frozen.
 
-    groups: as in a recipe (`Train`). seen_as: the name under which their patterns see a tensor.
+    groups, backbone_lr_mult: as in a recipe (`Train`). seen_as: the name under which the groups'
+    patterns see a tensor.
     ValueError if a pattern is found in no name: it would have no effect.
     """
     patterns = sorted(sorted(groups), key=len, reverse=True)
@@ -86,9 +89,12 @@ def group_parameters(
             )
     made: dict[tuple[float, float], dict] = {}
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         found = (groups[p] for p in patterns if re.search(p, names[name]))
         group = next(found, Group())
-        key = (group.lr_mult, group.decay_mult * weight_decay)
+        factor = backbone_lr_mult if name.startswith("backbone.") else 1.0
+        key = (group.lr_mult * factor, group.decay_mult * weight_decay)
         into = made.setdefault(
             key, {"lr_mult": key[0], "weight_decay": key[1], "params": [], "names": []}
         )

@@ -1,5 +1,6 @@
 """What a training begins with is an input by content, and recorded."""
 
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,11 +16,15 @@ from lemore.runtime.files import read_json, write_json
 from lemore.stages.finetune import find_initial_weights
 from lemore.stages.training import IDENTITY, read_data
 from lemore.stages.workers.finetune import load_initial, read_backbone
-from tests.trained_models import make_content, make_settings, write_checkpoint
+from tests.trained_models import make_content, make_job, make_settings, write_checkpoint
 
 ROOT = Path(__file__).parents[2]
 MODEL = "lraspp_mobilenet_v3_small"
 SHORT = {"iterations": 2, "checkpoint_every": 1, "validate_every": 0, "threads": 1}
+
+
+def starting(init: str) -> FinetuneJob:
+    return replace(make_job(), init=init)
 
 
 def replace_tensors(path) -> None:
@@ -31,18 +36,18 @@ def replace_tensors(path) -> None:
 def test_a_file_of_weights_is_identified_by_its_content(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = write_checkpoint(tmp_path / "first.pt")
-    source, parents, inputs = find_initial_weights("file:first.pt", None)
+    source, parents, inputs = find_initial_weights(starting("file:first.pt"), None)
     assert (source, parents) == (f"file:{path}", {})
     assert inputs == {"init": read_digest(path)}
     replace_tensors(path)
-    assert find_initial_weights("file:first.pt", None)[2] != inputs
+    assert find_initial_weights(starting("file:first.pt"), None)[2] != inputs
     with pytest.raises(ValueError, match=r"first\.pt: not the weights .*start anew"):
         read_backbone(path, inputs["init"])
     with pytest.raises(ValueError, match=r"second\.pt: no such"):
-        find_initial_weights("file:second.pt", None)
+        find_initial_weights(starting("file:second.pt"), None)
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(ValueError, match=r"list\.pt: holds no 'state_dict'"):
-        find_initial_weights("file:list.pt", None)
+        find_initial_weights(starting("file:list.pt"), None)
 
 
 def read_digest(path) -> str:

@@ -254,7 +254,7 @@ def mirror_option(wildcards):
 def pretraining_of(wildcards):
     """run.json of the backbone's pretraining, if it starts from one."""
     backbone = experiment.model(wildcards.model).backbone
-    if experiment.init(backbone) == "pretrain":
+    if experiment.init(wildcards.model) == "pretrain":
         return f"{RESULTS}/pretrain/{backbone}/run.json"
     return []
 

@@ -23,6 +23,7 @@ from lemore.config.jobs import FinetuneJob, PretrainJob
 from lemore.config.recipe import Pretrain, Train
 from lemore.data.loader import Batch, TrainBatches, Transform
 from lemore.data.normalize import normalize
+from lemore.models.segmentor import make_model
 from lemore.runtime.worker import Worker
 from lemore.stages.workers import finetune, pretrain, shared
 from lemore.training.loop import TrainingLoop
@@ -128,7 +129,7 @@ def make_loop(
         changes |= {"batch_size": count, "micro_batch": 0}
     if isinstance(job, FinetuneJob):
         job = replace(job, train=replace(job.train, class_weight="none", **changes))
-        loop = finetune.make_loop(job, worker, device, batches)
+        loop = finetune.make_loop(job, worker, device, make_model(job), batches)
     else:
         job = replace(job, recipe=replace(job.recipe, **changes))
         loop = pretrain.make_loop(job, worker, device, batches, None)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lemore.config.jobs import FinetuneJob
+from lemore.config.model import get_start
 from lemore.config.recipe import Train
 from lemore.data.augment import photometric_batch
 from lemore.data.augment.segmentation import TrainTransform
@@ -21,6 +22,7 @@ from lemore.models.segmentor import Segmentor, make_model
 from lemore.runtime import checkpoint
 from lemore.runtime.worker import Worker
 from lemore.stages.workers import shared
+from lemore.stages.workers.start import load_start
 from lemore.training import losses, optim
 from lemore.training.loop import TrainingLoop
 
@@ -35,19 +37,34 @@ def train(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
     """
     recipe = job.train
     device = shared.set_up(worker, recipe.threads)
-    loop = make_loop(job, worker, device, shared.Batches(worker, recipe, make_transform(recipe)))
+    model = make_model(job)
+    started = load_first_weights(model, job, worker)
+    batches = shared.Batches(worker, recipe, make_transform(recipe))
+    loop = make_loop(job, worker, device, model, batches)
     trained = shared.run(loop)
-    return shared.finish(job, worker, loop.kept, trained)
+    return shared.finish(job, worker, loop.kept, trained) | started
+
+
+def load_first_weights(model: Segmentor, job: FinetuneJob, worker: Worker) -> dict[str, Any]:
+    """Loads what the training starts from; returns what run.json records of a whole model."""
+    if get_start(worker.init):
+        return {"start": load_start(model, worker)}
+    load_initial(model, job.backbone.module, worker.init, worker.init_sha256)
+    return {}
 
 
 def make_loop(
-    job: FinetuneJob, worker: Worker, device: torch.device, batches: shared.Batches
+    job: FinetuneJob,
+    worker: Worker,
+    device: torch.device,
+    model: Segmentor,
+    batches: shared.Batches,
 ) -> TrainingLoop:
-    """Makes the loop with a new model; needs no data but for class weights and validation."""
+    """Makes the training loop; needs no data but for class weights and validation."""
     recipe = job.train
-    model = make_model(job)
     shared.check_smallest_part(model, recipe, worker.world_size)
-    load_initial(model, job.backbone.module, worker.init, worker.init_sha256)
+    if recipe.freeze == "backbone":
+        model.freeze_backbone()
     shared.place(model, recipe, device)
     class_weight = make_class_weight(recipe, worker.data, device)
     groups = group_parameters(model, recipe)
@@ -77,7 +94,8 @@ def group_parameters(model: Segmentor, recipe: Train) -> list[dict[str, Any]]:
         elsewhere = part == "decode_head" and own is not None and rest not in own
         return f"backbone.{rest}" if elsewhere else name
 
-    return optim.group_parameters(model, recipe.weight_decay, recipe.groups, see)
+    decay, factor = recipe.weight_decay, recipe.backbone_lr_mult
+    return optim.group_parameters(model, decay, recipe.groups, see, factor)
 
 
 def make_optimizer(recipe: Train, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
