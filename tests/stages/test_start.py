@@ -204,3 +204,15 @@ def test_the_backbones_rate_has_a_factor_of_its_own():
     )
     for name, factor in plainly.items():
         assert slower[name] == factor * (0.1 if name.startswith("backbone.") else 1.0), name
+
+
+def test_what_would_be_kept_is_told_before_the_first_job(tiny, capsys):
+    path = write_checkpoint(tiny.folder / "first.pt", make_settings(SMALL, "tiny", 4))
+    evaluation = str(tiny.evaluate_job())
+    config = str(tiny.finetune_job(SMALL, f"checkpoint:{path}"))
+    assert main(["start", "--config", config, "--evaluation", evaluation]) == 0
+    told = capsys.readouterr().out
+    assert f"lraspp_mobilenet_v3_small on tiny ({path})" in told and "new for class 0" in told
+    config = str(tiny.finetune_job("lemore_t", f"checkpoint:{path}"))
+    assert main(["start", "--config", config, "--evaluation", evaluation]) == 2
+    assert "start from a checkpoint of lemore_t" in capsys.readouterr().err

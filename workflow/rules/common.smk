@@ -23,6 +23,7 @@ from lemore.config.job_files import (
     write_pretrain_job,
     write_profile_job,
 )
+from lemore.config.model import get_start
 from lemore.runtime.process import count_cores
 from lemore.runtime.process import lead_pipeline
 from lemore.runtime.slots import count_gpus, count_slots, share_cores
@@ -84,10 +85,36 @@ def slots_elsewhere():
     return max(count_slots(gpus, RAY.gpus), RAY.workers)
 
 
-# GPUs are checked and counted before the first job, not after hours of preparation.
+def preview_starts(pairs):
+    """Prints what fine-tunings would keep of the models that they start from."""
+    for dataset, model in sorted(pairs):
+        config = write_finetune_job(experiment, dataset, model)
+        evaluation = write_evaluate_job(experiment, dataset, model)
+        command = [*("start", "--config", config), *("--evaluation", evaluation)]
+        done = subprocess.run(
+            [sys.executable, "-m", "lemore.cli", *command],
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise WorkflowError(done.stderr.strip())
+        print(f"{model} on {dataset} {done.stdout}", end="")
+
+
+# The models that trainings start from are checked, and GPUs checked and counted, before the first
+# job, not after hours of preparation.
 onstart:
     here = workflow.local_exec and not os.environ.get("RAY_ADDRESS")
-    due = {job.rule.name for job in workflow.dag.needrun_jobs()}
+    jobs = list(workflow.dag.needrun_jobs())
+    due = {job.rule.name for job in jobs}
+    started = {
+        (job.wildcards.dataset, job.wildcards.model)
+        for job in jobs
+        if job.rule.name in ("finetune", "search_recipe")
+        and get_start(experiment.init(job.wildcards.model))
+    }
+    if not workflow.touch:
+        preview_starts(started)
     trains = not workflow.touch and due & {
         "pretrain",
         "finetune",
