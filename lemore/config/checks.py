@@ -6,7 +6,7 @@ from typing import Any
 from lemore.config.checkpoints import HUB, find_checkpoint
 from lemore.config.model import find_init_file, get_start
 from lemore.config.read import check_gpus, did_you_mean
-from lemore.config.recipe import check_changes, override_names
+from lemore.config.recipe import Train, check_changes, override_names
 from lemore.config.run import PAPER_TABLES
 from lemore.runtime.shipped import PACKAGE
 
@@ -180,12 +180,23 @@ def _check_splits(experiment: Any, dataset: str) -> None:
     for model in experiment.config.trainings[dataset]:
         train, test = experiment.recipe(dataset, model)
         _check_split(experiment, dataset, "test.split", test.split)
+        _check_class_weight(experiment, dataset, train)
         if train.validate_every:
             _check_split(experiment, dataset, "train.validate_every (0: never)", "val")
         if test.split != tested:
             raise ValueError(
                 f"{experiment.source}: test.split is '{test.split}' for {model} on {dataset}, but "
                 f"'{tested}' for {experiment.config.trainings[dataset][0]}; they must be equal"
+            )
+
+
+def _check_class_weight(experiment: Any, dataset: str, train: Train) -> None:
+    classes, named = experiment.classes(dataset), train.class_weight
+    for name in named if isinstance(named, dict) else ():
+        if name not in classes:
+            raise ValueError(
+                f"{experiment.name_recipe(dataset)}: train.class_weight.{name} is no class of "
+                f"{dataset}{did_you_mean(name, classes)}"
             )
 
 

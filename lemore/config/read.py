@@ -170,6 +170,8 @@ def _convert_union(hint: Any, value: Any, source: str, key: str) -> Any:
     options = [option for option in get_args(hint) if option is not type(None)]
     if value is None and len(options) < len(get_args(hint)):
         return None
+    if isinstance(value, Mapping):  # a mistake in a mapping is told as one of a mapping
+        options.sort(key=lambda option: get_origin(option) is Literal)
     mistakes: list[ValueError] = []
     for option in options:
         try:

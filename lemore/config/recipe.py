@@ -19,6 +19,7 @@ from lemore.config.values import (
     Arguments,
     BelowOne,
     Count,
+    Line,
     Name,
     NotNegative,
     Number,
@@ -87,6 +88,51 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Term:
+    """A loss in a weighted sum."""
+
+    weight: Positive = 1.0
+
+
+@dataclass(frozen=True)
+class Focal(Term):
+    gamma: NotNegative = 2.0
+
+
+@dataclass(frozen=True)
+class Ohem(Term):
+    """Cross-entropy of the pixels whose class has a probability below `threshold`, at least of the
+    hardest `min_share` of a batch."""
+
+    threshold: SomeShare = 0.7
+    min_share: SomeShare = 0.1
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The losses whose weighted sum is trained; those left out have no part in it."""
+
+    cross_entropy: Term | None = None
+    focal: Focal | None = None
+    ohem: Ohem | None = None
+    dice: Term | None = None
+    lovasz: Term | None = None
+
+    @property
+    def needs_full_size(self) -> bool:
+        """Whether a loss needs the logits at the labels' size."""
+        return any((self.focal, self.ohem, self.dice, self.lovasz))
+
+    def __post_init__(self) -> None:
+        if not (self.cross_entropy or self.needs_full_size):
+            names = ", ".join(self.__dataclass_fields__)
+            raise ValueError(f"losses names none, expected at least one of {names}")
+
+
+CROSS_ENTROPY = Losses(cross_entropy=Term())
+
+
+@dataclass(frozen=True)
 class Train(Options):
     """Training half of a recipe. img_scale is (long side, short side).
 
@@ -105,7 +151,8 @@ class Train(Options):
     warmup_ratio: Share
     poly_power: NotNegative
     loss_average: Literal["all_pixels", "valid_pixels"]
-    class_weight: Literal["none", "auto"]  # auto: by the training split's class frequencies
+    # auto: by the training split's class frequencies; by name: the others have 1
+    class_weight: Literal["none", "auto"] | dict[Line, NotNegative]
     dropout: BelowOne
     source: Literal["own recipe", "adapted recipe", "common recipe"]
     optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -115,6 +162,8 @@ class Train(Options):
     fused_loss: bool = False  # the same loss but for rounding, faster on a CPU
     freeze: Literal["none", "backbone"] = "none"  # weights and BatchNorm statistics that stay
     backbone_lr_mult: Positive = 1.0  # on top of the groups' factors
+    losses: Losses = CROSS_ENTROPY
+    rare_class_share: Share = 0.0  # of the images that are drawn by a class in them
     decode_head: Arguments = field(default_factory=dict)  # arguments that depend on the pair
 
 

@@ -1,8 +1,9 @@
 """Batches for training, decoded and transformed in the background.
 
 Every draw follows from (seed, global draw number), draw number = iteration * batch_size + position:
-the image by a permutation per epoch, its transform by a generator of its own. Thus batches are the
-same for any number of workers and ranks, and a run can resume at any iteration.
+the image by a permutation per epoch, or by a class in it; its transform by a generator of its own.
+Thus batches are the same for any number of workers and ranks, and a run can resume at any
+iteration.
 """
 
 from collections import defaultdict, deque
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from lemore.data.rare_classes import RareClasses
 from lemore.data.store import Part, Store
 
 AHEAD = 3  # batches prepared in advance by the background thread
@@ -48,7 +50,7 @@ class TrainBatches:
     whole batches; with 0 a background thread does. `pin_memory` puts batches of processes into
     pinned memory, from which a GPU copies them by itself. `repeats` makes an epoch of so many
     copies of that part of the images, each transformed by itself (Hoffer et al., "Augment your
-    batch", 2020).
+    batch", 2020). `rare` says which draws take an image by a class in it, beside the epochs.
     OSError names the sample that could not be read or transformed.
     """
 
@@ -66,6 +68,7 @@ class TrainBatches:
         workers: int = 0,
         pin_memory: bool = False,
         repeats: int = 1,
+        rare: RareClasses | None = None,
     ):
         if batch_size % world_size:
             raise ValueError(
@@ -77,7 +80,7 @@ class TrainBatches:
             raise ValueError("the training split holds no image; prepare it again")
         share = batch_size // world_size
         positions = range(rank * share, (rank + 1) * share)
-        self.batches = _Batches(store, transform, seed, batch_size, positions, repeats)
+        self.batches = _Batches(store, transform, seed, batch_size, positions, repeats, rare)
         self.iterations = range(start, max(start, stop))
         self.workers, self.pin_memory = workers, pin_memory
 
@@ -119,6 +122,7 @@ class _Batches(Dataset[Batch]):
     batch_size: int
     positions: range
     repeats: int
+    rare: RareClasses | None
 
     def __getitem__(self, iteration: int) -> Batch:
         count, size = len(self.positions), self.transform.crop_size
@@ -144,6 +148,8 @@ class _Batches(Dataset[Batch]):
         return batch | {key: torch.tensor(values) for key, values in further.items()}
 
     def find_index(self, draw: int) -> int:
+        if self.rare and (chosen := self.rare.choose(self.seed, draw)) is not None:
+            return chosen
         epoch, position = divmod(draw, len(self.store))
         pair, place = divmod(position, 2)  # repeated together, since neighbours may be mixed
         image = pair // self.repeats * 2 + place

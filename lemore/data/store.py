@@ -219,6 +219,9 @@ class Part:
     def open(self, i: int) -> tuple[Photo, Any]:
         return self.store.open(self.indices[i])
 
+    def read_label(self, i: int) -> Any:
+        return self.store.read_label(self.indices[i])
+
 
 def take_part(store: Store, held_out: bool) -> Part:
     """Returns the samples that a search holds out, a tenth chosen by name, or the others."""

@@ -190,6 +190,9 @@ def test_the_start_is_found_by_model_and_is_an_input_by_content(tmp_path, monkey
     frozen = {"recipe_changes": {"train": {"freeze": "backbone"}}}
     with pytest.raises(ValueError, match="lemore_t starts from random weights"):
         Experiment(values | frozen, ROOT)
+    weighted = {"recipe_changes": {"train": {"class_weight": {"sky": 0.5, "rode": 2.0}}}}
+    with pytest.raises(ValueError, match=r"rode is no class of camvid; did you mean 'road'"):
+        Experiment(values | weighted, ROOT)
 
 
 def test_the_backbones_rate_has_a_factor_of_its_own():

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from lemore.config.jobs import FinetuneJob
 from lemore.config.model import get_start
-from lemore.config.recipe import Train
+from lemore.config.read import did_you_mean
+from lemore.config.recipe import CROSS_ENTROPY, Train
 from lemore.data.augment import photometric_batch
 from lemore.data.augment.segmentation import TrainTransform
 from lemore.data.normalize import normalize
@@ -24,6 +25,7 @@ from lemore.runtime.worker import Worker
 from lemore.stages.workers import shared
 from lemore.stages.workers.start import load_start
 from lemore.training import losses, optim
+from lemore.training.further_losses import compute_weighted_sum
 from lemore.training.loop import TrainingLoop
 
 log = logging.getLogger(__name__)
@@ -39,7 +41,8 @@ def train(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
     device = shared.set_up(worker, recipe.threads)
     model = make_model(job)
     started = load_first_weights(model, job, worker)
-    batches = shared.Batches(worker, recipe, make_transform(recipe))
+    share = recipe.rare_class_share
+    batches = shared.Batches(worker, recipe, make_transform(recipe), rare_class_share=share)
     loop = make_loop(job, worker, device, model, batches)
     trained = shared.run(loop)
     return shared.finish(job, worker, loop.kept, trained) | started
@@ -144,10 +147,18 @@ def make_transform(recipe: Train) -> TrainTransform:
 
 
 def make_class_weight(recipe: Train, data: Path, device: torch.device) -> Tensor | None:
-    """Returns K weights on the device, None if all classes have the same."""
-    if recipe.class_weight == "none":
+    """Returns K weights on the device, None if all classes have the same; ValueError for a class
+    that the data do not have."""
+    named, store = recipe.class_weight, Store(data, "train")
+    if named == "none":
         return None
-    return losses.compute_class_weight(Store(data, "train").class_frequencies).to(device)
+    if named == "auto":
+        return losses.compute_class_weight(store.class_frequencies).to(device)
+    for name in named:
+        if name not in store.classes:
+            near = did_you_mean(name, store.classes)
+            raise ValueError(f"train.class_weight.{name} is no class of {store.dataset}{near}")
+    return torch.tensor([named.get(name, 1.0) for name in store.classes], device=device)
 
 
 class Loss:
@@ -161,7 +172,12 @@ class Loss:
         class_weight: Tensor | None,
     ) -> None:
         self.recipe, self.device, self.class_weight = job.train, device, class_weight
-        self.of_head = getattr(decode_head, "loss", self.cross_entropy)
+        self.of_head = getattr(decode_head, "loss", self.sum_losses)
+        if hasattr(decode_head, "loss") and self.recipe.losses != CROSS_ENTROPY:
+            raise ValueError(
+                f"train.losses: {job.model_name} has a loss of its own; leave the key out for it, "
+                "by an override of the recipe"
+            )
         auxiliary = job.model.auxiliary_head
         self.auxiliary_weight = auxiliary.weight if auxiliary else 0.0
 
@@ -173,7 +189,7 @@ class Loss:
         loss = self.of_head(outputs, label)
         if auxiliary is None:
             return loss
-        return loss + self.auxiliary_weight * self.cross_entropy(auxiliary, label)
+        return loss + self.auxiliary_weight * self.sum_losses(auxiliary, label)
 
     def images(self, batch: dict[str, Tensor]) -> Tensor:
         """B 3 H W, normalised, on the device."""
@@ -182,6 +198,11 @@ class Loss:
             images = photometric_batch.distort(images, batch["distortion"])
         images = normalize(images, batch["valid"].to(self.device, non_blocking=True))
         return images.contiguous(memory_format=shared.memory_format(self.recipe.channels_last))
+
+    def sum_losses(self, logits: Tensor, label: Tensor) -> Tensor:
+        recipe = self.recipe
+        place = (recipe.losses, logits, label, self.cross_entropy)
+        return compute_weighted_sum(*place, recipe.loss_average, self.class_weight)
 
     def cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:
         average, fused = self.recipe.loss_average, self.recipe.fused_loss

@@ -15,6 +15,7 @@ from lemore.config.jobs import FinetuneJob, PretrainJob
 from lemore.config.read import plain
 from lemore.config.recipe import Options, Pretrain, Train
 from lemore.data.loader import TrainBatches, Transform, name_dead_worker
+from lemore.data.rare_classes import find_rare_classes
 from lemore.data.store import Store, take_part
 from lemore.models.layers import choose_kernel
 from lemore.runtime import checkpoint
@@ -96,12 +97,18 @@ class Batches:
     """The training batches from an iteration on, this rank's share of the global batch."""
 
     def __init__(
-        self, worker: Worker, recipe: Train | Pretrain, transform: Transform, repeats: int = 1
+        self,
+        worker: Worker,
+        recipe: Train | Pretrain,
+        transform: Transform,
+        repeats: int = 1,
+        rare_class_share: float = 0.0,
     ) -> None:
         self.worker, self.recipe, self.transform = worker, recipe, transform
         self.repeats = repeats
         store = Store(worker.data, "train")
         self.store = take_part(store, held_out=False) if worker.held_out else store
+        self.rare = find_rare_classes(self.store, rare_class_share)
 
     def names(self, iteration: int) -> list[str]:
         """Returns the names of the images in an iteration's global batch."""
@@ -120,6 +127,7 @@ class Batches:
             workers=self.recipe.loader_workers,
             pin_memory=self.worker.gpus > 0,
             repeats=self.repeats,
+            rare=self.rare,
         )
 
 
