@@ -94,6 +94,10 @@ def make_examples() -> dict[str, dict[str, Any]]:
         "Draw": {"seed": 0, "shares": {"train": 0.8, "val": 0.2}},
         "Files": own,
         "Group": {},
+        "Term": {},
+        "Focal": {},
+        "Ohem": {},
+        "Losses": {"dice": {}},
         "Video": {"sequence": "[^_]+", "block": 10},
     }
     return found
