@@ -35,12 +35,13 @@ START = "reads the model to start from, and the digest of its tensors is an inpu
 FOR_STAGES = {
     "pretrain": {"lemore.evaluation": "validation shows progress and changes no weight"},
     "finetune": {
-        "lemore.evaluation": "validation shows progress and changes no weight",
+        "lemore.evaluation": "validation shows progress; VALIDATION is named if it chooses weights",
         "lemore.trained": START,
     },
     "search": {"lemore.trained": START},
     "evaluate": {"lemore.reporting": "pictures for MLflow; no number comes from them"},
 }
+VALIDATION = "lemore.evaluation.segmentation"
 BY_NAME = re.compile(r"(lemore(?:\.\w+)+):\w+")  # "module:function", as Ray gets it
 
 
@@ -132,8 +133,10 @@ def declare_code(stage: str, named: Iterable[str] = ()) -> list[str]:
     """Modules whose code is an input of a stage's job.
 
     `stage` is a file of lemore/stages; `named` are modules that the job finds by name (a backbone,
-    a decode head, a dataset reader), which a walk of the imports cannot see.
+    a decode head, a dataset reader), which a walk of the imports cannot see. A named module in a
+    room that does not count for the stage makes that room count.
     """
+    named = tuple(named)
     roots = [f"lemore.stages.{stage}", *named]
     missing = [name for name in roots if path_of(name) is None]
     if missing:
@@ -142,15 +145,17 @@ def declare_code(stage: str, named: Iterable[str] = ()) -> list[str]:
     waiting = [*roots, *(parent for root in roots for parent in _parents(root))]
     while waiting:
         module = waiting.pop()
-        if module not in seen and counts(module, stage):
+        if module not in seen and counts(module, stage, named):
             seen.add(module)
             waiting += read_module(module).imports
     return sorted(seen)
 
 
-def counts(module: str, stage: str) -> bool:
-    """Returns whether a module's code is an input of a stage's jobs."""
-    left_out = (*NEVER, *EXCEPTIONS, *FOR_STAGES.get(stage, ()))
+def counts(module: str, stage: str, named: Iterable[str] = ()) -> bool:
+    """Returns whether a module's code is an input of a stage's jobs. named: see `declare_code`."""
+    rooms = FOR_STAGES.get(stage, {})
+    spared = [room for room in rooms if not any(name.startswith(f"{room}.") for name in named)]
+    left_out = (*NEVER, *EXCEPTIONS, *spared)
     inside = any(module == name or module.startswith(f"{name}.") for name in left_out)
     return module != "lemore" and not inside
 

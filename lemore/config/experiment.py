@@ -14,7 +14,7 @@ from typing import Any
 
 from lemore.config import labels
 from lemore.config.checks import check_run
-from lemore.config.code import write_fingerprints
+from lemore.config.code import VALIDATION, write_fingerprints
 from lemore.config.dataset import DatasetConfig
 from lemore.config.jobs import ProfileCell
 from lemore.config.model import BackboneConfig, ModelConfig, get_start
@@ -128,6 +128,10 @@ class Experiment:
             self._recipes[dataset, model] = load_recipe(folder, name, model, changes)
         return self._recipes[dataset, model]
 
+    def chooses(self, dataset: str, model: str) -> bool:
+        """Returns whether a fine-tuning keeps the weights that its validation finds best."""
+        return self.recipe(dataset, model)[0].keep == "best"
+
     def recipe_name(self, dataset: str) -> str:
         """Returns the name of a dataset's recipe: its own, or the one that its file names."""
         return self.dataset(dataset).recipe or dataset
@@ -193,9 +197,16 @@ class Experiment:
     # the code of each job
 
     def code(
-        self, stage: str, *, dataset: str = "", model: str = "", backbone: str = ""
+        self,
+        stage: str,
+        *,
+        dataset: str = "",
+        model: str = "",
+        backbone: str = "",
+        chooses: bool = False,
     ) -> list[str]:
-        """Returns the fingerprint files of a job's code, for use as input."""
+        """Returns the fingerprint files of a job's code, for use as input. chooses: whether a
+        training keeps the weights that its validation finds best."""
         named = []
         if dataset:
             named.append(f"lemore.data.readers.{self.dataset(dataset).reader}")
@@ -205,6 +216,7 @@ class Experiment:
             named += [f"lemore.models.decode_heads.{head}" for head in config.decode_heads]
         if backbone:
             named.append(f"lemore.models.backbones.{self.backbone(backbone).module}")
+        named += [VALIDATION] if chooses else []
         if (stage, *named) not in self._code:
             files = write_fingerprints(stage, named, Path("resources/code"))
             self._code[stage, *named] = files

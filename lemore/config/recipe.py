@@ -163,6 +163,9 @@ class Train(Options):
     freeze: Literal["none", "backbone"] = "none"  # weights and BatchNorm statistics that stay
     backbone_lr_mult: Positive = 1.0  # on top of the groups' factors
     losses: Losses = CROSS_ENTROPY
+    keep: Literal["last", "best"] = "last"  # best: of the validations, by keep_by on split val
+    keep_by: Literal["mIoU", "aAcc", "mAcc", "fwIoU"] = "mIoU"
+    patience: Number = 0  # validations without a better one that end a training; 0: none do
     rare_class_share: Share = 0.0  # of the images that are drawn by a class in them
     decode_head: Arguments = field(default_factory=dict)  # arguments that depend on the pair
 
@@ -282,6 +285,8 @@ def _check_relations(recipe: Train | Pretrain, place: str) -> None:
 
     Not in the schema, since weights that were trained with such numbers can still be used.
     """
+    if isinstance(recipe, Train):
+        _check_keeping(recipe, place)
     pairs = {"scale_range": recipe.scale_range}
     if isinstance(recipe, Pretrain):
         pairs["ratio_range"] = recipe.ratio_range
@@ -292,6 +297,13 @@ def _check_relations(recipe: Train | Pretrain, place: str) -> None:
         value, limit = getattr(recipe, key), getattr(recipe, most)
         if value > limit:
             raise ValueError(f"{place}{key} is {value}, expected at most {most}, which is {limit}")
+
+
+def _check_keeping(recipe: Train, place: str) -> None:
+    if recipe.keep == "best" and not recipe.validate_every:
+        raise ValueError(f"{place}keep is best, but validate_every is 0, so none is known as best")
+    if recipe.keep == "last" and recipe.patience:
+        raise ValueError(f"{place}patience is {recipe.patience}, which needs keep: best")
 
 
 def check_changes(changes: dict[str, Any], source: str, prefix: str) -> None:

@@ -172,6 +172,7 @@ def describe(
         "iterations": recipe.iterations,
         "recipe": recipe.source,
         "init": trained.job.init.partition(":")[0],
+        "chosen_on": "val" if recipe.keep == "best" else "",
         "device": "cuda" if options.gpus else "cpu",
         "finetune_run_id": record.mlflow_run_id,
         "pretrain_run_id": record.pretrain_run_id,

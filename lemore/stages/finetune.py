@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from lemore.config.code import VALIDATION
 from lemore.config.jobs import EvaluateJob, FinetuneJob, read_job
 from lemore.config.model import find_init_file, get_start
 from lemore.runtime.files import key_of, read_json
@@ -36,9 +37,10 @@ def finetune(placement: Placement, pretrained: Path | None, evaluation: Path | N
 
 
 def list_named_modules(job: FinetuneJob) -> tuple[str, ...]:
-    """Lists the model's modules, which are found by name."""
+    """Lists the model's modules, which are found by name, and validation if it chooses weights."""
     heads = (f"lemore.models.decode_heads.{head}" for head in job.model.decode_heads)
-    return (f"lemore.models.backbones.{job.backbone.module}", *heads)
+    chooses = (VALIDATION,) if job.train.keep == "best" else ()
+    return (f"lemore.models.backbones.{job.backbone.module}", *heads, *chooses)
 
 
 def find_initial_weights(

@@ -125,13 +125,16 @@ def _holds_out(options: SearchOptions) -> bool:
 
 
 def shorten(recipe: Train, share: float) -> Train:
-    """Shortens the recipe to a share of its iterations, without validation."""
+    """Shortens the recipe to a share of its iterations, without validation: its last weights are
+    judged."""
     return replace(
         recipe,
         iterations=max(1, round(recipe.iterations * share)),
         warmup_iterations=math.ceil(recipe.warmup_iterations * share),
         checkpoint_every=max(1, math.ceil(recipe.checkpoint_every * share)),
         validate_every=0,
+        keep="last",
+        patience=0,
     )
 
 

@@ -111,8 +111,8 @@ def run_training(training: Training, placement: Placement) -> int:
                 )
                 result = _execute(training, worker, placement, stop)
                 run.set_tag("weights_sha256", result["weights_sha256"])
-                if "start" in result:
-                    run.set_tag("start", result["start"]["text"])
+                for name in {"start", "chosen"} & result.keys():
+                    run.set_tag(name, result[name]["text"])
         except (KeyboardInterrupt, SystemExit):
             log.warning("stopped; the same command resumes from the last checkpoint")
             return 128 + (stop() or signal.SIGINT)

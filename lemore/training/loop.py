@@ -20,6 +20,7 @@ from lemore.runtime.checkpoint import Checkpoints, check_alike
 from lemore.runtime.process import Stopped
 from lemore.runtime.progress import Meter
 from lemore.runtime.watchdog import Watchdog
+from lemore.training.best import Best, agree
 from lemore.training.optim import set_learning_rate
 from lemore.training.step import Average, Batch, FiniteSteps, add_gradient
 
@@ -47,7 +48,8 @@ class TrainingLoop:
     stop() returns whether to save and leave; samples(iteration) names those of a global batch.
     wrapped: the model as it is called in training (DDP, compiled), if not `model` itself.
     micro_batch: see `add_gradient`. average: of the weights, if that is evaluated and kept.
-    clip_norm: see `FiniteSteps`.
+    clip_norm: see `FiniteSteps`. best: of the validations, if its weights are to be kept; it may
+    end the training, and the last iteration is validated too.
     """
 
     name: str
@@ -71,6 +73,7 @@ class TrainingLoop:
     scaler: GradScaler = field(default_factory=lambda: GradScaler(enabled=False))
     average: Average | None = None
     clip_norm: float = 0.0
+    best: Best | None = None
 
     def __post_init__(self) -> None:
         self.called = self.model if self.wrapped is None else self.wrapped
@@ -83,7 +86,7 @@ class TrainingLoop:
         return self.average.module if self.average is not None else self.model
 
     def train(self) -> Outcome:
-        """Trains to the end; returns when the last checkpoint is on disk.
+        """Trains to the end or until `best` is over; returns when the last checkpoint is on disk.
 
         Raises Stopped after saving when `stop()` says so, FloatingPointError when the loss or its
         gradient is not finite for many steps in a row (single ones are left out), ValueError when
@@ -93,7 +96,7 @@ class TrainingLoop:
         folder = self.checkpoints.folder
         check_alike(folder, start, self.model.state_dict())
         begin = time.monotonic()
-        if start < self.iterations:
+        if start < self.iterations and not (self.best and self.best.is_over):
             with (
                 Watchdog(self.name, self.rank, folder) as watchdog,
                 self.checkpoints.write_in_background(),
@@ -119,24 +122,43 @@ class TrainingLoop:
                 self.record(done, row | {"train/skipped_steps": self.finite.skipped})
                 self.means.watch_waiting(self.name)
             meter.step(self.means.note)
-            validating = self.validate_every > 0 and done % self.validate_every == 0
+            validating = self._is_validated(done)
             if validating:
                 watchdog.start_phase("validation")
                 if self.validate:
-                    self.record(done, self.validate(self.kept))
-                    self.called.train()
+                    self._judge(done, self.validate(self.kept))
+            over = validating and self._is_over()
             stopping = self.stop()
-            due = done % self.checkpoint_every == 0 or done == self.iterations
+            due = done % self.checkpoint_every == 0 or done == self.iterations or over
             if due:
                 self.means.gather_losses()
             if stopping or due:
                 if self.rank == 0 or not validating:  # the others wait for rank 0
                     watchdog.start_phase("checkpoint")
                 self._save(done)
+            if over:
+                break
             if stopping and done < self.iterations:
                 raise Stopped(f"{self.name}: stopped after iteration {done}, state saved")
             self.means.restart_clock()
         meter.close()
+
+    def _is_validated(self, done: int) -> bool:
+        every = self.validate_every
+        last = self.best is not None and done == self.iterations
+        return every > 0 and (done % every == 0 or last)
+
+    def _judge(self, done: int, metrics: dict[str, float]) -> None:
+        self.record(done, metrics)
+        if self.best is not None:
+            self.best.consider(done, metrics, self.kept)
+        self.called.train()
+
+    def _is_over(self) -> bool:
+        """Returns whether patience has ended, the same on all workers."""
+        if self.best is None or not self.best.patience:
+            return False
+        return agree(self.best.is_over, next(self.model.parameters()).device)
 
     def step(self, batch: Batch, iteration: int, rate: float) -> Tensor:
         """Takes one optimiser step, unless it is not finite; returns the loss, detached."""
@@ -162,6 +184,8 @@ class TrainingLoop:
         self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.module.load_state_dict(state["average"])
+        if self.best is not None:
+            self.best.load_state_dict(state["best"])
         self.finite.load_state_dict(state["finite"])
         self.means.losses = state["losses"].tolist()
         iteration = state["iteration"]
@@ -178,6 +202,8 @@ class TrainingLoop:
             state["losses"] = torch.tensor(losses)
             if self.average is not None:
                 state["average"] = self.average.module.state_dict()
+            if self.best is not None:
+                state["best"] = self.best.state_dict()
             self.checkpoints.save(iteration, state)
 
 

@@ -38,7 +38,11 @@ rule finetune:
         init=lambda wildcards: write_init(experiment, wildcards.model),
         pretrained=pretraining_of,
         weights=weights_of_pretraining,
-        code=lambda wildcards: code_of("finetune", model=wildcards.model),
+        code=lambda wildcards: code_of(
+            "finetune",
+            model=wildcards.model,
+            chooses=experiment.chooses(wildcards.dataset, wildcards.model),
+        ),
     output:
         run=f"{RESULTS}/finetune/{{dataset}}/{{model}}/{{seed}}/run.json",
         weights=f"{RESULTS}/finetune/{{dataset}}/{{model}}/{{seed}}/weights.pt",

@@ -69,6 +69,7 @@ def _describe_pretraining(result: Result) -> tuple[str, Settings, Links]:
 def _describe_finetuning(result: Result) -> tuple[str, Settings, Links]:
     settings = {name: result[name] for name in ("iterations", "seconds", "device", "torch")}
     settings["weights (SHA-256)"] = result["weights_sha256"]
+    settings |= {name: result[name]["text"] for name in ("start", "chosen") if name in result}
     what = f"{result['model']} on {result['dataset']}, seed {result['seed']}"
     return what, settings, tuple(result["parents"].items())
 

@@ -42,6 +42,7 @@ RECIPES = {
     "common recipe": "common recipe: trained with LeMoRe's recipe",
 }
 FROM_SCRATCH = "from scratch: trained without ImageNet pretraining"
+FROM_MODEL = "started from a whole trained model"
 TOP5 = "top-5 as measured here: the paper publishes none"
 RECONSTRUCTED = "recipe reconstructed: the paper gives none for ImageNet"
 UNSTEADY = 1.5  # ratio of p95 to p50 from which a remark is made
@@ -123,6 +124,8 @@ def measure_accuracy(evaluations: list[Result], pairs: Sequence[significance.Pai
         notes = [SCENES] if any(result["scenes"] for result in group) else []
         notes += [RECIPES.get(first["recipe"], first["recipe"])]
         notes += [FROM_SCRATCH] if first.get("init") == "none" else []
+        notes += [FROM_MODEL] if first.get("init") == "checkpoint" else []
+        notes += _remark_on_choice(first)
         notes += [f"test mode {first['test_mode']}"] if first["test_mode"] != "whole" else []
         if not apart:  # significance tests take one configuration per model
             place = first["dataset"], first["model"], first["test_mode"]
@@ -140,6 +143,14 @@ def measure_accuracy(evaluations: list[Result], pairs: Sequence[significance.Pai
             }
         )
     return rows
+
+
+def _remark_on_choice(result: Result) -> list[str]:
+    """Says if the weights were chosen by a validation, above all on the images reported here."""
+    split = result.get("chosen_on")
+    if split and split == result["split"]:
+        return [f"weights chosen on {split}, the split reported here: better than on new images"]
+    return [f"weights of the best validation on {split}"] if split else []
 
 
 def _round(value: float | None, unit: float = 1.0) -> float | None:

@@ -53,6 +53,7 @@ def _describe_configuration(result: Result) -> tuple[str, ...]:
         tested,
         result["recipe"],
         result["test_mode"],
+        f"best on {result['chosen_on']}" if result.get("chosen_on") else "",
     )
 
 

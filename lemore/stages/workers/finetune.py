@@ -25,6 +25,7 @@ from lemore.runtime.worker import Worker
 from lemore.stages.workers import shared
 from lemore.stages.workers.start import load_start
 from lemore.training import losses, optim
+from lemore.training.best import Best
 from lemore.training.further_losses import compute_weighted_sum
 from lemore.training.loop import TrainingLoop
 
@@ -45,7 +46,12 @@ def train(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
     batches = shared.Batches(worker, recipe, make_transform(recipe), rare_class_share=share)
     loop = make_loop(job, worker, device, model, batches)
     trained = shared.run(loop)
-    return shared.finish(job, worker, loop.kept, trained) | started
+    chosen = {}
+    if loop.best is not None:
+        loop.best.restore(loop.kept)
+        chosen = {"chosen": loop.best.describe()}
+        log.info("%s", loop.best.describe()["text"])
+    return shared.finish(job, worker, loop.kept, trained) | started | chosen
 
 
 def load_first_weights(model: Segmentor, job: FinetuneJob, worker: Worker) -> dict[str, Any]:
@@ -72,6 +78,7 @@ def make_loop(
     class_weight = make_class_weight(recipe, worker.data, device)
     groups = group_parameters(model, recipe)
     log.info("%s", optim.describe_groups(groups))
+    best = Best(f"val/{recipe.keep_by}", recipe.patience) if recipe.keep == "best" else None
     return shared.make_loop(
         worker,
         recipe,
@@ -81,6 +88,7 @@ def make_loop(
         batches=batches,
         loss=Loss(job, model.decode_head, device, class_weight),
         validate=make_validation(job, worker, device),
+        best=best,
     )
 
 
@@ -214,7 +222,8 @@ class Loss:
 def make_validation(
     job: FinetuneJob, worker: Worker, device: torch.device
 ) -> Callable[[nn.Module], dict[str, float]] | None:
-    """Makes a function that measures mIoU on `val`, for the curves only; None if not wanted."""
+    """Makes a function that measures on `val`, for the curves and for `keep: best`; None if not
+    wanted."""
     if not job.train.validate_every or worker.rank:
         return None
 
@@ -224,6 +233,6 @@ def make_validation(
         data, test = Store(worker.data, "val"), segmentation.make_plain_test(job.train.img_scale)
         title = f"validate {job.model_name} on {job.dataset}"
         results = segmentation.evaluate(model, data, device, test, (), title=title).results
-        return {"val/mIoU": results["miou"], "val/aAcc": results["aacc"]}
+        return {f"val/{name}": results[name.lower()] for name in ("mIoU", "aAcc", "mAcc", "fwIoU")}
 
     return validate

@@ -23,6 +23,7 @@ from lemore.runtime.process import explain_no_compiler
 from lemore.runtime.tracking.metrics_file import MetricsFile
 from lemore.runtime.worker import Worker
 from lemore.training import optim, sync_batch_norm
+from lemore.training.best import Best
 from lemore.training.loop import Outcome, TrainingLoop
 from lemore.training.step import Average, spare_dilated
 
@@ -141,6 +142,7 @@ def make_loop(
     batches: Batches,
     loss: Callable[[nn.Module, dict[str, Tensor]], Tensor],
     validate: Callable[[nn.Module], dict[str, float]] | None,
+    best: Best | None = None,
 ) -> TrainingLoop:
     """Makes a worker's training loop, with metrics on disk and the model wrapped for workers."""
     device = next(model.parameters()).device
@@ -172,6 +174,7 @@ def make_loop(
         stop=_make_stop(worker),
         validate=validate,
         validate_every=recipe.validate_every,
+        best=best,
         rank=worker.rank,
         samples=batches.names,
     )
