@@ -82,10 +82,10 @@ def choose_training(own: OwnData, cores: int, gpu: bool, iterations: int | None)
 
     The short side is the median photo's, from 128 up to 360 pixels (512 with a GPU), the crop the
     largest multiple of 64 in it, up to 256 (512). A batch has 8 crops (16). On a CPU each training
-    photo is seen 40 times, in 100 to 2,000 iterations; with a GPU 200 times, in 1,000 to 40,000.
+    photo is seen 60 times, in 100 to 2,000 iterations; with a GPU 200 times, in 1,000 to 40,000.
     """
     most, largest_crop, batch = (512, 512, 16) if gpu else (360, 256, 8)
-    times, least, longest = (200, 1000, 40_000) if gpu else (40, 100, 2000)
+    times, least, longest = (200, 1000, 40_000) if gpu else (60, 100, 2000)
     short, long = min(own.size), max(own.size)
     scaled = max(2 * STEP, min(short, most))
     crop = min(scaled // STEP * STEP, largest_crop)
