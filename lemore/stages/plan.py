@@ -191,8 +191,13 @@ def _describe_hours(needs: list[Need], device: str) -> Iterator[str]:
     for stage in ("pretrain", "finetune"):
         hours = sum(need.hours for need in needs if need.stage == stage)
         if hours:
-            yield f"  {stage}: {hours:.1f} {unit} hours"
-    yield f"  together {sum(need.hours for need in needs):.1f} {unit} hours (evaluations included)"
+            yield f"  {stage}: {_name_time(hours, unit)}"
+    together = _name_time(sum(need.hours for need in needs), unit)
+    yield f"  together {together} (evaluations included)"
+
+
+def _name_time(hours: float, unit: str) -> str:
+    return f"{hours:.1f} {unit} hours" if hours >= 1 else f"{60 * hours:.1f} {unit} minutes"
 
 
 def describe_loading(needs: list[Need]) -> Iterator[str]:
