@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 PUBLIC = {
     "load": "lemore.trained.model",
     "create_model": "lemore.trained.model",
-    "train": "lemore.stages.own_run",
+    "train": "lemore.stages.own.run",
 }
 
 

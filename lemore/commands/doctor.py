@@ -9,7 +9,7 @@ Examples:
 import argparse
 from pathlib import Path
 
-from lemore.stages.doctor import diagnose
+from lemore.stages.planning.doctor import diagnose
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

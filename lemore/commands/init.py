@@ -11,7 +11,7 @@ Example:
 import argparse
 from pathlib import Path
 
-from lemore.stages.project import lay_out
+from lemore.stages.own.project import lay_out
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

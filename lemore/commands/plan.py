@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lemore.config.read import option
 from lemore.config.values import NotNegative
-from lemore.stages.plan import DEFAULT, plan
+from lemore.stages.planning.plan import DEFAULT, plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 from lemore.config.read import positive
-from lemore.stages.own_run import train
+from lemore.stages.own.run import train
 from lemore.trained.find import HELP
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lemore.cli import main
-from lemore.stages import doctor
+from lemore.stages.planning import doctor
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import yaml
 
 import lemore
 from lemore.cli import main
-from lemore.stages import own_run
+from lemore.stages.own import run as own_run
 from tests.own_folders import encode, label, photo
 
 SIZE = (24, 32)

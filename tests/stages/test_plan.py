@@ -13,7 +13,7 @@ from lemore.config.experiment import Experiment
 from lemore.config.job_files import write_finetune_job, write_pretrain_job
 from lemore.config.jobs import FinetuneJob, PretrainJob, read_job
 from lemore.config.read import load
-from lemore.stages import plan
+from lemore.stages.planning import plan
 from lemore.stages.workers import costs
 from tests.config.test_rerun_matrix import Checkout
 

@@ -46,7 +46,7 @@ class Loading:
 def list_trainings(configfiles: list[Path]) -> tuple[list[Loading], int]:
     """Returns a run's trainings, but for their seeds, and how many of them run on this machine at
     once."""
-    from lemore.stages.plan import merge_configuration
+    from lemore.stages.planning.plan import merge_configuration
 
     source = " + ".join(map(str, configfiles))
     experiment = Experiment(merge_configuration(configfiles), source=source)

@@ -13,8 +13,8 @@ from lemore.config.model import ModelConfig
 from lemore.config.read import did_you_mean, load
 from lemore.runtime.process import count_cores
 from lemore.runtime.shipped import WEIGHTS, list_names
-from lemore.stages.own_data import OwnData, look
-from lemore.stages.project import FIRST_RUN, SNAKEFILE, write_project
+from lemore.stages.own.data import OwnData, look
+from lemore.stages.own.project import FIRST_RUN, SNAKEFILE, write_project
 from lemore.trained.find import find_checkpoint
 from lemore.trained.folder import HUB
 

@@ -163,7 +163,7 @@ def has_kernels(kernel: str, major: int, minor: int) -> bool:
 
 def check_recipes(configfiles: list[Path]) -> Iterator[Finding]:
     """Checks what a run's recipes need: shared memory for loader processes, and a compiler."""
-    from lemore.stages.loading import list_trainings
+    from lemore.stages.planning.loading import list_trainings
 
     shared = shutil.disk_usage(SHARED).total if SHARED.exists() else 0
     trainings, at_once = list_trainings(configfiles)
