@@ -72,8 +72,7 @@ def group_parameters(
     seen_as: Callable[[str], str] = str,
     backbone_lr_mult: float = 1.0,
 ) -> list[dict]:
-    """Optimiser groups, each with its `lr_mult`, `weight_decay`, `params` and `names`; without
-    what is frozen.
+    """Optimiser groups, each with its `lr_mult`, `weight_decay`, `params` and `names`.
 
     groups, backbone_lr_mult: as in a recipe (`Train`). seen_as: the name under which the groups'
     patterns see a tensor.
@@ -89,8 +88,6 @@ def group_parameters(
             )
     made: dict[tuple[float, float], dict] = {}
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
         found = (groups[p] for p in patterns if re.search(p, names[name]))
         group = next(found, Group())
         factor = backbone_lr_mult if name.startswith("backbone.") else 1.0

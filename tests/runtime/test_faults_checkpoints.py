@@ -197,6 +197,8 @@ def test_a_full_disk_stops_the_training_and_keeps_what_there_was(tmp_path, plain
 
         def fill(iteration: int) -> float:
             if iteration == 12:
+                while len(Checkpoints(folder).list_paths()) < 2:  # written in the background
+                    time.sleep(0.01)
                 filler.write_bytes(b"x" * (shutil.disk_usage(disk).free - 4096))
             return made.learning_rate(iteration)
 

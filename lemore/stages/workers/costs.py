@@ -23,6 +23,7 @@ from lemore.config.jobs import FinetuneJob, PretrainJob
 from lemore.config.recipe import Pretrain, Train
 from lemore.data.loader import Batch, TrainBatches, Transform
 from lemore.data.normalize import normalize
+from lemore.data.store import PIXELS, Photo
 from lemore.models.segmentor import make_model
 from lemore.runtime.worker import Worker
 from lemore.stages.workers import finetune, pretrain, shared
@@ -179,6 +180,10 @@ class _DrawnPhotos:
 
     def read(self, index: int) -> tuple[np.ndarray, Any]:
         return self.image, self.label
+
+    def open(self, index: int) -> tuple[Photo, Any]:
+        size = (self.image.shape[0], self.image.shape[1])
+        return Photo(self.image.reshape(-1), PIXELS, size), self.label
 
     def name(self, index: int) -> str:
         return "drawn"

@@ -157,9 +157,10 @@ def make_transform(recipe: Train) -> TrainTransform:
 def make_class_weight(recipe: Train, data: Path, device: torch.device) -> Tensor | None:
     """Returns K weights on the device, None if all classes have the same; ValueError for a class
     that the data do not have."""
-    named, store = recipe.class_weight, Store(data, "train")
+    named = recipe.class_weight
     if named == "none":
         return None
+    store = Store(data, "train")
     if named == "auto":
         return losses.compute_class_weight(store.class_frequencies).to(device)
     for name in named:
