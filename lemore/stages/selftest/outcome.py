@@ -1,9 +1,11 @@
 """The outcome of one check: its figures, the limits they are held to, and what went wrong."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +27,11 @@ class Figure:
     def passed(self) -> bool:
         return self.limit is None or self.value <= self.limit  # NaN does not pass
 
+    def list_facts(self) -> dict[str, Any]:
+        """Returns it for JSON, which has no NaN or infinity: the value is then null."""
+        value = self.value if math.isfinite(self.value) else None
+        return asdict(self) | {"value": value, "passed": self.passed}
+
     def describe(self) -> str:
         text = f"{self.name} {self.value:.4g}{self.unit}"
         return text if self.limit is None else f"{text} (at most {self.limit:g}{self.unit})"
@@ -41,6 +48,9 @@ class Outcome:
     seconds: float
     figures: tuple[Figure, ...]
     text: str
+
+    def list_facts(self) -> dict[str, Any]:
+        return vars(self) | {"figures": [figure.list_facts() for figure in self.figures]}
 
     def describe(self) -> str:
         """Describes the outcome in one line."""

@@ -5,7 +5,7 @@ import platform
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -79,7 +79,7 @@ def selftest(options: SelftestOptions) -> int:
         for name in names:
             outcomes.append(run(name, bench))
             print(outcomes[-1].describe(), flush=True)
-    record = describe_machine(device, options) | {"checks": [asdict(one) for one in outcomes]}
+    record = describe_machine(device, options) | {"checks": [one.list_facts() for one in outcomes]}
     results = [one.result for one in outcomes]
     record["counts"] = {kind: results.count(kind) for kind in ("passed", "failed", "skipped")}
     write_json(options.output.with_suffix(".json"), record)
