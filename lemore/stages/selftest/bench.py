@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from lemore.config.jobs import FinetuneJob, PretrainJob, make_finetune_job
 from lemore.config.model import BackboneConfig
-from lemore.config.read import CONFIG, load
+from lemore.config.read import load
 from lemore.config.recipe import Test, load_pretrain, load_recipe
 from lemore.data.store import FILE, PackWriter, Store, pack_label
 from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint
 from lemore.runtime.files import write_json
 from lemore.runtime.process import Stopped
+from lemore.runtime.shipped import CONFIG
 from lemore.runtime.tracking.metrics_file import MetricsFile
 from lemore.runtime.worker import Worker
 from lemore.scenes.pictures import OBJECT_CLASSES, draw_object, draw_scene, encode_jpeg

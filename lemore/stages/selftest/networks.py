@@ -68,7 +68,7 @@ def check_latency(bench: Bench) -> list[Figure]:
     network = make_model(bench.make_job(MAIN)).eval()
     backend = "cuda" if bench.gpus else "eager"
     (measured,) = latency.measure(
-        bake(fold(network, norms=True)),
+        bake(fold(network, norms=True, device=bench.device.type)),
         CROP,
         backend=backend,
         threads=bench.threads,

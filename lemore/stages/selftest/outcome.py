@@ -38,7 +38,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CheckOutcome:
     """result: passed, failed or skipped. text: the reason for the latter two, "" where figures
     say it."""
 
@@ -60,7 +60,7 @@ class Outcome:
         return f"{self.result:<8}{self.check:<13}{self.seconds:6.1f} s  {'; '.join(details)}"
 
 
-def run_check(name: str, check: Callable[[], list[Figure]], about: str) -> Outcome:
+def run_check(name: str, check: Callable[[], list[Figure]], about: str) -> CheckOutcome:
     """Runs one check; whatever goes wrong becomes its outcome."""
     begin, figures, text = time.monotonic(), [], ""
     try:
@@ -71,4 +71,4 @@ def run_check(name: str, check: Callable[[], list[Figure]], about: str) -> Outco
     except Exception as error:  # a fault in a driver or a library may raise anything
         log.warning("%s", name, exc_info=True)
         result, text = "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    return Outcome(name, about, result, time.monotonic() - begin, tuple(figures), text)
+    return CheckOutcome(name, about, result, time.monotonic() - begin, tuple(figures), text)

@@ -18,7 +18,7 @@ from lemore.runtime.process import count_cores, read_processor_name
 from lemore.runtime.provenance import find_commit, list_versions
 from lemore.stages.selftest import networks, trainings
 from lemore.stages.selftest.bench import Bench
-from lemore.stages.selftest.outcome import Figure, Outcome, run_check
+from lemore.stages.selftest.outcome import CheckOutcome, Figure, run_check
 
 Check = Callable[[Bench], list[Figure]]
 CHECKS: dict[str, Check] = {
@@ -102,7 +102,7 @@ def write_log(path: Path) -> Iterator[None]:
             root.handlers = before
 
 
-def run(name: str, bench: Bench) -> Outcome:
+def run(name: str, bench: Bench) -> CheckOutcome:
     """Runs one of `CHECKS`."""
     return run_check(name, partial(CHECKS[name], bench), CHECKS[name].__doc__ or "")
 

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from lemore.config.jobs import FinetuneJob
-from lemore.config.read import CONFIG
 from lemore.config.recipe import load_recipe
 from lemore.data.normalize import STD
 from lemore.models.classifier import build_classifier
@@ -21,6 +20,7 @@ from lemore.runtime.checkpoint import Checkpoints
 from lemore.runtime.process import StopSignals
 from lemore.runtime.ray.cluster import Resources
 from lemore.runtime.ray.execute import Work, execute
+from lemore.runtime.shipped import CONFIG
 from lemore.stages.selftest.bench import (
     MAIN,
     SEED,
