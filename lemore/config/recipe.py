@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Interval, MinLen, Predicate, doc
 
+from lemore.config.losses import CROSS_ENTROPY, Losses
 from lemore.config.read import build, convert, convert_keys, did_you_mean, read_yaml
 from lemore.config.values import (
     MAX_SIDE,
@@ -85,51 +86,6 @@ class Group:
 
     lr_mult: NotNegative = 1.0
     decay_mult: NotNegative = 1.0
-
-
-@dataclass(frozen=True)
-class Term:
-    """A loss in a weighted sum."""
-
-    weight: Positive = 1.0
-
-
-@dataclass(frozen=True)
-class Focal(Term):
-    gamma: NotNegative = 2.0
-
-
-@dataclass(frozen=True)
-class Ohem(Term):
-    """Cross-entropy of the pixels whose class has a probability below `threshold`, at least of the
-    hardest `min_share` of a batch."""
-
-    threshold: SomeShare = 0.7
-    min_share: SomeShare = 0.1
-
-
-@dataclass(frozen=True)
-class Losses:
-    """The losses whose weighted sum is trained; those left out have no part in it."""
-
-    cross_entropy: Term | None = None
-    focal: Focal | None = None
-    ohem: Ohem | None = None
-    dice: Term | None = None
-    lovasz: Term | None = None
-
-    @property
-    def needs_full_size(self) -> bool:
-        """Whether a loss needs the logits at the labels' size."""
-        return any((self.focal, self.ohem, self.dice, self.lovasz))
-
-    def __post_init__(self) -> None:
-        if not (self.cross_entropy or self.needs_full_size):
-            names = ", ".join(self.__dataclass_fields__)
-            raise ValueError(f"losses names none, expected at least one of {names}")
-
-
-CROSS_ENTROPY = Losses(cross_entropy=Term())
 
 
 @dataclass(frozen=True)

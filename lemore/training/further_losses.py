@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lemore.config.labels import IGNORE
-from lemore.config.recipe import Losses
+from lemore.config.losses import Losses
 
 Average = Literal["all_pixels", "valid_pixels"]
 SMOOTHING = 1.0  # pixels added to both sides of Dice's fraction

@@ -12,8 +12,9 @@ from sklearn.metrics import jaccard_score
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lemore.config.jobs import FinetuneJob, read_job, write_job
+from lemore.config.losses import CROSS_ENTROPY, Losses
 from lemore.config.read import build, dump, plain, read_yaml
-from lemore.config.recipe import CROSS_ENTROPY, Losses, Train
+from lemore.config.recipe import Train
 from lemore.models.segmentor import make_model
 from lemore.runtime.checkpoint import hash_tensors, load
 from lemore.runtime.worker import Worker

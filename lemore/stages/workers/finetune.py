@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from lemore.config.jobs import FinetuneJob
+from lemore.config.losses import CROSS_ENTROPY
 from lemore.config.model import get_start
 from lemore.config.read import did_you_mean
-from lemore.config.recipe import CROSS_ENTROPY, Train
+from lemore.config.recipe import Train
 from lemore.data.augment import photometric_batch
 from lemore.data.augment.segmentation import TrainTransform
 from lemore.data.normalize import normalize
