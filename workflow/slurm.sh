@@ -14,6 +14,7 @@ nodes=${SLURM_JOB_NUM_NODES:-1}
 port=$((20000 + SLURM_JOB_ID % 10000))  # a node may have two such jobs
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export RAY_ADDRESS=$head:$port
+export LEMORE_NODES=$nodes  # that have joined before GPUs are counted
 export RAY_USAGE_STATS_ENABLED=0 RAY_USAGE_STATS_REPORT_URL=http://127.0.0.1:9/
 
 # srun does not take over sbatch's --cpus-per-task, and Ray would count what srun gives it. In

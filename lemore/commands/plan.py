@@ -19,7 +19,7 @@ from lemore.stages.planning.plan import DEFAULT, plan
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     files = "configuration of the run, and what is laid on it"
-    parser.add_argument("--configfile", type=Path, nargs="+", default=[DEFAULT], help=files)
+    parser.add_argument("--configfile", type=Path, nargs="+", help=f"{files}; default: {DEFAULT}")
     parser.add_argument(
         "--calibrate", type=option(NotNegative), default=3.0, help="seconds a model; 0: not"
     )
@@ -28,5 +28,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    print(plan(args.configfile, args.calibrate, args.device, args.json))
+    print(plan(args.configfile or [DEFAULT], args.calibrate, args.device, args.json))
     return 0

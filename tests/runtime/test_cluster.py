@@ -53,6 +53,15 @@ def test_a_machine_outside_the_cluster_is_told_in_one_line(monkeypatch, address)
     assert "\n" not in str(told.value) and f"ray start --address {address}" in str(told.value)
 
 
+def test_the_nodes_of_an_allocation_are_waited_for(monkeypatch):
+    gone, here = ({"Alive": alive, "Resources": {"GPU": 4.0}} for alive in (False, True))
+    seen = iter([[here, gone], [here, gone], [here, here, gone], [here, here, here]])
+    monkeypatch.setattr(ray, "nodes", lambda: next(seen))
+    assert cluster.list_nodes(2) == [{"GPU": 4.0}] * 2
+    monkeypatch.setattr(ray, "nodes", lambda: [here])
+    assert cluster.list_nodes(2, seconds=0.1) == [{"GPU": 4.0}]
+
+
 def test_another_error_of_ray_stays_what_it_is(monkeypatch, address):
     def init(**options):
         raise RuntimeError("Version mismatch")

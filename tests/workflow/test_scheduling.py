@@ -51,7 +51,7 @@ def note(text):
 """
 CLUSTER = """
 def join(cpus): pass
-def list_nodes(): return [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 8.0, "GPU": 1.0}, {"CPU": 4.0}]
+def list_nodes(least): return [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 8.0, "GPU": 1.0}, {"CPU": 4.0}]
 """
 TRAININGS = ("pretrain", "finetune")
 

@@ -75,8 +75,9 @@ def slots_elsewhere():
     if not workflow.local_exec:
         return sys.maxsize
     code = (
-        "from lemore.runtime.ray import cluster; cluster.join(1);"
-        "print([node.get('GPU', 0) for node in cluster.list_nodes()])"
+        "import os; from lemore.runtime.ray import cluster; cluster.join(1);"
+        "nodes = cluster.list_nodes(int(os.environ.get('LEMORE_NODES', 1)));"
+        "print([node.get('GPU', 0) for node in nodes])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:

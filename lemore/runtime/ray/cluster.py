@@ -29,6 +29,7 @@ from lemore.runtime.watchdog import FIXED
 log = logging.getLogger(__name__)
 OBJECT_STORE_BYTES = 100_000_000  # no data goes through it
 START_SECONDS = 90
+JOINING = 120.0  # seconds in which the nodes of an allocation join its cluster
 GRACE_SECONDS = 20  # for jobs to save their state when the pipeline is gone
 # Ray must not report anywhere, and must not drop repeated progress lines.
 ENVIRONMENT = {
@@ -84,11 +85,17 @@ def join(cpus: int) -> None:
         start_local(cpus)
 
 
-def list_nodes() -> list[dict[str, float]]:
-    """Returns the resources of each node ("CPU", "GPU", ...)."""
+def list_nodes(least: int = 1, seconds: float = JOINING) -> list[dict[str, float]]:
+    """Returns the resources of each node ("CPU", "GPU", ...), once `least` have joined or after so
+    many seconds."""
     import ray
 
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    end = time.monotonic() + seconds
+    while True:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if len(nodes) >= least or time.monotonic() > end:
+            return nodes
+        time.sleep(0.5)
 
 
 def _set_environment() -> None:

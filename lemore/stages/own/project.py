@@ -24,12 +24,13 @@ FIRST_RUN = Path("config/config.yaml")
 
 def lay_out(folder: Path) -> None:
     """Writes the Snakefile, the package's run files, of which config.yaml is run by itself, and its
-    profiles for clusters.
+    profiles and script for clusters.
 
     ValueError if the folder holds one of them already.
     """
     texts = {"Snakefile": SNAKEFILE}
-    copied = [*SHIPPED.glob("config/*.yaml"), *SHIPPED.glob("workflow/profiles/*/*")]
+    wanted = ("config/*.yaml", "workflow/profiles/*/*", "workflow/slurm.sh")
+    copied = [path for pattern in wanted for path in SHIPPED.glob(pattern)]
     texts |= {str(path.relative_to(SHIPPED)): path.read_text("utf-8") for path in copied}
     if there := [name for name in texts if (folder / name).exists()]:
         raise ValueError(f"{folder / min(there)}: is there already; choose another folder")
