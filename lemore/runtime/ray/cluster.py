@@ -85,7 +85,7 @@ def join(cpus: int) -> None:
         start_local(cpus)
 
 
-def list_nodes(least: int = 1, seconds: float = JOINING) -> list[dict[str, float]]:
+def list_nodes(least: int = 0, seconds: float = JOINING) -> list[dict[str, float]]:
     """Returns the resources of each node ("CPU", "GPU", ...), once `least` have joined or after so
     many seconds."""
     import ray
