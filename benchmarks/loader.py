@@ -22,7 +22,8 @@ from PIL import Image
 from lemore.cli import run_command
 from lemore.config.dataset import DatasetConfig
 from lemore.config.read import load, positive
-from lemore.config.recipe import Pretrain, Train, load_pretrain, load_recipe
+from lemore.config.recipe import Pretrain, Train
+from lemore.config.recipe_files import load_pretrain, load_recipe
 from lemore.data.archives.members import list_members
 from lemore.data.archives.source import Source, open_source
 from lemore.data.augment.classification import ClassificationTransform

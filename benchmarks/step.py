@@ -26,7 +26,8 @@ from lemore.cli import run_command
 from lemore.config.dataset import DatasetConfig
 from lemore.config.jobs import FinetuneJob, make_finetune_job
 from lemore.config.read import load, positive
-from lemore.config.recipe import Train, load_recipe
+from lemore.config.recipe import Train
+from lemore.config.recipe_files import load_recipe
 from lemore.data.normalize import normalize
 from lemore.models.segmentor import Segmentor, make_model
 from lemore.runtime.files import write_json

@@ -29,7 +29,7 @@ import psutil
 from conftest import ROOT, Tiny
 
 from lemore.config.read import dump, read_yaml
-from lemore.config.recipe import load_recipe
+from lemore.config.recipe_files import load_recipe
 from lemore.runtime.files import read_json
 from lemore.runtime.tracking import mlflow
 from lemore.runtime.tracking.metrics_file import MetricsFile

@@ -10,7 +10,7 @@ from PIL import Image
 from lemore.config import labels
 from lemore.config.jobs import FinetuneJob, make_finetune_job
 from lemore.config.read import build, plain
-from lemore.config.recipe import load_recipe
+from lemore.config.recipe_files import load_recipe
 from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint
 from lemore.trained.classes import find_dataset

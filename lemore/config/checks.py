@@ -6,7 +6,8 @@ from typing import Any
 from lemore.config.checkpoints import HUB, find_checkpoint
 from lemore.config.model import find_init_file, get_start
 from lemore.config.read import check_gpus, did_you_mean
-from lemore.config.recipe import Train, check_changes, override_names
+from lemore.config.recipe import Train
+from lemore.config.recipe_files import check_changes, override_names
 from lemore.config.run import PAPER_TABLES
 from lemore.runtime.shipped import PACKAGE
 

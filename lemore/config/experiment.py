@@ -19,7 +19,8 @@ from lemore.config.dataset import DatasetConfig
 from lemore.config.jobs import ProfileCell
 from lemore.config.model import BackboneConfig, ModelConfig, get_start
 from lemore.config.read import build, load
-from lemore.config.recipe import Pretrain, Test, Train, load_pretrain, load_recipe
+from lemore.config.recipe import Pretrain, Test, Train
+from lemore.config.recipe_files import load_pretrain, load_recipe
 from lemore.config.run import PAPER_TABLES, RunConfig, split_place
 from lemore.runtime.shipped import PACKAGE, find_file, list_names
 

@@ -1,4 +1,4 @@
-"""What trainings and evaluations need of the prepared data, checked before a training begins.
+"""Checks, before a training begins, what it and its evaluation need of the prepared data.
 
 What files say by themselves is checked when they are read (`lemore/config`). Without torch, since
 the process that only waits for a training should stay small.

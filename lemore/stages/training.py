@@ -116,24 +116,27 @@ def run_training(training: Training, placement: Placement) -> int:
         except (KeyboardInterrupt, SystemExit):
             log.warning("stopped; the same command resumes from the last checkpoint")
             return 128 + (stop() or signal.SIGINT)
-        record = {
-            "stage": training.stage,
-            **training.identity,
-            "seed": placement.seed,
-            "key": key,
-            "code": code,
-            "git": find_commit(),
-            "versions": list_versions(),
-            "command": quote_command(),
-            "mlflow_run_id": run.run_id,
-            "parents": training.parents,
-            "inputs": {"data": dataset["sha256"], **training.inputs},
-            "workers": placement.workers,
-        }
+        record = _describe_origin(training, placement, dataset["sha256"])
+        record |= {"key": key, "code": code, "mlflow_run_id": run.run_id}
         publish(folder, placement.output, result | record)
         _drop_superseded(folder)
         shutil.rmtree(folder)
     return 0
+
+
+def _describe_origin(training: Training, placement: Placement, dataset: str) -> dict[str, Any]:
+    """Returns what run.json says of a training's inputs and of the machine's software."""
+    return {
+        "stage": training.stage,
+        **training.identity,
+        "seed": placement.seed,
+        "git": find_commit(),
+        "versions": list_versions(),
+        "command": quote_command(),
+        "parents": training.parents,
+        "inputs": {"data": dataset, **training.inputs},
+        "workers": placement.workers,
+    }
 
 
 def read_data(job: PretrainJob | FinetuneJob, folder: Path) -> dict[str, Any]:

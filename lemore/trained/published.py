@@ -13,7 +13,7 @@ from lemore.config import labels
 from lemore.config.dataset import DatasetConfig
 from lemore.config.jobs import make_finetune_job
 from lemore.config.read import load, plain
-from lemore.config.recipe import load_recipe
+from lemore.config.recipe_files import load_recipe
 from lemore.models.key_map import convert, find_key_map
 from lemore.runtime import checkpoint
 from lemore.trained.checkpoint import outline_tensors

@@ -12,7 +12,7 @@ from lemore.cli import main
 from lemore.config import reported
 from lemore.config.experiment import Experiment
 from lemore.config.job_files import write_prepare_job
-from lemore.config.recipe import merge
+from lemore.config.recipe_files import merge
 
 ROOT = Path(__file__).parents[2]
 

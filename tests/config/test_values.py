@@ -20,7 +20,8 @@ from lemore.config.dataset import DatasetConfig
 from lemore.config.experiment import Experiment
 from lemore.config.model import BackboneConfig, ModelConfig
 from lemore.config.read import build, convert, plain, read_yaml
-from lemore.config.recipe import Pretrain, Train, load_pretrain, load_recipe
+from lemore.config.recipe import Pretrain, Train
+from lemore.config.recipe_files import load_pretrain, load_recipe
 from lemore.config.run import RunConfig
 from lemore.config.values import are_distinct, take_apart
 

@@ -16,7 +16,8 @@ from lemore import models
 from lemore.config.jobs import FinetuneJob
 from lemore.config.model import BackboneConfig
 from lemore.config.read import build, load, plain
-from lemore.config.recipe import Train, load_recipe
+from lemore.config.recipe import Train
+from lemore.config.recipe_files import load_recipe
 from lemore.evaluation.metrics import Confusion
 from lemore.evaluation.upsample import Pass, Window, label_passes
 from lemore.models.classifier import build_classifier

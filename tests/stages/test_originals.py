@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lemore.config.recipe import load_recipe
+from lemore.config.recipe_files import load_recipe
 from lemore.models.import_maps._mscan import ENCODER
 from lemore.models.key_map import KeyMap, find_key_map
 from lemore.stages.workers import finetune

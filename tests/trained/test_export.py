@@ -18,7 +18,7 @@ from PIL import Image
 import lemore
 from lemore.cli import main
 from lemore.config.read import plain
-from lemore.config.recipe import load_recipe
+from lemore.config.recipe_files import load_recipe
 from lemore.data.normalize import MEAN, STD
 from lemore.profiling import export
 from lemore.runtime import checkpoint

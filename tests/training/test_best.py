@@ -12,7 +12,7 @@ from torch import nn
 
 from lemore.config.code import VALIDATION, declare_code
 from lemore.config.jobs import FinetuneJob, read_job
-from lemore.config.recipe import load_recipe
+from lemore.config.recipe_files import load_recipe
 from lemore.reporting.tables.build import build_table
 from lemore.runtime.checkpoint import Checkpoints, hash_tensors, load
 from lemore.runtime.files import read_json

@@ -23,7 +23,7 @@ from torch.amp.grad_scaler import GradScaler
 from lemore.config.jobs import make_finetune_job
 from lemore.config.model import BackboneConfig
 from lemore.config.read import load
-from lemore.config.recipe import load_pretrain, load_recipe
+from lemore.config.recipe_files import load_pretrain, load_recipe
 from lemore.data.augment import photometric_batch
 from lemore.models.classifier import Classifier, build_classifier
 from lemore.models.segmentor import make_model

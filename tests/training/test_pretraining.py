@@ -16,7 +16,7 @@ from torch import nn
 from lemore.config.jobs import PretrainJob, read_job
 from lemore.config.model import BackboneConfig
 from lemore.config.read import load
-from lemore.config.recipe import load_pretrain
+from lemore.config.recipe_files import load_pretrain
 from lemore.models.classifier import build_classifier
 from lemore.runtime.worker import Worker
 from lemore.stages.workers import pretrain, shared

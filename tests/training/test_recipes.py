@@ -14,7 +14,8 @@ from torch.amp.grad_scaler import GradScaler
 
 from lemore.config.jobs import FinetuneJob, make_finetune_job
 from lemore.config.read import build, plain
-from lemore.config.recipe import Group, Train, load_recipe, override_names
+from lemore.config.recipe import Group, Train
+from lemore.config.recipe_files import load_recipe, override_names
 from lemore.data.augment.segmentation import TrainTransform
 from lemore.models.segmentor import make_model
 from lemore.stages.workers.finetune import Loss, group_parameters, make_optimizer

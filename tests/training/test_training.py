@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from lemore.config.recipe import Group, load_recipe
+from lemore.config.recipe import Group
+from lemore.config.recipe_files import load_recipe
 from lemore.runtime.checkpoint import Checkpoints, hash_tensors, load
 from lemore.runtime.files import read_json
 from lemore.runtime.process import Stopped

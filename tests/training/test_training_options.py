@@ -14,7 +14,8 @@ from torch.amp.grad_scaler import GradScaler
 
 from lemore.config.jobs import FinetuneJob, read_job
 from lemore.config.read import build, plain
-from lemore.config.recipe import Pretrain, Train, load_pretrain, load_recipe
+from lemore.config.recipe import Pretrain, Train
+from lemore.config.recipe_files import load_pretrain, load_recipe
 from lemore.data.normalize import normalize
 from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint

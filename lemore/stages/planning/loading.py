@@ -1,4 +1,4 @@
-"""What the loader processes of a run's trainings need."""
+"""Computes what the loader processes of a run's trainings need."""
 
 import math
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ from lemore.config.job_files import write_finetune_job, write_pretrain_job
 from lemore.config.jobs import FinetuneJob, PretrainJob
 from lemore.config.placed import find_folder
 from lemore.config.read import load, read_yaml
-from lemore.config.recipe import merge
+from lemore.config.recipe_files import merge
 from lemore.runtime.files import walk_files
 from lemore.runtime.process import count_cores, read_processor_name
 from lemore.runtime.progress import show_progress

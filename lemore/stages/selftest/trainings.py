@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from lemore.config.jobs import FinetuneJob
-from lemore.config.recipe import load_recipe
+from lemore.config.recipe_files import load_recipe
 from lemore.data.normalize import STD
 from lemore.models.classifier import build_classifier
 from lemore.models.segmentor import make_model
 from lemore.profiling.memory import watch_peak
 from lemore.runtime.checkpoint import Checkpoints
-from lemore.runtime.process import StopSignals
+from lemore.runtime.process import StopSignals, explain_no_compiler
 from lemore.runtime.ray.cluster import Resources
 from lemore.runtime.ray.execute import Work, execute
 from lemore.runtime.shipped import CONFIG
@@ -79,9 +79,8 @@ def check_adamw(bench: Bench) -> list[Figure]:
 
 def check_compile(bench: Bench) -> list[Figure]:
     """Trains the network that torch.compile has made."""
-    compilers = ("cc", "gcc", "clang") if bench.gpus else ("g++",)
-    if not any(map(shutil.which, compilers)):
-        raise Skipped(f"torch.compile needs {' or '.join(compilers)}")
+    if missing := explain_no_compiler(bench.gpus > 0):
+        raise Skipped(f"torch.compile {missing}")
     return _compare_training(bench, "compile", 0.002, 0.02, compile=True)
 
 

@@ -15,8 +15,8 @@ from lemore.runtime.worker import Worker
 
 @dataclass(frozen=True)
 class Measurement:
-    """What an evaluation measures. images: names of those whose label maps are returned. crop_size:
-    (H, W) of the network's training. title: of the progress line."""
+    """The settings of an evaluation. images: names of those whose label maps are returned.
+    crop_size: (H, W) of the network's training. title: of the progress line."""
 
     network: nn.Module
     test: Test
