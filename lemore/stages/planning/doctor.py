@@ -153,9 +153,9 @@ def check_gpu(number: int, driver: str) -> Finding:
 def has_kernels(kernel: str, major: int, minor: int) -> bool:
     """Returns whether kernels ("sm_86", "compute_90", "sm_90a") run on an architecture: those of
     the same major number, and compute_*, from which a driver makes those of later ones."""
-    kind, digits = re.fullmatch(r"(sm|compute)_(\d+)[af]?", kernel).groups()  # pyright: ignore
-    built = divmod(int(digits), 10)
-    exact = kernel[-1] in "af"
+    kind, _, version = kernel.partition("_")
+    built = divmod(int(version.rstrip("af")), 10)
+    exact = version[-1] in "af"
     if exact or (kind == "sm" and built[0] != major):
         return built == (major, minor)
     return built <= (major, minor)

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from lemore.config.jobs import FinetuneJob, PretrainJob, make_finetune_job
 from lemore.config.model import BackboneConfig
 from lemore.config.read import load
-from lemore.config.recipe import Test, load_pretrain, load_recipe
+from lemore.config.recipe import Test
+from lemore.config.recipe_files import load_pretrain, load_recipe
 from lemore.data.store import FILE, PackWriter, Store, pack_label
 from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint
@@ -56,8 +57,8 @@ PLAIN = {
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A training's result. row: its last metrics. weights: the trained tensors by name."""
+class TrainingResult:
+    """The result of a training. row: its last metrics. weights: the trained tensors by name."""
 
     row: dict[str, float]
     weights: dict[str, Tensor]
@@ -66,7 +67,7 @@ class Trained:
 
 @dataclass
 class Bench:
-    """What the checks share: a folder of their own, the device, and the CPU's results."""
+    """Holds what the checks share: a folder, the device, and the CPU's results."""
 
     folder: Path
     device: torch.device
@@ -119,7 +120,7 @@ class Bench:
         *,
         data: Path | None = None,
         stop_after: int = 0,
-    ) -> Trained:
+    ) -> TrainingResult:
         """Trains in the folder `name`, from its newest checkpoint if there is one.
 
         stop_after: steps after which the training is asked to stop; it raises Stopped then.
@@ -128,10 +129,12 @@ class Bench:
         counter = itertools.count(1)
         if stop_after:
             worker = replace(worker, stop=lambda: int(next(counter) == stop_after))
-        stage = finetune if isinstance(job, FinetuneJob) else pretrain
         before = torch.get_num_threads(), torch.backends.cudnn.benchmark
         try:
-            stage.train(job, worker)  # pyright: ignore[reportArgumentType]
+            if isinstance(job, FinetuneJob):
+                finetune.train(job, worker)
+            else:
+                pretrain.train(job, worker)
         finally:
             torch.set_num_threads(before[0])
             torch.backends.cudnn.benchmark = before[1]
@@ -145,17 +148,17 @@ class Bench:
         own = self.data if isinstance(job, FinetuneJob) else self.objects
         return Worker(data=data or own, folder=folder, seed=SEED, gpus=gpus)
 
-    def read(self, worker: Worker) -> Trained:
+    def read(self, worker: Worker) -> TrainingResult:
         rows = MetricsFile(worker.folder / "metrics.jsonl").read()
         file = worker.folder / "weights.pt"
-        return Trained(rows[-1]["metrics"], checkpoint.load_tensors(file), file)
+        return TrainingResult(rows[-1]["metrics"], checkpoint.load_tensors(file), file)
 
-    def train_anew(self, name: str, job: FinetuneJob | PretrainJob) -> Trained:
+    def train_anew(self, name: str, job: FinetuneJob | PretrainJob) -> TrainingResult:
         """Trains on the device under test."""
         shutil.rmtree(self.folder / name, ignore_errors=True)
         return self.train(name, job, self.gpus)
 
-    def refer(self, name: str, job: FinetuneJob | PretrainJob) -> Trained:
+    def refer(self, name: str, job: FinetuneJob | PretrainJob) -> TrainingResult:
         """Returns the training on the CPU."""
         return self.remember(f"cpu_{name}", lambda: self.train(f"cpu_{name}", job, 0.0))
 
@@ -192,7 +195,9 @@ def spread_classes(network: nn.Module, image: Tensor) -> None:
     classifier.weight.div_(deviation[:, None, None, None])
 
 
-def compare(found: Trained, reference: Trained, start: dict[str, Tensor]) -> tuple[float, float]:
+def compare(
+    found: TrainingResult, reference: TrainingResult, start: dict[str, Tensor]
+) -> tuple[float, float]:
     """Returns relative differences: of the loss, and of what the training changed in the weights.
 
     start: the weights before.
@@ -211,7 +216,7 @@ def make_start(job: FinetuneJob) -> dict[str, Tensor]:
     return make_model(job).state_dict()
 
 
-def stop_and_resume(bench: Bench, job: FinetuneJob, name: str) -> Trained:
+def stop_and_resume(bench: Bench, job: FinetuneJob, name: str) -> TrainingResult:
     """Stops a training in the middle and resumes it."""
     shutil.rmtree(bench.folder / name, ignore_errors=True)
     try:

@@ -16,6 +16,7 @@ from lemore.reporting.pages.selftest import render
 from lemore.runtime.files import write_atomic, write_json
 from lemore.runtime.process import count_cores, read_processor_name
 from lemore.runtime.provenance import find_commit, list_versions
+from lemore.stages.planning.doctor import read_driver
 from lemore.stages.selftest import networks, trainings
 from lemore.stages.selftest.bench import Bench
 from lemore.stages.selftest.outcome import CheckOutcome, Figure, run_check
@@ -139,12 +140,3 @@ def describe_machine(device: torch.device, options: SelftestOptions) -> dict[str
             "driver": read_driver(),
         }
     return about
-
-
-def read_driver() -> str:
-    """Returns the version of NVIDIA's driver, "" where the system does not tell."""
-    try:
-        text = Path("/proc/driver/nvidia/version").read_text()
-    except OSError:
-        return ""
-    return text.splitlines()[0].partition("Module")[2].split()[0]
