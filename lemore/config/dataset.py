@@ -176,7 +176,7 @@ class Files:
 
     @property
     def splits_by_file(self) -> bool:
-        """Whether the annotation files alone say which photo is in which split."""
+        """Returns whether the annotation files alone say which photo is in which split."""
         return self.mask == "coco" and "{split}" in self.masks and "{split}" not in self.images
 
 
@@ -203,9 +203,8 @@ class DatasetConfig:
     `quarantine_limit` how many faulty samples may be left out, `recipe` the dataset whose recipe
     is used (null: its own). Images and masks in folders need no reader and no table: `files` says
     where they are, `classes` what they show, `folder` where the dataset lies (null:
-    <archives_dir>/<dataset>). `video` is for statistical tests alone. `short_side` keeps training
-    photos of a classification dataset whose shorter side is longer at that many pixels, as JPEG
-    (null: as they are).
+    <archives_dir>/<dataset>). `video` is for statistical tests alone. `short_side`: larger training
+    photos of classification are kept at that many pixels, as JPEG (null: as they are).
     """
 
     title: Line
@@ -234,9 +233,7 @@ class DatasetConfig:
         if self.task == "segmentation" and self.num_classes > MAX_CLASSES:
             raise ValueError(f"num_classes is {self.num_classes}, expected 2 to {MAX_CLASSES}")
         if self.short_side is not None and self.task != "classification":
-            raise ValueError(
-                f"short_side is {self.short_side}, expected it for classification only"
-            )
+            raise ValueError(f"short_side is {self.short_side}, expected null for segmentation")
         if self.scenes is not None and self.stands_for is None:
             raise ValueError(f"scenes is {self.scenes}, expected stands_for with it")
 

@@ -38,7 +38,7 @@ class Losses:
 
     @property
     def needs_full_size(self) -> bool:
-        """Whether a loss needs the logits at the labels' size."""
+        """Returns whether a loss needs the logits at the labels' size."""
         return any((self.focal, self.ohem, self.dice, self.lovasz))
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What a key of a configuration may hold, as types with bounds that `read.convert` checks.
+"""The types of configuration keys, with bounds that `read.convert` checks.
 
 A schema writes `lr: Annotated[float, Gt(0)]`, or one of the types below. `doc` says in words what
 is expected, where the bounds alone do not.
@@ -86,7 +86,10 @@ def is_line(text: str) -> bool:
 
 
 def is_path(text: str) -> bool:
-    """What is in brackets Snakemake replaces; a command takes a leading dash as an option."""
+    """Returns whether Snakemake and a command take the text as a path.
+
+    Snakemake replaces what is in brackets, and a command takes a leading dash as an option.
+    """
     return is_line(text) and not text.startswith("-") and not set("{}<>") & set(text)
 
 
@@ -115,7 +118,7 @@ def is_pattern(text: str) -> bool:
 
 
 def are_arguments(value: Any, levels: int = 3) -> bool:
-    """Whether numbers, down to the last list, are such as the models here have.
+    """Returns whether all numbers, down to the last list, are in the range that models here use.
 
     YAML and pickle can refer to one list many times, so depth and length are bounded.
     """

@@ -22,12 +22,12 @@ DARK, BRIGHT = 64, 191  # what a lossy mask has of two values lies outside
 BACKGROUND = "background"
 NO_CLASS = {"void", "unlabelled", "unlabeled", "ignore", "ignored", "unknown", "_ignore_"}
 COLOR = re.compile(r"(\d+)[\s,;]+(\d+)[\s,;]+(\d+)")
-Code = int | tuple[int, ...]
+Color = tuple[int, ...]  # R, G, B
 
 
 @dataclass(frozen=True)
 class Coding:
-    """What `files` and `classes` of a dataset's YAML say of its masks; `assumed`: what its owner
+    """The keys `files` and `classes` of a dataset's YAML for its masks. `assumed`: what its owner
     should look at, in words."""
 
     files: dict[str, Any]
@@ -57,9 +57,12 @@ def _find_masks(source: Source, masks: Sequence[Member]) -> Coding:
     return _describe_values(pixels, _read_names(source))
 
 
-def _count(masks: Sequence[Member], indices: bool) -> tuple[Counter[Code], bool]:
-    """Counts the masks' pixels by value, or by colour once one of them has colours."""
-    pixels: Counter[Code] = Counter()
+def _count(masks: Sequence[Member], indices: bool) -> tuple[Counter[Any], bool]:
+    """Counts the masks' pixels by value (`indices`) or by `Color`.
+
+    Returns them, and whether a mask has colours; of values the count then ends.
+    """
+    pixels: Counter[Any] = Counter()
     in_color = False
     for mask in masks:
         try:
@@ -78,7 +81,7 @@ def _count(masks: Sequence[Member], indices: bool) -> tuple[Counter[Code], bool]
     return pixels, in_color
 
 
-def _describe_colors(pixels: Counter[Code], names: dict[tuple[int, ...], str]) -> Coding:
+def _describe_colors(pixels: Counter[Color], names: dict[Color, str]) -> Coding:
     if len(pixels) > MOST:
         raise ValueError(
             f"the masks hold {len(pixels)} colours, expected at most {MOST}, one for each class: "
@@ -88,10 +91,10 @@ def _describe_colors(pixels: Counter[Code], names: dict[tuple[int, ...], str]) -
     order = [color for color, _ in pixels.most_common()]
     if names:
         order = [color for color in names if color in pixels] + [c for c in order if c not in names]
-    named = [(str(names.get(c, f"color {c[0]}-{c[1]}-{c[2]}")), c) for c in order]  # type: ignore
-    ignored = [list(color) for name, color in named if name.lower() in NO_CLASS]  # type: ignore
+    named = [(names.get(color, f"color {'-'.join(map(str, color))}"), color) for color in order]
+    ignored = [list(color) for name, color in named if name.lower() in NO_CLASS]
     classes = [
-        {"name": name, "color": list(color)}  # type: ignore
+        {"name": name, "color": list(color)}
         for name, color in named
         if name.lower() not in NO_CLASS
     ]
@@ -105,8 +108,8 @@ def _describe_colors(pixels: Counter[Code], names: dict[tuple[int, ...], str]) -
     return Coding(files, classes, assumed)
 
 
-def _describe_values(pixels: Counter[Code], names: list[str]) -> Coding:
-    values = sorted(int(value) for value in pixels if isinstance(value, int))
+def _describe_values(pixels: Counter[int], names: list[str]) -> Coding:
+    values = sorted(pixels)
     ignored = [255] if len(values) > 2 and values[-1] == 255 else []
     values = [value for value in values if value not in ignored]
     assumed = ["255 is no class; if it is one, move it from `ignore` to `classes`"] * bool(ignored)
@@ -123,9 +126,9 @@ def _describe_values(pixels: Counter[Code], names: list[str]) -> Coding:
     return Coding(files, classes, assumed)
 
 
-def _describe_lossy(pixels: Counter[Code], first: Member) -> Coding:
+def _describe_lossy(pixels: Counter[int], first: Member) -> Coding:
     """Values of a lossy compression are those of two classes if nearly all are dark or bright."""
-    between = sum(n for v, n in pixels.items() if isinstance(v, int) and DARK <= v <= BRIGHT)
+    between = sum(n for value, n in pixels.items() if DARK <= value <= BRIGHT)
     if between > 0.05 * pixels.total():
         raise ValueError(
             f"the masks, such as {first.place}, hold {len(pixels)} values, expected at most "
@@ -185,11 +188,11 @@ def _read_names(source: Source) -> list[str]:
     return []
 
 
-def _read_colors(source: Source) -> dict[tuple[int, ...], str]:
+def _read_colors(source: Source) -> dict[Color, str]:
     """Reads the names of colours: a text in whose lines three numbers and a name stand."""
     for member in source:
         if member.name.lower().endswith((".txt", ".csv")) and member.size < 1 << 16:
-            named: dict[tuple[int, ...], str] = {}
+            named: dict[Color, str] = {}
             for line in decode_text(member.read(), member.place).splitlines():
                 if found := COLOR.search(line):
                     name = (line[: found.start()] + line[found.end() :]).strip(" \t,;:")

@@ -1,4 +1,4 @@
-"""Whether a photo and its annotation lie on one another, as far as sizes and EXIF tell."""
+"""Checks by sizes and EXIF that a photo and its annotation lie on one another."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the three readers of polygons share: annotation files as text or JSON, checks of points."""
+"""Reads annotation files as text or JSON and checks points, for the three readers of polygons."""
 
 import json
 from collections.abc import Callable

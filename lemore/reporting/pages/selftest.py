@@ -1,4 +1,4 @@
-"""What a self-test found on a machine, as one self-contained HTML page."""
+"""Renders the findings of a self-test as one self-contained HTML page."""
 
 from typing import Any
 

@@ -9,14 +9,13 @@ from typing import Any
 
 import yaml
 
+from lemore.config.checkpoints import HUB, find_checkpoint
 from lemore.config.model import ModelConfig
 from lemore.config.read import did_you_mean, load
 from lemore.runtime.process import count_cores
 from lemore.runtime.shipped import WEIGHTS, list_names
 from lemore.stages.own.data import OwnData, look
 from lemore.stages.own.project import FIRST_RUN, SNAKEFILE, write_project
-from lemore.trained.find import find_checkpoint
-from lemore.trained.folder import HUB
 
 STEP = 64  # pixels: crops are multiples of it
 COMPARED = 4  # photos in the report's visual comparison
