@@ -70,6 +70,11 @@ def test_a_published_segformer_keeps_every_tensor_and_the_rows_of_shared_classes
     assert record["classes_new"] == ["lichen", "quartz"]
     assert record["kept"] == record["of"] == len(renamed) and not record["anew"]
     assert "rows of the classifier kept for sky, Tree, wall; new for lichen" in record["text"]
+    none_shared = fit_start(fresh(job), read_trained(output), ("a", "b", "c", "d", "e"))
+    assert none_shared["kept"] == len(renamed) - 2
+    assert set(none_shared["anew"]) == {
+        "decode_head.classifier.weight", "decode_head.classifier.bias",
+    }  # fmt: skip
 
 
 def test_mixing_matrices_are_carried_to_the_new_size(tmp_path):

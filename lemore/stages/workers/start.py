@@ -76,6 +76,9 @@ def fit_start(model: Segmentor, trained: "Trained", classes: Sequence[str]) -> d
             found.shape[0] - old,
             found.shape[1:],
         ):
+            if not rows and len(own) == new:
+                anew[name] = "no class of the same name"
+                continue
             state[name] = own.clone()
             state[name][list(rows)] = found[list(rows.values())]
             state[name][new:] = found[old:]
