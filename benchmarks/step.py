@@ -7,7 +7,6 @@ its defaults. All ways take turns, so that other load affects all of them.
 """
 
 import argparse
-import copy
 import statistics
 import sys
 import time
@@ -34,8 +33,7 @@ from lemore.runtime.files import write_json
 from lemore.runtime.process import read_processor_name
 from lemore.runtime.progress import show_progress
 from lemore.runtime.shipped import CONFIG
-from lemore.stages.workers import costs, finetune
-from lemore.training import optim
+from lemore.stages.workers import costs
 from lemore.training.loop import LOG_EVERY, TrainingLoop
 
 PLAIN, OURS = "plain loop", "lemore"
@@ -111,9 +109,7 @@ def make_steps(
         loop, batch = costs.make_loop(changed_job, device, size, threads, folder)
         steps[name] = make_our_step(loop, batch, recipe)
         if name == OURS:
-            steps |= {PLAIN: make_plain_step(make_model(job), recipe, batch, device)}
-            if recipe.optimizer == "adamw":
-                steps["without fused optimiser"] = make_unfused_step(loop, batch, recipe)
+            steps[PLAIN] = make_plain_step(make_model(job), recipe, batch, device)
     return steps
 
 
@@ -146,14 +142,6 @@ def make_our_step(loop: TrainingLoop, batch: dict[str, Tensor], recipe: Train) -
         return loss
 
     return step
-
-
-def make_unfused_step(loop: TrainingLoop, batch: dict[str, Tensor], recipe: Train) -> Step:
-    """Makes the same step of a copy of the model, with AdamW's plain kernels."""
-    model: Any = copy.deepcopy(loop.model)
-    groups = finetune.group_parameters(model, recipe)
-    optimizer = AdamW(optim.drop_names(groups), betas=recipe.betas)
-    return make_our_step(replace(loop, model=model, optimizer=optimizer), batch, recipe)
 
 
 def measure(steps: dict[str, Step], rounds: int, model: str) -> dict[str, float]:

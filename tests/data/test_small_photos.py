@@ -133,5 +133,5 @@ def test_large_parts_of_large_jpegs_are_decoded_at_a_lower_resolution(least, sha
 
 
 def test_segmentation_keeps_its_photos():
-    with pytest.raises(ValueError, match="short_side is 320, expected it for classification"):
+    with pytest.raises(ValueError, match="short_side is 320, expected null for segmentation"):
         replace(load(DatasetConfig, CONFIG / "datasets/camvid.yaml"), short_side=320)
