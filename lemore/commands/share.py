@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", required=True, help=HELP)
     parser.add_argument("--evaluation", type=Path, help="JSON of `lemore evaluate`, for the card")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--half", action="store_true", help="store the numbers as float16")
     parser.add_argument("--overwrite", action="store_true", help="replace a folder's model")
     parser.add_argument("--renew-card", action="store_true", help="even one changed by hand")
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR, help="prepared datasets")

@@ -2,8 +2,12 @@
 
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from lemore import __version__
 from lemore.reporting.pages import model_card
@@ -21,6 +25,7 @@ def share_model(
     output: Path,
     *,
     evaluation: Path | None,
+    half: bool,
     overwrite: bool,
     renew_card: bool,
     data_dir: Path,
@@ -28,6 +33,8 @@ def share_model(
     """Writes folder `output`; ValueError if it holds a model already and `overwrite` is not set."""
     trained = read_trained(checkpoint)
     scores = read_evaluation(evaluation, trained) if evaluation else None
+    if half:
+        trained = replace(trained, state_dict=round_tensors(trained.state_dict, trained.source))
     files = [output / name for name in FILES]
     existing = [path for path in files if path.exists()]
     if existing and not overwrite:
@@ -40,6 +47,17 @@ def share_model(
     write_folder(output, trained, classes, card)
     for path in files:
         print(f"{path} ({path.stat().st_size:,} bytes)")
+
+
+def round_tensors(state: dict[str, Tensor], source: str) -> dict[str, Tensor]:
+    """Rounds floating-point tensors to float16; ValueError for numbers beyond its range."""
+    rounded = {name: t.half() if t.is_floating_point() else t for name, t in state.items()}
+    for name, tensor in rounded.items():
+        if not bool(tensor.isfinite().all()):
+            raise ValueError(
+                f"{source}: {name} has numbers beyond float16's range; leave out --half"
+            )
+    return rounded
 
 
 def read_changed_card(path: Path, renew: bool) -> str:
@@ -89,6 +107,7 @@ def describe_model(trained: Trained) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in trained.unfolded().parameters()),
         "train": job.train,
         "test": trained.test,
+        "half": any(t.dtype == torch.float16 for t in trained.state_dict.values()),
         "init": job.init.partition(":")[0],
         "seed": record.seed,
         "iterations": record.iterations,

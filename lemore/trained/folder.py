@@ -51,12 +51,13 @@ def write_folder(folder: Path, trained: Trained, classes: Classes, card: str) ->
 
 
 def read_folder(folder: Path) -> Trained:
-    """Reads the model in a folder; ValueError names file and key of any fault."""
+    """Reads the model in a folder, in float32; ValueError names file and key of any fault."""
     description = build(Description, _read_json(folder / CONFIG), str(folder / CONFIG))
     if not (folder / WEIGHTS).exists():
         raise ValueError(f"{folder / WEIGHTS}: no such file; the model folder is incomplete")
-    state = select_tensors(read_tensors(folder / WEIGHTS), description.config, str(folder))
-    if checkpoint.hash_tensors(state) != description.training.weights_sha256:
+    stored = read_tensors(folder / WEIGHTS)
+    state = select_tensors(stored, description.config, str(folder))
+    if checkpoint.hash_tensors(stored) != description.training.weights_sha256:
         raise ValueError(f"{folder}: {WEIGHTS} holds other weights than {CONFIG} records")
     record, test = description.training, description.test
     return Trained(str(folder), description.config, state, record, test, description.classes)

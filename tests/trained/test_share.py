@@ -167,6 +167,28 @@ def test_a_shared_model_is_the_model(place, name):
     assert Path("again/config.json").read_bytes() == Path("model/config.json").read_bytes()
 
 
+def test_half_is_the_nearest_float16(place):
+    path = write_checkpoint(place / "weights.pt")
+    share("--checkpoint", path, "--output", "whole")
+    share("--checkpoint", path, "--output", "half", "--half")
+    whole, stored = (load_file(f"{name}/model.safetensors") for name in ("whole", "half"))
+    for name, tensor in read_trained("half").state_dict.items():
+        assert tensor.dtype == whole[name].dtype and stored[name].dtype in (
+            torch.float16, torch.int64,
+        )  # fmt: skip
+        error = (tensor - whole[name]).abs()
+        assert (error <= whole[name].abs() * 2**-11 + 2**-25).all()
+    assert "stored in float16" in Path("half/README.md").read_text()
+    share("--checkpoint", "half", "--output", "again", "--half")
+    assert (
+        Path("again/model.safetensors").read_bytes() == Path("half/model.safetensors").read_bytes()
+    )
+    content = checkpoint.load(path)
+    next(iter(content["state_dict"].values()))[:] = 1e6
+    checkpoint.save(path, content)
+    share("--checkpoint", path, "--output", "other", "--half", code=2)
+
+
 def test_the_card(place):
     path = write_checkpoint(place / "weights.pt")
     values = evaluation(path)
