@@ -138,7 +138,7 @@ def training(name: str, config: DatasetConfig, changes: dict, folder: Path) -> P
     (folder / "config/datasets").mkdir()
     (folder / f"config/datasets/{name}.yaml").write_text(dump(config))
     recipes = ROOT / "config/recipes" / ("camvid" if name == "camvid" else "paper")
-    values = yaml.safe_load((ROOT / "config/camvid_lemore.yaml").read_text())
+    values = yaml.safe_load((ROOT / "config/camvid_long.yaml").read_text())
     values |= {"recipes": str(recipes), "recipe_changes": {"train": changes}, "comparisons": {}}
     values |= {"trainings": {name: ["lemore"]}, "profiles": {"lemore": [name]}}
     if name == "imagenet_1k":

@@ -173,8 +173,8 @@ def test_a_frozen_backbone_stays_as_it_was_and_the_start_is_recorded(tiny):
 
 def test_the_start_is_found_by_model_and_is_an_input_by_content(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    values = read_yaml(ROOT / "config/camvid_lemore.yaml") | {"run": "mine"}
-    values["trainings"] = {"camvid": ["lemore", "lemore_t"]}
+    values = read_yaml(ROOT / "config/camvid_long.yaml") | {"run": "mine"}
+    values |= {"trainings": {"camvid": ["lemore", "lemore_t"]}, "profiles": {}, "comparisons": {}}
     values["init"] = {"lemore": "checkpoint:other/lemore", "lemore_t": "none"}
     with pytest.raises(ValueError, match=r"init\.lemore is 'checkpoint:other/lemore': .*no such"):
         Experiment(values, ROOT)
