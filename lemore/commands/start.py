@@ -1,4 +1,4 @@
-"""Say what a fine-tuning would keep of the model that it starts from.
+"""Say what a fine-tuning would keep of the model that it starts from, and which one teaches.
 
 Example:
   lemore start --config results/ponds/config/finetune/ponds/lemore.yaml \\

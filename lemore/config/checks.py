@@ -72,6 +72,7 @@ def _check_pretraining(experiment: Any) -> None:
         (experiment.model if get_start(init) else experiment.backbone)(name)
     for dataset, model in experiment.pairs:
         _check_init(experiment, dataset, model)
+        _check_teacher(experiment, dataset, model)
     if experiment.pretrained and config.pretrain is None:
         first = experiment.pretrained[0]
         raise ValueError(
@@ -130,7 +131,8 @@ def _check_init(experiment: Any, dataset: str, model: str) -> None:
             f"from random weights; name others under init in {experiment.source}"
         )
     if name := get_start(init):
-        _check_start(experiment, model, name)
+        key = f"{experiment.source}: init.{model} is 'checkpoint:{name}'"
+        _check_checkpoint(experiment, key, name)
     file = find_init_file(init)
     if file is not None and not file.is_file():
         named = backbone in experiment.config.init
@@ -139,11 +141,18 @@ def _check_init(experiment: Any, dataset: str, model: str) -> None:
         raise ValueError(f"{key} is '{init}', but there is no file {file}")
 
 
-def _check_start(experiment: Any, model: str, name: str) -> None:
-    """Raises ValueError for a start that is not there, or that this run itself would make."""
+def _check_teacher(experiment: Any, dataset: str, model: str) -> None:
+    if teacher := experiment.recipe(dataset, model)[0].teacher:
+        changed = "teacher" in experiment.config.recipe_changes.get("train", {})
+        file = experiment.source if changed else experiment.name_recipe(dataset)
+        key = f"{file}: {'recipe_changes.' if changed else ''}train.teacher.checkpoint"
+        _check_checkpoint(experiment, f"{key} is '{teacher.checkpoint}'", teacher.name)
+
+
+def _check_checkpoint(experiment: Any, key: str, name: str) -> None:
+    """Raises ValueError for a model that is not there, or that this run itself would make."""
     if name.startswith(HUB):
         return
-    key = f"{experiment.source}: init.{model} is 'checkpoint:{name}'"
     try:
         found = find_checkpoint(name)
     except ValueError as mistake:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from lemore.config.recipe import Train
 from lemore.runtime.files import key_of, write_atomic
 from lemore.runtime.shipped import PACKAGE
 
@@ -30,7 +31,7 @@ EXCEPTIONS = {
     "lemore.stages.check": "refuses before the work, and changes no result",
     "lemore.stages.training": "lock, key, tracking and publishing around a training",
 }
-START = "reads the model to start from, and the digest of its tensors is an input"
+START = "reads the models to start and to learn from; the digests of their tensors are inputs"
 # Modules that do not count for some stages only.
 FOR_STAGES = {
     "pretrain": {"lemore.evaluation": "validation shows progress and changes no weight"},
@@ -149,6 +150,17 @@ def declare_code(stage: str, named: Iterable[str] = ()) -> list[str]:
             seen.add(module)
             waiting += read_module(module).imports
     return sorted(seen)
+
+
+def list_by_recipe(recipe: Train) -> list[str]:
+    """Lists the modules that a fine-tuning finds by its recipe: validation if it chooses weights,
+    and all networks' if one teaches, since only the teacher's file says which it is."""
+    found = [VALIDATION] if recipe.keep == "best" else []
+    if recipe.teacher is not None:
+        for room in ("backbones", "decode_heads"):
+            files = sorted((PACKAGE / "models" / room).glob("[!_]*.py"))
+            found += [f"lemore.models.{room}.{file.stem}" for file in files]
+    return found
 
 
 def counts(module: str, stage: str, named: Iterable[str] = ()) -> bool:

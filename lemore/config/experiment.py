@@ -14,7 +14,7 @@ from typing import Any
 
 from lemore.config import labels
 from lemore.config.checks import check_run
-from lemore.config.code import VALIDATION, write_fingerprints
+from lemore.config.code import list_by_recipe, write_fingerprints
 from lemore.config.dataset import DatasetConfig
 from lemore.config.jobs import ProfileCell
 from lemore.config.model import BackboneConfig, ModelConfig, get_start
@@ -129,10 +129,6 @@ class Experiment:
             self._recipes[dataset, model] = load_recipe(folder, name, model, changes)
         return self._recipes[dataset, model]
 
-    def chooses(self, dataset: str, model: str) -> bool:
-        """Returns whether a fine-tuning keeps the weights that its validation finds best."""
-        return self.recipe(dataset, model)[0].keep == "best"
-
     def recipe_name(self, dataset: str) -> str:
         """Returns the name of a dataset's recipe: its own, or the one that its file names."""
         return self.dataset(dataset).recipe or dataset
@@ -204,10 +200,10 @@ class Experiment:
         dataset: str = "",
         model: str = "",
         backbone: str = "",
-        chooses: bool = False,
+        recipe: Train | None = None,
     ) -> list[str]:
-        """Returns the fingerprint files of a job's code, for use as input. chooses: whether a
-        training keeps the weights that its validation finds best."""
+        """Returns the fingerprint files of a job's code, for use as input. recipe: of a
+        fine-tuning."""
         named = []
         if dataset:
             named.append(f"lemore.data.readers.{self.dataset(dataset).reader}")
@@ -217,7 +213,7 @@ class Experiment:
             named += [f"lemore.models.decode_heads.{head}" for head in config.decode_heads]
         if backbone:
             named.append(f"lemore.models.backbones.{self.backbone(backbone).module}")
-        named += [VALIDATION] if chooses else []
+        named += list_by_recipe(recipe) if recipe else []
         if (stage, *named) not in self._code:
             files = write_fingerprints(stage, named, Path("resources/code"))
             self._code[stage, *named] = files

@@ -141,6 +141,20 @@ def write_init(experiment: Experiment, model: str) -> list[str]:
     files = [file] if file else []
     if start and not start.startswith(HUB):
         name, files = f"models/{model}", list_files(find_checkpoint(start))
+    return _write_hashes(experiment, f"init/{name}", files)
+
+
+@cache
+def write_teacher(experiment: Experiment, dataset: str, model: str) -> list[str]:
+    """Writes the hashes of the files of the model that teaches another; [] if none does."""
+    teacher = experiment.recipe(dataset, model)[0].teacher
+    if teacher is None or teacher.name.startswith(HUB):
+        return []
+    files = list_files(find_checkpoint(teacher.name))
+    return _write_hashes(experiment, f"teacher/{dataset}/{model}", files)
+
+
+def _write_hashes(experiment: Experiment, name: str, files: list[Path]) -> list[str]:
     if not files:
         return []
     stamps = stamp_files(Path(), map(str, files))
@@ -148,7 +162,7 @@ def write_init(experiment: Experiment, model: str) -> list[str]:
     hashes = hash_files(Path(), stamps, known)
     if known != known | hashes:
         write_json(HASHES, known | hashes)
-    path = experiment.results / f"config/init/{name}.txt"
+    path = experiment.results / f"config/{name}.txt"
     return [_write_text(path, "".join(f"{hashes[str(f)][2]}  {f}\n" for f in files))]
 
 

@@ -1,5 +1,6 @@
 """The schemas of recipes, which say how one dataset is trained on and tested. Torch-free."""
 
+import os
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -80,6 +81,23 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Teacher:
+    """A trained model whose predictions are learnt beside the labels.
+
+    checkpoint: a path or name as `--checkpoint` takes. weight: of its loss; the recipe's own has 1.
+    temperature: by which the logits of both are divided before the softmax.
+    """
+
+    checkpoint: Line
+    weight: NotNegative = 1.0
+    temperature: Positive = 4.0
+
+    @property
+    def name(self) -> str:
+        return os.path.expanduser(self.checkpoint)
+
+
+@dataclass(frozen=True)
 class Train(Options):
     """Training half of a recipe. img_scale is (long side, short side).
 
@@ -114,6 +132,7 @@ class Train(Options):
     keep_by: Literal["mIoU", "aAcc", "mAcc", "fwIoU"] = "mIoU"
     patience: Number = 0  # validations without a better one that end a training; 0: none do
     rare_class_share: Share = 0.0  # of the images that are drawn by a class in them
+    teacher: Teacher | None = None
     decode_head: Arguments = field(default_factory=dict)  # arguments that depend on the pair
 
 

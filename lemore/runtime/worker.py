@@ -12,7 +12,8 @@ class Worker:
     data: folder of the prepared dataset. folder: the training's state, on a file system that all
     its workers share. gpus: of this worker, 0 for the CPU. init, init_sha256: the initial weights
     as `none`, `file:<path>`, `torchvision:<name>` or `checkpoint:<path>` of a whole model, and the
-    digest of their tensors ("": any).
+    digest of their tensors ("": any). teacher, teacher_sha256: the same of the model that teaches,
+    a path.
     held_out: whether a tenth of the training images is kept to test on. model_run_id: the MLflow
     run that gets the trained network, "" for none. stop: in the job's own process, returns the
     signal that asks the training to stop, 0 for none.
@@ -26,6 +27,8 @@ class Worker:
     world_size: int = 1
     init: str = "none"
     init_sha256: str = ""
+    teacher: str = ""
+    teacher_sha256: str = ""
     held_out: bool = False
     model_run_id: str = ""
     stop: Callable[[], int] | None = None

@@ -173,6 +173,7 @@ def describe(
         "recipe": recipe.source,
         "init": trained.job.init.partition(":")[0],
         "chosen_on": "val" if recipe.keep == "best" else "",
+        "taught": recipe.teacher is not None,
         "device": "cuda" if options.gpus else "cpu",
         "finetune_run_id": record.mlflow_run_id,
         "pretrain_run_id": record.pretrain_run_id,

@@ -2,14 +2,19 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lemore.config.code import VALIDATION
+from lemore.config.code import list_by_recipe
 from lemore.config.jobs import EvaluateJob, FinetuneJob, read_job
 from lemore.config.model import find_init_file, get_start
+from lemore.data.store import Store
 from lemore.runtime.files import key_of, read_json
 from lemore.runtime.tracking.pending_run import name_parent
 from lemore.stages.check import check_evaluation, check_training
 from lemore.stages.training import Placement, Training, make_worker, run_training
+
+if TYPE_CHECKING:
+    from lemore.trained.checkpoint import Trained
 
 
 def finetune(placement: Placement, pretrained: Path | None, evaluation: Path | None) -> int:
@@ -20,7 +25,15 @@ def finetune(placement: Placement, pretrained: Path | None, evaluation: Path | N
     if evaluation is not None:
         check_evaluation(read_job(EvaluateJob, evaluation), placement.data)
     init, parents, inputs = find_initial_weights(job, pretrained)
-    worker = make_worker(placement)
+    teacher, taught_by, digests = find_teacher(job, placement.data, str(placement.config))
+    parents, inputs = parents | taught_by, inputs | digests
+    worker = replace(
+        make_worker(placement),
+        init=init,
+        init_sha256=inputs.get("init", ""),
+        teacher=teacher,
+        teacher_sha256=inputs.get("teacher", ""),
+    )
     return run_training(
         Training(
             stage="finetune",
@@ -28,7 +41,7 @@ def finetune(placement: Placement, pretrained: Path | None, evaluation: Path | N
             function="lemore.stages.workers.finetune:train",
             named_modules=list_named_modules(job),
             trained={"model": job.model_name},
-            worker=replace(worker, init=init, init_sha256=inputs.get("init", "")),
+            worker=worker,
             parents=parents,
             inputs=inputs,
         ),
@@ -37,10 +50,10 @@ def finetune(placement: Placement, pretrained: Path | None, evaluation: Path | N
 
 
 def list_named_modules(job: FinetuneJob) -> tuple[str, ...]:
-    """Lists the model's modules, which are found by name, and validation if it chooses weights."""
+    """Lists the modules of the model, and those of its recipe, which are found by name."""
     heads = (f"lemore.models.decode_heads.{head}" for head in job.model.decode_heads)
-    chooses = (VALIDATION,) if job.train.keep == "best" else ()
-    return (f"lemore.models.backbones.{job.backbone.module}", *heads, *chooses)
+    by_recipe = list_by_recipe(job.train)
+    return (f"lemore.models.backbones.{job.backbone.module}", *heads, *by_recipe)
 
 
 def find_initial_weights(
@@ -70,15 +83,42 @@ def find_initial_weights(
 
 def _find_start(job: FinetuneJob, name: str) -> tuple[str, dict[str, str], dict[str, str]]:
     """Reads the whole model that a job starts from. Names of classes decide which rows are kept."""
-    from lemore.runtime import checkpoint
     from lemore.stages.workers.start import check_start
+
+    path, trained = _read_model(name)
+    check_start(job, trained)
+    return f"checkpoint:{path}", *_identify(trained, "start", "init")
+
+
+def find_teacher(
+    job: FinetuneJob, data: Path, file: str
+) -> tuple[str, dict[str, str], dict[str, str]]:
+    """Returns the teacher's (path, parent runs, digests), all empty if the recipe names none.
+
+    ValueError if it is missing or does not fit. file: of the job, for messages.
+    """
+    if job.train.teacher is None:
+        return "", {}, {}
+    from lemore.stages.workers.teacher import check_teacher
+
+    path, trained = _read_model(job.train.teacher.name)
+    check_teacher(job, trained, Store(data, "train").classes, file)
+    return str(path), *_identify(trained, "teacher", "teacher")
+
+
+def _read_model(name: str) -> "tuple[Path, Trained]":
     from lemore.trained.find import find_checkpoint, read_trained
 
     path = find_checkpoint(name).absolute()
-    trained = read_trained(path)
-    check_start(job, trained)
-    parents = {"start": name_parent(vars(trained.record))} if trained.record.mlflow_run_id else {}
-    inputs = {"init": checkpoint.hash_tensors(trained.state_dict)}
+    return path, read_trained(path)
+
+
+def _identify(trained: "Trained", parent: str, key: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns a model's run as a parent, and the digests of its tensors and names of classes."""
+    from lemore.runtime import checkpoint
+
+    parents = {parent: name_parent(vars(trained.record))} if trained.record.mlflow_run_id else {}
+    inputs = {key: checkpoint.hash_tensors(trained.state_dict)}
     if trained.classes is not None:
-        inputs["init_classes"] = key_of(trained.classes.names)
-    return f"checkpoint:{path}", parents, inputs
+        inputs[f"{key}_classes"] = key_of(trained.classes.names)
+    return parents, inputs

@@ -22,7 +22,7 @@ from lemore.runtime.tracking.pending_run import RunDescription
 from lemore.runtime.tracking.tracked_run import track
 from lemore.runtime.worker import Worker
 from lemore.stages.check import check_training
-from lemore.stages.finetune import find_initial_weights, list_named_modules
+from lemore.stages.finetune import find_initial_weights, find_teacher, list_named_modules
 from lemore.stages.training import read_data
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,8 @@ def search(options: SearchOptions) -> dict[str, Any]:
 
 def _run_trials(options: SearchOptions, job: FinetuneJob, folder: Path) -> dict[str, Any]:
     init, _, inputs = find_initial_weights(job, options.pretrained)
+    teacher, _, digests = find_teacher(job, options.data, str(options.config))
+    inputs |= digests
     held_out = _holds_out(options)
     shorter = replace(job, train=shorten(job.train, options.share))
     worker = Worker(
@@ -78,6 +80,8 @@ def _run_trials(options: SearchOptions, job: FinetuneJob, folder: Path) -> dict[
         gpus=options.gpus,
         init=init,
         init_sha256=inputs.get("init", ""),
+        teacher=teacher,
+        teacher_sha256=inputs.get("teacher", ""),
         held_out=held_out,
     )
     recipe = job.train

@@ -1,4 +1,5 @@
-"""Says, before anything is prepared or trained, what a fine-tuning would keep of its start."""
+"""Says, before anything is prepared or trained, what a fine-tuning would keep of its start, and
+which model would teach it."""
 
 from pathlib import Path
 
@@ -6,16 +7,30 @@ from lemore.config.jobs import EvaluateJob, FinetuneJob, read_job
 from lemore.config.model import get_start
 from lemore.models.segmentor import make_model
 from lemore.stages.workers.start import check_start, fit_start
+from lemore.stages.workers.teacher import check_teacher, describe_teacher
 from lemore.trained.find import read_trained
 
 
 def preview_start(config: Path, evaluation: Path) -> str:
-    """Returns a line on what fits; ValueError for a checkpoint that is missing, broken, another
-    network's, or of which nothing fits. evaluation: its job names the dataset's classes."""
+    """Returns a line on what fits and who teaches; ValueError for a checkpoint that is missing,
+    broken, another network's, or of which nothing fits, and for a teacher that does not fit.
+
+    evaluation: its job names the dataset's classes.
+    """
     job = read_job(FinetuneJob, config)
-    name = get_start(job.init)
-    if name is None:
-        raise ValueError(f"{config}: init is '{job.init}', expected checkpoint:<name>")
-    trained = read_trained(name)
-    check_start(job, trained)
-    return fit_start(make_model(job), trained, read_job(EvaluateJob, evaluation).classes)["text"]
+    classes = read_job(EvaluateJob, evaluation).classes
+    name, teacher, texts = get_start(job.init), job.train.teacher, []
+    if name is not None:
+        trained = read_trained(name)
+        check_start(job, trained)
+        texts.append(fit_start(make_model(job), trained, classes)["text"])
+    if teacher is not None:
+        trained = read_trained(teacher.name)
+        check_teacher(job, trained, classes, str(config))
+        texts.append(describe_teacher(job, trained))
+    if not texts:
+        raise ValueError(
+            f"{config}: init is '{job.init}' and train.teacher is none, expected checkpoint:<name> "
+            "or a teacher"
+        )
+    return "; ".join(texts)

@@ -111,7 +111,7 @@ def run_training(training: Training, placement: Placement) -> int:
                 )
                 result = _execute(training, worker, placement, stop)
                 run.set_tag("weights_sha256", result["weights_sha256"])
-                for name in {"start", "chosen"} & result.keys():
+                for name in {"start", "teacher", "chosen"} & result.keys():
                     run.set_tag(name, result[name]["text"])
         except (KeyboardInterrupt, SystemExit):
             log.warning("stopped; the same command resumes from the last checkpoint")

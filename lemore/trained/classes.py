@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from lemore.config import labels
@@ -49,36 +50,44 @@ def find_classes(trained: Trained, data_dir: Path = DATA_DIR) -> Classes:
 class Reordered(nn.Module):
     """A network with its classes in another order: output class k is its own class order[k]."""
 
+    order: Tensor
+
     def __init__(self, network: nn.Module, order: Sequence[int]):
         super().__init__()
-        self.network, self.order = network, list(order)
+        self.network = network
+        self.register_buffer("order", torch.tensor(order), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """B 3 H W -> logits B K h w."""
-        return self.network(x)[:, self.order]
+        return self.network(x).index_select(1, self.order)
 
 
 def fit_classes(network: nn.Module, trained: Trained, store: Store) -> nn.Module:
-    """Returns a network of `trained` whose classes are in the order of the prepared dataset's.
+    """Returns a network of `trained` whose classes are in the order of the prepared dataset's."""
+    order = order_classes(trained, store.classes, f"the prepared {store.dataset}")
+    return network if order is None else Reordered(network, order)
+
+
+def order_classes(trained: Trained, wanted: Sequence[str], other: str) -> list[int] | None:
+    """Returns which class of `trained` is each of `wanted`; None if all have their places already.
 
     Classes are matched by name, and a warning says if their order differs. ValueError names both
     lists if the names do. Weights without names, of an earlier version, are taken as they are.
+    other: names what has the wanted classes.
     """
-    own, wanted = trained.classes and trained.classes.names, store.classes
+    own = trained.classes and trained.classes.names
     if trained.job.num_classes != len(wanted) or (own and sorted(own) != sorted(wanted)):
         names = own or [f"class {k}" for k in range(trained.job.num_classes)]
-        difference = describe_difference(names, f"the prepared {store.dataset}", wanted)
-        raise ValueError(
-            f"{trained.source}: {difference}; take the dataset it was trained on, or train again"
-        )
+        difference = describe_difference(names, other, wanted)
+        raise ValueError(f"{trained.source}: {difference}; take a model and data of the same ones")
     if own is None:
-        log.warning("%s: holds no names of classes; %s's are taken", trained.source, store.dataset)
-        return network
-    if list(own) == wanted:
-        return network
-    difference = describe_difference(own, f"the prepared {store.dataset}", wanted)
+        log.warning("%s: holds no names of classes; those of %s are taken", trained.source, other)
+        return None
+    if list(own) == list(wanted):
+        return None
+    difference = describe_difference(own, other, wanted)
     log.warning("%s: %s; they are matched by name", trained.source, difference)
-    return Reordered(network, [own.index(name) for name in wanted])
+    return [own.index(name) for name in wanted]
 
 
 def describe_difference(own: Sequence[str], other: str, theirs: Sequence[str]) -> str:

@@ -99,6 +99,7 @@ def make_examples() -> dict[str, dict[str, Any]]:
         "Focal": {},
         "Ohem": {},
         "Losses": {"dice": {}},
+        "Teacher": {"checkpoint": "a"},
         "Video": {"sequence": "[^_]+", "block": 10},
     }
     return found

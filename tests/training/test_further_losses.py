@@ -237,7 +237,7 @@ def test_what_a_recipe_may_not_say():
 def test_keys_at_their_defaults_rerun_nothing(tmp_path):
     job = make_job()
     values = plain(job)
-    for name in ("losses", "freeze", "backbone_lr_mult", "rare_class_share"):
+    for name in ("losses", "freeze", "backbone_lr_mult", "rare_class_share", "teacher"):
         del values["train"][name]
     path = tmp_path / "job.yaml"
     path.write_text(dump(values))

@@ -22,6 +22,7 @@ from lemore.config.job_files import (
     write_prepare_job,
     write_pretrain_job,
     write_profile_job,
+    write_teacher,
 )
 from lemore.config.model import get_start
 from lemore.runtime.process import count_cores
@@ -87,7 +88,7 @@ def slots_elsewhere():
 
 
 def preview_starts(pairs):
-    """Prints what fine-tunings would keep of the models that they start from."""
+    """Prints what fine-tunings would keep of the models that they start from, and who teaches."""
     for dataset, model in sorted(pairs):
         config = write_finetune_job(experiment, dataset, model)
         evaluation = write_evaluate_job(experiment, dataset, model)
@@ -102,17 +103,22 @@ def preview_starts(pairs):
         print(f"{model} on {dataset} {done.stdout}", end="")
 
 
-# The models that trainings start from are checked, and GPUs checked and counted, before the first
-# job, not after hours of preparation.
+# The models that trainings start or learn from are checked, and GPUs checked and counted, before
+# the first job, not after hours of preparation.
 onstart:
     here = workflow.local_exec and not os.environ.get("RAY_ADDRESS")
     jobs = list(workflow.dag.needrun_jobs())
     due = {job.rule.name for job in jobs}
-    started = {
+    pairs = {
         (job.wildcards.dataset, job.wildcards.model)
         for job in jobs
         if job.rule.name in ("finetune", "search_recipe")
-        and get_start(experiment.init(job.wildcards.model))
+    }
+    started = {
+        pair
+        for pair in pairs
+        if get_start(experiment.init(pair[1]))
+        or experiment.recipe(*pair)[0].teacher
     }
     if not workflow.touch:
         preview_starts(started)

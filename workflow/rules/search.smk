@@ -12,9 +12,16 @@ rule search_recipe:
         ),
         data=f"{DATA}/{{dataset}}/digest.json",
         init=lambda wildcards: write_init(experiment, wildcards.model),
+        teacher=lambda wildcards: write_teacher(
+            experiment, wildcards.dataset, wildcards.model
+        ),
         pretrained=pretraining_of,
         weights=weights_of_pretraining,
-        code=lambda wildcards: code_of("search", model=wildcards.model),
+        code=lambda wildcards: code_of(
+            "search",
+            model=wildcards.model,
+            recipe=experiment.recipe(wildcards.dataset, wildcards.model)[0],
+        ),
     output:
         verdict=f"{RESULTS}/search/{{dataset}}/{{model}}.json",
         recipe=f"{RESULTS}/search/{{dataset}}/{{model}}.yaml",

@@ -36,12 +36,15 @@ rule finetune:
         ),
         data=f"{DATA}/{{dataset}}/digest.json",
         init=lambda wildcards: write_init(experiment, wildcards.model),
+        teacher=lambda wildcards: write_teacher(
+            experiment, wildcards.dataset, wildcards.model
+        ),
         pretrained=pretraining_of,
         weights=weights_of_pretraining,
         code=lambda wildcards: code_of(
             "finetune",
             model=wildcards.model,
-            chooses=experiment.chooses(wildcards.dataset, wildcards.model),
+            recipe=experiment.recipe(wildcards.dataset, wildcards.model)[0],
         ),
     output:
         run=f"{RESULTS}/finetune/{{dataset}}/{{model}}/{{seed}}/run.json",

@@ -43,6 +43,7 @@ RECIPES = {
 }
 FROM_SCRATCH = "from scratch: trained without ImageNet pretraining"
 FROM_MODEL = "started from a whole trained model"
+TAUGHT = "learnt from a trained model's predictions too"
 TOP5 = "top-5 as measured here: the paper publishes none"
 RECONSTRUCTED = "recipe reconstructed: the paper gives none for ImageNet"
 UNSTEADY = 1.5  # ratio of p95 to p50 from which a remark is made
@@ -125,6 +126,7 @@ def measure_accuracy(evaluations: list[Result], pairs: Sequence[significance.Pai
         notes += [RECIPES.get(first["recipe"], first["recipe"])]
         notes += [FROM_SCRATCH] if first.get("init") == "none" else []
         notes += [FROM_MODEL] if first.get("init") == "checkpoint" else []
+        notes += [TAUGHT] if first.get("taught") else []
         notes += _remark_on_choice(first)
         notes += [f"test mode {first['test_mode']}"] if first["test_mode"] != "whole" else []
         if not apart:  # significance tests take one configuration per model

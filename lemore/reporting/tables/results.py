@@ -54,6 +54,7 @@ def _describe_configuration(result: Result) -> tuple[str, ...]:
         result["recipe"],
         result["test_mode"],
         f"best on {result['chosen_on']}" if result.get("chosen_on") else "",
+        "taught" if result.get("taught") else "",
     )
 
 

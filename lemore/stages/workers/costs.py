@@ -27,6 +27,8 @@ from lemore.data.store import PIXELS, Photo
 from lemore.models.segmentor import make_model
 from lemore.runtime.worker import Worker
 from lemore.stages.workers import finetune, pretrain, shared
+from lemore.stages.workers.teacher import build_teacher
+from lemore.trained.find import read_trained
 from lemore.training.loop import TrainingLoop
 
 CPU_BATCH = 2  # samples of a step on a CPU, where time and memory are proportional to them
@@ -130,7 +132,10 @@ def make_loop(
         changes |= {"batch_size": count, "micro_batch": 0}
     if isinstance(job, FinetuneJob):
         job = replace(job, train=replace(job.train, class_weight="none", **changes))
-        loop = finetune.make_loop(job, worker, device, make_model(job), batches)
+        model, teacher = make_model(job), None
+        if job.train.teacher is not None:
+            teacher = build_teacher(job, read_trained(job.train.teacher.name))
+        loop = finetune.make_loop(job, worker, device, model, batches, teacher)
     else:
         job = replace(job, recipe=replace(job.recipe, **changes))
         loop = pretrain.make_loop(job, worker, device, batches, None)

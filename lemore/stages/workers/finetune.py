@@ -25,8 +25,10 @@ from lemore.runtime import checkpoint
 from lemore.runtime.worker import Worker
 from lemore.stages.workers import shared
 from lemore.stages.workers.start import load_start
+from lemore.stages.workers.teacher import load_teacher
 from lemore.training import losses, optim
 from lemore.training.best import Best
+from lemore.training.distillation import compute_distillation_loss
 from lemore.training.further_losses import compute_weighted_sum
 from lemore.training.loop import TrainingLoop
 
@@ -45,7 +47,10 @@ def train(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
     started = load_first_weights(model, job, worker)
     share = recipe.rare_class_share
     batches = shared.Batches(worker, recipe, make_transform(recipe), rare_class_share=share)
-    loop = make_loop(job, worker, device, model, batches)
+    teacher = None
+    if recipe.teacher is not None:
+        teacher, started["teacher"] = load_teacher(job, worker)
+    loop = make_loop(job, worker, device, model, batches, teacher)
     trained = shared.run(loop)
     chosen = {}
     if loop.best is not None:
@@ -69,13 +74,15 @@ def make_loop(
     device: torch.device,
     model: Segmentor,
     batches: shared.Batches,
+    teacher: nn.Module | None = None,
 ) -> TrainingLoop:
     """Makes the training loop; needs no data but for class weights and validation."""
     recipe = job.train
     shared.check_smallest_part(model, recipe, worker.world_size)
     if recipe.freeze == "backbone":
         model.freeze_backbone()
-    shared.place(model, recipe, device)
+    for network in (model, *([teacher] if teacher else [])):
+        shared.place(network, recipe, device)
     class_weight = make_class_weight(recipe, worker.data, device)
     groups = group_parameters(model, recipe)
     log.info("%s", optim.describe_groups(groups))
@@ -87,7 +94,7 @@ def make_loop(
         model=model,
         optimizer=make_optimizer(recipe, groups),
         batches=batches,
-        loss=Loss(job, model.decode_head, device, class_weight),
+        loss=Loss(job, model.decode_head, device, class_weight, teacher),
         validate=make_validation(job, worker, device),
         best=best,
     )
@@ -172,7 +179,10 @@ def make_class_weight(recipe: Train, data: Path, device: torch.device) -> Tensor
 
 
 class Loss:
-    """The loss of a batch from the loader: the scalar that training minimises."""
+    """The loss of a batch from the loader: the scalar that training minimises.
+
+    teacher: the network whose logits are learnt too, in eval mode and placed as the model is.
+    """
 
     def __init__(
         self,
@@ -180,8 +190,10 @@ class Loss:
         decode_head: nn.Module,
         device: torch.device,
         class_weight: Tensor | None,
+        teacher: nn.Module | None = None,
     ) -> None:
         self.recipe, self.device, self.class_weight = job.train, device, class_weight
+        self.teacher = teacher
         self.of_head = getattr(decode_head, "loss", self.sum_losses)
         if hasattr(decode_head, "loss") and self.recipe.losses != CROSS_ENTROPY:
             raise ValueError(
@@ -195,8 +207,11 @@ class Loss:
         label = batch["label"].to(self.device, non_blocking=True)
         images = self.images(batch)
         with shared.autocast(self.recipe, self.device):
+            taught = self.ask_teacher(images)
             outputs, auxiliary = model(images, for_loss=True)
         loss = self.of_head(outputs, label)
+        if taught is not None:
+            loss = loss + self.compare_with(taught, outputs, label)
         if auxiliary is None:
             return loss
         return loss + self.auxiliary_weight * self.sum_losses(auxiliary, label)
@@ -208,6 +223,16 @@ class Loss:
             images = photometric_batch.distort(images, batch["distortion"])
         images = normalize(images, batch["valid"].to(self.device, non_blocking=True))
         return images.contiguous(memory_format=shared.memory_format(self.recipe.channels_last))
+
+    @torch.no_grad()
+    def ask_teacher(self, images: Tensor) -> Tensor | None:
+        return None if self.teacher is None else self.teacher(images)
+
+    def compare_with(self, taught: Tensor, logits: Tensor, label: Tensor) -> Tensor:
+        teacher = self.recipe.teacher
+        assert teacher is not None
+        place = (logits.float(), taught.float(), label, teacher.temperature)
+        return teacher.weight * compute_distillation_loss(*place, self.recipe.loss_average)
 
     def sum_losses(self, logits: Tensor, label: Tensor) -> Tensor:
         recipe = self.recipe
