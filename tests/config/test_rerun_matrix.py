@@ -171,6 +171,8 @@ MATRIX = [
         trained((CITY, "lemore"), (CITY, "topformer_t")),
     ),
     ("override", trained((CITY, "topformer_t"))),
+    ("keep", trained((CITY, "lemore"), (CITY, "topformer_t"))),
+    ("keep at its default", None),
     ("lemore/data/augment/segmentation.py", PRETRAININGS | trained(*ALL)),
     ("lemore/training/loop.py", PRETRAININGS | trained(*ALL)),
     ("lemore/training/losses.py", PRETRAININGS | trained(*ALL)),
@@ -203,6 +205,8 @@ MATRIX = [
 # Edits that are called by what they change, not by their file
 FILES = {
     "override": "config/recipes/scenes/cityscapes_scenes.yaml",
+    "keep": "config/recipes/scenes/cityscapes_scenes.yaml",
+    "keep at its default": "config/recipes/scenes/cityscapes_scenes.yaml",
     "video": "config/datasets/cityscapes_scenes.yaml",
 }
 # Values of a configuration change by themselves, not by a line added at the end of the file.
@@ -213,6 +217,8 @@ YAML_EDITS = {
         "crop_size: [128, 256]",
         "crop_size: [128, 192]",
     ),
+    "keep": ("iterations: 70\n", "iterations: 70\n  keep: best\n  patience: 1\n"),
+    "keep at its default": ("iterations: 70\n", "iterations: 70\n  keep: last\n  patience: 0\n"),
     "video": (
         "splits: {",
         "video: {sequence: '[^_]+', block: 10}\nsplits: {",
