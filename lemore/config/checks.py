@@ -1,11 +1,14 @@
 """The checks of a run before its first job: what its files say of one another. Torch-free."""
 
+import ast
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from lemore.config.checkpoints import HUB, find_checkpoint
-from lemore.config.model import find_init_file, get_start
-from lemore.config.read import check_gpus, did_you_mean
+from lemore.config.losses import CROSS_ENTROPY
+from lemore.config.model import TORCHVISION, find_init_file, get_start
+from lemore.config.read import check_gpus, did_you_mean, plain
 from lemore.config.recipe import Train
 from lemore.config.recipe_files import check_changes, override_names
 from lemore.config.run import PAPER_TABLES
@@ -127,25 +130,28 @@ def _check_init(experiment: Any, dataset: str, model: str) -> None:
     init, backbone = experiment.init(model), experiment.model(model).backbone
     if init == "none" and experiment.recipe(dataset, model)[0].freeze == "backbone":
         raise ValueError(
-            f"{experiment.name_recipe(dataset)}: train.freeze is backbone, but {model} starts "
-            f"from random weights; name others under init in {experiment.source}"
+            f"{_name_key(experiment, dataset, 'freeze')} is backbone, but {model} starts from "
+            f"random weights; name others under init in {experiment.source}"
         )
     if name := get_start(init):
         key = f"{experiment.source}: init.{model} is 'checkpoint:{name}'"
         _check_checkpoint(experiment, key, name)
-    file = find_init_file(init)
+    named = backbone in experiment.config.init
+    own = f"{experiment.name_file('backbones', backbone)}: init"
+    key = f"{experiment.source}: init.{backbone}" if named else own
+    file, module = find_init_file(init), experiment.backbone(backbone).module
     if file is not None and not file.is_file():
-        named = backbone in experiment.config.init
-        own = f"{experiment.name_file('backbones', backbone)}: init"
-        key = f"{experiment.source}: init.{backbone}" if named else own
         raise ValueError(f"{key} is '{init}', but there is no file {file}")
+    if init.startswith("torchvision:") and module not in TORCHVISION:
+        raise ValueError(
+            f"{key} is '{init}', but torchvision has no weights of {module}; expected pretrain, "
+            "none or file:<path>"
+        )
 
 
 def _check_teacher(experiment: Any, dataset: str, model: str) -> None:
     if teacher := experiment.recipe(dataset, model)[0].teacher:
-        changed = "teacher" in experiment.config.recipe_changes.get("train", {})
-        file = experiment.source if changed else experiment.name_recipe(dataset)
-        key = f"{file}: {'recipe_changes.' if changed else ''}train.teacher.checkpoint"
+        key = f"{_name_key(experiment, dataset, 'teacher')}.checkpoint"
         _check_checkpoint(experiment, f"{key} is '{teacher.checkpoint}'", teacher.name)
 
 
@@ -191,6 +197,7 @@ def _check_splits(experiment: Any, dataset: str) -> None:
         train, test = experiment.recipe(dataset, model)
         _check_split(experiment, dataset, "test.split", test.split)
         _check_class_weight(experiment, dataset, train)
+        _check_own_loss(experiment, dataset, model, train)
         if train.validate_every:
             _check_split(experiment, dataset, "train.validate_every (0: never)", "val")
         if test.split != tested:
@@ -205,9 +212,43 @@ def _check_class_weight(experiment: Any, dataset: str, train: Train) -> None:
     for name in named if isinstance(named, dict) else ():
         if name not in classes:
             raise ValueError(
-                f"{experiment.name_recipe(dataset)}: train.class_weight.{name} is no class of "
+                f"{_name_key(experiment, dataset, 'class_weight')}.{name} is no class of "
                 f"{dataset}{did_you_mean(name, classes)}"
             )
+
+
+def _check_own_loss(experiment: Any, dataset: str, model: str, train: Train) -> None:
+    """Raises ValueError if a recipe describes the loss of a model that has one of its own. Weights
+    of classes by their frequencies are a default of recipes, and have no effect there."""
+    head = experiment.model(model).decode_head
+    if not has_own_loss(head):
+        return
+    wrong: list[tuple[str, Any, str]] = []
+    if train.losses != CROSS_ENTROPY:
+        losses = {name: value for name, value in plain(train.losses).items() if value}
+        wrong.append(("losses", losses, "cross_entropy alone, the default"))
+    if isinstance(train.class_weight, dict):
+        wrong.append(("class_weight", train.class_weight, "none or auto"))
+    for key, value, expected in wrong:
+        raise ValueError(
+            f"{_name_key(experiment, dataset, key)} is {value}, but {head}, the decode head of "
+            f"{model}, has a loss of its own; expected {expected}. What is for other models alone "
+            "stands under `overrides` of a recipe"
+        )
+
+
+@cache
+def has_own_loss(head: str) -> bool:
+    """Returns whether the module of a decode head has a method `loss`."""
+    tree = ast.parse(Path(PACKAGE, f"models/decode_heads/{head}.py").read_text("utf-8"))
+    return any(isinstance(node, ast.FunctionDef) and node.name == "loss" for node in ast.walk(tree))
+
+
+def _name_key(experiment: Any, dataset: str, key: str) -> str:
+    """Names a key of a training's recipe with its file: the run's, if its changes hold it."""
+    if key in experiment.config.recipe_changes.get("train", {}):
+        return f"{experiment.source}: recipe_changes.train.{key}"
+    return f"{experiment.name_recipe(dataset)}: train.{key}"
 
 
 def _check_split(experiment: Any, dataset: str, key: str, split: str) -> None:

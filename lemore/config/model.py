@@ -9,6 +9,9 @@ from annotated_types import Interval
 
 from lemore.config.values import MAX_ARGUMENT, Arguments, BackboneInit, Line, Name, Number, Positive
 
+# modules of backbones that torchvision publishes weights of
+TORCHVISION = ("efficientnet", "mobilenet_v2", "mobilenet_v3", "shufflenet_v2")
+
 
 @dataclass(frozen=True)
 class BackboneConfig:

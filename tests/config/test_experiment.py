@@ -65,6 +65,40 @@ def test_mistakes_are_named(change, words):
     assert all(word in str(error.value) for word in words), error.value
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"losses": {"dice": {"weight": 0.5}, "cross_entropy": None}},
+            ["recipe_changes.train.losses is {'dice': {'weight': 0.5}}", "cross_entropy alone"],
+        ),
+        (
+            {"class_weight": {"sky": 2.0}},
+            ["recipe_changes.train.class_weight is {'sky': 2.0}", "expected none or auto"],
+        ),
+        ({"freeze": "backbone"}, ["recipe_changes.train.freeze is backbone", "random weights"]),
+    ],
+)
+def test_what_a_model_cannot_use_is_refused_before_the_first_job(change, words):
+    pem = {
+        "trainings": {"camvid": ["pem_stdc1"]},
+        "init": {"stdc1": "none"},
+        "profiles": {},
+        "comparisons": {},
+    }
+    Experiment(values("camvid") | pem, ROOT)  # its common recipe has class_weight: auto
+    with pytest.raises(ValueError) as error:
+        Experiment(values("camvid") | pem | {"recipe_changes": {"train": change}}, ROOT)
+    own_loss = [] if "freeze" in change else ["pem, the decode head of pem_stdc1, has a loss"]
+    assert all(word in str(error.value) for word in words + own_loss), error.value
+
+
+def test_a_backbone_without_weights_of_torchvision_is_refused_before_the_first_job():
+    init = {"lemore": "torchvision:MobileNet_V2_Weights.IMAGENET1K_V2"}
+    with pytest.raises(ValueError, match=r"init\.lemore is .*torchvision has no weights"):
+        Experiment(values("camvid") | {"init": values("camvid")["init"] | init}, ROOT)
+
+
 @pytest.mark.parametrize("stage", ["pretrain", "finetune", "search"])
 def test_commands_refuse_shares_that_cannot_work(stage, tiny, tmp_path, capsys):
     config = tiny.pretrain_job() if stage == "pretrain" else tiny.finetune_job()

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from lemore.cli import main
 from lemore.config.jobs import FinetuneJob
-from lemore.config.model import BackboneConfig
+from lemore.config.model import TORCHVISION, BackboneConfig
 from lemore.config.read import build, load
 from lemore.evaluation import segmentation
 from lemore.models import build_backbone, torchvision_weights
@@ -168,6 +168,7 @@ def test_torchvision_encoders_compute_the_same(name):
 
 
 def test_backbones_without_torchvision_weights_are_refused():
+    assert tuple(sorted(torchvision_weights.KEY_MAPS)) == TORCHVISION
     with pytest.raises(ValueError, match="backbone mit has no torchvision weights"):
         torchvision_weights.find_key_map("mit")
     with pytest.raises(ValueError, match="torchvision has no weights 'Nothing'"):

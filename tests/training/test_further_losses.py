@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ import torchvision
 from sklearn.metrics import jaccard_score
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from lemore.config.checks import has_own_loss
 from lemore.config.jobs import FinetuneJob, read_job, write_job
 from lemore.config.losses import CROSS_ENTROPY, Losses
 from lemore.config.read import build, dump, plain, read_yaml
 from lemore.config.recipe import Train
+from lemore.models import list_modules
 from lemore.models.segmentor import make_model
 from lemore.runtime.checkpoint import hash_tensors, load
 from lemore.runtime.worker import Worker
@@ -232,6 +235,16 @@ def test_what_a_recipe_may_not_say():
         job = make_job("pem_stdc1")
         job = replace(job, train=replace(job.train, losses=build(Losses, {"dice": {}}, "r")))
         finetune.Loss(job, make_model(job).decode_head, torch.device("cpu"), None)
+
+
+def test_heads_with_a_loss_of_their_own_are_found_without_importing_them():
+    found = {head for head in list_modules("decode_head") if has_own_loss(head)}
+    own = set()
+    for head in list_modules("decode_head"):
+        module = import_module(f"lemore.models.decode_heads.{head}")
+        kinds = [kind for kind in vars(module).values() if isinstance(kind, type)]
+        own |= {head} if any("loss" in vars(kind) for kind in kinds) else set()
+    assert found == own == {"pem"}
 
 
 def test_keys_at_their_defaults_rerun_nothing(tmp_path):
