@@ -208,6 +208,22 @@ def test_what_cannot_be_learned_is_refused_before_anything_is_written(capsys):
     assert "unusable samples" in refuse(capsys, *FOLDERS)
 
 
+def test_files_are_named_where_they_lie(caplog, capsys):
+    put_photos()
+    put_masks("data/masks/{}.png", colored())
+    put("data/photos/5.jpg", b"no photo")
+    caplog.set_level("INFO")
+    found = find(*FOLDERS)
+    assert found["quarantine_limit"] == 1
+    photos, masks = (Path("data", name).resolve() for name in ("photos", "masks"))
+    assert f"reading {photos}, {masks}" in caplog.text
+    assert f"left out: {photos}/5.jpg: is not a whole JPEG" in caplog.text
+    put("data/coco.json", "{}")
+    command = ["train", "--images", "data/photos", "--masks", "data/coco.json", "--output", "other"]
+    assert main(command) == 2
+    assert f"{Path('data/coco.json').resolve()}: neither" in capsys.readouterr().err
+
+
 def test_masks_of_other_names_are_refused(capsys):
     put_photos()
     for name in "abc":

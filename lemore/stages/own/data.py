@@ -1,10 +1,7 @@
 """Looks at photos and masks that nobody has described, and describes them as a dataset's YAML."""
 
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +9,7 @@ from typing import Any
 from lemore.config.dataset import DatasetConfig
 from lemore.config.read import build, plain, read_yaml
 from lemore.config.run import PAPER_TABLES
+from lemore.data.archives.members import Member, list_members
 from lemore.data.archives.source import Source
 from lemore.data.guess.classes import find_coding
 from lemore.data.guess.layout import find_layout
@@ -62,22 +60,21 @@ def look(data: Path | None, images: Path | None, masks: Path | None) -> OwnData:
     if "masks" in found and found["masks"].is_file():
         found["annotations.json"] = found.pop("masks")
     name = choose_name(next(iter(found.values())))
-    with _stage(found) as folder:
-        source = Source((folder,))
-        layout = find_layout(source)
-        coding = find_coding(source, layout)
-        values: dict[str, Any] = {
-            "title": name,
-            "task": "segmentation",
-            "num_classes": len(coding.classes),
-            "licence": "not stated",
-            "recipe": RECIPE,
-            "quarantine_limit": len(layout.annotations) // FAULTY,
-            "files": {"images": layout.images, "masks": layout.masks} | coding.files,
-            "classes": coding.classes,
-        }
-        assumed = [*coding.assumed, *_choose_splits(values, layout.splits, source)]
-        return _examine(name, values, found, source, assumed)
+    source = LinkedSource(found) if "" not in found else Source((found[""],))
+    layout = find_layout(source)
+    coding = find_coding(source, layout)
+    values: dict[str, Any] = {
+        "title": name,
+        "task": "segmentation",
+        "num_classes": len(coding.classes),
+        "licence": "not stated",
+        "recipe": RECIPE,
+        "quarantine_limit": len(layout.annotations) // FAULTY,
+        "files": {"images": layout.images, "masks": layout.masks} | coding.files,
+        "classes": coding.classes,
+    }
+    assumed = [*coding.assumed, *_choose_splits(values, layout.splits, source)]
+    return _examine(name, values, found, source, assumed)
 
 
 def choose_name(folder: Path) -> str:
@@ -99,25 +96,33 @@ def _look_at_described(path: Path) -> OwnData:
     return _examine(path.stem, values, {}, Source((folder,)), [])
 
 
-@contextmanager
-def _stage(links: dict[str, Path]) -> Iterator[Path]:
-    """Yields a folder in which the data lie as they will below the project's archives; a
-    ValueError names the files where they are."""
-    if "" in links:
-        yield links[""]
+@dataclass(frozen=True, slots=True)
+class LinkedMember(Member):
+    """A file below a link that the project will hold: its name begins with the link's, and its
+    container is where the link leads."""
+
+    @property
+    def place(self) -> str:
+        return str(Path(self.container, self.name.partition("/")[2]))
+
+    def read(self) -> bytes:
+        return Path(self.place).read_bytes()
+
+
+class LinkedSource(Source):
+    """Folders, or files, with the names that they will have below the project's archives."""
+
+    def __init__(self, links: dict[str, Path]) -> None:
+        super().__init__(tuple(links.values()))
+        self._listing = [member for link in links.items() for member in _list_linked(*link)]
+
+
+def _list_linked(link: str, path: Path) -> Iterator[Member]:
+    if path.is_file():
+        yield LinkedMember(link, str(path), "file", path.stat().st_size)
         return
-    folder = Path(tempfile.mkdtemp(prefix="lemore-"))
-    try:
-        for name, path in links.items():
-            (folder / name).symlink_to(path)
-        yield folder
-    except ValueError as error:
-        text = str(error)
-        for name, path in links.items():
-            text = text.replace(str(folder / name), str(path))
-        raise ValueError(text.replace(str(folder), ", ".join(map(str, links.values())))) from None
-    finally:
-        shutil.rmtree(folder)
+    for member in list_members(path):
+        yield LinkedMember(f"{link}/{member.name}", str(path), "file", member.size)
 
 
 def _choose_splits(values: dict[str, Any], splits: dict[str, str], source: Source) -> list[str]:
