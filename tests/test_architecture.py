@@ -149,6 +149,18 @@ def test_words_of_logs_and_errors_do_not_count_but_their_code_does(tmp_path, bef
     assert (marks[0] == marks[1]) == same
 
 
+def test_a_fingerprint_is_the_same_in_every_version_of_python(tmp_path):
+    """The hash was made with 3.11; the text has what 3.12 and 3.13 dump in other words."""
+    path = tmp_path / "x.py"
+    path.write_text(
+        "class A:\n    pass\n\ndef f(x, width):\n    log.info(f'a {x:>{width}}')\n"
+        "    return f'{x:<{width}} b {x!r:>{width}.2f}' + f''\n"
+    )
+    assert code.read_file(path, 0).fingerprint == (
+        "3721fbcb6e9952ac9caf6f745d1e11a9c3a9e34bdf05539787b70081981d4c68"
+    )
+
+
 def test_what_ray_is_told_by_name_counts():
     assert "lemore.stages.workers.finetune" in code.declare_code("finetune")
 

@@ -8,10 +8,12 @@ without what changes no result: comments, docstrings, and the words of log lines
 import ast
 import hashlib
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from lemore.config.recipe import Train
 from lemore.runtime.files import key_of, write_atomic
@@ -76,8 +78,15 @@ def read_file(path: Path, _changed: int) -> Reading:
     found = _find_imports(tree)
     own = {name for name in found if name.split(".")[0] == "lemore" and path_of(name)}
     imports = own | {parent for name in own for parent in _parents(name)}
-    text = ast.dump(_Wordless().visit(tree))
+    text = _dump(_Wordless().visit(tree))
     return Reading(frozenset(imports), hashlib.sha256(text.encode()).hexdigest())
+
+
+def _dump(tree: ast.AST) -> str:
+    """Returns the text of a syntax tree, the same in every version of Python: 3.12 has added the
+    parameters of types, and 3.13 leaves out what is empty unless it is asked for."""
+    options: dict[str, Any] = {"show_empty": True} if sys.version_info >= (3, 13) else {}
+    return ast.dump(tree, **options).replace(", type_params=[]", "")
 
 
 def _find_imports(tree: ast.Module) -> set[str]:
@@ -107,13 +116,19 @@ class _Wordless(ast.NodeTransformer):
             node.body = node.body[1:] if documented else node.body
         before = self.in_words
         self.in_words = before or isinstance(node, ast.Raise) or _is_log_call(node)
-        if self.in_words and isinstance(node, ast.JoinedStr):
-            node.values = [part for part in node.values if isinstance(part, ast.FormattedValue)]
+        if isinstance(node, ast.JoinedStr):
+            node.values = [part for part in node.values if self._counts(part)]
         if self.in_words and isinstance(node, ast.Constant) and isinstance(node.value, str):
             node.value = ""
         self.generic_visit(node)
         self.in_words = before
         return node
+
+    def _counts(self, part: ast.expr) -> bool:
+        """Returns whether a part of an f-string counts; 3.12 adds empty ones."""
+        if isinstance(part, ast.Constant):
+            return part.value != "" and not self.in_words
+        return True
 
 
 def _is_log_call(node: ast.AST) -> bool:
