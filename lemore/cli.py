@@ -55,10 +55,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """Keeps the examples' line breaks and shows the defaults that are informative."""
+    """Keeps the examples' line breaks and shows the defaults that are informative, unless the
+    help says them in words."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default in (None, False, []):
+        if action.default in (None, False, []) or "default:" in (action.help or ""):
             return action.help
         return super()._get_help_string(action)
 

@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--ray", choices=("local", "none"), default="none", help="where to run")
     parser.add_argument("--gpus", type=float, default=0.0, help="GPUs that it takes, 0: the CPU")
-    parser.add_argument("--threads", type=positive, default=count_cores(), help="CPU threads")
+    threads = "CPU threads (default: all cores)"
+    parser.add_argument("--threads", type=positive, default=count_cores(), help=threads)
     parser.add_argument("--json", type=Path, required=True, help="file for the results")
 
 

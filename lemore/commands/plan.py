@@ -12,6 +12,7 @@ Examples:
 import argparse
 from pathlib import Path
 
+from lemore.commands._options import add_device
 from lemore.config.read import option
 from lemore.config.values import NotNegative
 from lemore.stages.planning.plan import DEFAULT, plan
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibrate", type=option(NotNegative), default=3.0, help="seconds a model; 0: not"
     )
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: as `ray.gpus` says")
+    add_device(parser, "as `ray.gpus` says")
     parser.add_argument("--json", type=Path, help="file for all numbers")
 
 

@@ -16,6 +16,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
+from lemore.commands._options import add_device
 from lemore.config.read import positive
 from lemore.runtime.process import count_cores
 from lemore.trained.find import DATA_DIR, HELP
@@ -52,8 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive,
         help=f"images of one size, or tiles, at a time; default 1, on a GPU {GPU_BATCH}",
     )
-    how.add_argument("--gpu", action="store_true", help="run on the GPU")
-    how.add_argument("--threads", type=positive, default=count_cores(), help="CPU threads")
+    add_device(how, "the GPU if there is one")
+    threads = "CPU threads (default: all cores)"
+    how.add_argument("--threads", type=positive, default=count_cores(), help=threads)
     how.add_argument("--data-dir", type=Path, default=DATA_DIR, help="prepared datasets")
 
 

@@ -17,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset-config", type=Path, required=True, help="config/datasets/*.yaml")
     parser.add_argument("--fetched", type=Path, required=True, help="JSON of fetch or scenes")
     parser.add_argument("--output", type=Path, required=True, help="folder of the prepared dataset")
-    parser.add_argument("--workers", type=positive, default=count_cores(), help="processes")
+    workers = "processes (default: all cores)"
+    parser.add_argument("--workers", type=positive, default=count_cores(), help=workers)
     parser.add_argument("--allow-partial", action="store_true", help="accept other image counts")
     parser.add_argument("--dry-run", action="store_true", help="only say what was found")
 

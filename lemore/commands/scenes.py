@@ -16,7 +16,8 @@ from lemore.stages.scenes import draw_dataset
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset-config", type=Path, required=True, help="config/datasets/*.yaml")
     parser.add_argument("--output", type=Path, required=True, help="folder for the archives")
-    parser.add_argument("--workers", type=positive, default=count_cores(), help="processes")
+    workers = "processes (default: all cores)"
+    parser.add_argument("--workers", type=positive, default=count_cores(), help=workers)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,14 +11,13 @@ Examples:
 import argparse
 from pathlib import Path
 
+from lemore.commands._options import add_device
 from lemore.config.read import positive
 from lemore.stages.selftest.run import SelftestOptions, selftest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--device", choices=("cuda", "cpu"), help="default: the GPU if there is one, else the CPU"
-    )
+    add_device(parser, "the GPU if there is one")
     parser.add_argument("--quick", action="store_true", help="leave out what takes long")
     parser.add_argument("--threads", type=positive, default=1, help="CPU threads")
     parser.add_argument(

@@ -18,6 +18,7 @@ from lemore.config.jobs import FinetuneJob, PretrainJob
 from lemore.config.placed import find_folder
 from lemore.config.read import load, read_yaml
 from lemore.config.recipe_files import merge
+from lemore.runtime.device import DeviceName
 from lemore.runtime.files import walk_files
 from lemore.runtime.process import count_cores, read_processor_name
 from lemore.runtime.progress import show_progress
@@ -32,14 +33,15 @@ REPORTING = {
 }  # fmt: skip
 
 
-def plan(configfiles: list[Path], seconds: float, device: str | None, file: Path | None) -> str:
-    """Returns the text to print. seconds: of measuring each model, 0 for none; device: cpu, cuda or
-    None (as `ray.gpus` says); file: JSON with the numbers."""
+def plan(configfiles: list[Path], seconds: float, device: DeviceName, file: Path | None) -> str:
+    """Returns the text to print. seconds: of measuring each model, 0 for none; device: auto is as
+    `ray.gpus` says; file: JSON with the numbers."""
     source = " + ".join(map(str, configfiles))
     experiment = Experiment(merge_configuration(configfiles), source=source)
     left = list_jobs_left(configfiles)
     needs = [need for job in left for need in list_needs(experiment, job)]
-    device = device or ("cuda" if experiment.config.ray.gpus else "cpu")
+    if device == "auto":
+        device = "cuda" if experiment.config.ray.gpus else "cpu"
     if seconds:
         calibrate(experiment, needs, device, seconds)
     if file:

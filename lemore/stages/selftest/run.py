@@ -8,11 +8,12 @@ from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from lemore.reporting.pages.selftest import render
+from lemore.runtime.device import DeviceName, choose_device
 from lemore.runtime.files import write_atomic, write_json
 from lemore.runtime.process import count_cores, read_processor_name
 from lemore.runtime.provenance import find_commit, list_versions
@@ -55,7 +56,7 @@ SLOW = ("fp16", "adamw", "pretraining", "export", "memory", "speed", "compile", 
 class SelftestOptions:
     """Options of the command. output: the page (.html); the JSON lies beside it."""
 
-    device: Literal["cpu", "cuda"] | None
+    device: DeviceName
     quick: bool
     threads: int
     output: Path
@@ -106,14 +107,6 @@ def write_log(path: Path) -> Iterator[None]:
 def run(name: str, bench: Bench) -> CheckOutcome:
     """Runs one of `CHECKS`."""
     return run_check(name, partial(CHECKS[name], bench), CHECKS[name].__doc__ or "")
-
-
-def choose_device(wanted: str | None) -> torch.device:
-    """Returns the device to test, the GPU if there is one; ValueError if it is not there."""
-    has_gpu = torch.cuda.is_available()
-    if wanted == "cuda" and not has_gpu:
-        raise ValueError("--device: torch sees no GPU on this machine; `lemore doctor` says more")
-    return torch.device(wanted or ("cuda" if has_gpu else "cpu"))
 
 
 def describe_machine(device: torch.device, options: SelftestOptions) -> dict[str, Any]:

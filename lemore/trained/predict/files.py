@@ -7,8 +7,8 @@ from typing import Literal, get_args
 
 import torch
 
-from lemore.evaluation import segmentation
 from lemore.reporting.prediction import Kind
+from lemore.runtime.device import DeviceName, choose_device
 from lemore.runtime.files import write_atomic
 from lemore.trained.model import Geometry, Size, load
 from lemore.trained.predict.batch import (
@@ -42,7 +42,7 @@ class PredictOptions:
     tile: Size | None
     overlap: Size | None
     batch_size: int | None
-    gpu: bool
+    device: DeviceName
     threads: int
     data_dir: Path
 
@@ -57,7 +57,7 @@ def predict_files(options: PredictOptions) -> int:
     """Writes the outputs of every input that can be read; returns 1 if one could not."""
     torch.set_num_threads(options.threads)
     geometry = Geometry(options.size, options.tile, options.overlap)
-    device = segmentation.choose_device(options.gpu)
+    device = choose_device(options.device)
     model = load(options.checkpoint, device=device, data_dir=options.data_dir)
     model.check_geometry(geometry)
     reporter = Reporter(options.json)
@@ -66,7 +66,7 @@ def predict_files(options: PredictOptions) -> int:
     tasks = plan_tasks(options, plan, legend, reporter)
     write_atomic(options.output / LEGEND, legend)
     # On a CPU a batch is slower than its images one by one.
-    batch_size = options.batch_size or (GPU_BATCH if options.gpu else 1)
+    batch_size = options.batch_size or (GPU_BATCH if device.type == "cuda" else 1)
     with open_shares(plan.shares_file, model.classes) as add_shares:
         predictor = Predictor(model, geometry, batch_size, add_shares, reporter)
         predictor.predict_images([task for task in tasks if not task.video])
