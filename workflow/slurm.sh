@@ -1,8 +1,8 @@
 #!/bin/bash
 # Many trainings in one Slurm allocation: a Ray cluster on its nodes, and the pipeline on the first
 # of them. What follows the file's name goes to snakemake (docs/cluster.md):
-#   sbatch --nodes=4 --gres=gpu:4 --cpus-per-task=40 --time=2-00:00 workflow/slurm.sh \
-#     --configfile config/paper.yaml
+#   sbatch --nodes=4 --exclusive --mem=0 --gres=gpu:4 --cpus-per-task=40 --time=2-00:00 \
+#     workflow/slurm.sh --configfile config/paper.yaml
 #SBATCH --ntasks-per-node=1
 #SBATCH --signal=B:TERM@300
 set -u
