@@ -1021,6 +1021,16 @@ def description_color(folder: Path) -> list[str]:
     return shared_saying(folder, "classes.colors", [[0, 0, 0], [1, 1, 1], [0, 0, 10**9]])
 
 
+@case("config.json: licence that moves the cursor", "licence is")
+def description_licence(folder: Path) -> list[str]:
+    return shared_saying(folder, "licence", "free\x1b[2J")
+
+
+@case("config.json: licence of 100,000 characters", "at most 1000 characters")
+def description_long_licence(folder: Path) -> list[str]:
+    return shared_saying(folder, "licence", "free " * 20_000)
+
+
 @case("config.json: windows that never move on", "test.stride")
 def description_stride(folder: Path) -> list[str]:
     model, values = shared(folder)

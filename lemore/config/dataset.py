@@ -192,6 +192,9 @@ class Video:
     block: Count
 
 
+NOT_STATED = "not stated"  # the licence of data that `lemore train` describes
+
+
 @dataclass(frozen=True)
 class DatasetConfig:
     """A dataset: the origin of its files, how they are read, and what must come out.

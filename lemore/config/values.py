@@ -26,6 +26,7 @@ from annotated_types import (
 )
 
 MAX_NAME = 100  # in characters
+MAX_NOTE = 1000
 MIN_SIDE = 64  # pixels of a crop and of what is profiled: below, the 1/64 tokens vanish
 MAX_SIDE = 8192  # pixels of a crop or a test image
 MAX_ARGUMENT = 2048  # channels, blocks: no model here has more
@@ -144,6 +145,11 @@ Byte = Annotated[int, Interval(ge=0, le=255)]
 Seed = Annotated[int, Interval(ge=0, le=2**32 - 1)]
 Rgb = tuple[Byte, Byte, Byte]
 Line = Annotated[str, Predicate(is_line), doc("text in one line")]
+Note = Annotated[
+    str,
+    Predicate(lambda text: text.isprintable() and len(text) <= MAX_NOTE),
+    doc(f"text in one line of at most {MAX_NOTE} characters"),
+]
 Text = Annotated[str, Predicate(lambda text: bool(text.strip())), doc("text")]
 Name = Annotated[
     str,

@@ -1,8 +1,9 @@
 """Writes a trained model as a folder to share, with a card that describes it."""
 
+import json
 import logging
 import re
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,11 @@ import torch
 from torch import Tensor
 
 from lemore import __version__
+from lemore.config.dataset import NOT_STATED
+from lemore.config.model import get_start
+from lemore.config.read import convert, plain
+from lemore.config.recipe import Train
+from lemore.config.values import Note
 from lemore.reporting.pages import model_card
 from lemore.reporting.tables.results import read_results
 from lemore.trained.checkpoint import Trained
@@ -26,6 +32,7 @@ def share_model(
     *,
     evaluation: Path | None,
     half: bool,
+    licence: str,
     overwrite: bool,
     renew_card: bool,
     data_dir: Path,
@@ -39,6 +46,9 @@ def share_model(
     existing = [path for path in files if path.exists()]
     if existing and not overwrite:
         raise ValueError(f"{existing[0]}: exists already; --overwrite replaces the model")
+    trained = replace(trained, licence=licence or choose_licence(trained))
+    if not trained.licence:
+        log.warning("%s: the licence of the weights is not known; --licence states it", output)
     classes = find_classes(trained, data_dir)
     if scores is not None and trained.classes is not None:
         scores = order_scores(scores, trained.classes.names)
@@ -58,6 +68,19 @@ def round_tensors(state: dict[str, Tensor], source: str) -> dict[str, Tensor]:
                 f"{source}: {name} has numbers beyond float16's range; leave out --half"
             )
     return rounded
+
+
+def choose_licence(trained: Trained) -> str:
+    """Returns the licence that a shared model states, else the terms of the data that it was
+    trained on; "" where these are not known, or where the weights of others have their terms too.
+    """
+    job = trained.job
+    dataset = find_dataset(job.dataset)
+    of_others = job.run == "imported" or get_start(job.init)
+    if trained.licence or of_others or dataset is None or dataset.licence == NOT_STATED:
+        return trained.licence
+    text = " ".join(dataset.licence.split())
+    return convert(Note, text, f"config/datasets/{job.dataset}.yaml", "licence")
 
 
 def read_changed_card(path: Path, renew: bool) -> str:
@@ -102,16 +125,37 @@ def describe_model(trained: Trained) -> dict[str, Any]:
         "decode_head": job.model.decode_head,
         "dataset": job.dataset,
         "dataset_title": dataset.title if dataset else job.dataset,
-        "licence": dataset.licence if dataset else "",
+        "data_licence": " ".join(dataset.licence.split()) if dataset else "",
+        "licence": trained.licence,
         "scenes": bool(dataset and dataset.scenes),
         "parameters": sum(p.numel() for p in trained.unfolded().parameters()),
         "train": job.train,
+        "recipe": describe_recipe(job.train),
         "test": trained.test,
         "half": any(t.dtype == torch.float16 for t in trained.state_dict.values()),
         "init": job.init.partition(":")[0],
+        "start": record.start,
+        "chosen": record.chosen,
         "seed": record.seed,
         "iterations": record.iterations,
         "command": re.sub(r"\s+", " ", record.command).replace("`", "'"),
         "git": record.git,
         "version": __version__,
     }
+
+
+def describe_recipe(train: Train) -> dict[str, str]:
+    """Returns the keys of a recipe that are not at their defaults, with their values as JSON."""
+    described = {}
+    for field in fields(train):
+        value, default = plain(getattr(train, field.name)), plain(field.default)
+        if field.name == "class_weight":
+            default = "none"
+        if field.default_factory is not MISSING:
+            default = plain(field.default_factory())
+        if default is MISSING or value == default:
+            continue
+        if isinstance(value, dict):
+            value = {key: item for key, item in value.items() if item is not None}
+        described[field.name] = json.dumps(value, ensure_ascii=False).replace("`", "'")
+    return described

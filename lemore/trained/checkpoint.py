@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lemore.config.jobs import FinetuneJob, check_size
 from lemore.config.recipe import Test
-from lemore.config.values import MAX_NAME
+from lemore.config.values import MAX_NAME, Note
 from lemore.models.fold import fold
 from lemore.models.key_map import KeyMap, convert
 from lemore.models.segmentor import Segmentor, make_model
@@ -23,7 +23,8 @@ AUXILIARY = "auxiliary_head."
 @dataclass(frozen=True)
 class Record:
     """The origin of the weights, empty where unknown. weights_sha256 is the digest of the tensors
-    (`checkpoint.hash_tensors`)."""
+    (`checkpoint.hash_tensors`). start: the whole model that they started from, in words; chosen:
+    how they were chosen among those of their training, if they are not the last."""
 
     seed: int
     iterations: int
@@ -32,6 +33,8 @@ class Record:
     weights_sha256: str
     mlflow_run_id: str
     pretrain_run_id: str
+    start: Note = ""
+    chosen: Note = ""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Trained:
 
     source: its place, for messages. job: of the fine-tuning. state_dict: the tensors that inference
     needs. test: how it is evaluated. classes: those stored with the weights, None if there are
-    none.
+    none. licence: of the weights, "" if none is stated with them.
     """
 
     source: str
@@ -66,6 +69,7 @@ class Trained:
     record: Record
     test: Test
     classes: Classes | None
+    licence: str = ""
 
     def __post_init__(self) -> None:
         align = self.test.align or 1

@@ -72,8 +72,18 @@ def _read_record(path: Path, state: dict[str, Any]) -> Record:
     if digest != run["weights_sha256"]:
         raise ValueError(f"{path}: these are not the weights that {run_json} records; train again")
     same = ("seed", "iterations", "command", "git", "weights_sha256", "mlflow_run_id")
-    pretrain = run["parents"].get("pretrain", "")
-    return Record(**{name: run[name] for name in same}, pretrain_run_id=pretrain)
+    return Record(
+        **{name: run[name] for name in same},
+        pretrain_run_id=run["parents"].get("pretrain", ""),
+        start=_describe_start(run["start"]) if "start" in run else "",
+        chosen=run["chosen"]["text"] if "chosen" in run else "",
+    )
+
+
+def _describe_start(start: dict[str, Any]) -> str:
+    """Names the model that a training started from, without the place where it lay."""
+    kept = f"{start['kept']} of {start['of']} tensors"
+    return f"{start['model']} on {start['dataset']}, of which {kept} were kept"
 
 
 def _read_test(path: Path, job: FinetuneJob) -> Test:

@@ -19,6 +19,7 @@ from lemore.config.checkpoints import HUB, SHARED_CONFIG, SHARED_WEIGHTS
 from lemore.config.jobs import FinetuneJob
 from lemore.config.read import build, plain
 from lemore.config.recipe import Test
+from lemore.config.values import Note
 from lemore.runtime import checkpoint
 from lemore.runtime.files import write_atomic, write_json
 from lemore.trained.checkpoint import Classes, Record, Trained, select_tensors
@@ -30,20 +31,21 @@ HUB_NAME = re.compile(r"(?P<repository>\w[\w.-]*/\w[\w.-]*?)(@(?P<revision>\w[\w
 
 @dataclass(frozen=True)
 class Description:
-    """The content of config.json."""
+    """The content of config.json. licence: of the weights, "" if it is not known."""
 
     format: Literal["lemore-1"]
     config: FinetuneJob
     training: Record
     test: Test
     classes: Classes
+    licence: Note = ""
 
 
 def write_folder(folder: Path, trained: Trained, classes: Classes, card: str) -> None:
     """Writes the folder's files, last config.json, without which a folder is no model."""
     digest = checkpoint.hash_tensors(trained.state_dict)
     record = replace(trained.record, weights_sha256=digest)
-    values = Description("lemore-1", trained.job, record, trained.test, classes)
+    values = Description("lemore-1", trained.job, record, trained.test, classes, trained.licence)
     tensors = {name: tensor.contiguous() for name, tensor in trained.state_dict.items()}
     write_atomic(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
     write_atomic(folder / CARD, card)
@@ -59,8 +61,15 @@ def read_folder(folder: Path) -> Trained:
     state = select_tensors(stored, description.config, str(folder))
     if checkpoint.hash_tensors(stored) != description.training.weights_sha256:
         raise ValueError(f"{folder}: {WEIGHTS} holds other weights than {CONFIG} records")
-    record, test = description.training, description.test
-    return Trained(str(folder), description.config, state, record, test, description.classes)
+    return Trained(
+        source=str(folder),
+        job=description.config,
+        state_dict=state,
+        record=description.training,
+        test=description.test,
+        classes=description.classes,
+        licence=description.licence,
+    )
 
 
 def download_folder(name: str) -> Path:

@@ -63,13 +63,14 @@ class Model(nn.Module):
     """A trained segmentation model with its classes.
 
     classes, colors: names and display colours by train id. test: the settings of its evaluation.
+    licence: of the weights, "" if none is stated with them.
     """
 
     def __init__(self, trained: Trained, classes: Classes):
         super().__init__()
         self.network = trained.network()
         self.classes, self.colors = classes.names, classes.colors
-        self.test = trained.test
+        self.test, self.licence = trained.test, trained.licence
         self.crop_size = trained.job.train.crop_size
         self.name = f"{trained.job.model_name} on {trained.job.dataset}"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -216,13 +217,13 @@ def test_a_card_completed_by_hand_is_kept(place, caplog):
     again = ("--checkpoint", path, "--evaluation", "e.json", "--output", "model", "--overwrite")
     share(*again)
     assert "| 25.00 |" in card.read_text() and not caplog.text  # nobody had changed it
-    mine = card.read_text().replace("Add the licence of the weights here", "MIT")
+    mine = card.read_text().replace("The terms of the data", "MIT")
     card.write_text(mine)
     share(*again)
     assert card.read_text() == mine
     assert "README.md: changed by hand and kept" in caplog.text and "--renew-card" in caplog.text
     share(*again, "--renew-card")
-    assert "Add the licence" in card.read_text()
+    assert "The terms of the data" in card.read_text()
 
 
 def test_the_card_names_how_it_was_tested(place):
@@ -243,6 +244,104 @@ def test_the_card_of_a_model_trained_on_scenes(place):
     config = make_settings(dataset="cityscapes_scenes", classes=19)
     share("--checkpoint", write_checkpoint(place / "weights.pt", config), "--output", "model")
     assert "trained on drawn scenes, not on photographs" in Path("model/README.md").read_text()
+
+
+CHOSEN = "weights of iteration 40, the best by val/mIoU (0.4512), chosen on split val"
+
+
+def write_record(path: Path, **further: object) -> None:
+    digest = checkpoint.hash_tensors(checkpoint.load(path)["state_dict"])
+    same = {"seed": 0, "iterations": 60, "command": "lemore finetune", "git": "", "parents": {}}
+    record = same | {"weights_sha256": digest, "mlflow_run_id": ""} | further
+    (path.parent / "run.json").write_text(json.dumps(record))
+
+
+def test_the_card_says_what_is_not_at_its_default(place):
+    plainly = write_checkpoint(place / "a/weights.pt")
+    write_record(plainly)
+    share("--checkpoint", plainly, "--output", "plain")
+    card = Path("plain/README.md").read_text()
+    for word in ("Kept are", "started from", "`losses`", "`freeze`", "`keep`", "chosen"):
+        assert word not in card
+    config = make_settings()
+    config["init"] = "checkpoint:/home/me/street.pt"
+    config["train"] |= {
+        "losses": {"cross_entropy": {"weight": 1.0}, "lovasz": {"weight": 0.5}},
+        "class_weight": {"road": 0.5},
+        "freeze": "backbone",
+        "keep": "best",
+    }
+    path = write_checkpoint(place / "b/weights.pt", config)
+    start = {"model": "lemore", "dataset": "ade20k", "kept": 210, "of": 214}
+    write_record(path, chosen={"text": CHOSEN}, start=start)
+    values = evaluation(path, split="val", chosen_on="val")
+    (place / "e.json").write_text(json.dumps(values))
+    share("--checkpoint", path, "--evaluation", "e.json", "--output", "model")
+    share("--checkpoint", "model", "--evaluation", "e.json", "--output", "again")
+    for folder in ("model", "again"):
+        card = Path(folder, "README.md").read_text()
+        for part in (
+            f"Kept are the {CHOSEN}.",
+            "The weights were chosen on this split",
+            "started from another model: lemore on ade20k, of which 210 of 214 tensors were kept.",
+            '- `losses`: `{"cross_entropy": {"weight": 1.0}, "lovasz": {"weight": 0.5}}`',
+            '- `class_weight`: `{"road": 0.5}`',
+            '- `freeze`: `"backbone"`',
+            "and those of the weights that the training started from",
+        ):
+            assert part in card, card
+        assert "/home/me" not in card
+
+
+# --- the licence of the weights
+
+
+def test_the_licence_of_the_weights_travels_with_them(place, caplog, capsys):
+    path = write_checkpoint(place / "weights.pt")
+    share("--checkpoint", path, "--output", "model")
+    values = json.loads(Path("model/config.json").read_text())
+    assert values["licence"].endswith("personal and research use (CC BY-NC 4.0).")
+    stated = 'CC BY-NC 4.0: "research" & personal use'
+    share("--checkpoint", path, "--licence", stated, "--output", "stated")
+    share("--checkpoint", "stated", "--output", "again")
+    head = Path("again/README.md").read_text().split("---")[1]
+    assert yaml.safe_load(head)["license_name"] == stated
+    assert f"Of the weights: {stated}" in Path("again/README.md").read_text()
+    Image.fromarray(PHOTO).save("x.png")
+    capsys.readouterr()
+    caplog.set_level("INFO")
+    assert lemore.load("again").licence == stated and lemore.load(path).licence == ""
+    assert "licence" not in caplog.text + "".join(capsys.readouterr())
+    assert main(["predict", "--checkpoint", "again", "--output", "out", "x.png"]) == 0
+    assert [r.getMessage() for r in caplog.records if "licence" in r.getMessage()] == [
+        f"again: licence of the weights: {stated}"
+    ]
+    assert "licence" not in capsys.readouterr().out
+
+
+def test_a_folder_without_a_licence_is_read_and_nothing_is_said(place, caplog):
+    share("--checkpoint", write_checkpoint(place / "weights.pt"), "--output", "model")
+    config = Path("model/config.json")
+    values = json.loads(config.read_text())
+    del values["licence"], values["training"]["start"], values["training"]["chosen"]
+    config.write_text(json.dumps(values))
+    Image.fromarray(PHOTO).save("x.png")
+    caplog.set_level("INFO")
+    assert main(["predict", "--checkpoint", "model", "--output", "out", "x.png"]) == 0
+    assert "licence" not in caplog.text
+
+
+def test_terms_that_others_have_set_are_not_guessed(place, caplog):
+    """Of imported weights, of those that started from a whole model, and of unknown data."""
+    for change in ({"run": "imported"}, {"init": "checkpoint:x"}, {"dataset": "ponds"}):
+        caplog.clear()
+        path = write_checkpoint(place / "weights.pt", make_settings() | change)
+        share("--checkpoint", path, "--output", "model", "--overwrite")
+        assert json.loads(Path("model/config.json").read_text())["licence"] == ""
+        assert "the licence of the weights is not known; --licence states it" in caplog.text
+        assert "Add the licence of the weights here" in Path("model/README.md").read_text()
+    with pytest.raises(SystemExit):
+        main(["share", "--checkpoint", "model", "--output", "again", "--licence", "a\nb"])
 
 
 def test_an_evaluation_of_other_weights_is_refused(place, capsys):

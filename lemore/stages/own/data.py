@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lemore.config.dataset import DatasetConfig
+from lemore.config.dataset import NOT_STATED, DatasetConfig
 from lemore.config.read import build, plain, read_yaml
 from lemore.config.run import PAPER_TABLES
 from lemore.data.archives.members import Member, list_members
@@ -67,7 +67,7 @@ def look(data: Path | None, images: Path | None, masks: Path | None) -> OwnData:
         "title": name,
         "task": "segmentation",
         "num_classes": len(coding.classes),
-        "licence": "not stated",
+        "licence": NOT_STATED,
         "recipe": RECIPE,
         "quarantine_limit": len(layout.annotations) // FAULTY,
         "files": {"images": layout.images, "masks": layout.masks} | coding.files,

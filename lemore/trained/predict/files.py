@@ -1,5 +1,6 @@
 """Predicts the classes in images and videos that a command line names."""
 
+import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from lemore.trained.predict.inputs import find_inputs, name_outputs, split_list
 from lemore.trained.predict.outputs import LEGEND, OutputPlan, format_legend, open_shares
 from lemore.trained.predict.video import is_video
 
+log = logging.getLogger(__name__)
 GPU_BATCH = 8
 
 
@@ -59,6 +61,9 @@ def predict_files(options: PredictOptions) -> int:
     geometry = Geometry(options.size, options.tile, options.overlap)
     device = choose_device(options.device)
     model = load(options.checkpoint, device=device, data_dir=options.data_dir)
+    if model.licence:
+        name = escape_unprintable(options.checkpoint)
+        log.info("%s: licence of the weights: %s", name, model.licence)
     model.check_geometry(geometry)
     reporter = Reporter(options.json)
     plan = OutputPlan(options.output, options.kinds, options.shares)
