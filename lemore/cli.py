@@ -59,7 +59,7 @@ class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpF
     help says them in words."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default in (None, False, []) or "default:" in (action.help or ""):
+        if action.default in (None, False, [], "") or "default:" in (action.help or ""):
             return action.help
         return super()._get_help_string(action)
 

@@ -66,6 +66,7 @@ COMMANDS = {
     "import-weights --from hf --model topformer_t text.pt --output o.pt": "has no layout 'hf'",
     "audit --data nowhere --output a.html": "nowhere/audit.json: no such file",
     "predict --checkpoint no.pt --output p photo.jpg": "no.pt: no such file",
+    "predict --checkpoint a --output p --device gpu x": "--device: invalid choice: 'gpu'",
     "export --checkpoint no.pt --format onnx --output m.onnx": "no.pt: no such file",
     "share --checkpoint no.pt --output s": "no.pt: no such file",
 }
