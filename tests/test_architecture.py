@@ -26,7 +26,9 @@ OF_COMMANDS = {"commands", "stages", "trained", "config", "runtime"}
 JOB_ROOMS = ("lemore.runtime.ray", "lemore.runtime.tracking")
 ONLY_HERE = {
     "ray": ("lemore/runtime/ray/",),
-    "mlflow": ("lemore/runtime/tracking/mlflow.py", "lemore/runtime/tracking/models.py"),
+    "mlflow": tuple(
+        f"lemore/runtime/tracking/{name}.py" for name in ("mlflow", "models", "logged_models")
+    ),
     "pandas": ("lemore/reporting/",),
     "matplotlib": ("lemore/reporting/",),
 }

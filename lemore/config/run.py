@@ -110,6 +110,7 @@ class RunConfig:
     seeds_of: dict[Name, Seeds] = field(default_factory=dict)  # models with other seeds
     latency_backends: Backends = ("eager",)
     latency_upsample: bool = False  # time the resizing of the logits to the input too
+    system_metrics: bool = False  # record the machine's use while trainings run
     search: Search = Search(trials=12, share=0.25)
 
     def __post_init__(self) -> None:

@@ -216,6 +216,7 @@ def _describe_run(
         datasets=((dataset, data["sha256"], job.test.split),),
         code=find_commit(),
         measures=True,
+        model=record.weights_sha256,
     )
 
 

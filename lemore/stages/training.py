@@ -20,6 +20,7 @@ from lemore.runtime.ray.cluster import Resources
 from lemore.runtime.ray.execute import Work, execute
 from lemore.runtime.tracking.metrics_file import MetricsFile
 from lemore.runtime.tracking.pending_run import RunDescription
+from lemore.runtime.tracking.system_metrics import choose_interval
 from lemore.runtime.tracking.tracked_run import track
 from lemore.runtime.worker import Worker
 
@@ -78,7 +79,11 @@ class Training:
 def make_worker(placement: Placement) -> Worker:
     """Makes the worker of a training; its folder is known with its key."""
     return Worker(
-        data=placement.data.absolute(), folder=Path(), seed=placement.seed, gpus=placement.gpus
+        data=placement.data.absolute(),
+        folder=Path(),
+        seed=placement.seed,
+        gpus=placement.gpus,
+        sample_every=choose_interval(),
     )
 
 
@@ -110,7 +115,9 @@ def run_training(training: Training, placement: Placement) -> int:
                     model_run_id=run.run_id if placement.log_model else "",
                 )
                 result = _execute(training, worker, placement, stop)
-                run.set_tag("weights_sha256", result["weights_sha256"])
+                step = result["chosen"]["iteration"] if "chosen" in result else result["iterations"]
+                file = (placement.output / "weights.pt").absolute()
+                run.set_model(result["weights_sha256"], step, file)
                 for name in {"start", "teacher", "chosen"} & result.keys():
                     run.set_tag(name, result[name]["text"])
         except (KeyboardInterrupt, SystemExit):

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from conftest import Tiny
 from fault_training import GO, lemore, start
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
 
 from lemore.cli import main
 from lemore.runtime.files import read_json
@@ -40,7 +42,7 @@ class Store:
     """The real store, with a switch."""
 
     def __init__(self, monkeypatch):
-        self.down, self.answers_get_lost = False, False
+        self.down, self.answers_get_lost, self.is_old = False, False, False
         real = self.connect = mlflow.connect
         monkeypatch.setattr(mlflow, "connect", lambda: Client(real(), self))
 
@@ -65,6 +67,8 @@ class Client:
         def call(*args, **kwargs):
             if self.store.down:
                 raise ConnectionError("no route to store")
+            if self.store.is_old and "logged_model" in name:
+                raise MlflowException("not found", ENDPOINT_NOT_FOUND)
             result = method(*args, **kwargs)
             if self.store.answers_get_lost and name == "log_batch":
                 self.store.answers_get_lost = False
@@ -209,6 +213,37 @@ def test_sending_twice_changes_nothing(store, tmp_path):
         assert send_pending() == (1, 0)
     (found,) = store.runs("g")
     assert store.history(found.info.run_id, "x") == [(3, 1.0)]
+
+
+def test_a_logged_model_that_came_too_late_is_sent_once(store, tmp_path):
+    store.down = True
+    with track(describe("n", datasets=(("camvid", "abc", "training"),))) as run:
+        run.record_metrics({"train/loss": 1.0}, step=3)
+        run.set_model("a1" * 32, 3, tmp_path / "weights.pt")
+    store.down = False
+    (path,) = list_pending()
+    content = path.read_bytes()
+    for _ in range(2):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        assert send_pending() == (1, 0)
+    (found,) = store.runs("n")
+    (model,) = store.connect().search_logged_models([found.info.experiment_id])
+    assert [(m.key, m.step, m.dataset_name) for m in model.metrics] == [("train/loss", 3, "camvid")]
+    assert store.history(found.info.run_id, "train/loss") == [(3, 1.0)]
+
+
+def test_a_server_without_logged_models_gets_all_else(store, tmp_path):
+    store.is_old = True
+    with track(describe("o")) as run:
+        run.record_metrics({"train/loss": 1.0}, step=3)
+        run.set_model("a1" * 32, 3, tmp_path / "weights.pt")
+    with track(describe("p", measures=True, model="a1" * 32)) as measured:
+        measured.record_metrics({"val/mIoU": 0.5})
+    for name, metrics in (("o", {"train/loss": 1.0}), ("p", {"val/mIoU": 0.5})):
+        (found,) = store.runs(name)
+        assert (found.info.status, found.data.metrics) == ("FINISHED", metrics)
+    assert not list_pending()
 
 
 def test_a_measurement_sent_twice_is_one_run(store, tmp_path):

@@ -20,9 +20,10 @@ def store(tmp_path_factory):
     old = dict(os.environ)
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlflow.db'}"
     os.environ["LEMORE_OUTBOX"] = str(folder / "outbox")
-    pause, tracked_run.SECONDS_BETWEEN_BATCHES = tracked_run.SECONDS_BETWEEN_BATCHES, 0.05
+    before = tracked_run.SECONDS_BETWEEN_BATCHES, tracked_run.CLOSING_SECONDS
+    tracked_run.SECONDS_BETWEEN_BATCHES, tracked_run.CLOSING_SECONDS = 0.05, 60.0
     yield folder
-    tracked_run.SECONDS_BETWEEN_BATCHES = pause
+    tracked_run.SECONDS_BETWEEN_BATCHES, tracked_run.CLOSING_SECONDS = before
     os.environ.clear()
     os.environ.update(old)
 
@@ -82,6 +83,98 @@ def test_metrics_arrive_once_and_in_order_over_a_resume(tmp_path):
     history = client.get_metric_history(run.run_id, "train/loss")
     assert [(m.step, m.value) for m in history] == [(10, 0.1), (20, 0.05), (30, 1 / 30)]
     assert len(client.get_metric_history(run.run_id, "val/mIoU")) == 1
+
+
+CAMVID = ("camvid", "0" * 64, "training")
+WEIGHTS = "a1" * 32
+
+
+def models(experiment):
+    client = mlflow.connect()
+    found = client.get_experiment_by_name(experiment)
+    return client.search_logged_models([found.experiment_id])
+
+
+def list_measured(model):
+    return {(m.key, m.dataset_name, m.dataset_digest, m.step, m.value) for m in model.metrics}
+
+
+def train(experiment, file, step):
+    """A training whose rows are of iterations 10 and 20, and which keeps those of `step`."""
+    metrics_file = MetricsFile(file)
+    with track(describe(experiment, datasets=(CAMVID,)), metrics_file) as run:
+        for done in (10, 20):
+            metrics_file.append(done, {"train/loss": 1.0 / done, "train/lr": 0.1})
+            metrics_file.append(done, {"val/mIoU": done / 100})
+            metrics_file.append(done, {"system/cpu_utilization_percentage": 50.0})
+        run.set_model(WEIGHTS, step, file.with_name("weights.pt"))
+    return run.run_id
+
+
+def test_the_weights_of_a_training_are_a_logged_model_with_their_step_and_measures(tmp_path):
+    run_id = train("best", tmp_path / "metrics.jsonl", step=10)
+    (model,) = models("best")
+    assert model.source_run_id == run_id and model.status == "READY"
+    assert model.name == "tiny-seed0" and model.params == {"lr": "0.1"}
+    expected = {"stage": "finetune", "model": "tiny", "seed": "0", "key": "k1", "step": "10"}
+    expected |= {"weights_sha256": WEIGHTS, "file": str(tmp_path / "weights.pt")}
+    assert expected.items() <= model.tags.items()
+    digest = "0" * 36  # as much of it as MLflow keeps, as of the run's dataset
+    assert list_measured(model) == {
+        ("train/loss", "camvid", digest, 10, 0.1),
+        ("val/mIoU", "camvid", digest, 10, 0.1),
+    }
+    run = mlflow.connect().get_run(run_id)
+    assert run.inputs.dataset_inputs[0].dataset.digest == digest
+    assert [(o.model_id, o.step) for o in run.outputs.model_outputs] == [(model.model_id, 10)]
+
+
+def test_a_training_repeated_adds_neither_a_model_nor_a_measure(tmp_path):
+    first = train("again", tmp_path / "metrics.jsonl", step=20)
+    (before,) = models("again")
+    (tmp_path / "metrics.jsonl").unlink()
+    assert train("again", tmp_path / "metrics.jsonl", step=20) == first
+    (after,) = models("again")
+    assert after.model_id == before.model_id
+    assert len(after.metrics) == len(before.metrics) == 2
+    client = mlflow.connect()
+    assert len(client.get_run(first).outputs.model_outputs) == 1
+    for name in client.get_run(first).data.metrics:
+        assert [m.step for m in client.get_metric_history(first, name)] == [10, 20]
+
+
+def test_evaluations_belong_to_the_model_by_dataset(tmp_path):
+    trained = train("split", tmp_path / "metrics.jsonl", step=20)
+    other = train("same weights, another run", tmp_path / "other.jsonl", step=20)
+    for name, miou in (("camvid", 0.5), ("night", 0.25)):
+        description = replace(
+            describe(f"split {name}", measures=True, model=WEIGHTS),
+            identity={"stage": "evaluate", "dataset": name},
+            parents={"finetune": trained},
+            datasets=((name, "f" * 64, "test"),),
+        )
+        with track(description) as run:
+            run.record_metrics({"test/mIoU": miou, "test/IoU/road": 0.75})
+        (found,) = runs(f"split {name}")
+        assert found.data.metrics == {"test/mIoU": miou, "test/IoU/road": 0.75}
+        (model,) = models("split")
+        inputs = mlflow.connect().get_run(run.run_id).inputs.model_inputs
+        assert [given.model_id for given in inputs] == [model.model_id]
+    assert {m for m in list_measured(model) if m[0] == "test/mIoU"} == {
+        ("test/mIoU", "camvid", "f" * 36, 0, 0.5),
+        ("test/mIoU", "night", "f" * 36, 0, 0.25),
+    }
+    assert not [m for m in model.metrics if "IoU/" in m.key], "150 classes would hide the rest"
+    assert trained != other
+    (untouched,) = models("same weights, another run")
+    assert len(untouched.metrics) == 2
+
+
+def test_what_is_measured_of_weights_that_the_store_does_not_know_has_no_model():
+    with track(describe("alone", measures=True, model="b2" * 32)) as run:
+        run.record_metrics({"test/mIoU": 0.5})
+    found = mlflow.connect().get_run(run.run_id)
+    assert found.data.metrics == {"test/mIoU": 0.5} and not found.inputs.model_inputs
 
 
 def measured(experiment, miou):

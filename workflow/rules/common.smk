@@ -42,6 +42,10 @@ try:
 except ValueError as mistake:
     raise WorkflowError(str(mistake)) from None
 
+# By MLflow's own variable, for the commands that train; their text, which would rerun them, stays.
+if experiment.config.system_metrics:
+    os.environ["MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"] = "true"
+
 RESULTS = str(experiment.results)
 DATA = experiment.data_dir
 ARCHIVES = experiment.archives_dir

@@ -22,6 +22,7 @@ from lemore.runtime.process import Process, Stopped, StopSignals
 from lemore.runtime.ray import cluster, memory
 from lemore.runtime.ray.cluster import Resources
 from lemore.runtime.tracking.pending_run import find_store, find_store_file
+from lemore.runtime.tracking.system_metrics import record_system_metrics
 from lemore.runtime.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def execute(work: Work, resources: Resources, stop: StopSignals) -> dict[str, An
     if resources.ray == "none":
         if resources.workers > 1:
             raise ValueError("ray: none runs one worker; set ray.workers to 1 or ray.mode to local")
-        return run(work.function, work.job, work.worker)
+        return _run_sampled(work)
     resources = cluster.connect(resources)
     stop.install()
     write_atomic(work.worker.folder / "driver", str(Process.find_own()))
@@ -88,7 +89,15 @@ def _run_work(work: Work) -> dict[str, Any]:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     _check_shared(work)
     with hold_lock(work.worker.folder / f"worker{work.worker.rank}", DYING_SECONDS):
-        return run(work.function, work.job, work.worker)
+        return _run_sampled(work)
+
+
+def _run_sampled(work: Work) -> dict[str, Any]:
+    """Runs the work while the first worker records its machine's use, if that is wanted."""
+    worker = work.worker
+    seconds = 0.0 if worker.rank else worker.sample_every
+    with record_system_metrics(worker.folder / "metrics.jsonl", seconds):
+        return run(work.function, work.job, worker)
 
 
 def run(function: str, *arguments: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lemore.runtime.files import write_atomic
 
+SYSTEM = "system/"  # begins the names of the machine's metrics, as in MLflow
 Row = dict  # {"step": int, "time": milliseconds, "metrics": {name: value}}
 
 
@@ -26,8 +27,11 @@ class MetricsFile:
             file.write(json.dumps(make_row(step, metrics)) + "\n")
 
     def rewind(self, step: int) -> None:
-        """Drops the rows after `step`, which a resumed training will write again."""
-        kept = [row for row in self.read() if row["step"] <= step]
+        """Drops the rows after `step`, which a resumed training will write again.
+
+        The machine's stay, since their steps count samples.
+        """
+        kept = [row for row in self.read() if row["step"] <= step or is_of_system(row)]
         write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def read(self) -> list[Row]:
@@ -48,6 +52,10 @@ class MetricsFile:
             lines = file.read().split(b"\n")
         self.position += sum(len(line) + 1 for line in lines[:-1])
         return [json.loads(line) for line in lines[:-1] if line]
+
+
+def is_of_system(row: Row) -> bool:
+    return all(name.startswith(SYSTEM) for name in row["metrics"])
 
 
 def make_row(step: int, metrics: dict[str, float]) -> Row:

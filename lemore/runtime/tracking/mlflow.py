@@ -23,6 +23,13 @@ from mlflow.exceptions import MlflowException
 
 from lemore.runtime.files import hash_file
 from lemore.runtime.lock import hold_lock
+from lemore.runtime.tracking.logged_models import (
+    DIGEST_LENGTH,
+    find_measured,
+    is_measure,
+    link_model,
+    spare_old_servers,
+)
 from lemore.runtime.tracking.metrics_file import MetricsFile, Row
 from lemore.runtime.tracking.pending_run import PendingRun, find_store
 
@@ -54,6 +61,7 @@ class MlflowRun:
     def __init__(self, pending: PendingRun):
         self.pending, self.client = pending, connect()
         self.id, self.asked = "", False
+        self.model: dict[str, str] = {}  # how measures name their logged model and dataset
         file = pending.metrics_file
         self.metrics_file = MetricsFile(Path(file)) if file else None
         self.last_steps: dict[str, int] = {}  # metric -> last step in the store
@@ -65,10 +73,13 @@ class MlflowRun:
             self.asked = True
             with _hold_store():  # two runs that name one dataset at once would collide
                 run = open_run(self.client, self.pending)
-            self.id = run.info.run_id if run else ""
+            if run is not None:
+                with spare_old_servers():
+                    self.model = find_measured(self.client, run, self.pending.description)
+                self.id = run.info.run_id
 
     def send(self) -> None:
-        """Sends metrics in order, each step once; at the end also tags, artifacts and status."""
+        """Sends metrics in order, each step once; at the end also all else that the run has."""
         self._open()
         if not self.id:
             return
@@ -83,6 +94,9 @@ class MlflowRun:
             if Path(file).exists() and hash_file(file) == digest:  # otherwise it was replaced since
                 self.client.log_artifact(self.id, file, folder or None)
         self.client.set_terminated(self.id, status, pending.ended)
+        if pending.model:
+            with spare_old_servers():
+                link_model(self.client, self.id, pending)
 
     def _send_metrics(self, rows: list[Row]) -> None:
         metrics = []
@@ -93,7 +107,8 @@ class MlflowRun:
                     history = self.client.get_metric_history(self.id, name)
                     self.last_steps[name] = max((entry.step for entry in history), default=-1)
                 if row["step"] > self.last_steps[name]:
-                    metrics.append(Metric(name, float(value), row["time"], row["step"]))
+                    of = self.model if is_measure(name) else {}
+                    metrics.append(Metric(name, float(value), row["time"], row["step"], **of))
                     self.last_steps[name] = row["step"]
         for i in range(0, len(metrics), METRICS_PER_BATCH):
             self.client.log_batch(self.id, metrics=metrics[i : i + METRICS_PER_BATCH])
@@ -157,7 +172,7 @@ def _create_run(client: MlflowClient, experiment: str, pending: PendingRun) -> R
     client.log_batch(run.info.run_id, params=params)
     inputs = [
         DatasetInput(
-            Dataset(name, digest[:36], "local", f'{{"uri": "{name}"}}'),
+            Dataset(name, digest[:DIGEST_LENGTH], "local", f'{{"uri": "{name}"}}'),
             [InputTag("mlflow.data.context", context)],
         )
         for name, digest, context in description.datasets

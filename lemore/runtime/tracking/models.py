@@ -18,17 +18,14 @@ from mlflow.types import Schema, TensorSpec
 from torch import Tensor, nn
 
 from lemore.runtime.checkpoint import hash_tensors
+from lemore.runtime.tracking.logged_models import WEIGHTS, list_tags, open_model
 from lemore.runtime.tracking.mlflow import connect
 from lemore.runtime.tracking.pending_run import find_store
 from lemore.runtime.tracking.tracked_run import warn_of
 
-WEIGHTS = "weights_sha256"
-# tags of a training that are copied to its version
-KEPT = ("stage", "run", "dataset", "model", "backbone", "seed", "key")
-
 
 def log_model(run_id: str, model: nn.Module, example: Tensor) -> None:
-    """Logs a network (eval mode, on the CPU) to its training's run and registers it.
+    """Puts a network (eval mode, on the CPU) into its training's logged model and registers it.
 
     example: an input B 3 H W; H and W are those that the file takes, B may be any where the
     signature says -1. Nothing happens if these very weights are registered for the run already.
@@ -45,19 +42,18 @@ def _register(run_id: str, model: nn.Module, example: Tensor) -> None:
     known = client.search_model_versions(f"run_id = '{run_id}'")
     if any(version.tags.get(WEIGHTS) == weights for version in known):
         return
-    all_tags = client.get_run(run_id).data.tags
-    tags = {name: all_tags[f"lemore.{name}"] for name in KEPT if f"lemore.{name}" in all_tags}
+    run = client.get_run(run_id)
+    tags = list_tags(run)
     batch = _make_batch(model, example)
     mlflow.set_tracking_uri(find_store())
-    with mlflow.start_run(run_id=run_id):
-        logged = log_torch(
-            model,
-            name="model",
-            signature=_make_signature(model, batch),
-            input_example=batch.numpy(),
-            pip_requirements=["torch"],
-            serialization_format="pt2",
-        )
+    logged = log_torch(
+        model,
+        model_id=open_model(client, run, weights).model_id,
+        signature=_make_signature(model, batch),
+        input_example=batch.numpy(),
+        pip_requirements=["torch"],
+        serialization_format="pt2",
+    )
     name = f"{tags['dataset']}-{tags.get('model') or tags['backbone']}"
     _create_model(client, name, tags)
     version = client.create_model_version(

@@ -56,7 +56,7 @@ class RunDescription:
     """Describes a stage's run. `identity` becomes tags and finds earlier runs of the same stage;
     `params` is the resolved configuration; `parents` maps a stage's name to its run id, or to
     "weights:<their digest>" where that is not known. A run that `measures` is continued only for
-    the same numbers."""
+    the same numbers; `model` is the digest of the weights that it measures."""
 
     experiment: str
     name: str
@@ -68,6 +68,7 @@ class RunDescription:
     datasets: tuple[tuple[str, str, str], ...] = ()  # (name, digest, context)
     code: str = ""
     measures: bool = False  # its metrics come in one call at its end
+    model: str = ""
 
     @property
     def digest(self) -> str:
@@ -77,7 +78,8 @@ class RunDescription:
 
 @dataclass
 class PendingRun:
-    """A run, how it has ended, and its metrics: `rows`, and those in `metrics_file`."""
+    """A run, how it has ended, and its metrics: `rows`, and those in `metrics_file`. `model`: what
+    `TrackedRun.set_model` got."""
 
     description: RunDescription
     store: str
@@ -88,6 +90,7 @@ class PendingRun:
     rows: list[Row] = field(default_factory=list)
     metrics_file: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
     artifacts: list[tuple[str, str, str]] = field(default_factory=list)  # file, folder, sha256
 
     @classmethod

@@ -60,6 +60,12 @@ class TrackedRun:
     def set_tag(self, name: str, value: str) -> None:
         self.pending.tags = self.pending.tags | {name: value}
 
+    def set_model(self, weights: str, step: int, file: Path) -> None:
+        """Names what a training leaves: the digest of its weights, the iteration that they are of
+        and their file."""
+        self.set_tag("weights_sha256", weights)
+        self.pending.model = {"weights_sha256": weights, "step": step, "file": str(file)}
+
     def end(self, status: str, seconds: float) -> None:
         """Records how the stage has ended and waits up to `seconds` for the store to have it all.
 
