@@ -270,6 +270,20 @@ def test_edits_that_were_taken_back_leave_nothing_to_do(checkout):
     assert not checkout.plan()[0]
 
 
+def test_the_switch_of_system_metrics_reaches_the_jobs_and_reruns_nothing(checkout):
+    told = "print('switch', os.environ.get('MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING'))\n"
+    files = {"matrix.yaml": "system_metrics: true\n", "Snakefile": told}
+    before = {name: (checkout.folder / name).read_text() for name in files}
+    for name, text in files.items():
+        (checkout.folder / name).write_text(before[name] + text)
+    try:
+        jobs, text = checkout.plan()
+    finally:
+        for name in files:
+            (checkout.folder / name).write_text(before[name])
+    assert not jobs and "switch true" in text
+
+
 def test_titles_reach_the_commands_as_they_are(checkout):
     title = """John's "Ponds" $1"""
     path = checkout.folder / f"config/datasets/{ADE}.yaml"

@@ -58,10 +58,12 @@ def results(tiny) -> dict[str, list[str]]:
     profile = tiny.folder / "profile.json"
     size = ["--num-classes", 4, "--size", 64, 64, "--seconds", 0.2]
     commands += [["profile", "--model", MODELS[0], *size, "--json", profile]]
+    env = {"PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": store_of(tiny)}
+    env |= {"MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "true"}
     done = subprocess.run(
         [sys.executable, "-c", RUN_ALL],
         input=json.dumps([[str(word) for word in command] for command in commands]),
-        env=os.environ | {"PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": store_of(tiny)},
+        env=os.environ | env,
         cwd=tiny.folder,
         capture_output=True,
         text=True,
@@ -437,3 +439,20 @@ def test_mlflow_shows_experiments_runs_and_charts(mlflow_page, server):
     page.goto(f"{experiment}/runs?compareRunsMode=CHART")
     sync_api.expect(page.get_by_role("heading", name="train/loss")).to_be_visible(timeout=60_000)
     sync_api.expect(page.locator(".main-svg").first).to_be_visible(timeout=60_000)
+
+
+def test_mlflow_shows_a_model_by_dataset_and_system_metrics(mlflow_page, server, results):
+    run_id = read_json(Path(results["trainings"][0]))["mlflow_run_id"]
+    with urllib.request.urlopen(f"{server}/api/2.0/mlflow/runs/get?run_id={run_id}") as answer:
+        run = json.load(answer)["run"]
+    experiment = f"{server}/#/experiments/{run['info']['experiment_id']}"
+    (output,) = run["outputs"]["model_outputs"]
+    page = mlflow_page.page
+    page.goto(f"{experiment}/models/{output['model_id']}")
+    for stage, name in (("finetune", "train/loss"), ("evaluate", "val/mIoU")):
+        row = page.get_by_role("row").filter(has_text=f"{stage} {MODELS[0]}")
+        row = row.filter(has_text=name).filter(has_text="tiny (#")
+        sync_api.expect(row).to_be_visible(timeout=60_000)
+    page.goto(f"{experiment}/runs/{run_id}/system-metrics")
+    heading = page.get_by_role("heading", name="cpu_utilization_percentage")
+    sync_api.expect(heading).to_be_visible(timeout=60_000)

@@ -79,7 +79,7 @@ class Client:
 
 
 def describe(name: str, key: str = "k", **changes) -> RunDescription:
-    identity = {"stage": "finetune", "model": name}
+    identity = {"stage": "finetune", "model": name, "seed": "0"}
     return RunDescription(name, f"finetune {name}", identity, key, {"lr": 0.1}, **changes)
 
 

@@ -92,6 +92,20 @@ def test_a_version_leads_to_its_training(trained, client):
     assert version.tags == expected
     outputs = client.get_run(version.run_id).outputs.model_outputs
     assert [f"models:/{output.model_id}" for output in outputs] == [version.source]
+    assert [output.step for output in outputs] == [record["iterations"]]
+
+
+def test_a_version_is_a_logged_model_with_its_measures(trained, client):
+    (version,) = client.search_model_versions("name = 'tiny-lemore_t'")
+    model = client.get_logged_model(version.model_id)
+    assert model.source_run_id == version.run_id and model.tags["step"] == "4"
+    assert model.tags["file"] == str(trained / "weights.pt")
+    assert model.params["crop_size"] == "[64, 64]" and model.params["iterations"] == "4"
+    assert "mlflow.model.isExternal" not in model.tags
+    (named,) = json.loads(model.tags["mlflow.modelVersions"])
+    assert (named["name"], str(named["version"])) == ("tiny-lemore_t", "1")
+    measured = {(m.key, m.step): m.dataset_name for m in model.metrics}
+    assert measured["train/loss", 4] == measured["val/mIoU", 4] == "tiny"
 
 
 def test_a_training_repeated_adds_no_version(tiny, trained, client):

@@ -58,12 +58,11 @@ def open_model(client: MlflowClient, run: Run, weights: str, **tags: str) -> Log
     if model is not None and model.source_run_id == run_id:
         return model
     kept = list_tags(run)
+    name = f"{kept.get('model') or kept['backbone']}-seed{kept['seed']}"
     params = {key.rpartition(".")[2]: value for key, value in run.data.params.items()}
     return client.create_logged_model(
         run.info.experiment_id,
-        re.sub(
-            r"[^\w-]", "_", f"{kept.get('model') or kept.get('backbone')}-seed{kept.get('seed')}"
-        ),
+        re.sub(r"[^\w-]", "_", name),  # in letters that MLflow takes
         run_id,
         tags=kept | {WEIGHTS: weights} | tags,
         params={key: params[key] for key in PARAMS if key in params},

@@ -4,6 +4,7 @@ They are kept in the pt2 format (torch.export), which MLflow loads without runni
 MLFLOW_ALLOW_PICKLE_DESERIALIZATION is "false". weights.pt remains the result; this is a copy.
 """
 
+import json
 import re
 from collections.abc import Mapping
 
@@ -15,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.pytorch import log_model as log_torch
 from mlflow.types import Schema, TensorSpec
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 from torch import Tensor, nn
 
 from lemore.runtime.checkpoint import hash_tensors
@@ -64,6 +66,9 @@ def _register(run_id: str, model: nn.Module, example: Tensor) -> None:
         description=f"Normalised images as B 3 H W in, logits out. Trained by the run {run_id}.",
         model_id=logged.model_id,
     )
+    # The model's page names its versions by this tag, which only servers set by themselves.
+    versions = json.dumps([{"name": name, "version": version.version}])
+    client.set_logged_model_tags(logged.model_id, {MLFLOW_MODEL_VERSIONS: versions})
     # The alias of the run's newest version, in letters that MLflow takes.
     alias = re.sub(r"[^0-9A-Za-z_-]", "_", f"{tags['run']}-seed{tags['seed']}")
     client.set_registered_model_alias(name, alias, version.version)
