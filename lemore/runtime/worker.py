@@ -15,9 +15,9 @@ class Worker:
     digest of their tensors ("": any). teacher, teacher_sha256: the same of the model that teaches,
     a path.
     held_out: whether a tenth of the training images is kept to test on. model_run_id: the MLflow
-    run that gets the trained network, "" for none. sample_every: seconds
-    between samples of the machine's use, 0 for none. stop: in the job's own process, returns the
-    signal that asks the training to stop, 0 for none.
+    run that gets the trained network, "" for none. sample_every: seconds between samples of the
+    machine's use, 0 for none. stop: in the job's own process, returns the signal that asks the
+    training to stop, 0 for none.
     """
 
     data: Path

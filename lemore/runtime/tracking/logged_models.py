@@ -79,7 +79,8 @@ def find_measured(client: MlflowClient, run: Run, description: RunDescription) -
     if model is None:
         return {}
     run_id, model_id = run.info.run_id, model.model_id
-    if model_id not in [given.model_id for given in client.get_run(run_id).inputs.model_inputs]:
+    inputs = client.get_run(run_id).inputs
+    if model_id not in [given.model_id for given in (inputs.model_inputs if inputs else ())]:
         client.log_inputs(run_id, models=[LoggedModelInput(model_id)])
     return {"model_id": model_id, **name_dataset(description)}
 

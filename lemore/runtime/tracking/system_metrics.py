@@ -97,7 +97,7 @@ def watch_gpus() -> Callable[[], dict[str, float]]:
     """Returns what reads the NVIDIA GPUs of this machine: none without the package nvidia-ml-py or
     without a driver."""
     try:
-        import pynvml as nvml
+        import pynvml as nvml  # pyright: ignore[reportMissingImports]
 
         nvml.nvmlInit()
         handles = [nvml.nvmlDeviceGetHandleByIndex(k) for k in range(nvml.nvmlDeviceGetCount())]
