@@ -97,7 +97,7 @@ def test_a_version_leads_to_its_training(trained, client):
 
 def test_a_version_is_a_logged_model_with_its_measures(trained, client):
     (version,) = client.search_model_versions("name = 'tiny-lemore_t'")
-    model = client.get_logged_model(version.model_id)
+    model = client.get_logged_model(version.source.removeprefix("models:/"))
     assert model.source_run_id == version.run_id and model.tags["step"] == "4"
     assert model.tags["file"] == str(trained / "weights.pt")
     assert model.params["crop_size"] == "[64, 64]" and model.params["iterations"] == "4"
