@@ -7,6 +7,7 @@ and OUTPUT/shares.csv or .json; OUTPUT/classes.csv says what values and colours 
 reported and does not stop the others; the exit code is then 1.
 
 Examples:
+  lemore predict --checkpoint lemore-camvid street.jpg
   lemore predict --checkpoint camvid/lemore --output out street.jpg photos/
   find . -name "*.jpg" -print0 | lemore predict --checkpoint weights.pt --output out --index -
 """
@@ -26,7 +27,9 @@ from lemore.trained.predict.files import GPU_BATCH, PredictOptions, predict_file
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="file, folder, pattern or -")
     parser.add_argument("--checkpoint", required=True, help=HELP)
-    parser.add_argument("--output", type=Path, required=True, help="folder of the outputs")
+    parser.add_argument(
+        "--output", type=Path, default=Path("predictions"), help="folder of the outputs"
+    )
     what = parser.add_argument_group("what is written (overlays, if none of these is chosen)")
     what.add_argument("--overlay", action="store_true", help="class colours over the image")
     what.add_argument("--index", action="store_true", help="gray PNGs of train ids")

@@ -5,7 +5,7 @@ read its predictions (class names, colours, the licence of the weights), and REA
 and completed before it is published. `lemore.load` and every --checkpoint take the folder.
 
 Example:
-  lemore share --checkpoint camvid/lemore --output shared/lemore-camvid \\
+  lemore share --checkpoint camvid/lemore --output shared/my-lemore \\
     --evaluation results/camvid/evaluate/camvid/lemore/0.json
 """
 

@@ -458,7 +458,7 @@ def test_the_documentation_does_what_it_says(tmp_path, monkeypatch):
     assert files(tmp_path / "out/overlay") == ["b.jpg", "street.jpg", "sub/a b.jpg"]
     assert files(tmp_path / "clip") == ["classes.csv", "overlay/drive.mp4"]
     assert files(tmp_path / "again/overlay") == ["a b.jpg", "b.jpg"]
-    assert files(tmp_path / "lemore-camvid") == ["README.md", "config.json", "model.safetensors"]
+    assert files(tmp_path / "my-lemore") == ["README.md", "config.json", "model.safetensors"]
     (code,) = blocks("python")
     names: dict = {}
     exec(code, names)
