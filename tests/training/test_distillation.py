@@ -207,7 +207,7 @@ def replace_job(trained, job):
 
 def test_the_teacher_is_an_input_by_content(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    values = read_yaml(ROOT / "config/camvid_lemore.yaml") | {"run": "mine"}
+    values = read_yaml(ROOT / "config/camvid_long.yaml") | {"run": "mine"}
     values["trainings"] = {"camvid": ["lemore"]}
     assert write_teacher(Experiment(values, ROOT), "camvid", "lemore") == []
     values["recipe_changes"] = {"train": {"teacher": {"checkpoint": "other/lemore_t"}}}
