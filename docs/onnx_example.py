@@ -22,7 +22,7 @@ pixels = np.asarray(small, np.float32)
 if about["input"] != "RGB 0..255":  # else the file normalises
     pixels = (pixels - np.float32(about["mean"])) / np.float32(about["std"])
 (output,) = session.run(None, {"image": pixels.transpose(2, 0, 1)[None]})
-if about["output"] == "train ids":  # 1 H W, at the size of the file
+if about["output"].startswith("train ids"):  # 1 h w
     labels = np.asarray(Image.fromarray(output[0]).resize(image.size, Image.Resampling.NEAREST))
 else:  # logits 1 K h w
     full = [Image.fromarray(one).resize(image.size, Image.Resampling.BILINEAR) for one in output[0]]

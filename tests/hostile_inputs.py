@@ -22,6 +22,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import safetensors.torch
 import torch
 from PIL import Image
@@ -879,6 +880,21 @@ def weights_key(folder: Path) -> list[str]:
     config = dict(sound_model()["config"])
     config["modle"] = config.pop("model")
     return weights(folder, sound_model() | {"config": config})
+
+
+def onnx_bytes(folder: Path, content: bytes) -> list[str]:
+    (folder / "model.onnx").write_bytes(content)
+    return predict_with(folder, "model.onnx")
+
+
+@case("model.onnx: random bytes", "not a whole ONNX file")
+def onnx_noise(folder: Path) -> list[str]:
+    return onnx_bytes(folder, np.random.default_rng(3).bytes(5000))
+
+
+@case("model.onnx: of another program", "does not say which model it holds")
+def onnx_other(folder: Path) -> list[str]:
+    return onnx_bytes(folder, onnx.helper.make_model(onnx.GraphProto()).SerializeToString())
 
 
 @case("checkpoint: a named pipe", "neither a file nor a folder")

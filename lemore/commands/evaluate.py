@@ -13,11 +13,11 @@ from pathlib import Path
 from lemore.config.read import positive
 from lemore.runtime.process import count_cores
 from lemore.stages.evaluate import EvaluateOptions, evaluate
-from lemore.trained.find import DATA_DIR, HELP
+from lemore.trained.find import DATA_DIR, HELP_EXPORTED
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", required=True, help=HELP)
+    parser.add_argument("--checkpoint", required=True, help=HELP_EXPORTED)
     parser.add_argument("--dataset", required=True, help="name of a prepared dataset")
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR, help="prepared datasets")
     parser.add_argument("--config", type=Path, help="resolved evaluation settings (YAML)")

@@ -30,7 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--with-normalization", action="store_true", help="the input is RGB 0..255, still float32"
     )
-    parser.add_argument("--with-argmax", action="store_true", help="output uint8 B H W train ids")
+    parser.add_argument(
+        "--labels",
+        choices=("native", "image"),
+        help="output uint8 train ids: B h w at the network's stride, or B H W at the image's size",
+    )
+    parser.add_argument("--half", action="store_true", help="float16 within the file (onnx)")
     parser.add_argument("--int8", action="store_true", help="quantise (onnx; needs --calibration)")
     parser.add_argument(
         "--calibration",

@@ -20,13 +20,13 @@ from typing import Literal
 from lemore.commands._options import add_device
 from lemore.config.read import positive
 from lemore.runtime.process import count_cores
-from lemore.trained.find import DATA_DIR, HELP
+from lemore.trained.find import DATA_DIR, HELP_EXPORTED
 from lemore.trained.predict.files import GPU_BATCH, PredictOptions, predict_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="file, folder, pattern or -")
-    parser.add_argument("--checkpoint", required=True, help=HELP)
+    parser.add_argument("--checkpoint", required=True, help=HELP_EXPORTED)
     parser.add_argument(
         "--output", type=Path, default=Path("predictions"), help="folder of the outputs"
     )

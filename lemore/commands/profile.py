@@ -2,12 +2,14 @@
 
 Latencies are those of one image and of the model folded for inference (batch norms and LeMoRe's
 nested projections taken into convolutions). Each backend runs alone: eager, compiled
-(torch.compile) and onnxruntime on the CPU, cuda on the first GPU.
+(torch.compile) and onnxruntime on the CPU, cuda on the first GPU. An exported file
+is timed as it is, in ONNX Runtime and at its own size.
 
 Examples:
   lemore profile --model lemore --depth 2
   lemore profile --model lemore --num-classes 150 --size 512 512 --backends eager onnxruntime \\
     --upsample --threads 2 --json /tmp/lemore.json
+  lemore profile --checkpoint lemore.onnx --threads 2
 """
 
 import argparse
@@ -18,11 +20,13 @@ from lemore.config.read import option, positive
 from lemore.config.run import Backend
 from lemore.config.values import Number, Positive
 from lemore.stages.profile import ProfileOptions, profile
+from lemore.stages.profile_file import profile_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, help="resolved profile (YAML), or by hand:")
     parser.add_argument("--model", help="name of a file in config/models")
+    parser.add_argument("--checkpoint", help="an ONNX file of lemore export instead")
     parser.add_argument("--num-classes", type=positive, default=150)
     parser.add_argument("--size", type=positive, nargs=2, metavar=("H", "W"), default=(512, 512))
     parser.add_argument(
@@ -38,8 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    depth = vars(args).pop("depth")
-    record = profile(ProfileOptions(**vars(args)))
+    depth, checkpoint = vars(args).pop("depth"), vars(args).pop("checkpoint")
+    if checkpoint is None:
+        record = profile(ProfileOptions(**vars(args)))
+    else:
+        record = profile_file(checkpoint, args.threads, args.seconds, args.json)
+        print(f"{record['file']}: {record['format']}, {record['bytes'] / 1e6:.2f} MB")
     for cell in record["cells"]:
         print("\n".join([*format_tree(cell, depth), *format_cell(record["label"], cell)]))
     return 0

@@ -7,6 +7,7 @@ from lemore.runtime import shipped
 
 RESULTS, WEIGHTS = Path("results"), "weights.pt"
 SHARED_WEIGHTS, SHARED_CONFIG = "model.safetensors", "config.json"  # of a shared model folder
+EXPORTED = ".onnx"  # ends the name of an exported file that can be run as a model
 HUB = "hf://"
 
 

@@ -42,7 +42,10 @@ FOR_STAGES = {
         "lemore.trained": START,
     },
     "search": {"lemore.trained": START},
-    "evaluate": {"lemore.reporting": "pictures for MLflow; no number comes from them"},
+    "evaluate": {
+        "lemore.reporting": "pictures for MLflow; no number comes from them",
+        "lemore.profiling": "opens exported files, which no rule evaluates",
+    },
 }
 VALIDATION = "lemore.evaluation.segmentation"
 BY_NAME = re.compile(r"(lemore(?:\.\w+)+):\w+")  # "module:function", as Ray gets it

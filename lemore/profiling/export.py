@@ -1,4 +1,4 @@
-"""A network as a file that runs without this project: ONNX, INT8 ONNX, torch.export.
+"""A network as a file that runs without this project: ONNX (float32, float16, INT8), torch.export.
 
 The input is float32 B 3 H W at one fixed H and W. Tensors that depend on the size alone, such as
 LeMoRe's mixing matrices, are then constants of the file.
@@ -157,20 +157,33 @@ def quantize(source: Path, path: Path, images: Iterable[np.ndarray]) -> None:
     _write_proto(proto, path, read_metadata(source))
 
 
+def halve(source: Path, path: Path) -> None:
+    """Writes an ONNX file's form in float16: weights, and what is computed but for the operators
+    that ONNX Runtime's converter keeps in float32. Input and output keep their types.
+    """
+    require_packages()
+    import onnx
+    from onnxruntime.transformers import float16
+
+    proto = float16.convert_float_to_float16(onnx.load(source), keep_io_types=True)
+    _write_proto(proto, path, read_metadata(source))
+
+
 def _is_wanted(record: logging.LogRecord) -> bool:
     """Returns whether a record is none of the quantiser's remarks on weights without channels."""
     return "out-of-range for weight" not in record.getMessage()
 
 
-def open_session(path: Path, threads: int) -> Any:
-    """Opens an ONNX Runtime session on the CPU."""
+def open_session(file: Path | bytes, threads: int) -> Any:
+    """Opens an ONNX Runtime session on the CPU. file: its path or content."""
     require_packages()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    source = file if isinstance(file, bytes) else str(file)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
 class OnnxNetwork(nn.Module):

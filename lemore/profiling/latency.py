@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import nn
 
 from lemore.config.run import Backend
 from lemore.config.size import Size
-from lemore.profiling import backends
+from lemore.profiling import backends, export
 from lemore.profiling.memory import watch_peak
 
 WARMUP_SHARE = 0.2  # of the seconds allowed
@@ -68,7 +69,6 @@ def measure(
         raise ValueError(f"latency: threads is {threads} and seconds {seconds}; both must be > 0")
     if reason := backends.explain_absence(backend):
         raise ValueError(f"latency: backend {backend}: {reason}")
-    device = backends.get_device(backend)
     image = torch.randn(1, 3, *input_size, generator=torch.Generator().manual_seed(0))
     measured = []
     with ExitStack() as former:
@@ -80,24 +80,47 @@ def measure(
         runs = backends.prepare(backend, model.eval(), image, ends, threads)
         prepare_s = time.perf_counter() - start
         for end in ends:
-            with watch_peak(device) as peak:
-                times = repeat(runs[end], seconds)
-            latency = Latency(
-                backend=backend,
-                upsample=end,
-                p50_ms=times.p50 * 1e3,
-                p95_ms=times.p95 * 1e3,
-                prepare_s=prepare_s,
-                repetitions=times.repetitions,
-                warmup=times.warmup,
-                threads=threads,
-                device=device.type,
-                peak_memory_mb=peak.peak_mb,
-                memory=peak.how,
-                protocol=describe_protocol(backend, input_size, threads, end, times),
-            )
-            measured.append(latency)
+            place = (backend, input_size, threads, seconds, end, prepare_s)
+            measured.append(_measure_run(runs[end], *place))
     return measured
+
+
+def measure_file(content: bytes, input_size: Size, *, threads: int, seconds: float) -> Latency:
+    """Times one image of `input_size` in an ONNX file, as `measure` does for "onnxruntime"."""
+    image = torch.randn(1, 3, *input_size, generator=torch.Generator().manual_seed(0))
+    start = time.perf_counter()
+    session = export.open_session(content, threads)
+    prepare_s = time.perf_counter() - start
+    run = partial(session.run, None, {export.INPUT: image.numpy()})
+    return _measure_run(run, "onnxruntime", input_size, threads, seconds, False, prepare_s)
+
+
+def _measure_run(
+    run: Callable[[], object],
+    backend: Backend,
+    input_size: Size,
+    threads: int,
+    seconds: float,
+    upsample: bool,
+    prepare_s: float,
+) -> Latency:
+    device = backends.get_device(backend)
+    with watch_peak(device) as peak:
+        times = repeat(run, seconds)
+    return Latency(
+        backend=backend,
+        upsample=upsample,
+        p50_ms=times.p50 * 1e3,
+        p95_ms=times.p95 * 1e3,
+        prepare_s=prepare_s,
+        repetitions=times.repetitions,
+        warmup=times.warmup,
+        threads=threads,
+        device=device.type,
+        peak_memory_mb=peak.peak_mb,
+        memory=peak.how,
+        protocol=describe_protocol(backend, input_size, threads, upsample, times),
+    )
 
 
 def _time(run: Callable[[], object]) -> float:

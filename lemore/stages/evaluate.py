@@ -26,7 +26,8 @@ from lemore.stages.check import check_images, check_test
 from lemore.stages.workers.evaluate import Measurement
 from lemore.trained.checkpoint import Trained
 from lemore.trained.classes import fit_classes
-from lemore.trained.find import read_trained
+from lemore.trained.find import read_model
+from lemore.trained.onnx_file import check_use, make_square
 
 TABLES = "mlflow.loggedArtifacts"  # tag by which MLflow finds a run's tables
 
@@ -58,8 +59,9 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     check_gpus(options.gpus, 1, "command line", "--gpus")
     if options.ray == "none":
         segmentation.choose_device(options.gpus > 0)
-    trained = read_trained(options.checkpoint)
+    trained = read_model(options.checkpoint)
     job = load_job(options, trained)
+    check_use(trained, job.test, options.gpus > 0)
     store = Store(options.data_dir / options.dataset, job.test.split)
     check_classes(job, store)
     check_images(store, job.images)
@@ -68,7 +70,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     classes = tuple(store.classes)
     with track(_describe_run(options, job, classes, trained)) as run:
         title = f"evaluate {trained.job.model_name} on {options.dataset}"
-        settings = (job.test, job.images, trained.job.train.crop_size, options.threads, title)
+        settings = (job.test, job.images, trained.input_size, options.threads, title)
         found = _execute(options, Measurement(network, *settings))
         if found["results"]["miou"] is None:
             raise ValueError(f"{options.dataset}: split {job.test.split} has no pixel that counts")
@@ -113,7 +115,10 @@ def load_job(options: EvaluateOptions, trained: Trained) -> EvaluateJob:
     if options.config is not None:
         job = read_job(EvaluateJob, options.config)
     else:
-        own = options.dataset == trained.job.dataset
+        test = trained.test
+        if options.dataset != trained.job.dataset:
+            plain_test = segmentation.make_plain_test(trained.job.train.img_scale)
+            test = make_square(plain_test) if trained.format else plain_test
         job = EvaluateJob(
             run="by hand",
             dataset=options.dataset,
@@ -121,7 +126,7 @@ def load_job(options: EvaluateOptions, trained: Trained) -> EvaluateJob:
             scenes=options.dataset.endswith("_scenes"),
             classes=(),
             images=(),
-            test=trained.test if own else segmentation.make_plain_test(trained.job.train.img_scale),
+            test=test,
         )
     changes = parse_changes(options.test)
     if not changes:
@@ -174,6 +179,7 @@ def describe(
         "init": trained.job.init.partition(":")[0],
         "chosen_on": "val" if recipe.keep == "best" else "",
         "taught": recipe.teacher is not None,
+        "format": trained.format,
         "device": "cuda" if options.gpus else "cpu",
         "finetune_run_id": record.mlflow_run_id,
         "pretrain_run_id": record.pretrain_run_id,
@@ -198,6 +204,7 @@ def _describe_run(
 ) -> RunDescription:
     record, dataset = trained.record, options.dataset
     data = read_json(options.data_dir / dataset / "digest.json")
+    form = {"format": trained.format} if trained.format else {}
     return RunDescription(
         experiment=f"{job.run}/{dataset}",
         name=f"evaluate {trained.job.model_name} on {dataset}, seed {record.seed}",
@@ -209,8 +216,9 @@ def _describe_run(
             "seed": str(record.seed),
             "test_mode": describe_mode(job.test),
             "test_size": "x".join(map(str, job.test.img_scale)),
+            **form,
         },
-        key=key_of(job, classes, record.weights_sha256, data["sha256"], dataset),
+        key=key_of(job, classes, record.weights_sha256, data["sha256"], dataset, *form.values()),
         params={"test": plain(job.test), "images": len(job.images)},
         parents={"pretrain": record.pretrain_run_id, "finetune": name_parent(vars(record))},
         datasets=((dataset, data["sha256"], job.test.split),),

@@ -16,13 +16,13 @@ from lemore.runtime.files import write_json
 from lemore.trained import exported
 from lemore.trained.checkpoint import Trained
 from lemore.trained.classes import find_classes, fit_classes
-from lemore.trained.exported import Interface
 from lemore.trained.find import read_trained
+from lemore.trained.onnx_file import Interface, Labels, Precision
 
 log = logging.getLogger(__name__)
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}
 RANDOM_IMAGES = 4
-EQUAL_LABELS = 0.999  # a float32 file with a smaller share is wrong
+EQUAL_LABELS = 0.999  # a float file with a smaller share is wrong
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class ExportOptions:
     size: list[int] | None
     dynamic_batch: bool
     with_normalization: bool
-    with_argmax: bool
+    labels: Labels | None
+    half: bool
     int8: bool
     calibration: list[Path] | None
     images: int
@@ -46,6 +47,10 @@ class ExportOptions:
     seconds: float
     json: Path | None
 
+    @property
+    def precision(self) -> Precision:
+        return "int8" if self.int8 else "float16" if self.half else "float32"
+
 
 def export_model(options: ExportOptions) -> int:
     """Writes the file and prints the comparison; returns 1 if a float file differs too much."""
@@ -54,7 +59,7 @@ def export_model(options: ExportOptions) -> int:
     trained = read_trained(options.checkpoint)
     height, width = options.size or trained.job.train.crop_size
     interface = Interface(
-        (height, width), options.dynamic_batch, options.with_normalization, options.with_argmax
+        (height, width), options.dynamic_batch, options.with_normalization, options.labels
     )
     warn_of_size(interface.size, trained)
     store = None
@@ -67,13 +72,15 @@ def export_model(options: ExportOptions) -> int:
         images = exported.make_random_images(interface.size, RANDOM_IMAGES)
     model, deployed = exported.build_networks(trained, interface)
     classes = find_classes(trained, options.data_dir)
-    record = exported.describe_file(trained, classes, interface)
-    unquantized = exported.write_file(
-        options.output, deployed, interface, images, record, options.int8, options.threads
+    precision = options.precision
+    record = exported.describe_file(trained, classes, interface, precision)
+    in_float32 = exported.write_file(
+        options.output, deployed, interface, images, record, precision, options.threads
     )
+    del record["trained"]  # is in the file, for lemore to read
     record |= {
         "file": str(options.output),
-        "format": options.format + (" int8" if options.int8 else ""),
+        "format": options.format + (f" {precision}" if precision != "float32" else ""),
         "bytes": options.output.stat().st_size,
         "dynamic_batch": options.dynamic_batch,
         "compared_on": "given" if options.calibration else "random",
@@ -87,7 +94,7 @@ def export_model(options: ExportOptions) -> int:
         for key, network in (("miou", model), ("miou_file", file)):
             fitted = fit_classes(network, trained, store)
             record[key] = exported.evaluate_resized(fitted, store, test, interface.size)
-    files = {"file_ms": file} | ({"float_file_ms": unquantized} if unquantized else {})
+    files = {"file_ms": file} | ({"float_file_ms": in_float32} if in_float32 else {})
     record |= exported.measure_latency(
         deployed, files, interface.size, options.threads, options.seconds
     )
@@ -105,12 +112,15 @@ def check_options(options: ExportOptions) -> None:
         raise ValueError(f"--output: {options.output} should end in {suffix} for {options.format}")
     if options.format == "onnx":
         export.require_packages()
-    if options.int8 and options.format != "onnx":
-        raise ValueError("--int8: only onnx can be quantised; use --format onnx")
+    for name in ("int8", "half"):
+        if getattr(options, name) and options.format != "onnx":
+            raise ValueError(f"--{name}: only onnx has it; use --format onnx")
+    if options.int8 and options.half:
+        raise ValueError("--int8, --half: give one of them")
     if options.int8 and not options.calibration:
         raise ValueError("--int8: give --calibration images, folders or a prepared dataset")
-    if options.evaluate and (options.with_argmax or options.with_normalization):
-        raise ValueError("--evaluate: leave out --with-argmax and --with-normalization for it")
+    if options.evaluate and (options.labels or options.with_normalization):
+        raise ValueError("--evaluate: leave out --labels and --with-normalization for it")
     if options.size and min(options.size) < 64:
         height, width = options.size
         raise ValueError(f"--size: {height} x {width}, expected at least 64 x 64")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lemore.config.jobs import FinetuneJob, check_size
 from lemore.config.recipe import Test
@@ -84,7 +84,17 @@ class Trained:
                 f"{self.job.num_classes}"
             )
 
-    def network(self) -> Segmentor:
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(H, W) of the images in test modes square and slide."""
+        return self.job.train.crop_size
+
+    @property
+    def format(self) -> str:
+        """What the network was exported as, "" if it was not."""
+        return ""
+
+    def network(self) -> nn.Module:
         """The network in evaluation mode, folded for inference."""
         return fold(self.unfolded().eval())
 

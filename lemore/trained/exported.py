@@ -1,7 +1,7 @@
 """A trained model as a file for other programs, written and compared with the network itself."""
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lemore import __version__
+from lemore.config.read import plain
 from lemore.config.recipe import Test
 from lemore.config.size import Size
 from lemore.data.archives.images import SUFFIXES
@@ -23,21 +24,9 @@ from lemore.models.fold import bake, fold
 from lemore.profiling import backends, export, latency
 from lemore.runtime.files import is_junk
 from lemore.trained.checkpoint import Classes, Trained
+from lemore.trained.folder import describe
 from lemore.trained.model import load_rgb
-
-
-@dataclass(frozen=True)
-class Interface:
-    """The inputs and outputs of an exported file.
-
-    size: (H, W) of the images. dynamic_batch: it takes any number of them at once. raw: they are
-    RGB 0..255, else normalised. labels: it gives train ids B H W, else logits at native stride.
-    """
-
-    size: Size
-    dynamic_batch: bool
-    raw: bool
-    labels: bool
+from lemore.trained.onnx_file import NORMALIZED, OUTPUTS, RAW, Interface, Precision
 
 
 def build_networks(trained: Trained, interface: Interface) -> tuple[nn.Module, nn.Module]:
@@ -51,14 +40,16 @@ def build_networks(trained: Trained, interface: Interface) -> tuple[nn.Module, n
     deployed = export.Deployed(
         bake(fold(at_size, norms=True)),
         normalization=(MEAN, STD) if interface.raw else None,
-        resize_to=interface.size if interface.labels else None,
-        labels=interface.labels,
+        resize_to=interface.size if interface.labels == "image" else None,
+        labels=interface.labels is not None,
     )
     return model, deployed.eval()
 
 
-def describe_file(trained: Trained, classes: Classes, interface: Interface) -> dict[str, Any]:
-    """Returns the file's metadata, which a program needs to use it."""
+def describe_file(
+    trained: Trained, classes: Classes, interface: Interface, precision: Precision
+) -> dict[str, Any]:
+    """Returns the file's metadata, which a program needs to use it; `trained` is for lemore."""
     return {
         "lemore": __version__,
         "model": trained.job.model_name,
@@ -68,8 +59,10 @@ def describe_file(trained: Trained, classes: Classes, interface: Interface) -> d
         "size": list(interface.size),
         "mean": list(MEAN),
         "std": list(STD),
-        "input": "RGB 0..255" if interface.raw else "(RGB 0..255 - mean) / std",
-        "output": "train ids" if interface.labels else "logits at native stride",
+        "input": RAW if interface.raw else NORMALIZED,
+        "output": OUTPUTS[interface.labels],
+        "precision": precision,
+        "trained": plain(describe(trained, classes)),
     }
 
 
@@ -79,22 +72,25 @@ def write_file(
     interface: Interface,
     images: list[Tensor],
     metadata: dict[str, Any],
-    int8: bool,
+    precision: Precision,
     threads: int,
 ) -> nn.Module | None:
     """Writes .onnx (INT8: calibrated on `images`, uint8 1 3 H W) or .pt2, by the path's suffix.
 
-    Returns the float file that an INT8 one was made from, as a network in memory, else None.
+    Returns the float32 file that another one was made from, as a network in memory, else None.
     """
     inputs = [make_input(image, interface.raw) for image in images]
     write = export.write_onnx if path.suffix == ".onnx" else export.write_torch_export
     with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / "float.onnx" if int8 else path
-        write(deployed, inputs[0], plain, dynamic_batch=interface.dynamic_batch, metadata=metadata)
-        if not int8:
+        full = path if precision == "float32" else Path(folder) / "float.onnx"
+        write(deployed, inputs[0], full, dynamic_batch=interface.dynamic_batch, metadata=metadata)
+        if precision == "float32":
             return None
-        export.quantize(plain, path, [one.numpy() for one in inputs])
-        return open_file(plain, threads)
+        if precision == "float16":
+            export.halve(full, path)
+        else:
+            export.quantize(full, path, [one.numpy() for one in inputs])
+        return open_file(full, threads)
 
 
 def open_file(path: Path, threads: int) -> nn.Module:
@@ -117,11 +113,12 @@ def compare_outputs(
     for image in images:
         expected = model(normalize(image, None))
         found = file(make_input(image, interface.raw))
-        if not interface.labels:
+        if interface.labels is None:
             differences.append((found - expected).abs().max().item())
             found = resize(found, interface.size).argmax(1)
-        wanted = resize(expected, interface.size).argmax(1)
-        equal.append((found == wanted).float().mean().item())
+        if interface.labels != "native":
+            expected = resize(expected, interface.size)
+        equal.append((found == expected.argmax(1)).float().mean().item())
     return {
         "images": len(images),
         "largest_difference": max(differences, default=None),

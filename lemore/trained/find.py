@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lemore.config import checkpoints
-from lemore.config.checkpoints import HUB
+from lemore.config.checkpoints import EXPORTED, HUB
 from lemore.config.jobs import FinetuneJob
 from lemore.config.read import build, read_yaml
 from lemore.config.recipe import Test
@@ -25,6 +25,7 @@ HELP = (
     "training below results/ as <run>/<dataset>/<model>/<seed>, of which what is unambiguous is "
     "enough"
 )
+HELP_EXPORTED = f"{HELP}; or an ONNX file of lemore export"
 DATA_DIR = Path("resources/datasets")
 
 
@@ -32,6 +33,14 @@ def read_trained(name: str | os.PathLike[str]) -> Trained:
     """Reads the trained model that a path or name stands for; ValueError if there is none."""
     path = find_checkpoint(os.fspath(name))
     return folder.read_folder(path) if path.is_dir() else _read_file(path)
+
+
+def read_model(name: str | os.PathLike[str]) -> Trained:
+    """Reads a trained model that need only run: also an exported file."""
+    from lemore.trained.onnx_file import read_onnx  # trainings spare what opens it
+
+    path = find_checkpoint(os.fspath(name))
+    return read_onnx(path) if path.suffix == EXPORTED else read_trained(path)
 
 
 def find_checkpoint(name: str) -> Path:
@@ -42,6 +51,11 @@ def find_checkpoint(name: str) -> Path:
 
 
 def _read_file(path: Path) -> Trained:
+    if path.suffix == EXPORTED:
+        raise ValueError(
+            f"{path}: an exported file, which can be run, but has no tensors to take; give the "
+            "checkpoint that it was made from"
+        )
     content = checkpoint.load(path)
     if not isinstance(content, dict) or not {"state_dict", "config"} <= content.keys():
         raise ValueError(

@@ -43,13 +43,17 @@ class Description:
 
 def write_folder(folder: Path, trained: Trained, classes: Classes, card: str) -> None:
     """Writes the folder's files, last config.json, without which a folder is no model."""
-    digest = checkpoint.hash_tensors(trained.state_dict)
-    record = replace(trained.record, weights_sha256=digest)
-    values = Description("lemore-1", trained.job, record, trained.test, classes, trained.licence)
+    values = describe(trained, classes)
     tensors = {name: tensor.contiguous() for name, tensor in trained.state_dict.items()}
     write_atomic(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
     write_atomic(folder / CARD, card)
     write_json(folder / CONFIG, plain(values))
+
+
+def describe(trained: Trained, classes: Classes) -> Description:
+    digest = checkpoint.hash_tensors(trained.state_dict)
+    record = replace(trained.record, weights_sha256=digest)
+    return Description("lemore-1", trained.job, record, trained.test, classes, trained.licence)
 
 
 def read_folder(folder: Path) -> Trained:
@@ -105,20 +109,24 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """Reads strict JSON of bounded size: no NaN, no key twice."""
     with open(path, "rb") as file:
         data = file.read(MAX_JSON + 1)
-    if len(data) > MAX_JSON:
-        raise ValueError(f"{path}: larger than {MAX_JSON:,} bytes")
-    try:
-        values = json.loads(
-            data, parse_constant=_refuse, parse_float=_parse_float, object_pairs_hook=_parse_object
-        )
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from None
+    values = parse_json(data, str(path))
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected an object")
     return values
+
+
+def parse_json(data: bytes, source: str) -> Any:
+    """Parses strict JSON of bounded size: no NaN, no key twice. source: for messages."""
+    if len(data) > MAX_JSON:
+        raise ValueError(f"{source}: larger than {MAX_JSON:,} bytes")
+    try:
+        return json.loads(
+            data, parse_constant=_refuse, parse_float=_parse_float, object_pairs_hook=_parse_object
+        )
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{source}: not valid JSON ({error})") from None
 
 
 def _refuse(text: str) -> NoReturn:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +28,8 @@ from lemore.reporting.prediction import Prediction
 from lemore.runtime.shipped import list_names
 from lemore.trained.checkpoint import Classes, Trained
 from lemore.trained.classes import find_classes
-from lemore.trained.find import DATA_DIR, read_trained
+from lemore.trained.find import DATA_DIR, read_model
+from lemore.trained.onnx_file import check_use
 from lemore.trained.predict.photos import read_photo
 
 WHOLE_PIXELS = 2048 * 1024  # above this, an image of a chosen size is tiled
@@ -71,7 +73,7 @@ class Model(nn.Module):
         self.network = trained.network()
         self.classes, self.colors = classes.names, classes.colors
         self.test, self.licence = trained.test, trained.licence
-        self.crop_size = trained.job.train.crop_size
+        self.crop_size = trained.input_size
         self.name = f"{trained.job.model_name} on {trained.job.dataset}"
 
     def forward(self, x: Tensor) -> Tensor:
@@ -136,7 +138,7 @@ class Model(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return next(self.network.parameters()).device
+        return next(chain(self.network.parameters(), self.network.buffers())).device
 
     @torch.inference_mode()
     def _label_images(
@@ -200,12 +202,14 @@ def load(
     """Loads a trained model in evaluation mode.
 
     checkpoint: weights.pt, a shared model folder, a model that comes with the package, a training
-    below results/ as <run>/<dataset>/<model>/<seed> (any unambiguous part is enough), or
-    hf://owner/name. data_dir: where prepared datasets lie, for the names of the classes of a
-    weights.pt. Nothing in the files
-    is executed; ValueError says what is wrong with them.
+    below results/ as <run>/<dataset>/<model>/<seed> (any unambiguous part is enough),
+    hf://owner/name, or an ONNX file of `lemore export`, which ONNX Runtime runs on the CPU and
+    which takes images of its own size alone. data_dir: where prepared datasets lie, for the names
+    of the classes of a weights.pt. Nothing in the files is executed but a file's ONNX operators;
+    ValueError says what is wrong with them.
     """
-    trained = read_trained(checkpoint)
+    trained = read_model(checkpoint)
+    check_use(trained, trained.test, torch.device(device).type != "cpu")
     return Model(trained, find_classes(trained, Path(data_dir))).eval().to(device)
 
 

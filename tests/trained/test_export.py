@@ -23,7 +23,7 @@ from lemore.data.normalize import MEAN, STD
 from lemore.profiling import export
 from lemore.runtime import checkpoint
 from lemore.stages.export import format_record, warn_of_size
-from lemore.trained.find import read_trained
+from lemore.trained.find import read_model, read_trained
 from tests.networks import awaken, configs, segmentor
 
 ROOT = Path(__file__).parents[2]
@@ -162,7 +162,7 @@ def test_torch_export_computes_the_same(folder, options):
 
 
 def test_normalization_and_argmax_can_be_in_the_file(folder, fixed):
-    assert run_export(folder, "whole.onnx", "--with-normalization", "--with-argmax") == 0
+    assert run_export(folder, "whole.onnx", "--with-normalization", "--labels", "image") == 0
     generator = torch.Generator().manual_seed(5)
     raw = torch.randint(0, 256, (1, 3, *SIZE), generator=generator).float()
     found = export.OnnxNetwork(folder / "whole.onnx", 1)(raw)
@@ -173,7 +173,10 @@ def test_normalization_and_argmax_can_be_in_the_file(folder, fixed):
     assert found.dtype == torch.uint8 and found.shape == (1, *SIZE)
     assert (found == full.argmax(1)).float().mean() > 0.999
     photo = folder / "photos/1.png"
-    assert (example(folder / "whole.onnx", photo) == example(fixed, photo)).mean() > 0.95
+    labels = example(folder / "whole.onnx", photo)
+    assert (labels == example(fixed, photo)).mean() > 0.95
+    predicted = lemore.load(folder / "whole.onnx").predict(photo).label_map
+    assert predicted.shape == labels.shape and (predicted == labels).mean() > 0.85
 
 
 def test_int8_stays_near_and_is_smaller(folder, fixed):
@@ -184,7 +187,9 @@ def test_int8_stays_near_and_is_smaller(folder, fixed):
     kinds = {node.op_type for node in onnx.load(folder / "int8.onnx").graph.node}
     assert "QuantizeLinear" in kinds
     assert (folder / "int8.onnx").stat().st_size < 0.5 * fixed.stat().st_size
-    assert export.read_metadata(folder / "int8.onnx") == export.read_metadata(fixed)
+    about = export.read_metadata(fixed) | {"precision": "int8"}
+    assert export.read_metadata(folder / "int8.onnx") == about
+    assert read_model(folder / "int8.onnx").format == "ONNX int8"
     x = (torch.from_numpy(photo(folder, 0)).permute(2, 0, 1)[None] - 120) / 58
     small = F.interpolate(x, SIZE, mode="bilinear")
     with torch.inference_mode():
@@ -261,7 +266,9 @@ def test_the_example_stays_short():
         (["--output", "x.pt2"], "x.pt2 should end in .onnx for onnx"),
         (["--int8"], "--int8: give --calibration"),
         (["--size", "32", "64"], "32 x 64, expected at least 64 x 64"),
-        (["--evaluate", "camvid", "--with-argmax"], "--evaluate: leave out --with-argmax"),
+        (["--evaluate", "camvid", "--labels", "image"], "--evaluate: leave out --labels"),
+        (["--half", "--int8", "--calibration", "x"], "--int8, --half: give one of them"),
+        (["--half", "--format", "torch_export", "--output", "x.pt2"], "--half: only onnx has it"),
         (["--calibration", "nowhere"], "nowhere holds no image"),
         (["--checkpoint", "nowhere.pt"], "nowhere.pt: no such file, folder or training"),
     ],

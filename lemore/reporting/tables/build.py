@@ -127,6 +127,7 @@ def measure_accuracy(evaluations: list[Result], pairs: Sequence[significance.Pai
         notes += [FROM_SCRATCH] if first.get("init") == "none" else []
         notes += [FROM_MODEL] if first.get("init") == "checkpoint" else []
         notes += [TAUGHT] if first.get("taught") else []
+        notes += [f"measured as {first['format']}"] if first.get("format") else []
         notes += _remark_on_choice(first)
         notes += [f"test mode {first['test_mode']}"] if first["test_mode"] != "whole" else []
         if not apart:  # significance tests take one configuration per model

@@ -55,6 +55,7 @@ def _describe_configuration(result: Result) -> tuple[str, ...]:
         result["test_mode"],
         f"best on {result['chosen_on']}" if result.get("chosen_on") else "",
         "taught" if result.get("taught") else "",
+        f"as {result['format']}" if result.get("format") else "",
     )
 
 

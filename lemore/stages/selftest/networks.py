@@ -17,9 +17,9 @@ from lemore.runtime import checkpoint
 from lemore.stages.selftest.bench import CROP, MAIN, SIZE, Bench
 from lemore.stages.selftest.outcome import Figure
 from lemore.trained import exported
-from lemore.trained.exported import Interface
 from lemore.trained.find import read_trained
 from lemore.trained.model import Model, load
+from lemore.trained.onnx_file import Interface
 
 DIFFERENT = 0.02  # share of pixels; near a border between two classes rounding decides
 RUNS = 20
@@ -88,12 +88,12 @@ def check_export(bench: Bench) -> list[Figure]:
     """Writes the network to a file and compares what the file computes."""
     trained, figures = read_trained(str(bench.checkpoint)), []
     kinds = ["torch_export"] + ([] if export.find_missing_packages() else ["onnx"])
-    interface = Interface(CROP, dynamic_batch=False, raw=False, labels=False)
+    interface = Interface(CROP, dynamic_batch=False, raw=False, labels=None)
     images = exported.make_random_images(CROP, 2)
     for kind in kinds:
         network, deployed = exported.build_networks(trained, interface)
         path = bench.folder / FILES[kind]
-        exported.write_file(path, deployed, interface, images, {}, False, bench.threads)
+        exported.write_file(path, deployed, interface, images, {}, "float32", bench.threads)
         file = exported.open_file(path, bench.threads)
         record = exported.compare_outputs(network, file, interface, images)
         figures += [

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import torch
 
+from lemore.config.checkpoints import EXPORTED
 from lemore.reporting.prediction import Kind
 from lemore.runtime.device import DeviceName, choose_device
 from lemore.runtime.files import write_atomic
@@ -59,7 +60,8 @@ def predict_files(options: PredictOptions) -> int:
     """Writes the outputs of every input that can be read; returns 1 if one could not."""
     torch.set_num_threads(options.threads)
     geometry = Geometry(options.size, options.tile, options.overlap)
-    device = choose_device(options.device)
+    on_cpu = options.device == "auto" and options.checkpoint.endswith(EXPORTED)
+    device = choose_device("cpu" if on_cpu else options.device)
     model = load(options.checkpoint, device=device, data_dir=options.data_dir)
     if model.licence:
         name = escape_unprintable(options.checkpoint)
