@@ -208,7 +208,7 @@ def replace_job(trained, job):
 def test_the_teacher_is_an_input_by_content(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     values = read_yaml(ROOT / "config/camvid_long.yaml") | {"run": "mine"}
-    values["trainings"] = {"camvid": ["lemore"]}
+    values |= {"trainings": {"camvid": ["lemore"]}, "profiles": {}, "comparisons": {}}
     assert write_teacher(Experiment(values, ROOT), "camvid", "lemore") == []
     values["recipe_changes"] = {"train": {"teacher": {"checkpoint": "other/lemore_t"}}}
     key = r"recipe_changes\.train\.teacher\.checkpoint is 'other/lemore_t'"
