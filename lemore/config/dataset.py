@@ -127,7 +127,8 @@ class Files:
     what `split_folders` calls it), `*` for any characters but "/", every other `{word}` for a part
     of the sample's name that must be equal in both. The split of a sample follows from
     `{split}` in `images` (for coco in `masks` alone, if the files say it), from `lists`
-    (split: file of names, one a line) or from `draw`: one of the three.
+    (split: file of names, one a line) or from `draw`: one of the three. For detection `masks` are
+    COCO's JSON files, from which the boxes and the classes come.
     `mask`: index (one value per class), color (one colour per class) or binary (above `threshold`
     is the second class); or polygons: coco (one JSON for each split), yolo (one text for each
     photo) or labelme (one JSON for each photo). `ignore`: values, or colours as [R, G, B], or
@@ -164,11 +165,6 @@ class Files:
         for value in self.ignore:
             if not isinstance(value, kind):
                 raise ValueError(f"ignore has {value}, expected {expected} for mask: {self.mask}")
-        if (self.mask in POLYGONS) != (self.unlabelled is not None):
-            expected = UNLABELLED if self.mask in POLYGONS else "it for polygons alone"
-            raise ValueError(
-                f"unlabelled is {self.unlabelled}, with mask: {self.mask} expected {expected}"
-            )
         if self.mask == "coco" and set(re.findall(r"{\w+}", self.masks)) - {"{split}"}:
             raise ValueError(
                 f"masks is '{self.masks}', expected one JSON a split: no braces but {{split}}"
@@ -199,20 +195,21 @@ NOT_STATED = "not stated"  # the licence of data that `lemore train` describes
 class DatasetConfig:
     """A dataset: the origin of its files, how they are read, and what must come out.
 
-    `reader` is a module of lemore/data/readers, `labels` a table of config/labels (null:
-    the classes are those found in the data), `splits` the expected number of images of each
-    split (null: any), `archives_folder` the folder of the archives when several datasets share
-    them, `login` what the urls ask for, `manual` which files to place where without a login,
-    `quarantine_limit` how many faulty samples may be left out, `recipe` the dataset whose recipe
-    is used (null: its own). Images and masks in folders need no reader and no table: `files` says
-    where they are, `classes` what they show, `folder` where the dataset lies (null:
-    <archives_dir>/<dataset>). `video` is for statistical tests alone. `short_side`: larger training
-    photos of classification are kept at that many pixels, as JPEG (null: as they are).
+    `reader` is a module of lemore/data/readers, `labels` a table of config/labels, whose ids are
+    COCO's category ids for detection (null: the classes are those found in the data), `splits` the
+    expected number of images of each split (null: any), `archives_folder` the folder of the
+    archives when several datasets share them, `login` what the urls ask for, `manual` which files
+    to place where without a login, `quarantine_limit` how many faulty samples may be left out,
+    `recipe` the dataset whose recipe is used (null: its own). Images and masks in folders need no
+    reader and no table: `files` says where they are, `classes` what masks show, `folder` where the
+    dataset lies (null: <archives_dir>/<dataset>). `video` is for statistical tests alone.
+    `short_side`: larger training photos of classification are kept at that many pixels, as JPEG
+    (null: as they are).
     """
 
     title: Line
-    task: Literal["segmentation", "classification"]
-    num_classes: Annotated[int, Ge(2)]
+    task: Literal["segmentation", "classification", "detection"]
+    num_classes: Annotated[int, Ge(1)]
     licence: Text
     splits: Splits
     reader: Name = "folders"
@@ -233,27 +230,36 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         self._check_own() if self.reader == "folders" else self._check_known()
-        if self.task == "segmentation" and self.num_classes > MAX_CLASSES:
+        if self.task == "segmentation" and not 2 <= self.num_classes <= MAX_CLASSES:
             raise ValueError(f"num_classes is {self.num_classes}, expected 2 to {MAX_CLASSES}")
+        if self.task == "classification" and self.num_classes < 2:
+            raise ValueError(f"num_classes is {self.num_classes}, expected 2 or more")
         if self.short_side is not None and self.task != "classification":
-            raise ValueError(f"short_side is {self.short_side}, expected null for segmentation")
+            raise ValueError(f"short_side is {self.short_side}, expected null for {self.task}")
         if self.scenes is not None and self.stands_for is None:
             raise ValueError(f"scenes is {self.scenes}, expected stands_for with it")
 
     def _check_known(self) -> None:
-        if self.task == "segmentation" and self.labels is None:
-            raise ValueError("labels: a segmentation dataset needs a label table")
+        if self.task != "classification" and self.labels is None:
+            raise ValueError(f"labels: a {self.task} dataset needs a label table")
         if self.files is not None or self.classes:
             raise ValueError(f"files and classes are for `reader: folders`, not {self.reader}")
         if not self.archives:
             raise ValueError("archives: expected at least one file")
 
     def _check_own(self) -> None:
-        if self.files is None or self.task != "segmentation":
+        if self.files is None or self.task == "classification":
             raise ValueError(
-                "reader folders: expected task segmentation, and where its `files` are"
+                "reader folders: expected task segmentation or detection, and where its `files` are"
             )
-        self._check_classes(self.files)
+        self._check_unlabelled(self.files)
+        if self.task == "segmentation":
+            self._check_classes(self.files)
+        elif self.files.mask != "coco" or self.files.ignore or self.classes:
+            raise ValueError(
+                "files: for detection expected mask: coco without ignore, and no classes: the "
+                "JSON has the names"
+            )
         shares = self.files.draw.shares if self.files.draw else {}
         for split in (*self.files.lists, *shares, *self.files.split_folders):
             if split not in self.splits:
@@ -264,6 +270,15 @@ class DatasetConfig:
                 if given and split not in given:
                     raise ValueError(f"files.{key}: nothing for split '{split}'")
         self._check_words(self.files)
+
+    def _check_unlabelled(self, files: Files) -> None:
+        paints = self.task == "segmentation" and files.mask in POLYGONS
+        if paints != (files.unlabelled is not None):
+            expected = UNLABELLED if paints else "it for polygons of segmentation alone"
+            raise ValueError(
+                f"files.unlabelled is {files.unlabelled}, with mask: {files.mask} expected "
+                f"{expected}"
+            )
 
     def _check_words(self, files: Files) -> None:
         paths = (files.images, files.masks)

@@ -1,7 +1,8 @@
-"""A prepared dataset: photos and label maps in two packs per split, read in place.
+"""A prepared dataset: photos and their labels in two packs per split, read in place.
 
 <split>.images   the photos one after the other, without loss, in the form that is cheapest to read
-<split>.labels   the label maps (segmentation only), compressed with Zstandard
+<split>.labels   the label maps, compressed with Zstandard; for detection each photo's objects;
+                 not for classification
 <split>.names    the samples' names, one after the other, UTF-8
 <split>.npy      one record of `RECORD` per sample, and one more for the ends
 digest.json      dataset, task, classes, sha256 of the content
@@ -25,6 +26,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import zstandard
 
+from lemore.data import objects
 from lemore.data.archives.blocks import Box, decode_blocks, read_size
 from lemore.data.archives.images import JPEG, REDUCED, decode_rgb
 from lemore.data.archives.members import normalize_name
@@ -129,6 +131,7 @@ class Store:
         self.task: str = digest["task"]
         self.num_classes: int = digest["num_classes"]
         self.classes: list[str] = digest["classes"]
+        self.category_ids: list[int] = digest.get("category_ids", [])  # of detection, by train id
         self.class_frequencies: list[float] = digest["class_frequencies"]
         self._index: np.ndarray = np.load(self.folder / f"{split}.npy", mmap_mode="r")
         assert self._index.dtype == RECORD
@@ -142,10 +145,7 @@ class Store:
         return len(self._index) - 1
 
     def read(self, i: int) -> tuple[np.ndarray, Any]:
-        """(image H x W x 3 uint8 RGB, label H x W uint8 train ids), or (image, class as int).
-
-        The arrays may be read-only.
-        """
+        """(image H x W x 3 uint8 RGB, label as `read_label` gives it). Both may be read-only."""
         return self.read_image(i), self.read_label(i)
 
     def open(self, i: int) -> tuple[Photo, Any]:
@@ -161,14 +161,29 @@ class Store:
         return Photo(self._slice("images", "image", i), coding, self.get_size(i))
 
     def read_label(self, i: int) -> Any:
-        """H x W uint8 train ids, read-only; for classification the class as int."""
+        """H x W uint8 train ids, read-only; for classification the class as int, for detection
+        `Objects`."""
         if self.task == "classification":
             return int(self._index["label"][i])
+        if self.task == "detection":
+            return objects.unpack(self._slice("labels", "label", i))
         return unpack_label(self._slice("labels", "label", i).tobytes(), self.get_size(i))
 
     def get_size(self, i: int) -> tuple[int, int]:
         """(H, W) as photographed."""
         return int(self._index["height"][i]), int(self._index["width"][i])
+
+    def list_sizes(self) -> np.ndarray:
+        """int32 N 2, (H, W) of all photos as photographed."""
+        return np.stack([self._index["height"][:-1], self._index["width"][:-1]], 1)
+
+    def read_image_id(self, i: int) -> int:
+        """The number of a photo in COCO's JSON; for detection alone."""
+        return objects.read_image_id(self._slice("labels", "label", i))
+
+    def count_objects(self) -> np.ndarray:
+        """int64 N, the objects of every photo; for detection alone."""
+        return objects.count(np.diff(self._index["label"]))
 
     def name(self, i: int) -> str:
         return self._slice("names", "name", i).tobytes().decode()
@@ -213,6 +228,9 @@ class Part:
     def name(self, i: int) -> str:
         return self.store.name(self.indices[i])
 
+    def list_sizes(self) -> np.ndarray:
+        return self.store.list_sizes()[self.indices]
+
     def read(self, i: int) -> tuple[np.ndarray, Any]:
         return self.store.read(self.indices[i])
 
@@ -243,7 +261,7 @@ class PackWriter:
     def __init__(self, folder: Path, split: str, task: str, ends: dict[str, int] | None = None):
         self.folder, self.split, self.task = folder, split, task
         self.records = array("q")
-        packs = ("names", "images", "labels") if task == "segmentation" else ("names", "images")
+        packs = ("names", "images") if task == "classification" else ("names", "images", "labels")
         self.files: dict[str, BinaryIO] = {
             pack: _open_at(folder / f"{split}.{pack}", ends[pack] if ends else 0) for pack in packs
         }
@@ -251,7 +269,8 @@ class PackWriter:
     def add(
         self, name: str, size: tuple[int, int], image: bytes, coding: int, label: bytes | int
     ) -> tuple[int, ...]:
-        """Appends a sample: packed photo and its coding, packed label map or class number.
+        """Appends a sample: packed photo and its coding, packed label map or objects, or class
+        number.
 
         Returns its record.
         """
