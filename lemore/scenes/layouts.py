@@ -122,6 +122,33 @@ def _pack_coco_stuff_10k(splits: Splits) -> Files:
     return [("cocostuff-10k-v1.1.zip", pack_zip(files))]
 
 
+def _pack_coco_detection(splits: Splits) -> Files:
+    table = labels.load("coco")
+    categories = [
+        {"id": number, "name": name, "supercategory": "drawn"}
+        for number, name in zip(table.raw_ids, table.names, strict=True)
+    ]
+    photos: dict[str, Files] = {split: [] for split in splits}
+    content = {split: {"images": [], "annotations": []} for split in splits}
+    for number, split, picture in _number(splits):
+        file, (height, width) = f"{number:012d}.jpg", picture.size
+        photos[split].append((f"{split}2017/{file}", picture.image))
+        image = {"id": number, "file_name": file, "height": height, "width": width}
+        content[split]["images"].append(image)
+        for found in picture.label:
+            place = {"id": len(content[split]["annotations"]) + 1, "image_id": number}
+            content[split]["annotations"].append(place | found)
+    files = [
+        (
+            f"annotations/instances_{split}2017.json",
+            json.dumps({**lists, "categories": categories}, separators=(",", ":")).encode(),
+        )
+        for split, lists in content.items()
+    ]
+    archives = [(f"{split}2017.zip", pack_zip(found)) for split, found in photos.items()]
+    return [*archives, ("annotations_trainval2017.zip", pack_zip(files))]
+
+
 def _pack_imagenet(splits: Splits) -> Files:
     inner: dict[str, Files] = {wnid: [] for wnid in OBJECTS}
     for number, picture in enumerate(splits["train"], 1):
@@ -164,5 +191,6 @@ LAYOUTS: dict[str, Callable[[Splits], Files]] = {
     "cityscapes": _pack_cityscapes,
     "pascal_context": _pack_pascal_context,
     "coco_stuff_10k": _pack_coco_stuff_10k,
+    "coco_detection": _pack_coco_detection,
     "imagenet": _pack_imagenet,
 }

@@ -15,18 +15,21 @@ from lemore.config.dataset import DatasetConfig
 from lemore.data.readers import rle
 from lemore.data.readers.pascal_ids import SPARSE_IDS
 from lemore.scenes.archives import pack_mat
+from lemore.scenes.drawing.canvas import Canvas
 from lemore.scenes.drawing.outdoors import draw_landscape
 from lemore.scenes.drawing.rooms import draw_room
 from lemore.scenes.drawing.singles import OBJECTS, draw_single
 from lemore.scenes.drawing.streets import draw_street
+from lemore.scenes.objects import list_objects
 from lemore.scenes.words import read_raw_values
 
 OBJECT_CLASSES = tuple(OBJECTS)
+UPRIGHT = 4  # of COCO's pictures, one in so many stands upright
 
 
 @dataclass(frozen=True)
 class ScenePicture:
-    """An encoded picture; `label` in the raw coding: encoded, or masks, or a class number."""
+    """An encoded picture; `label` in the raw coding: encoded, or masks, objects, a class number."""
 
     size: tuple[int, int]
     image: bytes
@@ -41,6 +44,13 @@ def draw_scene(
 
     `streets` are seen from a car; `mixed` are rooms, streets and landscapes.
     """
+    return draw_canvas(kind, size, seed, index).finish()
+
+
+def draw_canvas(
+    kind: Literal["mixed", "streets"], size: tuple[int, int], seed: int, index: int
+) -> Canvas:
+    """Draws what `draw_scene` does, unfinished: with the bodies in it."""
     rng = np.random.Generator(np.random.Philox(key=[seed, index]))
     if kind == "streets":
         return draw_street(size, rng, hood=True)
@@ -65,6 +75,12 @@ def draw_encoded(config: DatasetConfig, index: int) -> ScenePicture:
         number = index % len(OBJECT_CLASSES)
         image = draw_object(number, plan.size, plan.seed, index)
         return ScenePicture(plan.size, encode_jpeg(image), number)
+    if reader == "coco_detection":
+        height, width = plan.size
+        size = (width, height) if index % UPRIGHT == UPRIGHT - 1 else (height, width)
+        canvas = draw_canvas(plan.kind, size, plan.seed, index)
+        image, words = canvas.finish()
+        return ScenePicture(size, encode_jpeg(image), list_objects(canvas, words))
     image, words = draw_scene(plan.kind, plan.size, plan.seed, index)
     raw = read_raw_values(reader)[words]
     if reader == "cityscapes":

@@ -1,7 +1,7 @@
 """The audit of a prepared dataset: counts, sizes, classes and faults, as one JSON."""
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from lemore.config.dataset import DatasetConfig
 from lemore.config.labels import IGNORE
 from lemore.data.archives.images import SUFFIXES
-from lemore.data.prepare.samples import NEARLY_BLACK, PreparedSample
+from lemore.data.prepare.samples import BEYOND, FLAT, NEARLY_BLACK, PreparedSample
 
 log = logging.getLogger(__name__)
 SHOWN = 5  # names in a message
@@ -24,7 +24,10 @@ class SplitAudit:
         self.name, self.expected, self.classes = name, config.splits[name], classes
         self.threshold = config.files.threshold if config.files else None
         self.count = 0
-        self.blank = 0  # photos without any polygon
+        self.detects = config.task == "detection"
+        self.blank = 0  # photos without any polygon or box
+        self.boxes: Counter[str] = Counter()  # crowds and odd ones, of detection
+        self.odd: defaultdict[str, list[str]] = defaultdict(list)  # the samples that have them
         self.unread = 0  # samples that a dry run has not opened
         self.pixels: Counter[int] = Counter()  # by train id
         self.images: Counter[int] = Counter()
@@ -53,16 +56,22 @@ class SplitAudit:
         self.modes[sample.mode] += 1
         self.examples.setdefault(sample.mode, sample.name)
         self.sizes[sample.size] += 1
+        self.blank += self.detects and not sample.pixels
+        self.boxes.update(sample.boxes)
+        for kind, number in sample.boxes.items():
+            self.odd[kind] += [sample.name] * (number > 0)
         if self.threshold is not None and len(sample.pixels) == 1 < len(sample.raw):
             self.one_sided.append(f"{sample.name} ({min(sample.raw)} to {max(sample.raw)})")
 
     def report(self, ignores: bool) -> dict[str, Any]:
-        """Makes this split's JSON; `pixels` are label pixels by class (classification: images)."""
+        """Makes this split's JSON; `pixels` are label pixels by class (classification: images,
+        detection: boxes)."""
         total = max(self.pixels.total(), 1)
         return {
             "count": self.count,
             "expected": self.expected,
             "blank": self.blank,
+            "boxes": dict(self.boxes),
             "modes": dict(self.modes.most_common()),
             "mode_examples": self.examples,
             "raw_pixels": {str(value): self.raw[value] for value in sorted(self.raw)},
@@ -159,6 +168,8 @@ def _find_errors(config: DatasetConfig, audits: list[SplitAudit]) -> Iterator[st
             yield f"split '{audit.name}' is empty, no usable image is in it{remedy}"
     first = audits[0]
     seen = [name for k, name in enumerate(first.classes) if first.images[k]]
+    if config.task == "detection" and first.count and not seen:
+        yield f"no image of split '{first.name}' has a box"
     if config.task == "segmentation" and first.count and len(seen) < 2:
         only = f"only the class '{seen[0]}'" if seen else "no class"
         values = f"; values found: {_shorten(sorted(first.raw))}"
@@ -184,6 +195,7 @@ def _find_warnings(
                     f"split '{audit.name}': {number} photos are nearly black, since only the upper "
                     f"8 of their 16 bits are read, such as {audit.examples[mode]}: scale them"
                 )
+        yield from _find_odd_boxes(audit)
         if audit.one_sided:
             yield (
                 f"split '{audit.name}': {len(audit.one_sided)} masks hold several values, all on "
@@ -202,6 +214,13 @@ def _find_warnings(
             f"{len(photos)} image files are used by no split (no pattern fits them, or no list "
             f"names them): {_shorten(photos)}"
         )
+
+
+def _find_odd_boxes(audit: SplitAudit) -> Iterator[str]:
+    for kind, what in ((FLAT, "no training takes"), (BEYOND, "are cut to it")):
+        if number := audit.boxes[kind]:
+            names = _shorten(audit.odd[kind])
+            yield f"split '{audit.name}': {number} boxes {kind}, which {what}: in {names}"
 
 
 def find_crossing(duplicates: list[list[str]]) -> list[list[str]]:

@@ -12,14 +12,14 @@ import logging
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from lemore.config.dataset import DatasetConfig
-from lemore.config.labels import LabelTable, find_table
+from lemore.config.labels import LabelTable, choose_color, find_table
 from lemore.config.read import dump
 from lemore.data.archives.blocks import QUALITY
 from lemore.data.archives.members import Member
@@ -32,6 +32,7 @@ from lemore.data.prepare.samples import (
     PreparedSample,
     RawSample,
     find_reader,
+    list_categories,
     list_classes,
     list_splits,
     list_texts,
@@ -84,7 +85,7 @@ def build_store(
         origin = {"origin": source.record, "versions": list_versions()}
         write_json(folder / "audit.json", result | origin)
         write_json(folder / "digest.json", digest)
-        write_json(folder / "colors.json", table.colors if table else ())
+        write_json(folder / "colors.json", _list_colors(config))
         for split in config.splits:
             thumbnails.write_sheet(Store(folder, split), folder / "thumbnails" / f"{split}.jpg")
         _replace(folder, output)
@@ -107,7 +108,7 @@ def _write_splits(
     by_hash: dict[str, list[str]] = defaultdict(list)
     for split in config.splits:
         summary = audit.SplitAudit(split, config, classes)
-        summary.blank = sum(sample.label == BLANK for sample in samples[split])
+        summary.blank += sum(sample.label == BLANK for sample in samples[split])
         journal = Journal(folder, split, config.task)
         left = samples[split][journal.done :]
         if journal.done:
@@ -124,7 +125,17 @@ def _write_splits(
     unused = list_unused(config, source, samples)
     result = audit.report(name, config, classes, audits, by_hash, unused)
     result["annotation"] = find_reader(config).describe_annotation(source)
-    return _make_digest(config, table, splits, result), result
+    categories = list(list_categories(config, source)) if config.task == "detection" else None
+    return _make_digest(config, table, categories, splits, result), result
+
+
+def _list_colors(config: DatasetConfig) -> Sequence[tuple[int, int, int]]:
+    """Display colours by train id; none for classification."""
+    if config.task == "classification":
+        return ()
+    if config.labels is None and config.task == "detection":
+        return [choose_color(k) for k in range(config.num_classes)]
+    return find_table(config).colors
 
 
 def _write_split(
@@ -149,17 +160,19 @@ def _write_split(
 def _make_digest(
     config: DatasetConfig,
     table: LabelTable | None,
+    categories: list[int] | None,
     splits: dict[str, dict[str, Any]],
     result: dict[str, Any],
 ) -> dict[str, Any]:
     facts = {name: result[name] for name in ("task", "num_classes", "classes")}
-    coding = [table.ids, table.train_ids] if table else None
+    coding = [table.ids, table.train_ids] if table else categories
     hashed = facts | {"splits": splits, "coding": coding}
     if config.short_side is not None:
         hashed |= {"short_side": config.short_side, "quality": QUALITY}
     return {
         "dataset": result["dataset"],
         **facts,
+        **({"category_ids": categories} if categories else {}),
         "class_frequencies": result["class_frequencies"],
         "splits": splits,
         "source": "scenes" if config.scenes is not None else "archives",

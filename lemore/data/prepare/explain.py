@@ -44,12 +44,12 @@ def explain(name: str, config: DatasetConfig, source: Source) -> dict[str, Any]:
         summary = audit.SplitAudit(split, config, classes)
         for sample in (s for s in samples if s.image is None or s.label is None):
             summary.add(prepare_sample(config, sample))
-        opened = list(_open_some(config, whole, until_two_classes=not audits))
+        opened = list(_open_some(config, whole, 0 if audits else min(2, config.num_classes)))
         for sample in opened:
             summary.add(sample)
             if sample.problem is None:
                 by_hash[sample.image_sha256].append(f"{split}/{sample.name}")
-        summary.blank = sum(sample.label == BLANK for sample in samples)
+        summary.blank += sum(sample.label == BLANK for sample in samples)
         summary.unread = len(whole) - len(opened)
         _log_content(summary, opened)
         audits.append(summary)
@@ -75,16 +75,17 @@ def _log_pairs(split: str, whole: list[RawSample], samples: list[RawSample]) -> 
 
 
 def _open_some(
-    config: DatasetConfig, samples: list[RawSample], until_two_classes: bool
+    config: DatasetConfig, samples: list[RawSample], least: int
 ) -> Iterator[PreparedSample]:
-    """Prepares some samples, spread over the split; more of them while all show one class."""
+    """Prepares some samples, spread over the split; more of them while fewer classes are seen than
+    `least`."""
     chosen = {int(i) for i in np.linspace(0, len(samples) - 1, min(LOOKED_AT, len(samples)))}
     others = (i for i in range(len(samples)) if i not in chosen)
     seen: set[int] = set()
     for i in sorted(chosen):
         yield (sample := prepare_sample(config, samples[i]))
         seen |= sample.pixels.keys() - {IGNORE}
-    while until_two_classes and len(seen) < 2 and (i := next(others, None)) is not None:
+    while len(seen) < least and (i := next(others, None)) is not None:
         yield (sample := prepare_sample(config, samples[i]))
         seen |= sample.pixels.keys() - {IGNORE}
 

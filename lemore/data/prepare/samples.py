@@ -14,11 +14,13 @@ import numpy as np
 
 from lemore.config.dataset import DatasetConfig, Files
 from lemore.config.labels import IGNORE, LabelTable, find_table
+from lemore.data import objects
 from lemore.data.archives import images
 from lemore.data.archives.blocks import encode_blocks
 from lemore.data.archives.masks import decode_label
 from lemore.data.archives.members import Member, normalize_name
 from lemore.data.archives.source import Source
+from lemore.data.objects import Objects
 from lemore.data.prepare.orientation import require_alignment, require_said
 from lemore.data.store import BLOCKS, pack_image, pack_label
 from lemore.runtime.files import decode_text
@@ -26,15 +28,16 @@ from lemore.runtime.files import decode_text
 BLACK = 16  # of 255: a photo of 12 bits in a file of 16 is darker everywhere
 NEARLY_BLACK = ", nearly black"  # in a sample's mode
 BLANK = ()  # the annotation of a photo on which no polygon was drawn
+CROWD, FLAT, BEYOND = "crowd", "without area", "beyond the photo"  # kinds of boxes
 
 
 @dataclass(frozen=True, slots=True)
 class RawSample:
     """One image and its annotation, unread.
 
-    `label` is what the reader's `read_label` takes (a Member, the annotation itself, or BLANK),
-    the class number for classification, or None where the dataset lacks it; `image` is None for
-    an annotation without a photo.
+    `label` is what the reader's `read_label` takes (a Member, the annotation itself, or BLANK; for
+    detection it has an `image_id`), the class number for classification, or None where the dataset
+    lacks it; `image` is None for an annotation without a photo.
     """
 
     name: str
@@ -62,8 +65,10 @@ class PreparedSample:
     coding: int = 0
     label: bytes | int = 0
     mode: str = ""
-    pixels: dict[int, int] = field(default_factory=dict)  # label pixels by train id, where any
+    # label pixels by train id, where any; for detection boxes
+    pixels: dict[int, int] = field(default_factory=dict)
     raw: dict[int, int] = field(default_factory=dict)  # the same by value before the mapping
+    boxes: dict[str, int] = field(default_factory=dict)  # of detection: crowds and odd ones
     image_sha256: str = ""
     label_sha256: str = ""
 
@@ -73,7 +78,9 @@ def find_reader(config: DatasetConfig) -> Any:
     made from the configuration.
 
     It has `list_samples(source, split)` and `describe_annotation(source)`; for classification also
-    `list_classes(source)`, and `read_label(label, size)` where labels are not PNGs of raw values.
+    `list_classes(source)`, for detection `list_categories(source)` (names by COCO's ids, sorted),
+    and `read_label(label, size)` where labels are not PNGs of raw values; for detection it returns
+    `Objects`.
     """
     module = importlib.import_module(f"lemore.data.readers.{config.reader}")
     return module if config.files is None else module.Folders(config)
@@ -89,12 +96,30 @@ def list_classes(config: DatasetConfig, source: Source) -> list[str]:
     """Returns the classes' names; ValueError if there are others than `num_classes`."""
     if config.task == "segmentation":
         names = list(find_table(config).names)
+    elif config.task == "detection":
+        names = list(list_categories(config, source).values())
     else:
         names = list(find_reader(config).list_classes(source))
     if len(names) != config.num_classes:
         where = config.labels or source.describe()
         raise ValueError(f"{where}: {len(names)} classes, num_classes says {config.num_classes}")
     return names
+
+
+def list_categories(config: DatasetConfig, source: Source) -> dict[int, str]:
+    """Returns the names of detection's classes by COCO's category ids, in the order of the train
+    ids; ValueError if they are not those of the dataset's label table."""
+    found = find_reader(config).list_categories(source)
+    if config.labels is not None:
+        table = find_table(config)
+        expected = dict(zip(table.raw_ids, table.names, strict=True))
+        if odd := sorted(dict(found.items() ^ expected.items())):
+            shown = ", ".join(f"{k} {found.get(k, 'is missing')}" for k in odd[:5])
+            raise ValueError(
+                f"{source.describe()}: its categories are not those of the label table "
+                f"'{config.labels}': {shown}"
+            )
+    return found
 
 
 def list_splits(config: DatasetConfig, source: Source) -> dict[str, list[RawSample]]:
@@ -149,7 +174,8 @@ def prepare_sample(
     kind, place = "image", sample.image.place
     try:
         data = sample.image.read()
-        as_stored = config.files is not None and config.files.exif == "stored"
+        # COCO's boxes were drawn on photos as they are stored.
+        as_stored = config.files.exif == "stored" if config.files else config.task == "detection"
         photo, turned = images.decode_photo(data, as_stored), images.read_orientation(data)
         prepared = _pack_photo(sample.name, data, photo, as_stored and turned != 1)
         if short_side is not None and min(prepared.size) > short_side:
@@ -161,6 +187,8 @@ def prepare_sample(
         kind, place = "annotation", sample.label_place
         require_said(config.files, turned)
         raw = _read_label(config, sample.label, photo.shape[:2])
+        if config.task == "detection":
+            return _add_objects(prepared, raw, sample.label.image_id)
         kind = "label values"
         label, raw_counts = _map_values(config, raw)
         kind = "sizes"
@@ -178,6 +206,24 @@ def prepare_sample(
     )
 
 
+def _add_objects(sample: PreparedSample, found: Objects, image_id: int) -> PreparedSample:
+    """Adds the objects of a photo, their boxes cut to it; notes boxes that are odd."""
+    cut = found.clip(sample.size)
+    label = objects.pack(cut, image_id)
+    beyond = np.abs(cut.boxes - found.boxes).max(axis=1, initial=0) > 1
+    return replace(
+        sample,
+        label=label,
+        label_sha256=hashlib.sha256(label).hexdigest(),
+        pixels=dict(Counter(cut.classes.tolist())),
+        boxes={
+            CROWD: int(cut.crowd.sum()),
+            FLAT: int((cut.sizes <= 0).any(axis=1).sum()),
+            BEYOND: int(beyond.sum()),
+        },
+    )
+
+
 def read_own_label(config: DatasetConfig, path: Path) -> np.ndarray:
     """Reads H x W raw values of a mask outside the dataset, in the coding of its `files`; of colour
     and binary masks the train ids."""
@@ -187,7 +233,7 @@ def read_own_label(config: DatasetConfig, path: Path) -> np.ndarray:
     return values if config.files.threshold is None else _apply_threshold(config.files, values)
 
 
-def _read_label(config: DatasetConfig, label: Any, size: tuple[int, int]) -> np.ndarray:
+def _read_label(config: DatasetConfig, label: Any, size: tuple[int, int]) -> Any:
     reader = find_reader(config)
     if hasattr(reader, "read_label"):
         return reader.read_label(label, size)

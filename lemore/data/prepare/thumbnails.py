@@ -1,4 +1,5 @@
-"""A contact sheet of a prepared split: photos above their label maps, for a quick look."""
+"""A contact sheet of a prepared split, for a quick look: photos above their label maps, or with
+their boxes."""
 
 from pathlib import Path
 
@@ -17,7 +18,10 @@ def write_sheet(store: Store, path: Path) -> None:
     if len(store) == 0:
         return
     chosen = [int(i) for i in np.unique(np.linspace(0, len(store) - 1, SAMPLES).astype(int))]
-    rows = [[_fit(store.read_image(i)) for i in chosen]]
+    photos = [store.read_image(i) for i in chosen]
+    if store.task == "detection":
+        photos = [_draw_boxes(store, i, photo) for i, photo in zip(chosen, photos, strict=True)]
+    rows = [[_fit(photo) for photo in photos]]
     if store.task == "segmentation":
         colors = np.zeros((256, 3), np.uint8)  # by train id, black for ignored pixels
         colors[: store.num_classes] = store.read_colors()
@@ -26,6 +30,14 @@ def write_sheet(store: Store, path: Path) -> None:
     done, data = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
     assert done
     write_atomic(path, data.tobytes())
+
+
+def _draw_boxes(store: Store, i: int, photo: np.ndarray) -> np.ndarray:
+    drawn, found, colors = photo.copy(), store.read_label(i), store.read_colors()
+    width = max(2, round(min(photo.shape[:2]) / 100))
+    for box, k in zip(found.boxes.round().astype(int).tolist(), found.classes, strict=True):
+        cv2.rectangle(drawn, box[:2], box[2:], colors[k], width)
+    return drawn
 
 
 def _fit(picture: np.ndarray, nearest: bool = False) -> np.ndarray:

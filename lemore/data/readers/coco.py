@@ -1,11 +1,13 @@
-"""COCO's JSON: the annotations of all images of a split, as polygons or run lengths.
+"""COCO's JSON: the annotations of all images of a split, as polygons or run lengths; as boxes they
+are read by `coco_boxes`.
 
 Drawn as pycocotools' `annToMask` does; the parts of one annotation are united. `iscrowd`, boxes and
 areas decide nothing.
 """
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,28 +20,64 @@ from lemore.data.readers import rle
 from lemore.data.readers.paint import Region
 from lemore.data.readers.points import LONG, check_points, parse_json, show
 
+LISTS = ("images", "annotations", "categories")
 KEPT = ("id", "image_id", "category_id")  # of an annotation, with its segmentation
 
 
 @dataclass(frozen=True, slots=True)
 class Annotations:
-    """The annotations of one image, unread: (id, name of the category, segmentation).
+    """The annotations of one image, unread: (id, class, what is drawn).
 
     `sides` is (H, W) as the file claims it, None where it does not.
     """
 
     place: str
+    image_id: Any
     sides: tuple[Any, Any]
-    entries: list[tuple[Any, str, Any]]
+    entries: list[tuple[Any, Any, Any]]
+
+    def check_sides(self, size: tuple[int, int]) -> None:
+        """Raises ValueError if the file claims another size than the photo's (H, W)."""
+        if any(claimed not in (None, side) for claimed, side in zip(self.sides, size, strict=True)):
+            claimed = show(self.sides)
+            raise ValueError(f"says that the image is {claimed}, the photo is {size} (H, W)")
 
 
 def read_file(member: Member) -> dict[str, Annotations]:
-    """Reads the annotations by the `file_name` of their image; ValueError names file and entry."""
-    content = parse_json(member.read(), member.place, _pack)
+    """Reads the annotations by the `file_name` of their image, with the names of their categories
+    and their segmentations; ValueError names file and entry."""
+    content = parse_file(member, _pack)
+    with refuse_foreign(member.place):
+        return group(content, read_names(content, member.place), "segmentation", member.place)
+
+
+def parse_file(member: Member, pack: Callable[[dict], dict]) -> dict[str, Any]:
+    """Parses the file; `pack` makes each of its objects smaller. ValueError if a list is absent."""
+    content = parse_json(member.read(), member.place, pack)
+    for key in LISTS:
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise ValueError(
+                f"{member.place}: not a COCO annotation file (there is no list '{key}' in it)"
+            )
+    return content
+
+
+@contextmanager
+def refuse_foreign(place: str) -> Iterator[None]:
+    """Turns the errors of entries that are not COCO's into a ValueError."""
     try:
-        return _group(content, member.place)
+        yield
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{member.place}: not a COCO annotation file ({error!r})") from None
+        raise ValueError(f"{place}: not a COCO annotation file ({error!r})") from None
+
+
+def read_names(content: dict[str, Any], place: str) -> dict[Any, str]:
+    """Reads the categories' names by their ids."""
+    names: dict[Any, str] = {}
+    for category in content["categories"]:
+        if names.setdefault(category["id"], str(category["name"])) != str(category["name"]):
+            raise ValueError(f"{place}: two categories have the id {show(category['id'])}")
+    return names
 
 
 def _pack(entry: dict) -> dict:
@@ -54,29 +92,31 @@ def _pack(entry: dict) -> dict:
         return kept | {"segmentation": parts}  # refused with the name of its image
 
 
-def _group(content: Any, place: str) -> dict[str, Annotations]:
-    names: dict[Any, str] = {}
-    for category in content["categories"]:
-        if names.setdefault(category["id"], str(category["name"])) != str(category["name"]):
-            raise ValueError(f"{place}: two categories have the id {show(category['id'])}")
+def group(
+    content: dict[str, Any], classes: Mapping[Any, Any], drawn: str, place: str
+) -> dict[str, Annotations]:
+    """Returns the annotations by the `file_name` of their image.
+
+    classes: by category id. drawn: the key of an annotation that holds what is drawn.
+    """
     by_id: dict[Any, Annotations] = {}
     by_name: dict[str, Annotations] = {}
     for image in content["images"]:
         name = normalize_name(image["file_name"].replace("\\", "/").removeprefix("./"))
-        if image["id"] in by_id or name in by_name:
-            shown = f"{show(image['id'])}, {show(name)}"
-            raise ValueError(f"{place}: image {shown}, is there twice")
-        sides = image.get("height"), image.get("width")
-        by_id[image["id"]] = by_name[name] = Annotations(f"{place}, image {show(name)}", sides, [])
+        number, sides = image["id"], (image.get("height"), image.get("width"))
+        if number in by_id or name in by_name:
+            raise ValueError(f"{place}: image {show(number)}, {show(name)}, is there twice")
+        found = Annotations(f"{place}, image {show(name)}", number, sides, [])
+        by_id[number] = by_name[name] = found
     for entry in content["annotations"]:
-        image, category = by_id.get(entry["image_id"]), names.get(entry["category_id"])
-        if image is None or category is None:
+        image, kind = by_id.get(entry["image_id"]), classes.get(entry["category_id"])
+        if image is None or kind is None:
             missing = "image_id" if image is None else "category_id"
             number, value = show(entry.get("id")), show(entry[missing])
             raise ValueError(
                 f"{place}: annotation {number} has {missing} {value}, which is not there"
             )
-        image.entries.append((entry.get("id"), category, entry.get("segmentation")))
+        image.entries.append((entry.get("id"), kind, entry.get(drawn)))
     return by_name
 
 
@@ -123,8 +163,7 @@ def list_regions(
     image: Annotations, numbers: Mapping[str, int], size: tuple[int, int]
 ) -> Iterator[Region]:
     """Yields the regions of one image; ValueError with the annotation for what cannot be drawn."""
-    if any(claimed not in (None, side) for claimed, side in zip(image.sides, size, strict=True)):
-        raise ValueError(f"says that the image is {show(image.sides)}, the photo is {size} (H, W)")
+    image.check_sides(size)
     for number, category, segmentation in image.entries:
         try:
             runs = _read_runs(segmentation, size)

@@ -1,4 +1,4 @@
-"""Images and masks in folders, described by the dataset's YAML alone (`files` and `classes`)."""
+"""Images with masks, polygons or boxes in folders, described by the dataset's YAML alone."""
 
 import hashlib
 import posixpath
@@ -15,7 +15,7 @@ from lemore.data.archives.masks import decode_mask
 from lemore.data.archives.members import Member, normalize_name
 from lemore.data.archives.source import Source
 from lemore.data.prepare.samples import BLANK, RawSample, read_list
-from lemore.data.readers import polygons
+from lemore.data.readers import coco_boxes, polygons
 
 SPLIT = "{split}"
 EXAMPLES = 3
@@ -27,6 +27,7 @@ class Folders:
     def __init__(self, config: DatasetConfig):
         assert config.files is not None
         self.files, self.classes, self.splits = config.files, config.classes, tuple(config.splits)
+        self.detects = config.task == "detection"
 
     def list_samples(self, source: Source, split: str) -> Iterator[RawSample]:
         """Samples of `split`, sorted by name; ValueError if the patterns fit nothing."""
@@ -39,7 +40,12 @@ class Folders:
         images = {name: image for name, image in images.items() if image.place not in places}
         if not images:
             raise ValueError(_explain_no_match(source, self.files.images, folder))
-        if self.files.mask == "coco":
+        if self.detects:
+            found = masks.values()  # one JSON, or none
+            masks = {
+                k: v for m in found for k, v in coco_boxes.read_images(source, m, images).items()
+            }
+        elif self.files.mask == "coco":
             masks = polygons.read_coco(self.files, self.classes, source, masks, images)
         if not images.keys() & masks.keys():
             message = _explain_no_match(source, self.files.masks, folder)
@@ -47,6 +53,8 @@ class Folders:
         names = set(masks if self.files.splits_by_file else images)
         if (SPLIT in self.files.images) == (SPLIT in self.files.masks):
             names |= masks.keys()  # otherwise the masks found may belong to another split
+        if self.detects:
+            names &= masks.keys()  # a photo that the JSON does not name is no sample
         missing = BLANK if self.files.mask in POLYGONS else None
         for name in sorted(self._select_names(source, split, names, images)):
             yield RawSample(name, images.get(name), masks.get(name, missing))
@@ -54,10 +62,20 @@ class Folders:
     def list_texts(self, source: Source) -> list[Member]:
         """Lists the files that say what is in a split: lists of names, COCO's JSON."""
         files = [re.escape(file) for file in self.files.lists.values()]
-        if self.files.mask == "coco":
-            folders = (self.files.split_folders.get(split, split) for split in self.splits)
-            files += {make_regex(self.files.masks, folder) for folder in folders}
+        lists = [member for file in files if (member := source.find_one(file, whole=True))]
+        return [*lists, *self._find_coco(source)] if self.files.mask == "coco" else lists
+
+    def _find_coco(self, source: Source) -> list[Member]:
+        """Finds COCO's JSON of each split, or the one of all."""
+        folders = (self.files.split_folders.get(split, split) for split in self.splits)
+        files = dict.fromkeys(make_regex(self.files.masks, folder) for folder in folders)
         return [member for file in files if (member := source.find_one(file, whole=True))]
+
+    def list_categories(self, source: Source) -> dict[int, str]:
+        """Names of the categories by id, for detection; ValueError if there is no JSON."""
+        if not (files := self._find_coco(source)):
+            raise ValueError(_explain_no_match(source, self.files.masks, self.splits[0]))
+        return coco_boxes.read_categories(source, files)
 
     def _select_names(
         self, source: Source, split: str, names: set[str], images: dict[str, Member]
@@ -79,8 +97,11 @@ class Folders:
             )
         return listed
 
-    def read_label(self, label: Any, size: tuple[int, int]) -> np.ndarray:
-        """Reads H x W: the values of index and binary masks, train ids (255 ignored) of others."""
+    def read_label(self, label: Any, size: tuple[int, int]) -> Any:
+        """Reads H x W: the values of index and binary masks, train ids (255 ignored) of others; for
+        detection `Objects`."""
+        if self.detects:
+            return coco_boxes.make_objects(label, size)
         if self.files.mask in POLYGONS:
             return polygons.read_label(self.files, self.classes, label, size)
         values = decode_mask(
@@ -115,7 +136,7 @@ class Folders:
 
     def describe_annotation(self, source: Source) -> str:
         kind = "polygons" if self.files.mask in POLYGONS else "masks"
-        return f"{self.files.mask} {kind}, {self.files.masks}"
+        return f"{self.files.mask} {'boxes' if self.detects else kind}, {self.files.masks}"
 
 
 def draw_split(name: str, shares: dict[str, float], seed: int) -> str:

@@ -35,7 +35,8 @@ def _judge(audit: dict[str, Any], crossing: list[list[str]]) -> list[tuple[bool,
         counts = "no numbers of images were given to compare with"
     faults, unseen = len(audit["quarantined"]), next(iter(audit["splits"].values()))["unseen"]
     blank = sum(split.get("blank", 0) for split in audit["splits"].values())
-    without = [(False, f"photos without any polygon: {blank}")] if blank else []
+    drawn = "box" if audit["task"] == "detection" else "polygon"
+    without = [(False, f"photos without any {drawn}: {blank}")] if blank else []
     warnings = audit.get("warnings", [])  # an earlier version wrote none
     return [
         (not audit["problems"], counts),

@@ -69,12 +69,14 @@ def place(
     wide, tall = (np.maximum.reduceat(v, starts) - np.minimum.reduceat(v, starts) for v in (x, y))
     seen &= wide * tall > SMALL
     light = np.where(flat, 1.0, canvas.measure_light(normals))
+    canvas.open_body(name)
     for i in np.flatnonzero(seen).tolist():
         color, factor, word = body.paints[i]
         if color not in colors:
             colors[color] = choose_paint(canvas.rng, color.rstrip("123"))
         corners = points[body.starts[i] : body.starts[i + 1]]
         canvas.fill(corners, colors[color], word, float(light[i]) * factor)
+    canvas.close_body()
 
 
 def choose_paint(rng: Rng, name: str) -> np.ndarray:

@@ -18,7 +18,8 @@ SAME = 1.003  # how much further away a polygon may be and still count as in the
 
 
 class Canvas:
-    """`image` float32 RGB 0..255; `label` positions in WORDS; `near` 1 / metres, 0 for the sky.
+    """`image` float32 RGB 0..255; `label` positions in WORDS; `near` 1 / metres, 0 for the sky;
+    `owner` the number of the body that is seen, 1 for the first of `bodies`, 0 for none.
 
     `focal`, `center` (x) and `horizon` (y) are in drawn pixels. `sun` is a unit vector towards
     the light, `ambient` the share of it in the shade, `tint` RGB gains, `haze` per metre.
@@ -30,6 +31,9 @@ class Canvas:
         self.image = np.zeros((self.height, self.width, 3), np.float32)
         self.label = np.zeros((self.height, self.width), np.uint8)
         self.near = np.zeros((self.height, self.width), np.float32)
+        self.owner = np.zeros((self.height, self.width), np.uint16)
+        self.bodies: list[str] = []  # names in the catalogue
+        self.drawing = 0  # the number of the body that is being drawn
         self.focal, self.center = self.width * rng.uniform((0.6, 0.4), (0.9, 0.6))
         self.horizon = self.height * rng.uniform(0.37, 0.51)
         self.eye = np.array([0.0, rng.uniform(1.3, 1.8), 0.0])
@@ -58,6 +62,7 @@ class Canvas:
         np.copyto(self.image[area], color * np.float32(gain), where=inside[..., None])
         np.copyto(self.near[area], near, where=inside)
         np.copyto(self.label[area], INDEX[word], where=inside)
+        np.copyto(self.owner[area], self.drawing, where=inside)
 
     def shade(self, points: np.ndarray, strength: float, softness: float) -> None:
         """Darkens what lies in the plane of an N x 3 polygon, not what stands in front of it.
@@ -128,6 +133,14 @@ class Canvas:
         self.image[:rows] = sky * (1 - veil) + (low * 0.3 + 175) * veil
         self.label[:] = INDEX["sky"]
 
+    def open_body(self, name: str) -> None:
+        """What is drawn from now on belongs to a further body, until `close_body`."""
+        self.bodies.append(name)
+        self.drawing = len(self.bodies)
+
+    def close_body(self) -> None:
+        self.drawing = 0
+
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
         """Adds haze, tint, uneven light, blur and noise; (image uint8, label uint8), both H x W."""
         size, rng = self.size[::-1], self.rng
@@ -140,8 +153,15 @@ class Canvas:
         image *= 1 + (0.08 * make_noise(rng, self.size, (self.size[0] // 2,)))[..., None]
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.6))
         image += rng.uniform(1.0, 4.0) * rng.standard_normal(image.shape, np.float32)
-        label = np.ascontiguousarray(self.label[SCALE // 2 :: SCALE, SCALE // 2 :: SCALE])
-        return np.clip(np.round(image), 0, 255).astype(np.uint8), label
+        return np.clip(np.round(image), 0, 255).astype(np.uint8), _reduce(self.label)
+
+    def show_owners(self) -> np.ndarray:
+        """H x W uint16 of the final picture: the numbers of the bodies that are seen."""
+        return _reduce(self.owner)
+
+
+def _reduce(drawn: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(drawn[SCALE // 2 :: SCALE, SCALE // 2 :: SCALE])
 
 
 def _clip_near(points: np.ndarray) -> np.ndarray:

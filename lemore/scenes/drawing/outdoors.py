@@ -72,8 +72,8 @@ def open_landscape(size: Size, rng: Rng) -> Canvas:
     return canvas
 
 
-def draw_landscape(size: Size, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
-    """Draws (image, label): a meadow with a lake or a path, houses, a fence, people, animals."""
+def draw_landscape(size: Size, rng: Rng) -> Canvas:
+    """Draws a meadow with a lake or a path, houses, a fence, people, animals."""
     canvas = open_landscape(size, rng)
     if rng.random() < 0.5:
         turn, (x, z) = np.linspace(0, 2 * np.pi, 24), rng.uniform((-8, 14), (8, 26))
@@ -94,4 +94,4 @@ def draw_landscape(size: Size, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
         z, tall = rng.uniform(3.5, 14), rng.uniform(0.9, 1.1) * (5 if body == "tree" else 1)
         at = (rng.uniform(-0.55, 0.55) * z, 0.0, z)
         place(canvas, str(body), at, 0, (int(rng.choice([-1, 1])) * tall, tall, tall))
-    return canvas.finish()
+    return canvas

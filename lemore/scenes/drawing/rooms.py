@@ -43,8 +43,7 @@ GROUPS = {
 }
 
 
-def draw_room(size: Size, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
-    """Draws (image H x W x 3 uint8 RGB, label H x W uint8 positions in WORDS)."""
+def draw_room(size: Size, rng: Rng) -> Canvas:
     warm = rng.uniform(0.92, 1.06)
     room = Room(Canvas(size, rng, rng.uniform(0.45, 0.65), (warm, 1.0, 2 - warm)))
     room.draw_shell()
@@ -52,7 +51,7 @@ def draw_room(size: Size, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
         room.decorate(wall)
     room.furnish(str(rng.choice(list(GROUPS))))
     room.draw_extras()
-    return room.canvas.finish()
+    return room.canvas
 
 
 class Room:

@@ -12,8 +12,8 @@ SIGNS = ("sign:warning", "sign:no entry", "sign:direction", "traffic light", "be
 VEHICLES = ("car", "car", "car", "bus", "truck", "motorcycle", "train")
 
 
-def draw_street(size: Size, rng: Rng, hood: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Draws (image H x W x 3 uint8 RGB, label H x W uint8 positions in WORDS). hood: from a car."""
+def draw_street(size: Size, rng: Rng, hood: bool) -> Canvas:
+    """hood: seen from a car."""
     street = Street(outdoors.open_canvas(size, rng))
     street.draw_ground()
     street.draw_marks()
@@ -24,7 +24,7 @@ def draw_street(size: Size, rng: Rng, hood: bool) -> tuple[np.ndarray, np.ndarra
     street.draw_people()
     if hood:
         street.draw_hood()
-    return street.canvas.finish()
+    return street.canvas
 
 
 class Street:
