@@ -220,7 +220,7 @@ def _find_odd_boxes(audit: SplitAudit) -> Iterator[str]:
     for kind, what in ((FLAT, "no training takes"), (BEYOND, "are cut to it")):
         if number := audit.boxes[kind]:
             names = _shorten(audit.odd[kind])
-            yield f"split '{audit.name}': {number} boxes {kind}, which {what}: in {names}"
+            yield f"split '{audit.name}': boxes {kind}, which {what}: {number} (in {names})"
 
 
 def find_crossing(duplicates: list[list[str]]) -> list[list[str]]:
