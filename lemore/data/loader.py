@@ -31,11 +31,10 @@ Batch = dict[str, torch.Tensor]
 class Transform(Protocol):
     """A training transform, such as `lemore.data.augment.segmentation.TrainTransform`.
 
-    It takes decoded images for segmentation, and a `Photo` for classification.
+    It takes decoded images, and a `Photo` for classification. One that makes crops has their size
+    as `crop_size`.
     """
 
-    @property
-    def crop_size(self) -> tuple[int, int]: ...
     def __call__(self, image: Any, label: Any, rng: np.random.Generator, /) -> Any: ...
 
 
@@ -51,7 +50,8 @@ class TrainBatches:
     pinned memory, from which a GPU copies them by itself. `repeats` makes an epoch of so many
     copies of that part of the images, each transformed by itself (Hoffer et al., "Augment your
     batch", 2020). `rare` says which draws take an image by a class in it, beside the epochs.
-    OSError names the sample that could not be read or transformed.
+    `kind` makes batches of another form (`lemore.data.detection_batches`). OSError names the sample
+    that could not be read or transformed.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class TrainBatches:
         pin_memory: bool = False,
         repeats: int = 1,
         rare: RareClasses | None = None,
+        kind: type["CropBatches"] | None = None,
     ):
         if batch_size % world_size:
             raise ValueError(
@@ -80,7 +81,8 @@ class TrainBatches:
             raise ValueError("the training split holds no image; prepare it again")
         share = batch_size // world_size
         positions = range(rank * share, (rank + 1) * share)
-        self.batches = _Batches(store, transform, seed, batch_size, positions, repeats, rare)
+        make = kind or CropBatches
+        self.batches = make(store, transform, seed, batch_size, positions, repeats, rare)
         self.iterations = range(start, max(start, stop))
         self.workers, self.pin_memory = workers, pin_memory
 
@@ -113,11 +115,11 @@ class TrainBatches:
 
 
 @dataclass(eq=False)
-class _Batches(Dataset[Batch]):
+class CropBatches(Dataset[Batch]):
     """Batch number -> this rank's part of it. Has no open files, since it is sent to processes."""
 
     store: Store | Part
-    transform: Transform
+    transform: Any
     seed: int
     batch_size: int
     positions: range
@@ -136,7 +138,7 @@ class _Batches(Dataset[Batch]):
         image, label, valid = (batch[key].numpy() for key in ("image", "label", "valid"))
         further: dict[str, list[Any]] = defaultdict(list)
         for row, position in enumerate(self.positions):
-            crop = self._draw_sample(iteration * self.batch_size + position)
+            crop = self.draw_sample(iteration * self.batch_size + position)
             assert crop.image.shape[:2] == size
             cv2.split(crop.image, [*image[row]])  # H W 3 -> 3 H W, in place
             label[row] = crop.label
@@ -153,13 +155,17 @@ class _Batches(Dataset[Batch]):
         epoch, position = divmod(draw, len(self.store))
         pair, place = divmod(position, 2)  # repeated together, since neighbours may be mixed
         image = pair // self.repeats * 2 + place
-        return int(shuffle(self.seed, epoch, len(self.store))[image])
+        return int(self.order(epoch)[image])
 
-    def _draw_sample(self, draw: int) -> Any:
+    def order(self, epoch: int) -> np.ndarray:
+        """Returns the order of the images in an epoch."""
+        return shuffle(self.seed, epoch, len(self.store))
+
+    def draw_sample(self, draw: int) -> Any:
         index = self.find_index(draw)
         try:
-            segments = self.store.task == "segmentation"
-            image, label = (self.store.read if segments else self.store.open)(index)
+            classifies = self.store.task == "classification"
+            image, label = (self.store.open if classifies else self.store.read)(index)
             rng = np.random.Generator(np.random.Philox(key=[self.seed, draw]))
             return self.transform(image, label, rng)
         except Exception as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
 from scipy.io import loadmat, savemat
 
 from lemore.commands import scenes as task
@@ -144,6 +145,45 @@ def test_cityscapes_layout(drawn):
             color = decode_rgb(masks.read(name.replace("labelIds", "color")))
             for raw, expected in zip(table.raw_ids, table.colors, strict=True):
                 assert (color[label == raw] == expected).all()
+
+
+def test_coco_layout_and_its_boxes(tmp_path):
+    """Every box, area and mask is that of one object, as pycocotools and the label map see it."""
+    splits = {"train": 6, "val": 2}
+    files = dict(draw_archives("x", small("coco", splits), workers=1))
+    assert list(files) == ["train2017.zip", "val2017.zip", "annotations_trainval2017.zip"]
+    archive = zipfile.ZipFile(io.BytesIO(files["annotations_trainval2017.zip"]))
+    plan, ids = small("coco").scenes, read_raw_values("coco_stuff_10k")
+    assert plan is not None and plan.kind != "objects"
+    index, crowds = 0, 0
+    for split, count in splits.items():
+        archive.extract(name := f"annotations/instances_{split}2017.json", tmp_path)
+        tool = COCO(str(tmp_path / name))
+        assert len(tool.imgs) == count and len(tool.cats) == 80
+        for number, image in tool.imgs.items():
+            size = (image["height"], image["width"])
+            words = pictures.draw_scene(plan.kind, size, plan.seed, index)[1]
+            assert size == ((192, 144) if index % 4 == 3 else (144, 192))
+            for entry in tool.imgToAnns[number]:
+                mask = tool.annToMask(entry) == 1
+                x, y, w, h = entry["bbox"]
+                inside = words[y : y + h, x : x + w]
+                assert inside.shape == (h, w) and entry["category_id"] in ids[inside]
+                if entry["iscrowd"]:
+                    rows, columns = np.nonzero(mask)
+                    assert mask.sum() == entry["area"]
+                    assert [columns.min(), rows.min()] == [x, y]
+                    assert [columns.max() + 1, rows.max() + 1] == [x + w, y + h]
+                    assert (ids[words[mask]] == entry["category_id"]).all()
+                else:
+                    assert not mask[: max(y - 1, 0)].any() and not mask[:, x + w + 1 :].any()
+                    assert 16 <= entry["area"] <= w * h
+                crowds += entry["iscrowd"]
+            index += 1
+    assert crowds >= 1
+    store = Store(store_of("coco", files, tmp_path, splits), "train")
+    assert len(store) == 6 and store.count_objects().sum() > 20 and store.category_ids[-1] == 90
+    assert store.read_image(3).shape == (192, 144, 3)
 
 
 def test_pascal_59_and_60_are_the_same_pictures(drawn, tmp_path):
