@@ -1,11 +1,13 @@
 """Draws a contact sheet of a prepared dataset, or of the crops that a training makes of it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lemore.config.jobs import FinetuneJob, PretrainJob, read_job
 from lemore.data.loader import TrainBatches
+from lemore.data.prepare.thumbnails import draw_boxes
 from lemore.data.store import Store
 from lemore.reporting.figures import contact_sheet
 from lemore.reporting.figures.comparison import Example
@@ -13,7 +15,7 @@ from lemore.reporting.figures.style import save_figure
 from lemore.runtime.files import read_json
 from lemore.stages.workers import finetune, pretrain
 
-Picture = tuple[str, np.ndarray, np.ndarray]  # name, image, label
+Picture = tuple[str, np.ndarray, Any]  # name, image, label
 
 
 def draw_dataset(
@@ -27,6 +29,10 @@ def draw_dataset(
     if output.suffix != ".png":
         raise ValueError(f"--output: {output} should end in .png")
     store = Store(data, "train" if config else split)
+    if store.task == "detection" and config:
+        raise ValueError(
+            f"--config: {data} is for detection, of which whole images are shown alone"
+        )
     pictures = make_crops(store, config, seed, number) if config else read_spread(store, number)
     scenes = read_json(data / "digest.json")["source"] == "scenes"
     kind = f"crops of a training, seed {seed}" if config else f"split {split}"
@@ -34,6 +40,10 @@ def draw_dataset(
     if store.task == "classification":
         named = [(image, f"{store.classes[int(label)]} {name}") for name, image, label in pictures]
         figure = contact_sheet.draw_classified(named, title, scenes)
+    elif store.task == "detection":
+        colors = store.read_colors()
+        boxed = [(draw_boxes(image, found, colors), name) for name, image, found in pictures]
+        figure = contact_sheet.draw_classified(boxed, title, scenes)
     else:
         examples = [Example(name, image, label, ()) for name, image, label in pictures]
         figure = contact_sheet.draw(examples, store.classes, store.read_colors(), title, scenes)

@@ -1,11 +1,13 @@
 """A contact sheet of a prepared split, for a quick look: photos above their label maps, or with
 their boxes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from lemore.data.objects import Objects
 from lemore.data.store import Store
 from lemore.runtime.files import write_atomic
 
@@ -20,7 +22,8 @@ def write_sheet(store: Store, path: Path) -> None:
     chosen = [int(i) for i in np.unique(np.linspace(0, len(store) - 1, SAMPLES).astype(int))]
     photos = [store.read_image(i) for i in chosen]
     if store.task == "detection":
-        photos = [_draw_boxes(store, i, photo) for i, photo in zip(chosen, photos, strict=True)]
+        found, colors = (store.read_label(i) for i in chosen), store.read_colors()
+        photos = [draw_boxes(*pair, colors) for pair in zip(photos, found, strict=True)]
     rows = [[_fit(photo) for photo in photos]]
     if store.task == "segmentation":
         colors = np.zeros((256, 3), np.uint8)  # by train id, black for ignored pixels
@@ -32,11 +35,17 @@ def write_sheet(store: Store, path: Path) -> None:
     write_atomic(path, data.tobytes())
 
 
-def _draw_boxes(store: Store, i: int, photo: np.ndarray) -> np.ndarray:
-    drawn, found, colors = photo.copy(), store.read_label(i), store.read_colors()
-    width = max(2, round(min(photo.shape[:2]) / 100))
-    for box, k in zip(found.boxes.round().astype(int).tolist(), found.classes, strict=True):
-        cv2.rectangle(drawn, box[:2], box[2:], colors[k], width)
+def draw_boxes(
+    photo: np.ndarray, found: Objects, colors: Sequence[tuple[int, int, int]]
+) -> np.ndarray:
+    """Returns a copy of a photo, H x W x 3 uint8 RGB, with its boxes in the colours of their class.
+
+    The boxes of crowds are twice as thick.
+    """
+    drawn, width = photo.copy(), max(1, round(min(photo.shape[:2]) / 150))
+    boxes = found.boxes.round().astype(int).tolist()
+    for box, k, crowd in zip(boxes, found.classes.tolist(), found.crowd.tolist(), strict=True):
+        cv2.rectangle(drawn, box[:2], box[2:], colors[k], width * (1 + crowd))
     return drawn
 
 
