@@ -104,22 +104,24 @@ class Train(Options):
     groups: by regular expressions that are searched in the tensors' names; the longest that is
     found in a name decides, the first in the alphabet among equally long ones (mmcv's rule).
     schedule: mmcv0 multiplies the warm-up onto a decay from iteration 0, mmseg1 puts it before;
-    cosine is half a cosine, its warm-up as mmcv0's.
+    cosine is half a cosine, steps a rate that falls tenfold at the iterations `steps`; their
+    warm-ups are as mmcv0's.
     loss_average: all_pixels divides by the ignored pixels too, as mmseg 0.x does.
-    source: adapted recipe is what is published for another dataset, encoder or head.
+    source: adapted recipe is what is published for another dataset, encoder or head; reconstructed
+    is what works alike do, where nothing is published.
     """
 
     img_scale: tuple[Side, Side]
     cat_max_ratio: SomeShare
     photometric_distortion: Literal["none", "cpu", "device"]  # where: loader or training device
-    schedule: Literal["mmcv0", "mmseg1", "cosine"]
+    schedule: Literal["mmcv0", "mmseg1", "cosine", "steps"]
     warmup_ratio: Share
     poly_power: NotNegative
     loss_average: Literal["all_pixels", "valid_pixels"]
     # auto: by the training split's class frequencies; by name: the others have 1
     class_weight: Literal["none", "auto"] | dict[Line, NotNegative]
     dropout: BelowOne
-    source: Literal["own recipe", "adapted recipe", "common recipe"]
+    source: Literal["own recipe", "adapted recipe", "common recipe", "reconstructed"]
     optimizer: Literal["adamw", "sgd"] = "adamw"
     momentum: BelowOne = 0.9  # of sgd
     groups: dict[Pattern, Group] = field(default_factory=dict)
@@ -134,6 +136,14 @@ class Train(Options):
     rare_class_share: Share = 0.0  # of the images that are drawn by a class in them
     teacher: Teacher | None = None
     decode_head: Arguments = field(default_factory=dict)  # arguments that depend on the pair
+    steps: tuple[Count, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.schedule == "steps") != bool(self.steps):
+            raise ValueError(
+                f"steps is {list(self.steps)}, expected iterations with schedule: steps, and only "
+                "with it"
+            )
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ def compute_learning_rate(iteration: int, recipe: Train) -> float:
     mmengine ("mmseg1"): linear over the first W iterations, the last of which has base; then poly,
     whose last iteration has 0: base (1 - (i - W)/(T - W - 1))^p.
     detectron2 ("cosine"): base (1 + cos(pi i/T))/2, the warm-up multiplied as mmcv's.
-    A recipe's min_lr is the value where each of them ends in place of 0.
+    mmdetection ("steps"): base 0.1^n after n of the recipe's steps, the warm-up multiplied too.
+    A recipe's min_lr is the value where each of them but the last ends in place of 0.
     """
     base, low = recipe.lr, recipe.min_lr
     warmup = min(recipe.warmup_iterations, recipe.iterations)
@@ -42,6 +43,8 @@ def compute_learning_rate(iteration: int, recipe: Train) -> float:
     if iteration < reached:
         ramp = 1 - (1 - iteration / reached) * (1 - recipe.warmup_ratio)
     past = max(iteration - begin, 0) / max(end - begin, 1)
+    if recipe.schedule == "steps":
+        return ramp * base * 0.1 ** sum(iteration >= step for step in recipe.steps)
     if recipe.schedule == "cosine":
         return ramp * (low + (base - low) * (1 + math.cos(math.pi * past)) / 2)
     return ramp * ((base - low) * (1 - past) ** recipe.poly_power + low)

@@ -61,6 +61,23 @@ def test_recipes_are_the_supplements(dataset, model, crop, batch, iterations, lr
     assert (recipe.lr, recipe.weight_decay, recipe.poly_power) == (lr, 0.01, 1.0)
 
 
+def test_detection_is_trained_as_mmdetection_trains_retinanet():
+    """Its 1x schedule: 12 epochs of 16 images, those of train2017 that have boxes; the rate falls
+    after 8 and 11; warm-up of 500 iterations from a thousandth; no clipping."""
+    recipe, test = load_recipe(RECIPES / "paper", "coco", "retinanet_lemore", {})
+    epoch = math.ceil((118_287 - 1_021) / 16)
+    assert (recipe.iterations, recipe.steps) == (12 * epoch, (8 * epoch, 11 * epoch))
+    assert (recipe.img_scale, test.img_scale, recipe.clip_norm) == ((1333, 800), (1333, 800), 0)
+    rates = [
+        optim.compute_learning_rate(i, recipe) / recipe.lr
+        for i in (0, 250, 500, 8 * epoch - 1, 8 * epoch, 11 * epoch, 12 * epoch - 1)
+    ]
+    assert rates == pytest.approx([0.001, 0.5005, 1, 1, 0.1, 0.01, 0.01])
+    for changes in ({"steps": []}, {"schedule": "mmcv0"}):
+        with pytest.raises(ValueError, match="steps is"):
+            load_recipe(RECIPES / "paper", "coco", "retinanet_lemore", {"train": changes})
+
+
 def test_loss_divides_by_all_pixels():
     """Uniform logits cost log K a pixel; the ignored quarter is in the divisor."""
     logits = torch.zeros(2, 150, 8, 8)

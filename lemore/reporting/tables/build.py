@@ -40,6 +40,7 @@ RECIPES = {
     "own recipe": "own recipe: trained as its authors train it",
     "adapted recipe": "adapted recipe: published for another dataset, encoder or head",
     "common recipe": "common recipe: trained with LeMoRe's recipe",
+    "reconstructed": "recipe reconstructed: none is published for this model and dataset",
 }
 FROM_SCRATCH = "from scratch: trained without ImageNet pretraining"
 FROM_MODEL = "started from a whole trained model"
