@@ -13,9 +13,16 @@ CONFIG = Path(__file__).parents[1] / "config"
 SIZE = (128, 96)
 
 
+MODELS = {path.stem for path in (CONFIG / "models").glob("*.yaml")}
+
+
 def configs(name: str) -> tuple[ModelConfig, BackboneConfig]:
     model = load(ModelConfig, CONFIG / "models" / f"{name}.yaml")
     return model, load(BackboneConfig, CONFIG / "backbones" / f"{model.backbone}.yaml")
+
+
+SEGMENTORS = sorted(name for name in MODELS if configs(name)[0].task == "segmentation")
+DETECTORS = sorted(MODELS - set(SEGMENTORS))
 
 
 def segmentor(name: str, size=SIZE, classes: int = 7, drop_path: float = 0.1) -> Segmentor:

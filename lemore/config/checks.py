@@ -31,7 +31,9 @@ def check_run(experiment: Any) -> None:
         _check_training(experiment, dataset)
     for model, places in experiment.profiles.items():
         for place in places:
-            experiment.profile_cell(model, place)
+            cell = experiment.profile_cell(model, place)
+            if cell.task != "classification":  # any backbone can classify
+                _check_pair(experiment, f"profiles.{model}", cell.dataset, model)
     for dataset in config.comparisons:
         _check_comparison(experiment, dataset)
     for model in config.seeds_of:
@@ -47,6 +49,8 @@ def _check_training(experiment: Any, dataset: str) -> None:
             "the paper; give the dataset another name"
         )
     _check_dataset(experiment, dataset, "segmentation", f"trainings.{dataset}")
+    for model in experiment.config.trainings[dataset]:
+        _check_pair(experiment, f"trainings.{dataset}", dataset, model)
     _check_splits(experiment, dataset)
     folder = experiment.root / experiment.config.recipes
     for model in override_names(folder, experiment.recipe_name(dataset)):
@@ -117,13 +121,24 @@ def _check_workers(experiment: Any) -> None:
 
 def _check_model(experiment: Any, name: str) -> None:
     config = experiment.model(name)
-    for head in config.decode_heads:
+    for head in config.heads:
+        folder, module = head.split(".")
         file = experiment.name_file("models", name)
-        _check_module("models/decode_heads", head, f"{file}: decode_head")
+        _check_module(f"models/{folder}", module, f"{file}: {folder.removesuffix('s')}")
     file = experiment.name_file("backbones", config.backbone)
     _check_module(
         "models/backbones", experiment.backbone(config.backbone).module, f"{file}: module"
     )
+
+
+def _check_pair(experiment: Any, key: str, dataset: str, model: str) -> None:
+    """Raises ValueError unless the model does what the dataset is for."""
+    does, wanted = experiment.model(model).task, experiment.dataset(dataset).task
+    if does != wanted:
+        raise ValueError(
+            f"{experiment.source}: {key} pairs '{model}', a model for {does}, with '{dataset}', a "
+            f"dataset of {wanted}"
+        )
 
 
 def _check_init(experiment: Any, dataset: str, model: str) -> None:

@@ -70,11 +70,13 @@ class Experiment:
 
     @cached_property
     def profiles(self) -> dict[str, tuple[str, ...]]:
-        """The cells to profile of each model; "*" stands for all other files of config/models."""
+        """The cells to profile of each model; "*" stands for all other models of
+        config/models that segment."""
         named = dict(self.config.profiles)
         if others := named.pop(EVERY_OTHER, ()):
             for name in list_names(self.root / "config/models"):
-                named.setdefault(name, others)
+                if self.model(name).task == "segmentation":
+                    named.setdefault(name, others)
         return named
 
     @cached_property
@@ -210,7 +212,7 @@ class Experiment:
         if model:
             config = self.model(model)
             backbone = config.backbone
-            named += [f"lemore.models.decode_heads.{head}" for head in config.decode_heads]
+            named += [f"lemore.models.{head}" for head in config.heads]
         if backbone:
             named.append(f"lemore.models.backbones.{self.backbone(backbone).module}")
         named += list_by_recipe(recipe) if recipe else []

@@ -94,7 +94,7 @@ class ProfileCell:
     """A model at a dataset's class count and a size: one cell of a profile."""
 
     dataset: Name
-    task: Literal["segmentation", "classification"]
+    task: Literal["segmentation", "classification", "detection"]
     num_classes: Annotated[int, Ge(2)]
     size: tuple[Side, Side]
     decode_head: Arguments

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Interval
 
@@ -58,23 +58,38 @@ class AuxiliaryHead:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A segmentation model: a backbone and the decode head that fine-tuning adds.
+    """A model: a backbone and the head that fine-tuning adds, to segment or to detect.
 
     label, encoder: as printed in the tables.
     backbone: name of a file in config/backbones, without `.yaml`.
-    decode_head: file in lemore/models/decode_heads, without `.py`.
-    arguments: keyword arguments of that file's `build`.
-    auxiliary_head: a second head for training, if the model has one.
+    arguments: keyword arguments of the head's `build`.
+    decode_head: file in lemore/models/decode_heads, without `.py`, of a model that segments.
+    detection_head: file in lemore/models/detection_heads, without `.py`, of one that detects.
+    auxiliary_head: a second head for training, if a model that segments has one.
     """
 
     label: Line
     encoder: Line
     backbone: Name
-    decode_head: Name
     arguments: Arguments
+    decode_head: Name | None = None
+    detection_head: Name | None = None
     auxiliary_head: AuxiliaryHead | None = None
 
+    def __post_init__(self) -> None:
+        if (self.decode_head is None) == (self.detection_head is None):
+            raise ValueError("decode_head or detection_head: give one of the two")
+        if self.detection_head is not None and self.auxiliary_head is not None:
+            raise ValueError("auxiliary_head: it goes with a decode_head alone")
+
     @property
-    def decode_heads(self) -> list[str]:
-        """Files in lemore/models/decode_heads that the model is made of."""
-        return [self.decode_head] + ([AuxiliaryHead.DECODE_HEAD] if self.auxiliary_head else [])
+    def task(self) -> Literal["segmentation", "detection"]:
+        return "segmentation" if self.detection_head is None else "detection"
+
+    @property
+    def heads(self) -> list[str]:
+        """Modules below lemore.models that the model's heads are, such as decode_heads.lemore."""
+        if self.detection_head is not None:
+            return [f"detection_heads.{self.detection_head}"]
+        names = [self.decode_head] + ([AuxiliaryHead.DECODE_HEAD] if self.auxiliary_head else [])
+        return [f"decode_heads.{name}" for name in names]

@@ -1,4 +1,4 @@
-"""Finds backbones and decode heads by the name of their file; imports only the requested one."""
+"""Finds backbones and heads by the name of their file; imports only the requested one."""
 
 import importlib
 import inspect
@@ -16,7 +16,7 @@ GIVEN_BY_RUN = ("input_size", "drop_path", "channels", "num_classes")
 
 
 def list_modules(kind: str) -> list[str]:
-    """Lists the modules of a kind: `backbone` or `decode_head`."""
+    """Lists the modules of a kind: `backbone`, `decode_head` or `detection_head`."""
     folder = Path(__file__).parent / f"{kind}s"
     return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
 
@@ -51,6 +51,22 @@ def build_decode_head(
     """
     given = {"channels": channels, "num_classes": num_classes, "dropout": 0.1}
     return _build("decode_head", module, arguments, given, source)
+
+
+def build_detection_head(
+    module: str,
+    arguments: Mapping[str, Any],
+    *,
+    channels: tuple[int, ...],
+    num_classes: int,
+    source: str = "build_detection_head",
+) -> "nn.Module":
+    """Builds a detection head for feature maps of `channels`: feature maps -> its raw outputs.
+
+    ValueError as in `build_backbone`.
+    """
+    given = {"channels": channels, "num_classes": num_classes}
+    return _build("detection_head", module, arguments, given, source)
 
 
 def _build(

@@ -45,7 +45,7 @@ class KeyMap:
         return [(self.rename(name), tensor)]
 
 
-def find_key_map(decode_head: str, layout: str) -> KeyMap:
+def find_key_map(decode_head: str | None, layout: str) -> KeyMap:
     """Finds the names of a decode head's published weights in a library's layout.
 
     ValueError names what is known: files in lemore/models/import_maps, the layouts in each.

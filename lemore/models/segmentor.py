@@ -84,6 +84,8 @@ def build_segmentor(
     auxiliary: with the auxiliary head, if the model has one.
     ValueError names the configuration, the key and the nearest known one.
     """
+    if model.decode_head is None:
+        raise ValueError(f"model {model.label}: it detects objects, and has no decode_head")
     source = f"backbone {model.backbone}"
     encoder = build_backbone(
         backbone.module,

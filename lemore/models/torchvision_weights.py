@@ -10,6 +10,7 @@ CLASSIFIER = (r"classifier\.", r"fc\.")
 KEY_MAPS = {
     "mobilenet_v2": KeyMap((), (*CLASSIFIER, r"features\.18\.")),
     "mobilenet_v3": KeyMap((), CLASSIFIER),
+    "mobilenet_v3_os32": KeyMap((), (*CLASSIFIER, r"features\.16\.")),
     "efficientnet": KeyMap((), (*CLASSIFIER, r"features\.8\.")),
     "shufflenet_v2": KeyMap((), (*CLASSIFIER, r"conv5\.")),
 }

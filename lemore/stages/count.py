@@ -10,6 +10,7 @@ from lemore.config.jobs import CountJob, ProfileCell, ProfileJob, read_job
 from lemore.config.model import BackboneConfig, ModelConfig
 from lemore.config.read import load
 from lemore.models.classifier import build_classifier
+from lemore.models.detector import build_detector
 from lemore.models.segmentor import build_segmentor
 from lemore.profiling.counts import count
 from lemore.runtime.files import write_json
@@ -63,7 +64,7 @@ def make_job(name: str, num_classes: int, size: tuple[int, int]) -> ProfileJob:
         latency_seconds=0.0,
         latency_backends=(),
         latency_upsample=False,
-        cells=(ProfileCell("by hand", "segmentation", num_classes, size, {}),),
+        cells=(ProfileCell("by hand", model.task, num_classes, size, {}),),
     )
 
 
@@ -72,6 +73,14 @@ def make_cell_model(job: ProfileJob, cell: ProfileCell, *, auxiliary: bool = Fal
     if cell.task == "classification":
         return build_classifier(
             job.backbone, num_classes=cell.num_classes, input_size=cell.size, drop_path=0.0
+        )
+    if cell.task == "detection":
+        return build_detector(
+            job.model,
+            job.backbone,
+            num_classes=cell.num_classes,
+            input_size=cell.size,
+            drop_path=0.0,
         )
     return build_segmentor(
         job.model,

@@ -51,7 +51,7 @@ def finetune(placement: Placement, pretrained: Path | None, evaluation: Path | N
 
 def list_named_modules(job: FinetuneJob) -> tuple[str, ...]:
     """Lists the modules of the model, and those of its recipe, which are found by name."""
-    heads = (f"lemore.models.decode_heads.{head}" for head in job.model.decode_heads)
+    heads = (f"lemore.models.{head}" for head in job.model.heads)
     by_recipe = list_by_recipe(job.train)
     return (f"lemore.models.backbones.{job.backbone.module}", *heads, *by_recipe)
 

@@ -57,6 +57,14 @@ def test_models_may_have_seeds_of_their_own():
             {"ray": {"mode": "local", "workers": 3, "gpus": 1}},
             ["configuration: ray.workers is 3, which does not divide the batch_size 8 of lemore"],
         ),
+        (
+            {"trainings": {"camvid": ["retinanet_lemore"]}, "seeds_of": {}, "comparisons": {}},
+            ["trainings.camvid pairs 'retinanet_lemore', a model for detection, with 'camvid'"],
+        ),
+        (
+            {"profiles": {"retinanet_lemore": ["ade20k"]}},
+            ["profiles.retinanet_lemore pairs", "with 'ade20k', a dataset of segmentation"],
+        ),
     ],
 )
 def test_mistakes_are_named(change, words):

@@ -7,11 +7,16 @@ import pytest
 
 from lemore.config.experiment import Experiment
 from lemore.config.job_files import write_profile_job
-from lemore.config.read import read_yaml
+from lemore.config.model import ModelConfig
+from lemore.config.read import load, read_yaml
 from lemore.reporting.tables import paper
 
 ROOT = Path(__file__).parents[2]
-MODELS = {path.stem for path in (ROOT / "config/models").glob("*.yaml")}
+MODELS = {
+    path.stem
+    for path in (ROOT / "config/models").glob("*.yaml")
+    if load(ModelConfig, path).task == "segmentation"
+}
 DATASETS = {path.stem for path in (ROOT / "config/datasets").glob("*.yaml")}
 ROWS = [row for row in paper.load_rows() if row.model in MODELS and row.dataset in DATASETS]
 SEGMENTATION = [row for row in ROWS if row.dataset != "imagenet_1k"]

@@ -1,4 +1,4 @@
-"""One contract for every model YAML: what training, evaluation and export rely on.
+"""One contract for every model that segments: what training, evaluation and export rely on.
 
 A new model is tested without any change here, since models are found by their files.
 """
@@ -32,8 +32,8 @@ from lemore.trained.find import read_trained
 from lemore.training import optim
 from lemore.training.loop import TrainingLoop
 from tests.networks import CONFIG, SIZE, awaken, configs, conv_norm, images, segmentor
+from tests.networks import SEGMENTORS as MODELS
 
-MODELS = sorted(path.stem for path in (CONFIG / "models").glob("*.yaml"))
 # Kinds of which a smaller one is there; `make test-slow` has them all.
 HEAVY = {
     *("metaseg_b", "pem_stdc2", "seaformer_b", "seaformer_s", "topformer_b", "topformer_s"),

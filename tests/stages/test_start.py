@@ -24,7 +24,7 @@ from lemore.stages.finetune import find_initial_weights
 from lemore.stages.workers.finetune import group_parameters
 from lemore.stages.workers.start import check_start, fit_start, match_classes
 from lemore.trained.find import read_trained
-from tests.networks import CONFIG, on_meta
+from tests.networks import CONFIG, SEGMENTORS, on_meta
 from tests.trained_models import make_job, make_settings, write_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -113,7 +113,7 @@ def test_what_follows_the_classes_is_kept_too():
     assert "the checkpoint holds no names of classes" in record["text"]
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIG / "models").glob("*.yaml")))
+@pytest.mark.parametrize("name", SEGMENTORS)
 def test_the_classifiers_tensors_alone_depend_on_the_classes(name):
     few, more = (on_meta(name, (128, 128), count).state_dict() for count in (7, 9))
     differ = {key for key in few if few[key].shape != more[key].shape}

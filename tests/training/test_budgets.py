@@ -32,6 +32,7 @@ from lemore.stages.workers import finetune, shared
 from lemore.training import losses, optim
 from lemore.training.loop import TrainingLoop
 from lemore.training.step import Average, FiniteSteps
+from tests.networks import SEGMENTORS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 RECIPE = load_pretrain(ROOT / "config/recipes/paper", "imagenet_1k", "lemore")
@@ -175,11 +176,9 @@ def test_a_step_with_its_optimiser_never_waits_but_for_the_log(tmp_path):
 
 # --- on a GPU that is not there
 
-MODELS = sorted(path.stem for path in (ROOT / "config/models").glob("*.yaml"))
-
 
 @pytest.mark.parametrize(
-    "names", [["lemore", "pem_stdc1"], pytest.param(MODELS, marks=pytest.mark.slow)]
+    "names", [["lemore", "pem_stdc1"], pytest.param(SEGMENTORS, marks=pytest.mark.slow)]
 )
 def test_networks_and_losses_run_on_fake_tensors_of_a_gpu(names):
     tests = ROOT / "tests"

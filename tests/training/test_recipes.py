@@ -22,10 +22,10 @@ from lemore.stages.workers.finetune import Loss, group_parameters, make_optimize
 from lemore.training import optim
 from lemore.training.step import FiniteSteps, spread_nan
 from tests.networks import CONFIG, on_meta, segmentor
+from tests.networks import SEGMENTORS as MODELS
 
 RECIPES = CONFIG / "recipes/paper"
 DATASETS = ["ade20k", "cityscapes", "pascal_context_59", "pascal_context_60", "coco_stuff_10k"]
-MODELS = sorted(path.stem for path in (CONFIG / "models").glob("*.yaml"))
 
 
 def recipe_of(name: str, dataset: str = "ade20k", **changes) -> Train:
