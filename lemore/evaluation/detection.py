@@ -107,7 +107,7 @@ def _describe_result(row: Row, allowed: Mapping[str, set[int]]) -> dict[str, Any
 
 def _index(rest: dict[str, Any], rows: Iterable[Row]) -> COCO:
     """Numbers rows from 1, since COCOeval takes a match with number 0 for none."""
-    coco = COCO()
+    coco: Any = COCO()  # its stubs know the keys of files alone
     numbered = [{**row, "id": number} for number, row in enumerate(rows, start=1)]
     coco.dataset = rest | {"annotations": numbered}
     coco.createIndex()
