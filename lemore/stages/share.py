@@ -18,6 +18,7 @@ from lemore.config.recipe import Train
 from lemore.config.values import Note
 from lemore.reporting.pages import model_card
 from lemore.reporting.tables.results import read_results
+from lemore.runtime.checkpoint import hash_tensors
 from lemore.trained.checkpoint import Trained
 from lemore.trained.classes import describe_difference, find_classes, find_dataset
 from lemore.trained.find import read_trained
@@ -132,6 +133,7 @@ def describe_model(trained: Trained) -> dict[str, Any]:
         "train": job.train,
         "recipe": describe_recipe(job.train),
         "test": trained.test,
+        "weights_sha256": hash_tensors(trained.state_dict),
         "half": any(t.dtype == torch.float16 for t in trained.state_dict.values()),
         "init": job.init.partition(":")[0],
         "start": record.start,

@@ -202,6 +202,7 @@ def test_the_card(place):
         "| 0 | sky | - |\n| 1 | building | 12.50 |",
         "CC BY-NC 4.0",
         "fitted into 112 x 80 pixels",
+        json.loads(Path("model/config.json").read_text())["training"]["weights_sha256"],
     ):
         assert part in card, card
     share("--checkpoint", path, "--output", "model", code=2)
