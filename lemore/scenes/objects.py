@@ -17,7 +17,7 @@ LEAST = 16  # pixels; smaller objects are not annotated
 def list_objects(canvas: Canvas, words: np.ndarray) -> list[dict[str, Any]]:
     """Lists COCO's annotations without their ids. words: H x W, the label of the finished canvas.
 
-    The books of a shelf are one crowd.
+    A sign is without its pole, a bed without its pillows; the books of a shelf are one crowd.
     """
     masks = _list_masks(canvas, words)
     return [_annotate(*found) for found in masks if found[1].sum() >= LEAST]
@@ -29,13 +29,10 @@ def _list_masks(canvas: Canvas, words: np.ndarray) -> Iterator[tuple[int, np.nda
     ids[~np.isin(ids, labels.load("coco").ids)] = 0
     owners = canvas.show_owners()
     for number in np.unique(owners[owners > 0]).tolist():
-        mask, name = owners == number, canvas.bodies[number - 1].split(":")[0]
-        if own := int(ids[INDEX[name]]):
-            yield own, mask, False
-            continue
-        for part in np.unique(ids[words[mask]]).tolist():
-            if part:
-                yield part, mask & (ids[words] == part), True
+        seen = np.where(owners == number, ids[words], 0)
+        own = ids[INDEX[canvas.bodies[number - 1].split(":")[0]]]
+        for category in np.unique(seen[seen > 0]).tolist():
+            yield category, seen == category, category != own
 
 
 def _annotate(category: int, mask: np.ndarray, crowd: bool) -> dict[str, Any]:
