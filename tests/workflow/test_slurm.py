@@ -1,5 +1,6 @@
 """workflow/slurm.sh with stand-ins for srun, ray and snakemake, which note what they are given."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+JOB_IDS = itertools.count(os.getpid())  # each its own port, since a head may outlive its test
 NOTE = 'note() { echo "$*" >> "$EVENTS"; }\n'
 SID = "$(ps -o sid= $$ | tr -d ' ')"
 STANDS_FOR = {
@@ -58,7 +60,7 @@ def events(tmp_path) -> Iterator[Path]:
 def start(events: Path, **allocation: str) -> subprocess.Popen:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "RAY"))}
     path = f"{events.parent / 'bin'}:{clean['PATH']}"
-    job = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_JOB_NODELIST": "nodes[1-2]"}
+    job = {"SLURM_JOB_ID": str(next(JOB_IDS)), "SLURM_JOB_NODELIST": "nodes[1-2]"}
     job |= {"SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "40", "SLURM_GPUS_ON_NODE": "4"}
     return subprocess.Popen(
         ["bash", str(ROOT / "workflow/slurm.sh"), "--configfile", "mine.yaml"],
