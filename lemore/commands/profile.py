@@ -20,7 +20,6 @@ from lemore.config.read import option, positive
 from lemore.config.run import Backend
 from lemore.config.values import Number, Positive
 from lemore.stages.profile import ProfileOptions, profile
-from lemore.stages.profile_file import profile_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
     if checkpoint is None:
         record = profile(ProfileOptions(**vars(args)))
     else:
+        from lemore.stages.profile_file import profile_file  # a profile does not need its code
+
         record = profile_file(checkpoint, args.threads, args.seconds, args.json)
         print(f"{record['file']}: {record['format']}, {record['bytes'] / 1e6:.2f} MB")
     for cell in record["cells"]:

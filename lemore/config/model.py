@@ -10,7 +10,9 @@ from annotated_types import Interval
 from lemore.config.values import MAX_ARGUMENT, Arguments, BackboneInit, Line, Name, Number, Positive
 
 # modules of backbones that torchvision publishes weights of
-TORCHVISION = ("efficientnet", "mobilenet_v2", "mobilenet_v3", "shufflenet_v2")
+TORCHVISION = (
+    "efficientnet", "mobilenet_v2", "mobilenet_v3", "mobilenet_v3_os32", "shufflenet_v2",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

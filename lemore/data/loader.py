@@ -96,9 +96,10 @@ class TrainBatches:
         return [batches.store.name(batches.find_index(draw)) for draw in draws]
 
     def __iter__(self) -> Iterator[Batch]:
+        # The caller has planned one thread per core; OpenCV's own threads would be additional, and
+        # a lock that one of them holds while a worker is forked would stay locked there.
+        cv2.setNumThreads(0)
         if self.workers == 0:
-            # The caller has planned one thread per core; OpenCV's own threads would be additional.
-            cv2.setNumThreads(0)
             return _make_in_background(self.batches.__getitem__, self.iterations)
         workers = min(self.workers, max(len(self), 1))
         return _yield_from_workers(

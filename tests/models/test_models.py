@@ -31,7 +31,7 @@ from lemore.trained.exported import open_file
 from lemore.trained.find import read_trained
 from lemore.training import optim
 from lemore.training.loop import TrainingLoop
-from tests.networks import CONFIG, SIZE, awaken, configs, conv_norm, images, segmentor
+from tests.networks import CONFIG, DETECTORS, SIZE, awaken, configs, conv_norm, images, segmentor
 from tests.networks import SEGMENTORS as MODELS
 
 # Kinds of which a smaller one is there; `make test-slow` has them all.
@@ -315,7 +315,7 @@ def test_classifier_pools_the_last_map(name):
 
 
 def test_models_and_backbones_belong_together():
-    used = {configs(name)[0].backbone for name in MODELS}
+    used = {configs(name)[0].backbone for name in [*MODELS, *DETECTORS]}
     assert used == {path.stem for path in (CONFIG / "backbones").glob("*.yaml")}
     labels = [(configs(name)[0].label, configs(name)[0].encoder) for name in MODELS]
     assert len(set(labels)) == len(labels)

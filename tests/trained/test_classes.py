@@ -116,6 +116,7 @@ def test_every_command_calls_the_pixels_by_the_same_names(weights, tmp_path, mon
         scores.append(dict(zip(record["classes"], record["iou"], strict=True)))
         assert record["classes"] == list(names) and record["data_sha256"] == names[0]
         options += ["--evaluation", f"{place}/e.json", "--output", f"{place}/model"]
+        options += ["--licence", "MIT"]
         assert main(["share", *options]) == 0
         warned = any(record.levelname == "WARNING" for record in caplog.records)
         assert warned == (place == "b")

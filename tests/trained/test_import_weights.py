@@ -168,7 +168,7 @@ def test_torchvision_encoders_compute_the_same(name):
 
 
 def test_backbones_without_torchvision_weights_are_refused():
-    assert tuple(sorted(torchvision_weights.KEY_MAPS)) == TORCHVISION
+    assert set(torchvision_weights.KEY_MAPS) == set(TORCHVISION)
     with pytest.raises(ValueError, match="backbone mit has no torchvision weights"):
         torchvision_weights.find_key_map("mit")
     with pytest.raises(ValueError, match="torchvision has no weights 'Nothing'"):
