@@ -58,8 +58,9 @@ def _find_training(name: str) -> Path:
         )
     if not found:
         known = [*list_published(), *trainings]
-        near = did_you_mean(name, known) if known else f"; nothing is trained in {RESULTS}/"
-        raise ValueError(f"{name}: no such file, folder or training{near}")
+        near = did_you_mean(name, known) if known else ""
+        none = "" if trainings else f"; nothing is trained in {RESULTS}/"
+        raise ValueError(f"{name}: no such file, folder or training{none}{near}")
     return trainings[found[0]]
 
 
