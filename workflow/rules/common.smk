@@ -44,7 +44,7 @@ except ValueError as mistake:
 
 # By MLflow's own variable, for the commands that train; their text, which would rerun them, stays.
 if experiment.config.system_metrics:
-    os.environ["MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"] = "true"
+    os.environ.update(MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING="true")
 
 RESULTS = str(experiment.results)
 DATA = experiment.data_dir
