@@ -328,7 +328,7 @@ def test_the_tutorial_does_what_it_says(tmp_path):
             jpeg = cv2.imencode(".jpg", image[..., ::-1])[1].tobytes()
             write(tmp_path / f"ponds/{split}/{stem}_L.png", mask)
             (tmp_path / f"ponds/{split}/{stem}.JPG").write_bytes(jpeg)
-    dataset, run_config = blocks("yaml")
+    dataset, _of_boxes, run_config = blocks("yaml")
     assert "/data/ponds" in dataset
     dataset = dataset.replace("/data/ponds", str(tmp_path / "ponds"))
     (tmp_path / "config/datasets/ponds.yaml").write_text(dataset)
