@@ -6,12 +6,13 @@ Thus batches are the same for any number of workers and ranks, and a run can res
 iteration.
 """
 
+import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Protocol
 
 import cv2
@@ -96,10 +97,9 @@ class TrainBatches:
         return [batches.store.name(batches.find_index(draw)) for draw in draws]
 
     def __iter__(self) -> Iterator[Batch]:
-        # The caller has planned one thread per core; OpenCV's own threads would be additional, and
-        # a lock that one of them holds while a worker is forked would stay locked there.
-        cv2.setNumThreads(0)
         if self.workers == 0:
+            # The caller has planned one thread per core; OpenCV's own threads would be additional.
+            cv2.setNumThreads(0)
             return _make_in_background(self.batches.__getitem__, self.iterations)
         workers = min(self.workers, max(len(self), 1))
         return _yield_from_workers(
@@ -215,13 +215,25 @@ def name_dead_worker() -> Iterator[None]:
 def _make_in_background(make: Callable[[int], Batch], iterations: range) -> Iterator[Batch]:
     """make(i) for each iteration, in order, up to `AHEAD` batches ahead in a thread."""
     pending: deque[Future[Batch]] = deque()
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
-        try:
-            for iteration in iterations:
-                pending.append(pool.submit(make, iteration))
-                if len(pending) > AHEAD:
-                    yield pending.popleft().result()
-            while pending:
+    thread = _open_thread(os.getpid())
+    try:
+        for iteration in iterations:
+            pending.append(thread.submit(make, iteration))
+            if len(pending) > AHEAD:
                 yield pending.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+        wait(pending)
+
+
+@cache
+def _open_thread(_process: int) -> ThreadPoolExecutor:
+    """Returns the one thread of a process that makes batches.
+
+    It does not end before the process. A thread that has used OpenCV holds a lock of OpenCV's while
+    it ends, for longer than Python waits for it; a loader worker that is forked then never gets it.
+    """
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")

@@ -1,6 +1,7 @@
 """The loader's promise: batches follow from seed and iteration alone."""
 
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -80,6 +81,14 @@ def test_shapes_and_types():
 
 def test_workers_change_nothing():
     assert_equal(batches(), batches(workers=2))
+
+
+def test_the_thread_that_makes_batches_does_not_end():
+    """While it ended it would hold a lock of OpenCV's, and a worker forked then would hang."""
+    list(batches())
+    first = {thread for thread in threading.enumerate() if thread.name.startswith("batches")}
+    list(batches())
+    assert len(first) == 1 and first <= set(threading.enumerate())
 
 
 def test_resume_at_any_iteration():
