@@ -2,8 +2,8 @@
 
 Latencies are those of one image and of the model folded for inference (batch norms and LeMoRe's
 nested projections taken into convolutions). Each backend runs alone: eager, compiled
-(torch.compile) and onnxruntime on the CPU, cuda on the first GPU. An exported file
-is timed as it is, in ONNX Runtime and at its own size.
+(torch.compile) and onnxruntime on the CPU, cuda on the first GPU. An exported file is timed as it
+is, in ONNX Runtime and at its own size.
 
 Examples:
   lemore profile --model lemore --depth 2

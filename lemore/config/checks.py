@@ -238,18 +238,18 @@ def _check_own_loss(experiment: Any, dataset: str, model: str, train: Train) -> 
     head = experiment.model(model).decode_head
     if not has_own_loss(head):
         return
-    wrong: list[tuple[str, Any, str]] = []
     if train.losses != CROSS_ENTROPY:
-        losses = {name: value for name, value in plain(train.losses).items() if value}
-        wrong.append(("losses", losses, "cross_entropy alone, the default"))
-    if isinstance(train.class_weight, dict):
-        wrong.append(("class_weight", train.class_weight, "none or auto"))
-    for key, value, expected in wrong:
-        raise ValueError(
-            f"{_name_key(experiment, dataset, key)} is {value}, but {head}, the decode head of "
-            f"{model}, has a loss of its own; expected {expected}. What is for other models alone "
-            "stands under `overrides` of a recipe"
-        )
+        key, expected = "losses", "cross_entropy alone, the default"
+        value = {name: value for name, value in plain(train.losses).items() if value}
+    elif isinstance(train.class_weight, dict):
+        key, expected, value = "class_weight", "none or auto", train.class_weight
+    else:
+        return
+    raise ValueError(
+        f"{_name_key(experiment, dataset, key)} is {value}, but {head}, the decode head of "
+        f"{model}, has a loss of its own; expected {expected}. What is for other models alone "
+        "stands under `overrides` of a recipe"
+    )
 
 
 @cache

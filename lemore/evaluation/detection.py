@@ -101,7 +101,7 @@ def _describe_result(row: Row, allowed: Mapping[str, set[int]]) -> dict[str, Any
     """Adds what COCO's `loadRes` adds to a box: its own area, by which it is small or large."""
     for key, ids in allowed.items():
         if row[key] not in ids:
-            raise ValueError(f"a prediction has {key} {row[key]}, which the annotations have not")
+            raise ValueError(f"a prediction has {key} {row[key]}, which the annotations lack")
     return {**row, "area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0}
 
 

@@ -37,7 +37,7 @@ def build_detector(
     """Builds the network of `model`, with mixing matrices for images of `input_size` (H, W).
 
     ValueError names the configuration, the key and the nearest known one, or says that the
-    backbone's maps have not the strides of the head's anchors.
+    backbone's maps do not have the strides of the head's anchors.
     """
     if model.detection_head is None:
         raise ValueError(f"model {model.label}: it segments, and has no detection_head")

@@ -72,15 +72,14 @@ def export_model(options: ExportOptions) -> int:
         images = exported.make_random_images(interface.size, RANDOM_IMAGES)
     model, deployed = exported.build_networks(trained, interface)
     classes = find_classes(trained, options.data_dir)
-    precision = options.precision
-    record = exported.describe_file(trained, classes, interface, precision)
+    record = exported.describe_file(trained, classes, interface, options.precision)
     in_float32 = exported.write_file(
-        options.output, deployed, interface, images, record, precision, options.threads
+        options.output, deployed, interface, images, record, options.precision, options.threads
     )
     del record["trained"]  # is in the file, for lemore to read
     record |= {
         "file": str(options.output),
-        "format": options.format + (f" {precision}" if precision != "float32" else ""),
+        "format": f"{options.format} {options.precision}".removesuffix(" float32"),
         "bytes": options.output.stat().st_size,
         "dynamic_batch": options.dynamic_batch,
         "compared_on": "given" if options.calibration else "random",

@@ -91,7 +91,7 @@ class Trained:
 
     @property
     def format(self) -> str:
-        """What the network was exported as, "" if it was not."""
+        """Returns the format of an exported file, such as "ONNX int8", and "" for weights."""
         return ""
 
     def network(self) -> nn.Module:

@@ -7,7 +7,7 @@ config.json is, it may hold ONNX's own operators alone, and it may name no other
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -26,12 +26,11 @@ MAX_BYTES = (1 << 31) - 1  # of a protobuf
 DOMAINS = ("", "ai.onnx")  # of ONNX's own operators
 Labels = Literal["native", "image"]
 Precision = Literal["float32", "float16", "int8"]
-RAW, NORMALIZED = "RGB 0..255", "(RGB 0..255 - mean) / std"
-OUTPUTS: dict[Labels | None, str] = {
-    None: "logits at native stride",
-    "native": "train ids at native stride",
-    "image": "train ids",
-}
+Input = Literal["RGB 0..255", "(RGB 0..255 - mean) / std"]
+Output = Literal["logits at native stride", "train ids at native stride", "train ids"]
+RAW, NORMALIZED = get_args(Input)
+LOGITS, NATIVE_IDS, IMAGE_IDS = get_args(Output)
+OUTPUTS: dict[Labels | None, str] = {None: LOGITS, "native": NATIVE_IDS, "image": IMAGE_IDS}
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,8 @@ class About:
 
     trained: Description
     size: tuple[CropSide, CropSide]
-    input: Literal["RGB 0..255", "(RGB 0..255 - mean) / std"]
-    output: Literal["logits at native stride", "train ids at native stride", "train ids"]
+    input: Input
+    output: Output
     precision: Precision
 
 

@@ -29,8 +29,7 @@ def compute_distillation_loss(
         taught = F.interpolate(taught, size, mode="bilinear", align_corners=False)
     own, wanted = ((x / temperature).log_softmax(1) for x in (logits, taught))
     each = F.kl_div(own, wanted, reduction="none", log_target=True).sum(1)
-    known = F.interpolate((label != IGNORE)[:, None].to(each.dtype), size, mode="nearest-exact")[
-        :, 0
-    ]
+    known = (label != IGNORE).unsqueeze(1).to(each.dtype)
+    known = F.interpolate(known, size, mode="nearest-exact").squeeze(1)
     number = known.numel() if average == "all_pixels" else known.sum().clamp(min=1)
     return temperature**2 * (each * known).sum() / number

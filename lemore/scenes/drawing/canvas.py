@@ -134,7 +134,7 @@ class Canvas:
         self.label[:] = INDEX["sky"]
 
     def open_body(self, name: str) -> None:
-        """What is drawn from now on belongs to a further body, until `close_body`."""
+        """Begins a further body, which owns all that is drawn until `close_body`."""
         self.bodies.append(name)
         self.drawing = len(self.bodies)
 

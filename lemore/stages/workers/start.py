@@ -76,12 +76,10 @@ def fit_start(model: Segmentor, trained: "Trained", classes: Sequence[str]) -> d
             found.shape[0] - old,
             found.shape[1:],
         ):
-            if not rows and len(own) == new:
+            if rows or len(own) > new:
+                state[name] = _take_rows(own, found, rows, old)
+            else:
                 anew[name] = "no class of the same name"
-                continue
-            state[name] = own.clone()
-            state[name][list(rows)] = found[list(rows.values())]
-            state[name][new:] = found[old:]
         elif found.shape == own.shape:
             state[name] = found
         elif _adapts(model, name, found):
@@ -107,6 +105,15 @@ def fit_start(model: Segmentor, trained: "Trained", classes: Sequence[str]) -> d
         "classes_named": trained.classes is not None,
     }
     return record | {"text": describe_start(record)}
+
+
+def _take_rows(own: Tensor, found: Tensor, rows: dict[int, int], old: int) -> Tensor:
+    """Returns `own` with the rows that `rows` names, and what follows those of the `old` classes,
+    taken from `found`."""
+    taken = own.clone()
+    taken[list(rows)] = found[list(rows.values())]
+    taken[len(own) - (len(found) - old) :] = found[old:]
+    return taken
 
 
 def match_classes(theirs: Sequence[str], ours: Sequence[str]) -> dict[int, int]:
