@@ -10,7 +10,8 @@ import numpy as np
 from lemore.config.dataset import DatasetConfig
 from lemore.config.labels import IGNORE
 from lemore.data.archives.images import SUFFIXES
-from lemore.data.prepare.samples import BEYOND, FLAT, NEARLY_BLACK, PreparedSample
+from lemore.data.prepare.boxes import BEYOND, FLAT
+from lemore.data.prepare.samples import NEARLY_BLACK, PreparedSample
 
 log = logging.getLogger(__name__)
 SHOWN = 5  # names in a message

@@ -14,13 +14,12 @@ import numpy as np
 
 from lemore.config.dataset import DatasetConfig, Files
 from lemore.config.labels import IGNORE, LabelTable, find_table
-from lemore.data import objects
 from lemore.data.archives import images
 from lemore.data.archives.blocks import encode_blocks
 from lemore.data.archives.masks import decode_label
 from lemore.data.archives.members import Member, normalize_name
 from lemore.data.archives.source import Source
-from lemore.data.objects import Objects
+from lemore.data.prepare.boxes import pack_objects
 from lemore.data.prepare.orientation import require_alignment, require_said
 from lemore.data.store import BLOCKS, pack_image, pack_label
 from lemore.runtime.files import decode_text
@@ -28,7 +27,6 @@ from lemore.runtime.files import decode_text
 BLACK = 16  # of 255: a photo of 12 bits in a file of 16 is darker everywhere
 NEARLY_BLACK = ", nearly black"  # in a sample's mode
 BLANK = ()  # the annotation of a photo on which no polygon was drawn
-CROWD, FLAT, BEYOND = "crowd", "without area", "beyond the photo"  # kinds of boxes
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +186,8 @@ def prepare_sample(
         require_said(config.files, turned)
         raw = _read_label(config, sample.label, photo.shape[:2])
         if config.task == "detection":
-            return _add_objects(prepared, raw, sample.label.image_id)
+            found = pack_objects(raw, prepared.size, sample.label.image_id)
+            return replace(prepared, **found)
         kind = "label values"
         label, raw_counts = _map_values(config, raw)
         kind = "sizes"
@@ -203,24 +202,6 @@ def prepare_sample(
         label_sha256=hashlib.sha256(label.tobytes()).hexdigest(),
         raw=raw_counts,
         pixels={int(train_id): int(found[train_id]) for train_id in np.flatnonzero(found)},
-    )
-
-
-def _add_objects(sample: PreparedSample, found: Objects, image_id: int) -> PreparedSample:
-    """Adds the objects of a photo, their boxes cut to it; notes boxes that are odd."""
-    cut = found.clip(sample.size)
-    label = objects.pack(cut, image_id)
-    beyond = np.abs(cut.boxes - found.boxes).max(axis=1, initial=0) > 1
-    return replace(
-        sample,
-        label=label,
-        label_sha256=hashlib.sha256(label).hexdigest(),
-        pixels=dict(Counter(cut.classes.tolist())),
-        boxes={
-            CROWD: int(cut.crowd.sum()),
-            FLAT: int((cut.sizes <= 0).any(axis=1).sum()),
-            BEYOND: int(beyond.sum()),
-        },
     )
 
 
