@@ -37,5 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     record = evaluate(EvaluateOptions(**vars(args)))
-    print(f"mIoU {100 * record['miou']:.2f} %, aAcc {100 * record['aacc']:.2f} % ({args.json})")
+    names = {"miou": "mIoU", "aacc": "aAcc", "ap": "AP", "ap50": "AP50"}
+    found = [f"{name} {100 * record[k]:.2f} %" for k, name in names.items() if k in record]
+    print(f"{', '.join(found)} ({args.json})")
     return 0

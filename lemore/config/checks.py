@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from lemore.config.checkpoints import HUB, find_checkpoint
+from lemore.config.detection import list_unread
 from lemore.config.losses import CROSS_ENTROPY
 from lemore.config.model import TORCHVISION, find_init_file, get_start
 from lemore.config.read import check_gpus, did_you_mean, plain
-from lemore.config.recipe import Train
+from lemore.config.recipe import Test, Train
 from lemore.config.recipe_files import check_changes, override_names
 from lemore.config.run import PAPER_TABLES
 from lemore.runtime.shipped import PACKAGE
@@ -48,7 +49,7 @@ def _check_training(experiment: Any, dataset: str) -> None:
             f"{experiment.source}: trainings has '{dataset}', which is the name of a table of "
             "the paper; give the dataset another name"
         )
-    _check_dataset(experiment, dataset, "segmentation", f"trainings.{dataset}")
+    _check_dataset(experiment, dataset, ("segmentation", "detection"), f"trainings.{dataset}")
     for model in experiment.config.trainings[dataset]:
         _check_pair(experiment, f"trainings.{dataset}", dataset, model)
     _check_splits(experiment, dataset)
@@ -60,6 +61,11 @@ def _check_training(experiment: Any, dataset: str) -> None:
 def _check_comparison(experiment: Any, dataset: str) -> None:
     trainings, key = experiment.config.trainings, f"comparisons.{dataset}"
     _check_trained(experiment, key, dataset, trainings)
+    if experiment.dataset(dataset).task != "segmentation":
+        raise ValueError(
+            f"{experiment.source}: {key} is a dataset of detection, and images are compared by "
+            "their label maps; leave it out"
+        )
     for model in experiment.config.comparisons[dataset].models:
         if model not in trainings[dataset]:
             raise ValueError(
@@ -88,7 +94,7 @@ def _check_pretraining(experiment: Any) -> None:
         )
     if config.pretrain is None:
         return
-    _check_dataset(experiment, config.pretrain, "classification", "pretrain")
+    _check_dataset(experiment, config.pretrain, ("classification",), "pretrain")
     recipe = experiment.recipe_name(config.pretrain)
     for backbone in override_names(experiment.root / config.recipes, recipe, True):
         experiment.backbone(backbone)
@@ -182,12 +188,12 @@ def _check_checkpoint(experiment: Any, key: str, name: str) -> None:
         raise ValueError(f"{key}, which this run makes itself; give the run another name")
 
 
-def _check_dataset(experiment: Any, name: str, task: str, key: str) -> None:
+def _check_dataset(experiment: Any, name: str, tasks: tuple[str, ...], key: str) -> None:
     config, file = experiment.dataset(name), experiment.name_file("datasets", name)
-    if config.task != task:
+    if config.task not in tasks:
         raise ValueError(
             f"{experiment.source}: {key} is '{name}', a dataset of {config.task}, expected one of "
-            f"{task}"
+            f"{' or '.join(tasks)}"
         )
     _check_module("data/readers", config.reader, f"{file}: reader")
     classes = experiment.classes(name)
@@ -211,8 +217,11 @@ def _check_splits(experiment: Any, dataset: str) -> None:
     for model in experiment.config.trainings[dataset]:
         train, test = experiment.recipe(dataset, model)
         _check_split(experiment, dataset, "test.split", test.split)
-        _check_class_weight(experiment, dataset, train)
-        _check_own_loss(experiment, dataset, model, train)
+        if experiment.model(model).task == "detection":
+            _check_detection(experiment, dataset, train, test)
+        else:
+            _check_class_weight(experiment, dataset, train)
+            _check_own_loss(experiment, dataset, model, train)
         if train.validate_every:
             _check_split(experiment, dataset, "train.validate_every (0: never)", "val")
         if test.split != tested:
@@ -220,6 +229,18 @@ def _check_splits(experiment: Any, dataset: str) -> None:
                 f"{experiment.source}: test.split is '{test.split}' for {model} on {dataset}, but "
                 f"'{tested}' for {experiment.config.trainings[dataset][0]}; they must be equal"
             )
+
+
+def _check_detection(experiment: Any, dataset: str, train: Train, test: Test) -> None:
+    """Raises ValueError for a key that training or testing of detectors does not read."""
+    for key, value, off in list_unread(train, test):
+        part, name = key.split(".")
+        own = name in experiment.config.recipe_changes.get(part, {})
+        place = f"{experiment.source}: recipe_changes." if own else ""
+        raise ValueError(
+            f"{place or f'{experiment.name_recipe(dataset)}: '}{key} is {plain(value)}, which "
+            f"detection does not have, expected {plain(off)}"
+        )
 
 
 def _check_class_weight(experiment: Any, dataset: str, train: Train) -> None:

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lemore.config.model import ModelConfig
 from lemore.config.recipe import Train
 from lemore.runtime.files import key_of, write_atomic
 from lemore.runtime.shipped import PACKAGE
@@ -48,6 +49,12 @@ FOR_STAGES = {
     },
 }
 VALIDATION = "lemore.evaluation.segmentation"
+# What jobs of one task find by name, so that the other's do not depend on it.
+NETWORKS = {"segmentation": "lemore.models.segmentor", "detection": "lemore.models.detector"}
+OF_DETECTION = {
+    "finetune": "lemore.stages.workers.detection",
+    "evaluate": "lemore.evaluation.boxes",
+}
 BY_NAME = re.compile(r"(lemore(?:\.\w+)+):\w+")  # "module:function", as Ray gets it
 
 
@@ -168,6 +175,14 @@ def declare_code(stage: str, named: Iterable[str] = ()) -> list[str]:
             seen.add(module)
             waiting += read_module(module).imports
     return sorted(seen)
+
+
+def list_by_model(model: ModelConfig, stage: str) -> list[str]:
+    """Lists the modules that a stage's job finds by its model: its heads, and what its task is."""
+    found = [*(f"lemore.models.{head}" for head in model.heads), NETWORKS[model.task]]
+    if model.task == "detection" and stage in OF_DETECTION:
+        found.append(OF_DETECTION[stage])
+    return found
 
 
 def list_by_recipe(recipe: Train) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from lemore.config import labels
 from lemore.config.checks import check_run
-from lemore.config.code import list_by_recipe, write_fingerprints
+from lemore.config.code import list_by_model, list_by_recipe, write_fingerprints
 from lemore.config.dataset import DatasetConfig
 from lemore.config.jobs import ProfileCell
 from lemore.config.model import BackboneConfig, ModelConfig, get_start
@@ -82,7 +82,7 @@ class Experiment:
     @cached_property
     def counted(self) -> dict[str, tuple[str, ...]]:
         """The cells to count of each model for the paper's tables: at the published size of each
-        dataset on which it is published and not profiled."""
+        dataset on which it is published and not profiled, and of the detectors that are trained."""
         if not self.config.paper_tables:
             return {}
         with open(PUBLISHED, newline="", encoding="utf-8") as file:
@@ -94,10 +94,14 @@ class Experiment:
             if all(find_file(self.root / "config" / file).exists() for file in files):
                 sized = re.fullmatch(r"\d+x\d+", size)
                 places.setdefault((model, dataset), f"{dataset}@{size}" if sized else dataset)
+        for name, model in self.pairs:
+            if self.dataset(name).task == "detection":
+                dataset = self.dataset(name).stands_for or name
+                places.setdefault((model, dataset), dataset)
         counted: dict[str, tuple[str, ...]] = {}
         for (model, dataset), place in places.items():
             profiled = {place.partition("@")[0] for place in self.profiles.get(model, ())}
-            if dataset not in profiled and self.dataset(dataset).task == "segmentation":
+            if dataset not in profiled and self.dataset(dataset).task != "classification":
                 counted[model] = (*counted.get(model, ()), place)
         return counted
 
@@ -137,7 +141,7 @@ class Experiment:
 
     def classes(self, dataset: str) -> list[str]:
         config = self.dataset(dataset)
-        return list(labels.find_table(config).names) if config.task == "segmentation" else []
+        return list(labels.find_table(config).names) if config.task != "classification" else []
 
     def seeds(self, model: str) -> tuple[int, ...]:
         return self.config.seeds_of.get(model, self.config.seeds)
@@ -212,7 +216,7 @@ class Experiment:
         if model:
             config = self.model(model)
             backbone = config.backbone
-            named += [f"lemore.models.{head}" for head in config.heads]
+            named += list_by_model(config, stage)
         if backbone:
             named.append(f"lemore.models.backbones.{self.backbone(backbone).module}")
         named += list_by_recipe(recipe) if recipe else []

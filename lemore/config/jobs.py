@@ -50,7 +50,7 @@ class FinetuneJob:
 
     run: Name
     dataset: Name
-    num_classes: Annotated[int, Interval(ge=2, le=MAX_CLASSES)]
+    num_classes: Annotated[int, Interval(ge=1, le=MAX_CLASSES)]
     model_name: Name
     model: ModelConfig
     backbone: BackboneConfig
@@ -95,7 +95,7 @@ class ProfileCell:
 
     dataset: Name
     task: Literal["segmentation", "classification", "detection"]
-    num_classes: Annotated[int, Ge(2)]
+    num_classes: Annotated[int, Ge(1)]
     size: tuple[Side, Side]
     decode_head: Arguments
 

@@ -5,10 +5,17 @@ from lemore.config.experiment import Experiment
 ABLATION_DATASET = "ade20k"  # of the paper's Table 2
 
 
+def list_segmented(experiment: Experiment) -> list[str]:
+    """Datasets with label maps, by whose classes results can be drawn."""
+    datasets = experiment.config.trainings
+    return [name for name in datasets if experiment.dataset(name).task == "segmentation"]
+
+
 def list_tested(experiment: Experiment) -> list[str]:
     """Datasets with at least two models that have the same number of seeds, two or more."""
     found = []
-    for dataset, models in experiment.config.trainings.items():
+    for dataset in list_segmented(experiment):
+        models = experiment.config.trainings[dataset]
         numbers = [len(experiment.seeds(m)) for m in models if len(experiment.seeds(m)) > 1]
         found += [dataset] if len(set(numbers)) < len(numbers) else []
     return found
@@ -28,7 +35,7 @@ def map_ablations(experiment: Experiment) -> dict[str, str]:
 def list_costed(experiment: Experiment) -> list[str]:
     """Datasets for which a figure of costs can be drawn, since a model is counted."""
     trainings, counted = experiment.config.trainings, set(experiment.profiles)
-    return [dataset for dataset, models in trainings.items() if counted.intersection(models)]
+    return [d for d in list_segmented(experiment) if counted.intersection(trainings[d])]
 
 
 def find_diagrammed(experiment: Experiment) -> str | None:

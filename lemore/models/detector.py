@@ -6,16 +6,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lemore.config.jobs import FinetuneJob
 from lemore.config.model import BackboneConfig, ModelConfig
 from lemore.config.size import Size
 from lemore.models import build_backbone, build_detection_head
+from lemore.models.network import Network
 
 PADDING = 128  # sides of inputs are multiples of it, the coarsest stride
 
 
-class Detector(nn.Module):
+class Detector(Network):
     """Images B 3 H W (normalised RGB) -> the raw outputs of the head, which has the loss and finds
-    the boxes in them."""
+    the boxes in them. H and W should be multiples of `padding`."""
+
+    padding = PADDING
 
     def __init__(self, backbone: nn.Module, detection_head: nn.Module) -> None:
         super().__init__()
@@ -24,6 +28,17 @@ class Detector(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self.detection_head(self.backbone(x))
+
+
+def make_model(job: FinetuneJob, input_size: Size | None = None) -> Detector:
+    """Makes a fine-tuning's model with fresh weights, for its crop_size or another (H, W)."""
+    return build_detector(
+        job.model,
+        job.backbone,
+        num_classes=job.num_classes,
+        input_size=input_size or job.train.crop_size,
+        drop_path=job.train.drop_path,
+    )
 
 
 def build_detector(

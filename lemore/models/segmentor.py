@@ -8,15 +8,11 @@ from lemore.config.jobs import FinetuneJob
 from lemore.config.model import BackboneConfig, ModelConfig
 from lemore.config.size import Size
 from lemore.models import build_backbone, build_decode_head
+from lemore.models.network import Network
 
 
-class Segmentor(nn.Module):
-    """Images B 3 H W (normalised RGB) -> logits B K h w at the head's native stride.
-
-    frozen: whether training leaves the backbone's weights and statistics as they are.
-    """
-
-    frozen = False
+class Segmentor(Network):
+    """Images B 3 H W (normalised RGB) -> logits B K h w at the head's native stride."""
 
     def __init__(
         self,
@@ -30,17 +26,6 @@ class Segmentor(nn.Module):
         self.decode_head = decode_head
         self.auxiliary_head = auxiliary_head
         self.auxiliary_feature = auxiliary_feature
-
-    def freeze_backbone(self) -> None:
-        """Leaves the backbone as it is: no gradients, BatchNorm and drop path as in evaluation."""
-        self.frozen = True
-        self.backbone.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> "Segmentor":
-        super().train(mode)
-        if self.frozen:
-            self.backbone.eval()
-        return self
 
     def forward(self, x: Tensor, for_loss: bool = False) -> Any:
         """Returns logits, or `for_loss` the loss's arguments: (outputs, auxiliary logits or None).

@@ -1,16 +1,17 @@
 """Counts parameters and MACs of models at one size, without memory for their weights."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from lemore.config.code import NETWORKS
 from lemore.config.jobs import CountJob, ProfileCell, ProfileJob, read_job
 from lemore.config.model import BackboneConfig, ModelConfig
 from lemore.config.read import load
 from lemore.models.classifier import build_classifier
-from lemore.models.detector import build_detector
 from lemore.models.segmentor import build_segmentor
 from lemore.profiling.counts import count
 from lemore.runtime.files import write_json
@@ -75,7 +76,7 @@ def make_cell_model(job: ProfileJob, cell: ProfileCell, *, auxiliary: bool = Fal
             job.backbone, num_classes=cell.num_classes, input_size=cell.size, drop_path=0.0
         )
     if cell.task == "detection":
-        return build_detector(
+        return import_module(NETWORKS[cell.task]).build_detector(
             job.model,
             job.backbone,
             num_classes=cell.num_classes,

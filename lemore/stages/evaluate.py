@@ -63,6 +63,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     job = load_job(options, trained)
     check_use(trained, job.test, options.gpus > 0)
     store = Store(options.data_dir / options.dataset, job.test.split)
+    check_task(trained, store)
     check_classes(job, store)
     check_images(store, job.images)
     check_test(store, job.test)
@@ -72,15 +73,18 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         title = f"evaluate {trained.job.model_name} on {options.dataset}"
         settings = (job.test, job.images, trained.input_size, options.threads, title)
         found = _execute(options, Measurement(network, *settings))
-        if found["results"]["miou"] is None:
-            raise ValueError(f"{options.dataset}: split {job.test.split} has no pixel that counts")
-        path, predictions = options.json, found["predictions"]
+        measure, counted = ("miou", "pixel") if store.task == "segmentation" else ("ap", "object")
+        if found["results"][measure] is None:
+            raise ValueError(
+                f"{options.dataset}: split {job.test.split} has no {counted} that counts"
+            )
+        path, predictions = options.json, found.get("predictions", {})
         record = {
             **describe(options, job, classes, trained),
             **found["results"],
             "images": len(store),
             "predictions": evaluation_files.write_predictions(path, predictions),
-            "per_image": evaluation_files.write_per_image(path, found["per_image"]),
+            **evaluation_files.write_details(path, found),
             "num_classes": store.num_classes,
         }
         run.record_metrics(list_metrics(record))
@@ -89,6 +93,15 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         panels = evaluation_files.write_panels(path, store, predictions)
         add_artifacts(run, record, path, panels)
     return record
+
+
+def check_task(trained: Trained, store: Store) -> None:
+    """Raises ValueError unless the model does what the dataset is for."""
+    if trained.job.model.task != store.task:
+        raise ValueError(
+            f"{trained.source}: {trained.job.model_name} is a model for {trained.job.model.task}, "
+            f"but {store.dataset} is a dataset of {store.task}"
+        )
 
 
 def _execute(options: EvaluateOptions, measurement: Measurement) -> dict[str, Any]:
@@ -229,12 +242,14 @@ def _describe_run(
 
 
 def list_metrics(record: dict[str, Any]) -> dict[str, float]:
-    """Lists totals and per-class IoU by their names in MLflow."""
+    """Lists totals and per-class IoU, or average precisions, by their names in MLflow."""
     split = record["split"]
     values = {"mIoU": "miou", "aAcc": "aacc", "mAcc": "macc", "fwIoU": "fwiou"}
     values |= {"mBoundaryIoU": "mean_boundary_iou"}
-    found = {f"{split}/{name}": record[key] for name, key in values.items()}
-    by_class = zip(record["classes"], record["iou"], strict=False)
+    values |= {"AP": "ap", "AP50": "ap50", "AP75": "ap75"}
+    values |= {"AP_S": "ap_s", "AP_M": "ap_m", "AP_L": "ap_l"}
+    found = {f"{split}/{name}": record.get(key) for name, key in values.items()}
+    by_class = zip(record["classes"], record.get("iou", ()), strict=False)
     found |= {f"{split}/IoU/{name}": iou for name, iou in by_class}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -243,11 +258,12 @@ def add_artifacts(run: TrackedRun, record: dict[str, Any], path: Path, panels: l
     """Adds the JSON, the table of classes and the kept label maps to MLflow, the latter also as
     panels beside the image and its ground truth."""
     run.add_artifact(path)
-    run.add_artifact(path.parent / record["per_image"]["file"])
+    for key in {"per_image", "boxes"} & record.keys():
+        run.add_artifact(path.parent / record[key]["file"])
     for file in record["predictions"].values():
         run.add_artifact(path.parent / file, "predictions")
     for file in panels:
         run.add_artifact(file, "panels")
-    if record["classes"]:
+    if "iou" in record and record["classes"]:
         run.add_artifact(evaluation_files.write_class_table(path, record))
         run.set_tag(TABLES, json.dumps([{"path": evaluation_files.PER_CLASS, "type": "table"}]))

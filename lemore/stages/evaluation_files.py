@@ -1,7 +1,9 @@
 """Writes files beside an evaluation's JSON: label maps, panels, counts by image and class."""
 
 import io
+import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,21 @@ def write_predictions(path: Path, predictions: dict[str, Any]) -> dict[str, str]
         write_atomic(path.parent / file, cv2.imencode(".png", labels)[1].tobytes())
         files[name] = str(file)
     return files
+
+
+def write_details(path: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """Writes the counts by image, or a detector's boxes; returns the record's entry."""
+    if "boxes" in found:
+        return {"boxes": write_boxes(path, found["boxes"])}
+    return {"per_image": write_per_image(path, found["per_image"])}
+
+
+def write_boxes(path: Path, boxes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Writes <name of the JSON>/boxes.json in the form that COCO's server takes; returns file and
+    sha256."""
+    file = Path(path.stem) / "boxes.json"
+    write_atomic(path.parent / file, json.dumps(boxes))
+    return {"file": str(file), "sha256": hash_file(path.parent / file)}
 
 
 def write_per_image(path: Path, arrays: dict[str, Any]) -> dict[str, str]:

@@ -57,6 +57,7 @@ def export_model(options: ExportOptions) -> int:
     check_options(options)
     torch.set_num_threads(options.threads)
     trained = read_trained(options.checkpoint)
+    trained.check_segments("lemore export")
     height, width = options.size or trained.job.train.crop_size
     interface = Interface(
         (height, width), options.dynamic_batch, options.with_normalization, options.labels

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lemore.config.code import list_by_recipe
+from lemore.config.code import list_by_model, list_by_recipe
 from lemore.config.jobs import EvaluateJob, FinetuneJob, read_job
 from lemore.config.model import find_init_file, get_start
 from lemore.data.store import Store
@@ -51,9 +51,8 @@ def finetune(placement: Placement, pretrained: Path | None, evaluation: Path | N
 
 def list_named_modules(job: FinetuneJob) -> tuple[str, ...]:
     """Lists the modules of the model, and those of its recipe, which are found by name."""
-    heads = (f"lemore.models.{head}" for head in job.model.heads)
-    by_recipe = list_by_recipe(job.train)
-    return (f"lemore.models.backbones.{job.backbone.module}", *heads, *by_recipe)
+    by_model, by_recipe = list_by_model(job.model, "finetune"), list_by_recipe(job.train)
+    return (f"lemore.models.backbones.{job.backbone.module}", *by_model, *by_recipe)
 
 
 def find_initial_weights(

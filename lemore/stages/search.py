@@ -54,6 +54,11 @@ def search(options: SearchOptions) -> dict[str, Any]:
     check_gpus(options.gpus, 1, "command line", "--gpus")
     leave_with_owner()
     job = read_job(FinetuneJob, options.config)
+    if job.model.task != "segmentation":
+        raise ValueError(
+            f"--config: {job.model_name} detects objects, but a search judges by mIoU; take one "
+            "that segments"
+        )
     read_data(job, options.data)  # refuses another dataset before the work
     check_training(replace(job.train, validate_every=0), options.data)
     folder = (options.output.parent / f"{options.output.stem}.trials").absolute()

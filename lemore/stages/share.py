@@ -40,6 +40,7 @@ def share_model(
 ) -> None:
     """Writes folder `output`; ValueError if it holds a model already and `overwrite` is not set."""
     trained = read_trained(checkpoint)
+    trained.check_segments("lemore share")
     scores = read_evaluation(evaluation, trained) if evaluation else None
     if half:
         trained = replace(trained, state_dict=round_tensors(trained.state_dict, trained.source))

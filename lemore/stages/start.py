@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lemore.config.jobs import EvaluateJob, FinetuneJob, read_job
 from lemore.config.model import get_start
-from lemore.models.segmentor import make_model
+from lemore.models.network import make_network
 from lemore.stages.workers.start import check_start, fit_start
 from lemore.stages.workers.teacher import check_teacher, describe_teacher
 from lemore.trained.find import read_trained
@@ -23,7 +23,7 @@ def preview_start(config: Path, evaluation: Path) -> str:
     if name is not None:
         trained = read_trained(name)
         check_start(job, trained)
-        texts.append(fit_start(make_model(job), trained, classes)["text"])
+        texts.append(fit_start(make_network(job), trained, classes)["text"])
     if teacher is not None:
         trained = read_trained(teacher.name)
         check_teacher(job, trained, classes, str(config))

@@ -14,7 +14,7 @@ from lemore.runtime.tracking.tracked_run import track
 def track_summary(
     run: str, evaluations: Sequence[Path], artifacts: Sequence[Path], output: Path
 ) -> None:
-    """Logs the files and the mean mIoU over seeds; writes the MLflow run's id into `output`."""
+    """Logs the files and the mean mIoU or AP over seeds; writes the MLflow run's id to `output`."""
     digests = {str(path): hash_file(path) for path in artifacts}
     description = RunDescription(
         experiment=f"{run}/summary",
@@ -27,15 +27,18 @@ def track_summary(
         measures=True,
     )
     with track(description) as tracked:
-        tracked.record_metrics(average_miou(map(read_json, evaluations)))
+        tracked.record_metrics(average_accuracy(map(read_json, evaluations)))
         for path in artifacts:
             tracked.add_artifact(path, path.parent.name if path.suffix != ".html" else None)
         write_json(output, {"mlflow_run_id": tracked.run_id, "artifacts": digests})
 
 
-def average_miou(evaluations: Iterable[dict[str, Any]]) -> dict[str, float]:
-    """Averages mIoU over the seeds of each dataset and model, by the metric's name in MLflow."""
+def average_accuracy(evaluations: Iterable[dict[str, Any]]) -> dict[str, float]:
+    """Averages mIoU, or AP of detectors, over the seeds of each dataset and model, by the metric's
+    name in MLflow."""
     values: dict[str, list[float]] = {}
     for record in evaluations:
-        values.setdefault(f"{record['dataset']}/{record['model']}/mIoU", []).append(record["miou"])
+        name, key = ("AP", "ap") if "ap" in record else ("mIoU", "miou")
+        place = f"{record['dataset']}/{record['model']}/{name}"
+        values.setdefault(place, []).append(record[key])
     return {name: mean(found) for name, found in values.items()}

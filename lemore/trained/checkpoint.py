@@ -15,7 +15,7 @@ from lemore.config.recipe import Test
 from lemore.config.values import MAX_NAME, Note
 from lemore.models.fold import fold
 from lemore.models.key_map import KeyMap, convert
-from lemore.models.segmentor import Segmentor, make_model
+from lemore.models.network import Network, make_network
 
 AUXILIARY = "auxiliary_head."
 
@@ -84,6 +84,14 @@ class Trained:
                 f"{self.job.num_classes}"
             )
 
+    def check_segments(self, what: str) -> None:
+        """Raises ValueError for a detector. what: names what takes none."""
+        if self.job.model.task != "segmentation":
+            raise ValueError(
+                f"{self.source}: {self.job.model_name} detects objects, and {what} takes models "
+                "that segment alone"
+            )
+
     @property
     def input_size(self) -> tuple[int, int]:
         """(H, W) of the images in test modes square and slide."""
@@ -98,12 +106,12 @@ class Trained:
         """The network in evaluation mode, folded for inference."""
         return fold(self.unfolded().eval())
 
-    def unfolded(self, size: tuple[int, int] | None = None) -> Segmentor:
+    def unfolded(self, size: tuple[int, int] | None = None) -> Network:
         """The network as it was trained, without the auxiliary head, which only training needs.
 
         size: (H, W) that it and its mixing matrices are built for; None: the training's.
         """
-        network = make_model(self.job, size)
+        network = make_network(self.job, size)
         network.auxiliary_head = None
         network.load_state_dict(self.state_dict)
         return network
@@ -132,7 +140,7 @@ def outline_tensors(job: FinetuneJob, source: str) -> dict[str, Tensor]:
     """Returns names and shapes of the tensors that inference needs, without their memory."""
     try:
         with torch.device("meta"):
-            network = make_model(job)
+            network = make_network(job)
     except Exception as error:  # modules raise several kinds for arguments that do not fit
         raise ValueError(f"{source}: 'config' describes no model ({error})") from None
     network.auxiliary_head = None

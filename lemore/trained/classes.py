@@ -65,6 +65,11 @@ class Reordered(nn.Module):
 def fit_classes(network: nn.Module, trained: Trained, store: Store) -> nn.Module:
     """Returns a network of `trained` whose classes are in the order of the prepared dataset's."""
     order = order_classes(trained, store.classes, f"the prepared {store.dataset}")
+    if order is not None and trained.job.model.task == "detection":
+        raise ValueError(
+            f"{trained.source}: the classes of {store.dataset} are in another order; detectors are "
+            "not brought to it, prepare the data as they were when it was trained"
+        )
     return network if order is None else Reordered(network, order)
 
 

@@ -209,6 +209,7 @@ def load(
     ValueError says what is wrong with them.
     """
     trained = read_model(checkpoint)
+    trained.check_segments("lemore predict")
     check_use(trained, trained.test, torch.device(device).type != "cpu")
     return Model(trained, find_classes(trained, Path(data_dir))).eval().to(device)
 

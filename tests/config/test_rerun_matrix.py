@@ -24,10 +24,11 @@ archives_dir: resources/archives
 data_dir: resources/datasets
 seeds: [0, 1]
 pretrain: imagenet_1k_scenes
-init: {mobilenet_v2_os8: "file:first.pt"}
+init: {mobilenet_v2_os8: "file:first.pt", shufflenet_v2_x1_0: none}
 trainings:
   ade20k_scenes: [lemore, topformer_t]
   cityscapes_scenes: [lemore, topformer_t]
+  coco_scenes: [retinanet_shufflenet_v2]
   ponds: [fcn_mobilenet_v2]
 profiles: {lemore: [ade20k], topformer_t: [ade20k]}
 latency_seconds: 1.0
@@ -148,7 +149,8 @@ def trained(*pairs: tuple[str, str]) -> set[str]:
 
 
 OWN = (PONDS, "fcn_mobilenet_v2")
-ALL = [*((d, m) for d in (ADE, CITY) for m in ("lemore", "topformer_t")), OWN]
+BOXES = ("coco_scenes", "retinanet_shufflenet_v2")
+ALL = [*((d, m) for d in (ADE, CITY) for m in ("lemore", "topformer_t")), BOXES, OWN]
 LEMORE = [(d, "lemore") for d in (ADE, CITY)]
 EVALUATIONS = {job for job in trained(*ALL) if job.startswith("evaluate")}
 PROFILES = {"profile lemore", "profile topformer_t"}
@@ -183,6 +185,12 @@ MATRIX = [
     ("lemore/evaluation/statistics.py", set()),
     ("lemore/trained/checkpoint.py", EVALUATIONS),
     ("lemore/trained/model.py", None),
+    ("lemore/models/detection_heads/retinanet.py", trained(BOXES)),
+    ("lemore/models/detector.py", trained(BOXES)),
+    ("lemore/data/readers/coco_detection.py", {"prepare coco_scenes"} | trained(BOXES)),
+    ("lemore/data/detection_batches.py", trained(BOXES)),
+    ("lemore/stages/workers/detection.py", trained(BOXES)),
+    ("lemore/evaluation/boxes.py", {job for job in trained(BOXES) if job.startswith("evaluate")}),
     ("lemore/profiling/counts.py", PROFILES),
     ("lemore/profiling/export.py", PROFILES),
     ("lemore/reporting/tables/build.py", set()),

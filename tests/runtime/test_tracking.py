@@ -11,7 +11,7 @@ from lemore.runtime.tracking import mlflow, tracked_run
 from lemore.runtime.tracking.metrics_file import MetricsFile
 from lemore.runtime.tracking.pending_run import RunDescription
 from lemore.runtime.tracking.tracked_run import send_pending, track
-from lemore.stages.summary import average_miou
+from lemore.stages.summary import average_accuracy
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -214,7 +214,7 @@ def test_a_measurement_that_fails_leaves_the_earlier_numbers_alone():
 def test_the_summary_has_the_mean_over_the_seeds():
     seeds = [{"dataset": "d", "model": "m", "miou": miou} for miou in (0.25, 0.75)]
     other = {"dataset": "d", "model": "n", "miou": 0.125}
-    assert average_miou([*seeds, other]) == {"d/m/mIoU": 0.5, "d/n/mIoU": 0.125}
+    assert average_accuracy([*seeds, other]) == {"d/m/mIoU": 0.5, "d/n/mIoU": 0.125}
 
 
 def test_status_tells_how_a_run_ended():

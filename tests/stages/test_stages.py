@@ -18,6 +18,7 @@ from lemore.stages import evaluate
 
 ROOT = Path(__file__).parents[2]
 LEMORE = ("lemore.models.backbones.lemore", "lemore.models.decode_heads.lemore")
+SEGMENTS = (*LEMORE, "lemore.models.segmentor")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def test_a_training_under_ray_is_bit_equal_to_one_without(tiny, plain):
 
 
 def test_a_finetuning_has_loaded_what_it_declares(plain):
-    assert read_json(plain / "run.json")["modules"] == code.declare_code("finetune", LEMORE)
+    assert read_json(plain / "run.json")["modules"] == code.declare_code("finetune", SEGMENTS)
 
 
 def test_an_evaluation_has_loaded_what_it_declares(tiny, plain):
@@ -47,7 +48,7 @@ def test_an_evaluation_has_loaded_what_it_declares(tiny, plain):
         *("--data-dir", tiny.folder / "data", "--json", path),
     )
     record = read_json(path)
-    assert record["modules"] == code.declare_code("evaluate", LEMORE)
+    assert record["modules"] == code.declare_code("evaluate", SEGMENTS)
     assert record["init"] == "none"
     assert record["images"] == 4 and 0 <= record["miou"] <= 1
     assert f"mIoU {100 * record['miou']:.2f} %" in done.stdout

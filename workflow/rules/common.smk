@@ -260,7 +260,9 @@ REPORT_PARTS = (
 
 def figures():
     names = [
-        f"{kind}_{d}" for kind in RESULT_FIGURES for d in experiment.config.trainings
+        f"{kind}_{d}"
+        for kind in RESULT_FIGURES
+        for d in reported.list_segmented(experiment)
     ]
     names += [f"comparison_{d}" for d in experiment.config.comparisons]
     names += [f"cost_{d}" for d in reported.list_costed(experiment)]

@@ -1,8 +1,13 @@
 # Learning rate and schedule of every model of the run: `snakemake search`. Nothing depends on it;
-# a person decides whether to put its recommendation into the recipe.
+# a person decides whether to put its recommendation into the recipe. It judges by mIoU, so detectors
+# have none.
 rule search:
     input:
-        [f"{RESULTS}/search/{d}/{m}.json" for d, m in experiment.pairs],
+        [
+            f"{RESULTS}/search/{d}/{m}.json"
+            for d, m in experiment.pairs
+            if experiment.model(m).task == "segmentation"
+        ],
 
 
 rule search_recipe:

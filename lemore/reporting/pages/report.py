@@ -40,8 +40,9 @@ def render(
         laid_out = lay_out(path.stem, titles.get(path.stem, ""), table, names, run)
         printed.append((laid_out, encode_uri("text/csv", writers.format_csv(table).encode())))
     classes = []
-    for dataset in dict.fromkeys(result["dataset"] for result in results["evaluate"]):
-        mine = [result for result in results["evaluate"] if result["dataset"] == dataset]
+    segmented = [result for result in results["evaluate"] if "miou" in result]
+    for dataset in dict.fromkeys(result["dataset"] for result in segmented):
+        mine = [result for result in segmented if result["dataset"] == dataset]
         table = class_table.lay_out(mine, titles.get(dataset, ""), run)
         text = writers.format_printed_csv(table)
         classes.append((table, encode_uri("text/csv", text.encode())))

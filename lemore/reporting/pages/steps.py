@@ -76,8 +76,9 @@ def _describe_finetuning(result: Result) -> tuple[str, Settings, Links]:
 
 def _describe_evaluation(result: Result) -> tuple[str, Settings, Links]:
     what = f"{_write_label(result)} on {result['dataset']} {result['split']}, seed {result['seed']}"
+    name, key = ("AP", "ap") if "ap" in result else ("mIoU", "miou")
     settings = {
-        "mIoU": f"{100 * result['miou']:.2f} %",
+        name: f"{100 * result[key]:.2f} %",
         "images": result["images"],
         "classes": result["num_classes"],
         "train crop": format_size(result["train_crop"]),

@@ -24,7 +24,7 @@ from lemore.config.recipe import Pretrain, Train
 from lemore.data.loader import Batch, TrainBatches, Transform
 from lemore.data.normalize import normalize
 from lemore.data.store import PIXELS, Photo
-from lemore.models.segmentor import make_model
+from lemore.models.network import make_network
 from lemore.runtime.worker import Worker
 from lemore.stages.workers import finetune, pretrain, shared
 from lemore.stages.workers.teacher import build_teacher
@@ -89,6 +89,8 @@ def _answer(send: Any, subject: Subject) -> None:
 
 
 def _measure(subject: Subject) -> Cost:
+    if isinstance(subject.job, FinetuneJob) and subject.job.model.task == "detection":
+        raise ValueError("trainings of detectors are not measured")
     device, recipe = torch.device(subject.device), read_recipe(subject.job)
     at_once = min(recipe.micro_batch or recipe.batch_size, recipe.batch_size)
     count = recipe.batch_size
@@ -132,7 +134,7 @@ def make_loop(
         changes |= {"batch_size": count, "micro_batch": 0}
     if isinstance(job, FinetuneJob):
         job = replace(job, train=replace(job.train, class_weight="none", **changes))
-        model, teacher = make_model(job), None
+        model, teacher = make_network(job), None
         if job.train.teacher is not None:
             teacher = build_teacher(job, read_trained(job.train.teacher.name))
         loop = finetune.make_loop(job, worker, device, model, batches, teacher)

@@ -1,11 +1,13 @@
 """The work of an evaluation, called where it runs."""
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
 from torch import nn
 
+from lemore.config.code import OF_DETECTION
 from lemore.config.recipe import Test
 from lemore.config.size import Size
 from lemore.data.store import Store
@@ -27,12 +29,18 @@ class Measurement:
 
 
 def evaluate(job: Measurement, worker: Worker) -> dict[str, Any]:
-    """Returns {"results", "predictions", "per_image"} of `segmentation.evaluate`."""
+    """Returns {"results", "predictions", "per_image"} of `segmentation.evaluate`; of a detector
+    {"results", "boxes"}, the predictions in COCO's form."""
     torch.set_num_threads(job.threads)
     device = segmentation.choose_device(worker.gpus > 0)
+    network, store = job.network.to(device), Store(worker.data, job.test.split)
+    if store.task == "detection":
+        boxes: Any = import_module(OF_DETECTION["evaluate"])
+        place = (network, store, device, job.test.img_scale)
+        return dict(zip(("results", "boxes"), boxes.evaluate(*place, title=job.title), strict=True))
     evaluation = segmentation.evaluate(
-        job.network.to(device),
-        Store(worker.data, job.test.split),
+        network,
+        store,
         device,
         job.test,
         job.images,

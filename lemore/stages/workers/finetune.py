@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Callable
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lemore.config.code import OF_DETECTION
 from lemore.config.jobs import FinetuneJob
 from lemore.config.losses import CROSS_ENTROPY
 from lemore.config.model import get_start
@@ -20,7 +22,7 @@ from lemore.data.normalize import normalize
 from lemore.data.store import Store
 from lemore.models import torchvision_weights
 from lemore.models.key_map import convert
-from lemore.models.segmentor import Segmentor, make_model
+from lemore.models.network import Network, make_network
 from lemore.runtime import checkpoint
 from lemore.runtime.worker import Worker
 from lemore.stages.workers import shared
@@ -34,6 +36,9 @@ from lemore.training.loop import TrainingLoop
 
 log = logging.getLogger(__name__)
 BACKBONE = "backbone."
+# The modules of each task's batches, loss and validation, by name: jobs that segment do not depend
+# on what detects.
+PARTS = {"segmentation": __name__, "detection": OF_DETECTION["finetune"]}
 
 
 def train(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
@@ -43,10 +48,9 @@ def train(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
     """
     recipe = job.train
     device = shared.set_up(worker, recipe.threads)
-    model = make_model(job)
+    model = make_network(job)
     started = load_first_weights(model, job, worker)
-    share = recipe.rare_class_share
-    batches = shared.Batches(worker, recipe, make_transform(recipe), rare_class_share=share)
+    batches = find_parts(job).make_batches(job, worker)
     teacher = None
     if recipe.teacher is not None:
         teacher, started["teacher"] = load_teacher(job, worker)
@@ -60,7 +64,12 @@ def train(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
     return shared.finish(job, worker, loop.kept, trained) | started | chosen
 
 
-def load_first_weights(model: Segmentor, job: FinetuneJob, worker: Worker) -> dict[str, Any]:
+def find_parts(job: FinetuneJob) -> Any:
+    """Returns the module of the task, with its make_batches, make_loss and make_validation."""
+    return import_module(PARTS[job.model.task])
+
+
+def load_first_weights(model: Network, job: FinetuneJob, worker: Worker) -> dict[str, Any]:
     """Loads what the training starts from; returns what run.json records of a whole model."""
     if get_start(worker.init):
         return {"start": load_start(model, worker)}
@@ -72,7 +81,7 @@ def make_loop(
     job: FinetuneJob,
     worker: Worker,
     device: torch.device,
-    model: Segmentor,
+    model: Network,
     batches: shared.Batches,
     teacher: nn.Module | None = None,
 ) -> TrainingLoop:
@@ -83,7 +92,8 @@ def make_loop(
         model.freeze_backbone()
     for network in (model, *([teacher] if teacher else [])):
         shared.place(network, recipe, device)
-    class_weight = make_class_weight(recipe, worker.data, device)
+    parts = find_parts(job)
+    loss = parts.make_loss(job, worker, model, device, teacher)
     groups = group_parameters(model, recipe)
     log.info("%s", optim.describe_groups(groups))
     best = Best(f"val/{recipe.keep_by}", recipe.patience) if recipe.keep == "best" else None
@@ -94,19 +104,19 @@ def make_loop(
         model=model,
         optimizer=make_optimizer(recipe, groups),
         batches=batches,
-        loss=Loss(job, model.decode_head, device, class_weight, teacher),
-        validate=make_validation(job, worker, device),
+        loss=loss,
+        validate=parts.make_validation(job, worker, device),
         best=best,
     )
 
 
-def group_parameters(model: Segmentor, recipe: Train) -> list[dict[str, Any]]:
+def group_parameters(model: Network, recipe: Train) -> list[dict[str, Any]]:
     """Returns the optimiser's groups by the recipe's patterns.
 
     A decode head's tensors that are not among its `head_parameters`, if it lists them, are seen as
     the backbone's: the lineage's rules for "head" do not mean them.
     """
-    own = getattr(model.decode_head, "head_parameters", None)
+    own = getattr(getattr(model, "decode_head", None), "head_parameters", None)
 
     def see(name: str) -> str:
         part, _, rest = name.partition(".")
@@ -123,7 +133,7 @@ def make_optimizer(recipe: Train, groups: list[dict[str, Any]]) -> torch.optim.O
     return optim.make_adamw(groups, recipe.betas)
 
 
-def load_initial(model: Segmentor, module: str, init: str, digest: str) -> None:
+def load_initial(model: Network, module: str, init: str, digest: str) -> None:
     """Loads the backbone's weights: `none`, `file:<weights.pt>` or `torchvision:<weights>`.
 
     ValueError if a `digest` is given and the file holds other weights, or a tensor does not fit.
@@ -155,6 +165,12 @@ def read_backbone(path: Path, digest: str) -> dict[str, Tensor]:
             f"{path}: holds no tensor named {BACKBONE}*, is it a backbone's checkpoint?"
         )
     return backbone
+
+
+def make_batches(job: FinetuneJob, worker: Worker) -> shared.Batches:
+    recipe = job.train
+    share = recipe.rare_class_share
+    return shared.Batches(worker, recipe, make_transform(recipe), rare_class_share=share)
 
 
 def make_transform(recipe: Train) -> TrainTransform:
@@ -244,6 +260,17 @@ class Loss:
         return losses.compute_segmentation_loss(
             logits.float(), label, average, self.class_weight, fused
         )
+
+
+def make_loss(
+    job: FinetuneJob,
+    worker: Worker,
+    model: Any,
+    device: torch.device,
+    teacher: nn.Module | None,
+) -> Loss:
+    class_weight = make_class_weight(job.train, worker.data, device)
+    return Loss(job, model.decode_head, device, class_weight, teacher)
 
 
 def make_validation(

@@ -14,9 +14,9 @@ from lemore.config.code import list_loaded
 from lemore.config.jobs import FinetuneJob, PretrainJob
 from lemore.config.read import plain
 from lemore.config.recipe import Options, Pretrain, Train
-from lemore.data.loader import TrainBatches, Transform, name_dead_worker
+from lemore.data.loader import CropBatches, TrainBatches, Transform, name_dead_worker
 from lemore.data.rare_classes import find_rare_classes
-from lemore.data.store import Store, take_part
+from lemore.data.store import Part, Store, take_part
 from lemore.models.layers import choose_kernel
 from lemore.runtime import checkpoint
 from lemore.runtime.process import explain_no_compiler
@@ -95,7 +95,10 @@ def check_smallest_part(model: nn.Module, recipe: Options, workers: int) -> None
 
 
 class Batches:
-    """The training batches from an iteration on, this rank's share of the global batch."""
+    """The training batches from an iteration on, this rank's share of the global batch.
+
+    kind: their form (`TrainBatches`). store: the photos, if not all of the split `train`.
+    """
 
     def __init__(
         self,
@@ -104,11 +107,13 @@ class Batches:
         transform: Transform,
         repeats: int = 1,
         rare_class_share: float = 0.0,
+        kind: type[CropBatches] | None = None,
+        store: Part | None = None,
     ) -> None:
         self.worker, self.recipe, self.transform = worker, recipe, transform
-        self.repeats = repeats
-        store = Store(worker.data, "train")
-        self.store = take_part(store, held_out=False) if worker.held_out else store
+        self.repeats, self.kind = repeats, kind
+        whole = Store(worker.data, "train")
+        self.store = store or (take_part(whole, held_out=False) if worker.held_out else whole)
         self.rare = find_rare_classes(self.store, rare_class_share)
 
     def names(self, iteration: int) -> list[str]:
@@ -129,6 +134,7 @@ class Batches:
             pin_memory=self.worker.gpus > 0,
             repeats=self.repeats,
             rare=self.rare,
+            kind=self.kind,
         )
 
 
@@ -236,7 +242,8 @@ def finish(
             colors = plain(store.read_colors())
             content["classes"] = {"names": list(store.classes), "colors": colors}
         checkpoint.save(worker.folder / "weights.pt", content)
-        if worker.model_run_id:
+        detects = finetuned and job.model.task == "detection"
+        if worker.model_run_id and not detects:  # MLflow's models give one tensor
             from lemore.runtime.tracking.models import log_model
 
             image = torch.zeros(1, 3, *recipe.crop_size)

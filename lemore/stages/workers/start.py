@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lemore.config.jobs import FinetuneJob
 from lemore.data.store import Store
-from lemore.models.segmentor import Segmentor
+from lemore.models.network import Network
 from lemore.runtime import checkpoint
 from lemore.runtime.worker import Worker
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 CLASSIFIER = "classifier."  # the tensors whose first axis is the classes begin with it in a head
+DETECTS = "classification_head.cls_logits."  # rows of these are classes of an anchor each
 SHOWN = 8  # names in a line
 
 
-def load_start(model: Segmentor, worker: Worker) -> dict[str, Any]:
+def load_start(model: Network, worker: Worker) -> dict[str, Any]:
     """Loads into `model` what fits of the checkpoint that `worker.init` names.
 
     Returns what run.json records: what is kept, what is not and why. ValueError if the file holds
@@ -46,6 +47,7 @@ def check_start(job: FinetuneJob, trained: "Trained") -> None:
     pairs = {
         "backbone": (theirs.backbone.module, job.backbone.module),
         "decode head": (theirs.model.decode_head, job.model.decode_head),
+        "detection head": (theirs.model.detection_head, job.model.detection_head),
     }
     for part, (found, wanted) in pairs.items():
         if found != wanted:
@@ -55,7 +57,7 @@ def check_start(job: FinetuneJob, trained: "Trained") -> None:
             )
 
 
-def fit_start(model: Segmentor, trained: "Trained", classes: Sequence[str]) -> dict[str, Any]:
+def fit_start(model: Network, trained: "Trained", classes: Sequence[str]) -> dict[str, Any]:
     """Loads every tensor of `trained` that fits into `model`, whose classes are `classes`.
 
     A tensor fits if it has the same shape, or if its layer brings it to another size as mixing
@@ -64,7 +66,8 @@ def fit_start(model: Segmentor, trained: "Trained", classes: Sequence[str]) -> d
     was initialised. Returns a record, with a line of text; ValueError if nothing fits.
     """
     target = model.state_dict()
-    rows = match_classes(trained.classes.names if trained.classes else (), classes)
+    named = trained.classes.names if trained.classes else ()
+    rows = match_classes(named, classes)
     old, new = trained.job.num_classes, len(classes)
     state: dict[str, Tensor] = {}
     carried, anew = [], {}
@@ -72,6 +75,8 @@ def fit_start(model: Segmentor, trained: "Trained", classes: Sequence[str]) -> d
         found = trained.state_dict.get(name)
         if found is None:
             anew[name] = "the checkpoint has none"
+        elif DETECTS in name and list(named) != list(classes):
+            anew[name] = "it has other classes, or another order"
         elif CLASSIFIER in name and (own.shape[0] - new, own.shape[1:]) == (
             found.shape[0] - old,
             found.shape[1:],

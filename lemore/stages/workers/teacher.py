@@ -10,7 +10,7 @@ from torch import nn
 from lemore.config.jobs import FinetuneJob
 from lemore.data.store import Store
 from lemore.models.fold import fold
-from lemore.models.segmentor import make_model
+from lemore.models.network import make_network
 from lemore.runtime import checkpoint
 from lemore.runtime.worker import Worker
 
@@ -57,7 +57,7 @@ def check_teacher(job: FinetuneJob, trained: "Trained", classes: Sequence[str], 
     key = f"{file}: train.teacher.checkpoint is '{job.train.teacher.checkpoint}'"
     for one in (job, trained.job):
         with torch.device("meta"):
-            own_loss = hasattr(make_model(one).decode_head, "loss")
+            own_loss = hasattr(getattr(make_network(one), "decode_head", None), "loss")
         if own_loss:
             raise ValueError(
                 f"{key}: {one.model_name} has a loss of its own and no logits to compare; leave "

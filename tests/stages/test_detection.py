@@ -1,0 +1,304 @@
+"""Detection through the stages: what a training and an evaluation load, write and survive."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from lemore.config import code
+from lemore.config.jobs import FinetuneJob, make_finetune_job, read_job
+from lemore.config.read import dump
+from lemore.config.recipe_files import load_recipe
+from lemore.data import objects
+from lemore.data.augment.segmentation import resize_for_test
+from lemore.data.normalize import normalize
+from lemore.data.objects import Objects
+from lemore.data.store import PIXELS, PackWriter, Store
+from lemore.evaluation import boxes
+from lemore.models.detection_heads.retinanet import Detections
+from lemore.models.network import make_network
+from lemore.runtime.files import hash_file, read_json, write_json
+from lemore.stages.finetune import list_named_modules
+from lemore.stages.workers.detection import DetectionLoss
+from lemore.stages.workers.start import check_start, fit_start
+from lemore.trained.checkpoint import Classes
+from lemore.trained.find import read_trained
+
+ROOT = Path(__file__).parents[2]
+MODEL = "retinanet_shufflenet_v2"
+IDS = [3, 7, 90]  # COCO's, by train id
+NAMES = ["circle", "square", "star"]
+SIZE = (90, 120)
+
+
+def make_objects(number: int) -> Objects:
+    """A large, a medium and a small object, and a crowd."""
+    found = np.array(
+        [[2, 3, 110, 85], [30 + number, 10, 80, 60], [5, 5, 25, 30], [90, 40, 118, 88]], np.float32
+    )
+    areas = np.array([9300, 1500, 400, 1300], np.float32)
+    crowd = np.array([False, False, False, True])
+    return Objects(found, np.array([0, 1, 2, 0]), crowd, areas)
+
+
+def make_coco_store(folder: Path, task: str = "detection") -> Path:
+    """8 training and 3 validation images of noise, each with the same objects."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(5)
+    for split, count in (("train", 8), ("val", 3)):
+        writer = PackWriter(folder, split, task)
+        for number in range(count):
+            image = rng.integers(0, 255, (*SIZE, 3), dtype=np.uint8)
+            packed = objects.pack(make_objects(number), 1000 + number)
+            writer.add(f"{split}_{number}", SIZE, image.tobytes(), PIXELS, packed)
+        writer.close()
+    digest = {
+        "dataset": folder.name, "task": task, "num_classes": 3, "classes": NAMES,
+        "category_ids": IDS, "class_frequencies": [], "source": "archives", "sha256": "0" * 64,
+        "splits": {"train": {"count": 8, "sha256": ""}, "val": {"count": 3, "sha256": ""}},
+    }  # fmt: skip
+    write_json(folder / "digest.json", digest)
+    write_json(folder / "colors.json", [[10 * k, 0, 0] for k in range(3)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    made = tmp_path_factory.mktemp("detection")
+    make_coco_store(made / "data/dots")
+    return made
+
+
+def write_config(folder: Path, **train: object) -> Path:
+    small = {"img_scale": [64, 48], "batch_size": 2, "iterations": 4, "warmup_iterations": 1}
+    small |= {"validate_every": 4, "checkpoint_every": 2, **train}
+    recipe, _ = load_recipe(ROOT / "config/recipes/scenes", "coco_scenes", MODEL, {"train": small})
+    path = folder / f"finetune_{'_'.join(train)}.yaml"
+    path.write_text(dump(make_finetune_job("test", "dots", 3, MODEL, recipe)))
+    return path
+
+
+def make_environment(folder: Path) -> dict[str, str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("LEMORE_", "RAY_"))}
+    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
+    return clean | store | {"PYTHONPATH": str(ROOT)}
+
+
+def lemore(folder: Path, *command: object) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "lemore.cli", *map(str, command)],
+        cwd=folder,
+        env=make_environment(folder),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def finetune_command(folder: Path, name: str, config: Path) -> list[object]:
+    output = folder / "out" / name
+    command: list[object] = ["finetune", "--config", config, "--data", folder / "data/dots"]
+    return [*command, "--output", output, "--checkpoints", output.with_name(f"{name}_kept")]
+
+
+@pytest.fixture(scope="module")
+def plain(folder) -> Path:
+    """A training in one piece."""
+    lemore(folder, *finetune_command(folder, "plain", write_config(folder)))
+    return folder / "out/plain"
+
+
+def named(stage: str, config: Path) -> list[str]:
+    job = read_job(FinetuneJob, config)
+    backbone = f"lemore.models.backbones.{job.backbone.module}"
+    return [backbone, *code.list_by_model(job.model, stage)]
+
+
+def test_a_training_has_loaded_what_it_declares(folder, plain):
+    config = write_config(folder)
+    record, declared = read_json(plain / "run.json"), named("finetune", config)
+    assert record["modules"] == code.declare_code("finetune", declared)
+    assert list(list_named_modules(read_job(FinetuneJob, config))) == declared
+    rows = [json.loads(line)["metrics"] for line in (plain / "metrics.jsonl").open()]
+    assert {"val/AP", "val/AP50", "val/AP_S"} <= {name for row in rows for name in row}
+
+
+def test_an_evaluation_writes_average_precisions_and_the_boxes(folder, plain):
+    """COCO's own reader finds the same numbers in the boxes' file."""
+    path = folder / "evaluate.json"
+    printed = lemore(
+        folder,
+        *("evaluate", "--checkpoint", plain / "weights.pt", "--dataset", "dots"),
+        *("--data-dir", folder / "data", "--json", path),
+    )
+    record = read_json(path)
+    assert record["modules"] == code.declare_code(
+        "evaluate", named("evaluate", write_config(folder))
+    )
+    assert f"AP {100 * record['ap']:.2f} %" in printed and "miou" not in record
+    assert record["boxes"]["sha256"] == hash_file(folder / record["boxes"]["file"])
+    found = read_json(folder / record["boxes"]["file"])
+    assert found == [] or measure_by_file(folder, found) == pytest.approx(record["ap"])
+
+
+def measure_by_file(folder: Path, found: list[dict]) -> float:
+    rows = []
+    for number in range(3):
+        one = make_objects(number)
+        for box, kind, crowd, area in zip(
+            one.boxes, one.classes, one.crowd, one.areas, strict=True
+        ):
+            left, top, right, bottom = map(float, box)
+            side = [left, top, right - left, bottom - top]
+            rows.append(
+                {"id": len(rows) + 1, "image_id": 1000 + number, "category_id": IDS[kind],
+                 "bbox": side, "iscrowd": int(crowd), "area": float(area)}
+            )  # fmt: skip
+    truth = COCO()
+    images, kinds = [{"id": 1000 + n} for n in range(3)], [{"id": number} for number in IDS]
+    truth.dataset = {"images": images, "categories": kinds, "annotations": rows}
+    truth.createIndex()
+    tool = COCOeval(truth, truth.loadRes(found), "bbox")
+    tool.evaluate(), tool.accumulate(), tool.summarize()
+    return float(tool.stats[0])
+
+
+class Oracle(torch.nn.Module):
+    """A detector that recognises an image by its pixels and finds its objects, `miss` pixels too
+    far to the right."""
+
+    padding = 128
+
+    def __init__(self, store: Store, scale: tuple[int, int], miss: float) -> None:
+        super().__init__()
+        self.images = [
+            torch.from_numpy(resize_for_test(store.read_image(i), scale, None).copy())
+            for i in range(len(store))
+        ]
+        self.store, self.miss = store, miss
+
+    @property
+    def detection_head(self):
+        return self
+
+    def forward(self, x: torch.Tensor) -> int:
+        assert x.shape == (1, 3, 128, 128) and not x[:, :, 48:].any() and not x[..., 64:].any()
+        planes = [normalize(image.permute(2, 0, 1)[None], None) for image in self.images]
+        return next(i for i, known in enumerate(planes) if torch.equal(known, x[..., :48, :64]))
+
+    def detect(self, outputs: int, size, valid, original) -> list[Detections]:
+        assert (tuple(size), valid, original) == ((128, 128), [(48, 64)], [SIZE])
+        found = self.store.read_label(outputs)
+        moved = torch.from_numpy(found.boxes + np.float32([self.miss, 0, self.miss, 0]))
+        one = ~torch.from_numpy(found.crowd)
+        return [
+            Detections(moved[one], torch.from_numpy(found.classes)[one], torch.ones(int(one.sum())))
+        ]
+
+
+@pytest.mark.parametrize(("miss", "expected"), [(0.0, 1.0), (500.0, 0.0)])
+def test_perfect_detections_have_precision_one_and_none_zero(folder, miss, expected):
+    store = Store(folder / "data/dots", "val")
+    results, found = boxes.evaluate(
+        Oracle(store, (64, 48), miss), store, torch.device("cpu"), (64, 48)
+    )
+    assert results == pytest.approx(dict.fromkeys(boxes.NAMES, expected))
+    assert {row["category_id"] for row in found} == set(IDS)
+    assert {row["image_id"] for row in found} == {1000, 1001, 1002}
+
+
+class FirstOutputs(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen = x
+        return x.mean()
+
+
+class ListingHead:
+    def loss(self, outputs, size, boxes, classes):
+        self.told = size, boxes, classes
+        return outputs
+
+
+def test_the_loss_gets_each_images_own_boxes_and_normalised_pixels(folder):
+    job = read_job(FinetuneJob, write_config(folder))
+    head, network = ListingHead(), FirstOutputs()
+    batch = {
+        "image": torch.full((2, 3, 4, 6), 200, dtype=torch.uint8),
+        "sizes": torch.tensor([[4, 3], [2, 6]]),
+        "boxes": torch.arange(24.0).reshape(2, 3, 4),
+        "classes": torch.tensor([[1, 2, 0], [2, 0, 0]]),
+        "counts": torch.tensor([2, 1]),
+    }
+    DetectionLoss(job.train, head, torch.device("cpu"))(network, batch)
+    size, found, kinds = head.told
+    assert size == (4, 6) and [k.tolist() for k in kinds] == [[1, 2], [2]]
+    assert [b.tolist() for b in found] == [
+        batch["boxes"][0, :2].tolist(), batch["boxes"][1, :1].tolist(),
+    ]  # fmt: skip
+    assert not network.seen[0, :, :, 3:].any() and not network.seen[1, :, 2:].any()
+    assert network.seen[0, :, :, :3].all() and network.seen[1, :, :2].all()
+
+
+def test_a_frozen_backbone_stays(folder):
+    network = make_network(read_job(FinetuneJob, write_config(folder)))
+    network.freeze_backbone()
+    network.train()
+    assert not network.backbone.training
+    assert {name.split(".")[0] for name, p in network.named_parameters() if p.requires_grad} == {
+        "detection_head"
+    }
+
+
+def test_a_start_keeps_the_classifier_for_the_same_classes_alone(folder, plain):
+    job, trained = read_job(FinetuneJob, write_config(folder)), read_trained(plain)
+    check_start(job, trained)
+    kept = fit_start(make_network(job), trained, NAMES)
+    assert not kept["anew"]
+    other = fit_start(make_network(job), trained, NAMES[::-1])
+    assert len(other["anew"]) == 2 and all("cls_logits" in name for name in other["anew"])
+    assert trained.classes == Classes(tuple(NAMES), tuple((10 * k, 0, 0) for k in range(3)))
+    with pytest.raises(ValueError, match="detects objects, and lemore export takes models"):
+        trained.check_segments("lemore export")
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_bit_equal(folder):
+    config = write_config(folder, iterations=12)
+    lemore(folder, *finetune_command(folder, "whole", config))
+    command = [*map(str, finetune_command(folder, "killed", config))]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lemore.cli", *command],
+        cwd=folder,
+        env=make_environment(folder),
+        stderr=subprocess.DEVNULL,
+    )
+    while not list((folder / "out/killed_kept").glob("*/iteration_*.json")):
+        assert process.poll() is None, "it ended before it wrote a checkpoint"
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=60)
+    lemore(folder, *command)
+    whole, killed = (read_json(folder / f"out/{name}/run.json") for name in ("whole", "killed"))
+    assert killed["resumed_at"] >= 2 and whole["weights_sha256"] == killed["weights_sha256"]
+
+
+@pytest.mark.slow
+def test_two_workers_train_on_one_global_batch(folder):
+    """The second loss follows from the first gradient; plain SGD does not enlarge rounding."""
+    config = write_config(folder, iterations=2, warmup_iterations=0, optimizer="sgd")
+    lemore(folder, *finetune_command(folder, "one", config))
+    command = finetune_command(folder, "two", config)
+    lemore(folder, *command, "--ray", "local", "--workers", "2")
+    rows = [
+        next(json.loads(line)["metrics"] for line in (folder / f"out/{name}/metrics.jsonl").open())
+        for name in ("one", "two")
+    ]
+    assert rows[1]["train/loss"] == pytest.approx(rows[0]["train/loss"], rel=1e-4)
