@@ -19,10 +19,11 @@ from tests.made_up import evaluation, pretraining, profile, row_of, write_result
 
 MINUS = "\N{MINUS SIGN}"
 DESIGN_COLUMNS = [
-    "dataset", "model", "encoder", "seeds", "miou", "miou_sd", "miou_paper", "top1", "top1_paper",
-    "top5", "gmacs", "gmacs_fvcore", "gflops_paper", "params_m", "params_m_with_aux",
-    "params_m_paper", "latency_ms_p50", "latency_ms_p95", "latency_ms_paper", "profile_size",
-    "train_crop", "num_classes", "device", "source_paper", "note",
+    "dataset", "model", "encoder", "seeds", "miou", "miou_sd", "miou_paper", "ap", "ap_sd",
+    "ap_paper", "ap50", "ap75", "ap_s", "ap_m", "ap_l", "top1", "top1_paper", "top5", "gmacs",
+    "gmacs_fvcore", "gflops_paper", "params_m", "params_m_with_aux", "params_m_paper",
+    "latency_ms_p50", "latency_ms_p95", "latency_ms_paper", "profile_size", "train_crop",
+    "num_classes", "device", "source_paper", "note",
 ]  # fmt: skip
 
 
@@ -364,10 +365,11 @@ def test_rows_stand_under_the_papers_headings_and_the_rivals_below():
     assert efficiency.sections == ((0, ""),)
 
 
-def cell(table, model, column):
+def cell(table, model, column, place: int = 0):
+    """place: among the rows of that model."""
     keys = list(table.columns)
     found = [row for row in table.rows if row[keys.index("model")].text == model]
-    return found[0][keys.index(column)] if column in keys else None
+    return found[place][keys.index(column)] if column in keys else None
 
 
 def test_differences_are_measured_less_published():
@@ -416,14 +418,25 @@ def test_remarks_stand_at_the_number_that_they_are_about():
     assert "not FCN-8s" in notes[cell(table, "FCN-8s", "model").symbols[0]]
 
 
-def test_detection_is_published_numbers_only():
-    table = laid_out(build_table("detection", [], [], []), "detection")
-    assert [c.header for c in table.header] == [
-        "Model", "Encoder", "mAP published", "GFLOPs published", "Params published (M)",
-        "Published in",
+def test_detection_shows_precision_beside_the_published_one():
+    found = {"ap": 0.25, "ap50": 0.5, "ap75": 0.125, "ap_s": 0.0, "ap_m": 0.375, "ap_l": None}
+    measured = []
+    for seed, ap in enumerate((0.25, 0.35)):
+        place = {"dataset": "coco", "stands_for": None, "seed": seed, "num_classes": 80}
+        one = evaluation("retinanet_lemore", 0.0, **place) | found | {"ap": ap}
+        measured.append({k: v for k, v in one.items() if k not in ("miou", "iou", "confusion")})
+    counted = profile("retinanet_lemore", 161_210_000_000, dataset="coco", size=(800, 1333))
+    rows = build_table("detection", measured, [], [], (), [counted])
+    row = row_of(rows, "retinanet_lemore")
+    assert (row["ap"], row["ap50"], row["ap_s"], row["ap_paper"]) == (30.0, 50.0, 0.0, "29.3")
+    assert row["ap_sd"] == pytest.approx(7.0711) and row["gmacs"] == pytest.approx(161.21)
+    assert rows[["miou", "miou_paper", "ap_l"]].apply(is_empty).all()
+    table = laid_out(rows, "detection")
+    assert cell(table, "RetinaNet", "ap_difference", 2).text == "+0.70"
+    assert [cell(table, "RetinaNet", "ap_paper", i).text for i in range(3)] == [
+        "25.9", "27.2", "29.3",
     ]  # fmt: skip
-    assert [row[2].text for row in table.rows] == ["25.9", "27.2", "29.3"]
-    assert any("published numbers only" in text for _, text in table.footnotes)
+    assert row_of(build_table("coco", measured, [], []), "retinanet_lemore")["seeds"] == 2
 
 
 def test_labels_are_those_of_each_table():

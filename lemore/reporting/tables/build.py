@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from lemore.reporting.tables import paper, significance
-from lemore.reporting.tables.paper import IMAGENET, VIEWS, PaperRow
+from lemore.reporting.tables.paper import DETECTION, IMAGENET, VIEWS, PaperRow
 from lemore.reporting.tables.results import (
     Result,
     find_cell,
@@ -24,15 +24,17 @@ from lemore.reporting.tables.results import (
 )
 
 COLUMNS = [
-    "dataset", "model", "encoder", "seeds", "miou", "miou_sd", "miou_paper", "top1",
-    "top1_paper", "top5", "gmacs", "gmacs_fvcore", "gflops_paper", "params_m", "params_m_with_aux",
-    "params_m_paper", "latency_ms_p50", "latency_ms_p95", "latency_ms_paper", "profile_size",
-    "train_crop", "num_classes", "device", "source_paper", "note",
+    "dataset", "model", "encoder", "seeds", "miou", "miou_sd", "miou_paper", "ap", "ap_sd",
+    "ap_paper", "ap50", "ap75", "ap_s", "ap_m", "ap_l", "top1", "top1_paper", "top5", "gmacs",
+    "gmacs_fvcore", "gflops_paper", "params_m", "params_m_with_aux", "params_m_paper",
+    "latency_ms_p50", "latency_ms_p95", "latency_ms_paper", "profile_size", "train_crop",
+    "num_classes", "device", "source_paper", "note",
 ]  # fmt: skip
 COUNTS = ("seeds", "num_classes")
+MEASURES = ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l")  # of detectors
 NUMBERS = (
-    "miou", "miou_sd", "top1", "top5", "gmacs", "gmacs_fvcore", "params_m", "params_m_with_aux",
-    "latency_ms_p50", "latency_ms_p95",
+    "miou", "miou_sd", *MEASURES, "ap_sd", "top1", "top5", "gmacs", "gmacs_fvcore", "params_m",
+    "params_m_with_aux", "latency_ms_p50", "latency_ms_p95",
 )  # fmt: skip
 PUBLISHED = ("miou", "top1", "gflops", "params_m", "latency_ms", "source")  # of a `PaperRow`
 SCENES = "scenes: measured on scenes that the project draws, not on the real dataset"
@@ -109,7 +111,8 @@ def read_csv(path: Path | str) -> pd.DataFrame:
 
 
 def measure_accuracy(evaluations: list[Result], pairs: Sequence[significance.Pair]) -> list[Row]:
-    """Makes a row per dataset, model and configuration: mIoU over the seeds, and what differed.
+    """Makes a row per dataset, model and configuration: mIoU or average precisions over the seeds,
+    and what differed.
 
     `target` is the dataset whose place it takes in the paper's tables. ValueError if a seed occurs
     twice.
@@ -134,19 +137,26 @@ def measure_accuracy(evaluations: list[Result], pairs: Sequence[significance.Pai
         if not apart:  # significance tests take one configuration per model
             place = first["dataset"], first["model"], first["test_mode"]
             apart = significance.describe_verdicts(*place, pairs, printed)
-        miou = [100 * result["miou"] for result in group]
         rows.append(
             {
                 "target": first["stands_for"] or first["dataset"],
                 **{name: first[name] for name in ("dataset", "model", "encoder", "num_classes")},
                 "seeds": len(group),
-                "miou": _round(mean(miou)),
-                "miou_sd": _round(stdev(miou) if len(miou) > 1 else None),
+                **_average(group),
                 "train_crop": format_size(first["train_crop"]),
                 "note": [*notes, *apart],
             }
         )
     return rows
+
+
+def _average(group: list[Result]) -> Row:
+    """Averages the measures of a group's seeds, in percent, with the deviation of the first."""
+    names = MEASURES if "ap" in group[0] else ("miou",)
+    values = {name: [100 * r[name] for r in group if r[name] is not None] for name in names}
+    means = {name: _round(mean(found)) for name, found in values.items() if found}
+    first = values[names[0]]
+    return means | {f"{names[0]}_sd": _round(stdev(first) if len(first) > 1 else None)}
 
 
 def _remark_on_choice(result: Result) -> list[str]:
@@ -217,7 +227,10 @@ def _list_costs(profile: Result | None, cell: Result | None) -> Row:
 
 
 def _list_published(row: PaperRow | None) -> Row:
-    return {f"{name}_paper": getattr(row, name) for name in PUBLISHED} if row else {}
+    if row is None:
+        return {}
+    values = {f"{name}_paper": getattr(row, name) for name in PUBLISHED}
+    return values | ({"ap_paper": values.pop("miou_paper")} if row.dataset == DETECTION else {})
 
 
 def _remark_on_latency(cell: Result | None) -> list[str]:

@@ -21,7 +21,8 @@ ABLATION = re.compile(r"lemore_[tfl]+(_ca)?(_na)?")
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One published row. miou and top1 in percent, latency in ms; empty where nothing is printed.
+    """One published row. miou (of detectors AP) and top1 in percent, latency in ms; empty where
+    nothing is printed.
 
     group: the heading under which the paper puts the row, if it has one.
     note: remarks on this row, separated by "; "; one that begins with "paper's mIoU", "paper's
@@ -82,13 +83,14 @@ class PaperTable:
 
 
 PASCAL = ("pascal_context_59", "pascal_context_60")
+DETECTION = "coco"
 VIEWS = {
     "ade20k": PaperTable("1", "Results on ADE20K val", ("ade20k",)),
     "ablation": PaperTable("2", "Ablation on ADE20K val", ("ade20k",)),
     "cityscapes": PaperTable("3", "Results on Cityscapes val", ("cityscapes",)),
     "pascal_context": PaperTable("4", "Results on PASCAL Context", PASCAL),
     "coco_stuff": PaperTable("5", "Results on COCO-Stuff 10K", ("coco_stuff_10k",)),
-    "detection": PaperTable("6", "Object detection on COCO with RetinaNet", ("coco_detection",)),
+    "detection": PaperTable("6", "Object detection on COCO with RetinaNet", (DETECTION,)),
     "imagenet": PaperTable("supplement", "ImageNet-1K classification", (IMAGENET,)),
     "efficiency": PaperTable("", "Parameters, MACs and latency of every profiled model", ()),
 }

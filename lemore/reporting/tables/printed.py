@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from lemore.reporting.tables import paper
-from lemore.reporting.tables.build import COUNTS, NUMBERS
+from lemore.reporting.tables.build import COUNTS, MEASURES, NUMBERS
 from lemore.reporting.tables.paper import VIEWS
 
 SCENES_SYMBOL = "†"
@@ -40,6 +40,14 @@ PRINTED = {
     "miou": Column("mIoU (%)", 2, "mIoU (%)", "measured"),
     "miou_paper": Column("mIoU published", None, "mIoU (%)", "publ."),
     "miou_difference": Column("mIoU difference", None, "mIoU (%)", "diff."),
+    "ap": Column("AP (%)", 2, "AP (%)", "measured"),
+    "ap_paper": Column("AP published", None, "AP (%)", "publ."),
+    "ap_difference": Column("AP difference", None, "AP (%)", "diff."),
+    "ap50": Column("AP50 (%)", 2),
+    "ap75": Column("AP75 (%)", 2),
+    "ap_s": Column("AP small (%)", 2),
+    "ap_m": Column("AP medium (%)", 2),
+    "ap_l": Column("AP large (%)", 2),
     "top1": Column("Top-1 (%)", 2, "Top-1 (%)", "measured"),
     "top1_paper": Column("Top-1 published", None, "Top-1 (%)", "publ."),
     "top1_difference": Column("Top-1 difference", None, "Top-1 (%)", "diff."),
@@ -62,14 +70,11 @@ PRINTED = {
     "device": Column("Device"),
     "published_in": Column("Published in"),
 }
-# the paper's Table 6 has another measure in this column
-DETECTION = {"miou_paper": Column("mAP published"), "gflops_paper": Column("GFLOPs published")}
 FACTS = ("seeds", "profile_size", "train_crop", "num_classes", "device")
 # the column for remarks that begin like this; all others belong to the model
 PLACES = {
     "paper's mIoU": "miou_paper",
     "mIoU published elsewhere": "miou_paper",
-    "mAP (column": "miou_paper",
     "paper's GFLOPs": "gflops_paper",
     "paper's params": "params_m_paper",
     "paper's latency": "latency_ms_paper",
@@ -79,12 +84,13 @@ PLACES = {
     "not significantly better than": "miou",
 }
 WITH_AUX = "paper's params include the training-only auxiliary head"
-LARGER_IS_BETTER = {"miou": True, "top1": True, "top5": True} | dict.fromkeys(
+LARGER_IS_BETTER = dict.fromkeys(("miou", *MEASURES, "top1", "top5"), True) | dict.fromkeys(
     ("gmacs", "gmacs_fvcore", "params_m", "latency_ms_p50"), False
 )
 # difference: column of measured values, column of published ones
 DIFFERENCES = {
     "miou_difference": ("miou", "miou_paper"),
+    "ap_difference": ("ap", "ap_paper"),
     "top1_difference": ("top1", "top1_paper"),
     "gmacs_difference": ("gmacs", "gflops_paper"),
     "params_difference": ("params_m", "params_m_paper"),
@@ -151,8 +157,7 @@ def lay_out(
     labels of the run's models, by key.
     """
     marks, table = mark_best(table), _compare_with_published(table)
-    kinds = PRINTED | (DETECTION if name == "detection" else {})
-    columns, facts = _choose_columns(name, table, kinds)
+    columns, facts = _choose_columns(name, table)
     texts = table.assign(model=label_rows(table, measured))
     rows = texts.to_dict("records")
     placed = [_place_remarks(row, columns) for row in rows]
@@ -167,7 +172,7 @@ def lay_out(
         for column in columns:
             mark = str(marks.at[i, column]) if column in marks else ""
             own = tuple(symbols[note] for note in remarks.get(column, ()))
-            line.append(_make_cell(row, column, kinds[column], mark, own))
+            line.append(_make_cell(row, column, PRINTED[column], mark, own))
         cells.append(tuple(line))
     return PrintedTable(
         name=name,
@@ -175,7 +180,7 @@ def lay_out(
         scenes=bool(find_scenes(table).any()),
         facts=(f"run {run}", *facts),
         columns=tuple(columns),
-        header=tuple(kinds[column] for column in columns),
+        header=tuple(PRINTED[column] for column in columns),
         rows=tuple(cells),
         sections=_find_sections(name, table),
         footnotes=tuple((symbol, text) for text, symbol in symbols.items()),
@@ -224,7 +229,7 @@ def _compare_with_published(table: pd.DataFrame) -> pd.DataFrame:
         differences[column] = values.map(lambda value: round(value, 2) + 0.0)  # no negative zero
     is_real = ~find_scenes(table)
     is_same_size = table["profile_size"] == [row.input_size if row else "" for row in published]
-    likes = {"miou": is_real, "top1": is_real, "gmacs": is_same_size}
+    likes = {"miou": is_real, "ap": is_real, "top1": is_real, "gmacs": is_same_size}
     for name, is_like in likes.items():
         column = f"{name}_difference"
         differences[column] = differences[column].where(is_like)
@@ -232,13 +237,11 @@ def _compare_with_published(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**differences, published_in=sources)
 
 
-def _choose_columns(
-    name: str, table: pd.DataFrame, kinds: Mapping[str, Column]
-) -> tuple[list[str], tuple[str, ...]]:
+def _choose_columns(name: str, table: pd.DataFrame) -> tuple[list[str], tuple[str, ...]]:
     """Chooses the columns to print, and the facts that hold for all rows."""
     columns, facts = [], []
     targets = table["dataset"].str.removesuffix("_scenes").nunique()
-    for column, kind in kinds.items():
+    for column, kind in PRINTED.items():
         values = list(dict.fromkeys(filter(_is_known, table[column])))
         if column == "dataset" and targets < 2 and name != "efficiency":
             continue
@@ -259,7 +262,7 @@ def _place_remarks(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, 
     for note in row["note"].split("; ") if row["note"] else []:
         place = next((c for begin, c in PLACES.items() if note.startswith(begin)), "model")
         if note.startswith("scenes"):
-            place = "top1" if _is_known(row["top1"]) else "miou"
+            place = next((c for c in ("top1", "ap") if _is_known(row[c])), "miou")
         place = place if place in columns and _is_known(row[place]) else "model"
         found.setdefault(place, []).append(note)
         if place == "top1" and _is_known(row["top5"]):
@@ -292,8 +295,8 @@ def _make_cell(
         return Cell("", mark, symbols)
     is_number = column in (*NUMBERS, *COUNTS) or column.endswith(("_paper", "_difference"))
     text = str(value) if kind.decimals is None else f"{value:.{kind.decimals}f}"
-    if column == "miou" and _is_known(row["miou_sd"]):
-        text += f" ± {row['miou_sd']:.2f}"
+    if column in ("miou", "ap") and _is_known(row[f"{column}_sd"]):
+        text += f" ± {row[f'{column}_sd']:.2f}"
     if column.endswith("_difference"):
         text = f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") if value else "0.00"
     return Cell(text, mark, symbols, float(value) if is_number else None)
