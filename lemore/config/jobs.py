@@ -72,6 +72,8 @@ class FinetuneJob:
         return {**values, "train": train | {"groups": groups}}
 
     def __post_init__(self) -> None:
+        if self.model.task == "segmentation" and self.num_classes < 2:
+            raise ValueError("num_classes is 1, expected at least 2 to segment")
         check_size("train.crop_size", self.train.crop_size)
         check_size("train.img_scale", self.train.img_scale)
 

@@ -101,6 +101,27 @@ def test_what_a_model_cannot_use_is_refused_before_the_first_job(change, words):
     assert all(word in str(error.value) for word in words + own_loss), error.value
 
 
+@pytest.mark.parametrize(
+    ("part", "change", "words"),
+    [
+        ("train", {"keep": "best"}, ["recipe_changes.train.keep is best", "expected last"]),
+        ("train", {"dropout": 0.1}, ["recipe_changes.train.dropout is 0.1", "expected 0.0"]),
+        ("test", {"flip": True}, ["recipe_changes.test.flip is True", "expected False"]),
+    ],
+)
+def test_keys_that_detection_does_not_have_are_refused(part, change, words):
+    own = values("config") | {
+        "trainings": {"coco_scenes": ["retinanet_lemore"]}, "comparisons": {}, "profiles": {},
+    }  # fmt: skip
+    assert Experiment(own, ROOT).counted["retinanet_lemore"] == ("coco",)
+    with pytest.raises(ValueError) as error:
+        Experiment(own | {"recipe_changes": {part: change}}, ROOT)
+    assert all(word in str(error.value) for word in words), error.value
+    compared = {"coco_scenes": {"images": ["a"], "models": ["retinanet_lemore"]}}
+    with pytest.raises(ValueError, match=r"comparisons\.coco_scenes is a dataset of detection"):
+        Experiment(own | {"comparisons": compared}, ROOT)
+
+
 def test_a_backbone_without_weights_of_torchvision_is_refused_before_the_first_job():
     init = {"lemore": "torchvision:MobileNet_V2_Weights.IMAGENET1K_V2"}
     with pytest.raises(ValueError, match=r"init\.lemore is .*torchvision has no weights"):
@@ -169,7 +190,8 @@ def test_what_can_be_reported_follows_from_the_configuration():
     plain = Experiment(values("config"), ROOT)
     assert reported.list_tested(plain) == []  # one seed each
     assert reported.map_ablations(plain) == {"ade20k_scenes": "ablation"}
-    assert reported.list_costed(plain) == list(plain.config.trainings)
+    assert reported.list_costed(plain) == reported.list_segmented(plain)
+    assert set(plain.config.trainings) - set(reported.list_segmented(plain)) == {"coco_scenes"}
     assert reported.find_diagrammed(plain) == "lemore"
     light = Experiment(values("camvid_lightweight"), ROOT)
     assert reported.list_tested(light) == ["camvid"] and reported.map_ablations(light) == {}
