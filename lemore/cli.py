@@ -13,10 +13,10 @@ from lemore import __version__
 from lemore.config.read import did_you_mean
 
 COMMANDS = Path(__file__).parent / "commands"
-# These commands read and measure in threads beside the network's. Torch's threads must not spin for
-# long while they wait, which on a busy machine costs most of the time. libgomp reads GOMP_SPINCOUNT
-# when torch loads.
-SLEEPERS = ("evaluate", "predict")
+# These commands run something else beside or between the network's runs. Torch's threads must not
+# spin for long while they wait, which on a busy machine costs most of the time. libgomp reads
+# GOMP_SPINCOUNT when torch loads.
+SLEEPERS = ("deploy", "evaluate", "predict")
 
 
 def list_commands() -> list[str]:

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", required=True, help="name of the run")
     parser.add_argument("--tables", nargs="*", default=[], metavar="CSV")
     parser.add_argument("--figures", nargs="*", default=[], metavar="PNG")
-    for results in ("pretrainings", "trainings", "evaluations", "profiles"):
+    for results in ("pretrainings", "trainings", "evaluations", "profiles", "deployments"):
         parser.add_argument(f"--{results}", nargs="*", default=[], metavar="JSON")
     parser.add_argument("--dataset-titles", nargs="*", default=[], metavar="NAME=TITLE")
     parser.add_argument(

@@ -15,8 +15,9 @@ from lemore.config.recipe_files import check_changes, override_names
 from lemore.config.run import PAPER_TABLES
 from lemore.runtime.shipped import PACKAGE
 
-# tables of the paper that are no dataset's: they have these names in results/<run>/tables
+# tables that are no dataset's: they have these names in results/<run>/tables
 VIEWS = tuple(name for name in PAPER_TABLES if name not in ("ade20k", "cityscapes"))
+VIEWS += ("deploy",)
 
 
 def check_run(experiment: Any) -> None:
@@ -39,6 +40,8 @@ def check_run(experiment: Any) -> None:
         _check_comparison(experiment, dataset)
     for model in config.seeds_of:
         _check_trained(experiment, f"seeds_of.{model}", model, {m for _, m in experiment.pairs})
+    for key in config.deployments:
+        _check_deployment(experiment, key)
     _check_pretraining(experiment)
     _check_workers(experiment)
 
@@ -46,8 +49,8 @@ def check_run(experiment: Any) -> None:
 def _check_training(experiment: Any, dataset: str) -> None:
     if dataset in VIEWS:
         raise ValueError(
-            f"{experiment.source}: trainings has '{dataset}', which is the name of a table of "
-            "the paper; give the dataset another name"
+            f"{experiment.source}: trainings has '{dataset}', which is the name of another "
+            "table; give the dataset another name"
         )
     _check_dataset(experiment, dataset, ("segmentation", "detection"), f"trainings.{dataset}")
     for model in experiment.config.trainings[dataset]:
@@ -72,6 +75,21 @@ def _check_comparison(experiment: Any, dataset: str) -> None:
                 f"{experiment.source}: {key}.models names '{model}', which is not trained on "
                 f"{dataset}{did_you_mean(model, trainings[dataset])}"
             )
+
+
+def _check_deployment(experiment: Any, key: str) -> None:
+    model, _, dataset = key.partition("@")
+    datasets = [d for d, m in experiment.pairs if m == model]
+    name = f"deployments.{key}"
+    _check_trained(experiment, name, model, {m for _, m in experiment.pairs})
+    if dataset and dataset not in datasets:
+        near = did_you_mean(dataset, datasets)
+        raise ValueError(f"{experiment.source}: {name} is not trained on {dataset}{near}")
+    task = experiment.model(model).task
+    if task != "segmentation":
+        raise ValueError(
+            f"{experiment.source}: {name} is a model for {task}, expected one for segmentation"
+        )
 
 
 def _check_trained(experiment: Any, key: str, name: str, trained: Any) -> None:

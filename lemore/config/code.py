@@ -43,6 +43,7 @@ FOR_STAGES = {
         "lemore.trained": START,
     },
     "search": {"lemore.trained": START},
+    "deploy": {"lemore.reporting": "draws label maps of predict, which no rule calls"},
     "evaluate": {
         "lemore.reporting": "pictures for MLflow; no number comes from them",
         "lemore.profiling": "opens exported files, which no rule evaluates",

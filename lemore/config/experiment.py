@@ -21,7 +21,7 @@ from lemore.config.model import BackboneConfig, ModelConfig, get_start
 from lemore.config.read import build, load
 from lemore.config.recipe import Pretrain, Test, Train
 from lemore.config.recipe_files import load_pretrain, load_recipe
-from lemore.config.run import PAPER_TABLES, RunConfig, split_place
+from lemore.config.run import PAPER_TABLES, Format, RunConfig, split_place
 from lemore.runtime.shipped import PACKAGE, find_file, list_names
 
 EVERY_OTHER = "*"
@@ -106,9 +106,19 @@ class Experiment:
         return counted
 
     @cached_property
+    def deployments(self) -> dict[tuple[str, str], tuple[Format, ...]]:
+        """The formats of each (dataset, model) that is deployed."""
+        found: dict[tuple[str, str], tuple[Format, ...]] = {}
+        for key, formats in self.config.deployments.items():
+            model, _, dataset = key.partition("@")
+            found |= {(d, m): formats for d, m in self.pairs if m == model and dataset in ("", d)}
+        return found
+
+    @cached_property
     def tables(self) -> list[str]:
         paper = list(PAPER_TABLES) if self.config.paper_tables else ["efficiency"]
-        return paper + [d for d in self.config.trainings if d not in paper]
+        found = paper + [d for d in self.config.trainings if d not in paper]
+        return found + ["deploy"] * bool(self.deployments)
 
     def dataset(self, name: str) -> DatasetConfig:
         return self._load(DatasetConfig, "datasets", name)

@@ -13,6 +13,7 @@ from lemore.config.checkpoints import HUB, find_checkpoint, list_files
 from lemore.config.experiment import Experiment
 from lemore.config.jobs import (
     CountJob,
+    DeployJob,
     DiagramJob,
     EvaluateJob,
     FinetuneJob,
@@ -72,6 +73,21 @@ def write_evaluate_job(experiment: Experiment, dataset: str, model: str) -> str:
 def write_profile_job(experiment: Experiment, model: str) -> str:
     job = _make_profile_job(experiment, model, experiment.profiles[model])
     return _write(experiment, f"profile/{model}", job)
+
+
+def write_deploy_job(experiment: Experiment, dataset: str, model: str) -> str:
+    train, test = experiment.recipe(dataset, model)
+    job = DeployJob(
+        **_describe_data(experiment, dataset),
+        model_name=model,
+        formats=experiment.deployments[dataset, model],
+        size=train.crop_size,
+        test=test,
+        calibration_images=experiment.config.calibration_images,
+        latency_seconds=experiment.config.latency_seconds,
+        threads=experiment.config.deployment_threads,
+    )
+    return _write(experiment, f"deploy/{dataset}/{model}", job)
 
 
 def write_count_job(experiment: Experiment) -> str:

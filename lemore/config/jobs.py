@@ -16,8 +16,8 @@ from lemore.config.dataset import MAX_CLASSES
 from lemore.config.model import BackboneConfig, ModelConfig
 from lemore.config.read import build, dump, load, read_yaml
 from lemore.config.recipe import Pretrain, Test, Train
-from lemore.config.run import Backends
-from lemore.config.values import Arguments, Init, Line, Name, Positive, Side
+from lemore.config.run import Backends, Formats
+from lemore.config.values import Arguments, Count, Init, Line, Name, Positive, Side
 from lemore.runtime.files import write_atomic
 
 if TYPE_CHECKING:
@@ -122,6 +122,26 @@ class CountJob:
 
     run: Name
     models: tuple[ProfileJob, ...]
+
+
+@dataclass(frozen=True)
+class DeployJob:
+    """`lemore deploy`: a trained model as files of several formats, measured side by side.
+
+    size: of the files' images. calibration_images: of the training split, for INT8.
+    """
+
+    run: Name
+    dataset: Name
+    stands_for: Name | None
+    scenes: bool
+    model_name: Name
+    formats: Formats
+    size: tuple[Side, Side]
+    test: Test
+    calibration_images: Count
+    latency_seconds: Positive
+    threads: Count
 
 
 @dataclass(frozen=True)

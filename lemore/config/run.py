@@ -28,6 +28,16 @@ Backend = Literal["eager", "compiled", "onnxruntime", "cuda"]
 Backends = Annotated[
     tuple[Backend, ...], MinLen(1), Predicate(are_distinct), doc("at least one, each once")
 ]
+# ONNX in float32, with float16 inside, and in 8 bits
+Format = Literal["onnx", "onnx_fp16", "onnx_int8"]
+Formats = Annotated[
+    tuple[Format, ...], MinLen(1), Predicate(are_distinct), doc("at least one, each once")
+]
+Deployed = Annotated[
+    str,
+    Predicate(lambda text: re.fullmatch(rf"{NAME}(@{NAME})?", text) is not None),
+    doc("a model, or one with a dataset such as lemore@camvid"),
+]
 PAPER_TABLES = (
     "ade20k", "ablation", "cityscapes", "pascal_context", "coco_stuff", "detection", "imagenet",
     "efficiency",
@@ -112,6 +122,9 @@ class RunConfig:
     latency_upsample: bool = False  # time the resizing of the logits to the input too
     system_metrics: bool = False  # record the machine's use while trainings run
     search: Search = Search(trials=12, share=0.25)
+    deployments: dict[Deployed, Formats] = field(default_factory=dict)
+    deployment_threads: Count = 1  # of the CPU, when deployed models are timed
+    calibration_images: Count = 64  # of the training split, for INT8
 
     def __post_init__(self) -> None:
         if not self.trainings and not self.profiles:

@@ -154,7 +154,7 @@ def quantize(source: Path, path: Path, images: Iterable[np.ndarray]) -> None:
                 extra_options={"CalibMovingAverage": True},
             )
         proto = onnx.load(made)
-    _write_proto(proto, path, read_metadata(source))
+    _write_proto(proto, path, read_metadata(source) | {"precision": "int8"})
 
 
 def halve(source: Path, path: Path) -> None:
@@ -166,7 +166,7 @@ def halve(source: Path, path: Path) -> None:
     from onnxruntime.transformers import float16
 
     proto = float16.convert_float_to_float16(onnx.load(source), keep_io_types=True)
-    _write_proto(proto, path, read_metadata(source))
+    _write_proto(proto, path, read_metadata(source) | {"precision": "float16"})
 
 
 def _is_wanted(record: logging.LogRecord) -> bool:
@@ -182,6 +182,8 @@ def open_session(file: Path | bytes, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
+    # Threads that spin after a run would take cores from what runs next.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     source = file if isinstance(file, bytes) else str(file)
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 

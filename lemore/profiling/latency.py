@@ -2,11 +2,11 @@
 
 import importlib.metadata
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -106,7 +106,7 @@ def _measure_run(
 ) -> Latency:
     device = backends.get_device(backend)
     with watch_peak(device) as peak:
-        times = repeat(run, seconds)
+        [times] = repeat([run], seconds)
     return Latency(
         backend=backend,
         upsample=upsample,
@@ -138,23 +138,58 @@ class Times(NamedTuple):
     repetitions: int
 
 
-def repeat(run: Callable[[], object], seconds: float) -> Times:
-    """Runs once, warms up, then times; the last run ends within `seconds` of the first."""
-    run()
+def repeat(runs: Sequence[Callable[[], object]], seconds: float) -> list[Times]:
+    """Runs each once, warms up, then times, in rounds of one run of each.
+
+    What else the machine does thus meets all alike. The last round ends within `seconds` for each
+    run after the first one.
+    """
+    for run in runs:
+        run()
+    seconds *= len(runs)
     start = time.perf_counter()
 
-    def fits(run_seconds: float, limit: float) -> bool:
-        return time.perf_counter() - start + run_seconds < limit
+    def fits(round_seconds: float, limit: float) -> bool:
+        return time.perf_counter() - start + round_seconds < limit
 
-    warmup, longest = 1, _time(run)
+    def time_round() -> list[float]:
+        return [_time(run) for run in runs]
+
+    warmup, longest = 1, sum(time_round())
     while fits(longest, seconds * WARMUP_SHARE):
-        longest = _time(run)
+        longest = sum(time_round())
         warmup += 1
-    times = [_time(run) for _ in range(MIN_REPETITIONS)]
-    while len(times) < MAX_REPETITIONS and fits(max(times), seconds):
-        times.append(_time(run))
-    p50, p95 = np.quantile(times, [0.5, 0.95])
-    return Times(float(p50), float(p95), warmup, len(times))
+    rounds = [time_round() for _ in range(MIN_REPETITIONS)]
+    while len(rounds) < MAX_REPETITIONS and fits(max(map(sum, rounds)), seconds):
+        rounds.append(time_round())
+    quantiles = np.quantile(rounds, [0.5, 0.95], axis=0).T.tolist()
+    return [Times(p50, p95, warmup, len(rounds)) for p50, p95 in quantiles]
+
+
+def measure_in_turn(
+    runs: Mapping[str, Callable[[], object]], seconds: float
+) -> dict[str, dict[str, Any]]:
+    """Times runs on the CPU as `repeat` does; the first run of each gives its peak memory.
+
+    Returns by name what `Latency` calls p50_ms, p95_ms, repetitions, warmup, peak_memory_mb and
+    memory.
+    """
+    peaks = {}
+    for name, run in runs.items():
+        with watch_peak(torch.device("cpu")) as peaks[name]:
+            run()
+    times = dict(zip(runs, repeat(list(runs.values()), seconds), strict=True))
+    return {
+        name: {
+            "p50_ms": times[name].p50 * 1e3,
+            "p95_ms": times[name].p95 * 1e3,
+            "repetitions": times[name].repetitions,
+            "warmup": times[name].warmup,
+            "peak_memory_mb": peak.peak_mb,
+            "memory": peak.how,
+        }
+        for name, peak in peaks.items()
+    }
 
 
 def describe_protocol(

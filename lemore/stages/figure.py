@@ -6,7 +6,15 @@ from pathlib import Path
 
 from lemore.config.read import did_you_mean
 from lemore.data.store import Store
-from lemore.reporting.figures import ablation, classes, comparison, confusion, cost, curves
+from lemore.reporting.figures import (
+    ablation,
+    classes,
+    comparison,
+    confusion,
+    cost,
+    curves,
+    deploy,
+)
 from lemore.reporting.figures.style import save_figure
 from lemore.reporting.tables.build import read_csv
 from lemore.reporting.tables.results import (
@@ -39,6 +47,14 @@ def draw_ablation(table: str, prefix: str) -> None:
     rows = read_csv(table)
     title = f"Ablation: {Path(table).stem}"
     save_figure(ablation.draw(rows), prefix, title, ablation.describe(rows))
+    log.info("figure %s.{png,pdf}", prefix)
+
+
+def draw_deployments(deployments: Sequence[str], dataset: str, prefix: str) -> None:
+    """Draws mIoU against latency for each format of the models that a dataset deploys."""
+    results = [r for r in read_results(deployments, "deploy") if r["dataset"] == dataset]
+    title = f"Accuracy and latency by format: {dataset}"
+    save_figure(deploy.draw(results), prefix, title, deploy.describe(results))
     log.info("figure %s.{png,pdf}", prefix)
 
 

@@ -25,6 +25,7 @@ def write_report(
     trainings: Sequence[str],
     evaluations: Sequence[str],
     profiles: Sequence[str],
+    deployments: Sequence[str],
     dataset_titles: Sequence[str],
     audits: Sequence[str],
     data_dir: Path | None,
@@ -39,6 +40,7 @@ def write_report(
         "finetune": read_results(trainings, "finetune"),
         "evaluate": read_results(evaluations, "evaluate"),
         "profile": read_results(profiles, "profile"),
+        "deploy": read_results(deployments, "deploy"),
     }
     titles = {}
     for text in dataset_titles:

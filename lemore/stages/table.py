@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 
+from lemore.reporting.tables import deploy
 from lemore.reporting.tables.build import build_table
 from lemore.reporting.tables.printed import lay_out
 from lemore.reporting.tables.results import label_models, read_results
@@ -24,17 +25,23 @@ def write_table(
     counts: Sequence[str],
     pretrainings: Sequence[str],
     significance: Sequence[str],
+    deployments: Sequence[str],
 ) -> None:
-    """Writes <output>.csv, .md and .tex. name: a view or a dataset of the evaluations.
+    """Writes <output>.csv, .md and .tex. name: a view, deploy or a dataset of the evaluations.
 
-    evaluations, profiles, counts, pretrainings: result files. significance: CSV files of `lemore
-    significance`.
+    evaluations, profiles, counts, pretrainings, deployments: result files. significance: CSV files
+    of `lemore significance`.
     """
     evaluated, profiled = read_results(evaluations, "evaluate"), read_results(profiles, "profile")
     pretrained, pairs = read_results(pretrainings, "pretrain"), read_pairs(significance)
     counted = [model for result in read_results(counts, "count") for model in result["models"]]
-    table = build_table(name, evaluated, profiled, pretrained, pairs, counted)
-    printed = lay_out(name, dataset_title, table, label_models([*profiled, *evaluated]), run)
+    if name == deploy.NAME:
+        deployed = read_results(deployments, "deploy")
+        table = deploy.build_table(deployed)
+        printed = deploy.lay_out(table, label_models(deployed), run)
+    else:
+        table = build_table(name, evaluated, profiled, pretrained, pairs, counted)
+        printed = lay_out(name, dataset_title, table, label_models([*profiled, *evaluated]), run)
     write_atomic(f"{output}.csv", format_csv(table))
     write_atomic(f"{output}.md", format_markdown(printed))
     write_atomic(f"{output}.tex", format_latex(printed))

@@ -141,7 +141,8 @@ def measure_latency(
     image = torch.randn(1, 3, *size)
     eager = backends.prepare("eager", deployed, image, (False,), threads)[False]
     runs = {"pytorch_ms": eager} | {name: partial(file, image) for name, file in files.items()}
-    return {name: latency.repeat(run, seconds).p50 * 1e3 for name, run in runs.items()}
+    times = latency.repeat(list(runs.values()), seconds)
+    return {name: one.p50 * 1e3 for name, one in zip(runs, times, strict=True)}
 
 
 def make_random_images(size: Size, count: int) -> list[Tensor]:
@@ -163,11 +164,14 @@ def read_images(paths: list[Path], size: Size, count: int) -> list[Tensor]:
     else:
         files = [file for path in paths for file in _list_images(path)]
         total, read = len(files), lambda index: load_rgb(files[index])
-    images = []
-    for index in np.linspace(0, total - 1, min(total, count)).round().astype(int).tolist():
-        resized = cv2.resize(read(index), size[::-1], interpolation=cv2.INTER_LINEAR)
-        images.append(torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))[None])
-    return images
+    chosen = np.linspace(0, total - 1, min(total, count)).round().astype(int).tolist()
+    return [resize_image(read(index), size) for index in chosen]
+
+
+def resize_image(image: np.ndarray, size: Size) -> Tensor:
+    """Returns an image H W 3 uint8 as uint8 1 3 H W of `size`."""
+    resized = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))[None]
 
 
 def _list_images(path: Path) -> list[Path]:

@@ -86,7 +86,7 @@ class FileNetwork(nn.Module):
     """An exported file as a network: float B 3 H W, normalised RGB, to logits B K h w.
 
     A file that gives train ids has the logit 1 at them and 0 elsewhere. The session is opened where
-    the network first runs, with torch's number of threads there.
+    the network first runs, or by `open`.
     """
 
     mean: Tensor
@@ -103,14 +103,18 @@ class FileNetwork(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"session": None}
 
+    def open(self) -> None:
+        """Opens the session, with torch's number of threads here, unless it is open."""
+        if self.session is None:
+            self.session = export.open_session(self.content, torch.get_num_threads())
+
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1:] != (3, *self.interface.size):
             height, width = self.interface.size
             raise ValueError(
                 f"{self.source}: takes images B 3 {height} {width}, got {tuple(x.shape)}"
             )
-        if self.session is None:
-            self.session = export.open_session(self.content, torch.get_num_threads())
+        self.open()
         x = x.detach() * self.std + self.mean if self.interface.raw else x.detach()
         feeds = ({export.INPUT: one.contiguous().numpy()} for one in x.split(1))
         found = torch.cat([torch.from_numpy(self.session.run(None, feed)[0]) for feed in feeds])

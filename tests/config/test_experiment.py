@@ -62,6 +62,18 @@ def test_models_may_have_seeds_of_their_own():
             ["trainings.camvid pairs 'retinanet_lemore', a model for detection, with 'camvid'"],
         ),
         (
+            {"deployments": {"lemroe": ["onnx"]}},
+            ["deployments.lemroe is not trained; did you mean 'lemore'?"],
+        ),
+        (
+            {"deployments": {"lemore@camvdi": ["onnx"]}},
+            ["deployments.lemore@camvdi is not trained on camvdi; did you mean 'camvid'?"],
+        ),
+        (
+            {"deployments": {"lemore": ["onxx"]}},
+            ["deployments.lemore[0] is 'onxx', expected one of onnx, onnx_fp16, onnx_int8"],
+        ),
+        (
             {"profiles": {"retinanet_lemore": ["ade20k"]}},
             ["profiles.retinanet_lemore pairs", "with 'ade20k', a dataset of segmentation"],
         ),
@@ -174,7 +186,7 @@ def test_on_a_ray_cluster_nothing_trains_while_a_profile_measures_time():
     drivers = {
         rule: value for (rule, name), value in resources_of("ray").items() if name == "drivers"
     }
-    assert drivers.pop("profile") == drivers.pop("") == "32"
+    assert drivers.pop("profile") == drivers.pop("deploy") == drivers.pop("") == "32"
     assert set(drivers) == {"pretrain", "finetune", "evaluate", "search_recipe"}
     assert set(drivers.values()) == {"1"}
 

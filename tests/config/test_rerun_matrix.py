@@ -32,6 +32,7 @@ trainings:
   ponds: [fcn_mobilenet_v2]
 profiles: {lemore: [ade20k], topformer_t: [ade20k]}
 latency_seconds: 1.0
+deployments: {lemore@ade20k_scenes: [onnx]}
 paper_tables: true
 comparisons: {ade20k_scenes: {images: [ADE_val_00000001], models: [lemore]}}
 ray: {mode: none, workers: 1, gpus: 0}
@@ -143,16 +144,20 @@ def checkout(tmp_path_factory):
     return made
 
 
+DEPLOYMENT = {"deploy ade20k_scenes lemore"}
+
+
 def trained(*pairs: tuple[str, str]) -> set[str]:
     rules = ("finetune", "evaluate")
-    return {f"{rule} {d} {m} {seed}" for d, m in pairs for rule in rules for seed in (0, 1)}
+    jobs = {f"{rule} {d} {m} {seed}" for d, m in pairs for rule in rules for seed in (0, 1)}
+    return jobs | (DEPLOYMENT if (ADE, "lemore") in pairs else set())
 
 
 OWN = (PONDS, "fcn_mobilenet_v2")
 BOXES = ("coco_scenes", "retinanet_shufflenet_v2")
 ALL = [*((d, m) for d in (ADE, CITY) for m in ("lemore", "topformer_t")), BOXES, OWN]
 LEMORE = [(d, "lemore") for d in (ADE, CITY)]
-EVALUATIONS = {job for job in trained(*ALL) if job.startswith("evaluate")}
+EVALUATIONS = {job for job in trained(*ALL) if not job.startswith("finetune")}
 PROFILES = {"profile lemore", "profile topformer_t"}
 PRETRAININGS = {"pretrain lemore", "pretrain topformer_t"}
 
@@ -184,7 +189,8 @@ MATRIX = [
     ("lemore/evaluation/cells.py", EVALUATIONS),
     ("lemore/evaluation/statistics.py", set()),
     ("lemore/trained/checkpoint.py", EVALUATIONS),
-    ("lemore/trained/model.py", None),
+    ("lemore/trained/exported.py", DEPLOYMENT),
+    ("lemore/trained/predict/files.py", None),
     ("lemore/models/detection_heads/retinanet.py", trained(BOXES)),
     ("lemore/models/detector.py", trained(BOXES)),
     ("lemore/data/readers/coco_detection.py", {"prepare coco_scenes"} | trained(BOXES)),
@@ -192,7 +198,7 @@ MATRIX = [
     ("lemore/stages/workers/detection.py", trained(BOXES)),
     ("lemore/evaluation/boxes.py", {job for job in trained(BOXES) if job.startswith("evaluate")}),
     ("lemore/profiling/counts.py", PROFILES),
-    ("lemore/profiling/export.py", PROFILES),
+    ("lemore/profiling/export.py", PROFILES | DEPLOYMENT),
     ("lemore/reporting/tables/build.py", set()),
     ("lemore/reporting/paper.csv", set()),
     ("lemore/reporting/figures/confusion.py", set()),
@@ -362,6 +368,7 @@ SCHEMAS = {
         "EvaluateJob",
         "ProfileCell",
         "ProfileJob",
+        "DeployJob",
         "DiagramJob",
     ),
 }

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 ROOTS = (
     RunConfig, DatasetConfig, ModelConfig, BackboneConfig, Train, recipe.Test, Pretrain,
     jobs.PretrainJob, jobs.FinetuneJob, jobs.EvaluateJob, jobs.ProfileJob, jobs.CountJob,
-    jobs.DiagramJob,
+    jobs.DeployJob, jobs.DiagramJob,
 )  # fmt: skip
 NONE = type(None)
 
@@ -82,6 +82,9 @@ def make_examples() -> dict[str, dict[str, Any]]:
         "EvaluateJob": data | {"classes": ["a"], "images": ["b"], "test": plain(test)},
         "ProfileJob": both | latency | {"run": "a", "cells": [cell]},
         "CountJob": {"run": "a", "models": []},
+        "DeployJob": data
+        | {"model_name": "a", "formats": ["onnx"], "size": [64, 64], "test": plain(test)}
+        | {"calibration_images": 1, "latency_seconds": 1, "threads": 1},
         "DiagramJob": {"label": "a", "backbone": backbone, "size": [512, 512]},
         "ProfileCell": cell,
         "AuxiliaryHead": {"feature": 0, "width": 8, "weight": 0.4},
@@ -276,6 +279,10 @@ NONSENSE = [
     {"comparisons": {"camvid": IMAGES | {"images": ["a", "a"]}}},
     {"comparisons": {"camvid": IMAGES | {"models": []}}},
     {"comparisons": {"ade20k": IMAGES}},
+    *({"deployments": {name: ["onnx"]}} for name in ("lemroe", "lemore@camvdi", "lemore@", "a/b")),
+    *({"deployments": {"lemore": kinds}} for kinds in ([], ["tflite"], ["onnx", "onnx"], "onnx")),
+    {"deployment_threads": 0},
+    {"calibration_images": 0},
     {"profiles": {"lemore": []}},
     {"profiles": {"lemore": ["camvid@0x0"]}},
     {"search": {"trials": 0, "share": 0.5}},

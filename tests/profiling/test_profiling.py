@@ -340,3 +340,18 @@ def test_the_protocol_of_a_gpu_names_tf32(monkeypatch, convolutions):
     state = "on" if convolutions else "off"
     assert f"GPU X, TF32 {state} in convolutions, off in matrix products, 1 thread" in text
     assert "TF32" not in latency.describe_protocol("eager", (8, 8), 1, False, times)
+
+
+def test_runs_that_are_compared_take_turns():
+    ran: list[str] = []
+    runs = [lambda name=name: ran.append(name) for name in "abc"]
+    times = latency.repeat(runs, 0.001)
+    assert ran == list("abc") * (len(ran) // 3)
+    rounds = {(one.warmup, one.repetitions) for one in times}
+    assert rounds == {(times[0].warmup, len(ran) // 3 - 1 - times[0].warmup)}
+    before = len(ran)
+    measured = latency.measure_in_turn(dict(zip("abc", runs, strict=True)), 0.001)
+    assert list(measured) == ["a", "b", "c"] and ran[before:] == list("abc") * (
+        (len(ran) - before) // 3
+    )
+    assert all(one["p50_ms"] <= one["p95_ms"] and one["memory"] for one in measured.values())

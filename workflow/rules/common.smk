@@ -13,6 +13,7 @@ from lemore.config.read import check_gpus, read_yaml
 from lemore.config.experiment import Experiment
 from lemore.config.job_files import (
     write_count_job,
+    write_deploy_job,
     write_diagram_job,
     write_evaluate_job,
     write_finetune_job,
@@ -171,7 +172,7 @@ wildcard_constraints:
     backbone=any_of(experiment.pretrained),
     seed=r"\d+",
     table=any_of(experiment.tables),
-    kind="cost|ablation|comparison",
+    kind="cost|ablation|comparison|deploy",
 
 
 def count_threads(recipe):
@@ -201,6 +202,16 @@ def evaluations(dataset=None, models=None):
 
 def profiles():
     return [f"{RESULTS}/profile/{m}.json" for m in experiment.profiles]
+
+
+def deployments():
+    return [f"{RESULTS}/deploy/{d}/{m}.json" for d, m in experiment.deployments]
+
+
+def first_training(wildcards, file):
+    """Returns a file of the training with the first seed."""
+    seed = experiment.seeds(wildcards.model)[0]
+    return f"{RESULTS}/finetune/{wildcards.dataset}/{wildcards.model}/{seed}/{file}"
 
 
 def counts():
@@ -267,6 +278,9 @@ def figures():
     names += [f"comparison_{d}" for d in experiment.config.comparisons]
     names += [f"cost_{d}" for d in reported.list_costed(experiment)]
     names += [f"ablation_{d}" for d in reported.map_ablations(experiment)]
+    names += [
+        f"deploy_{d}" for d in dict.fromkeys(d for d, _ in experiment.deployments)
+    ]
     names += ["feed_forward"] if DIAGRAMMED else []
     return [f"{RESULTS}/figures/{name}.png" for name in names]
 
@@ -327,6 +341,8 @@ def figure_input(wildcards):
         return {
             "table": f"{RESULTS}/tables/{reported.map_ablations(experiment)[dataset]}.csv"
         }
+    if wildcards.kind == "deploy":
+        return {"deployments": deployments()}
     if wildcards.kind == "cost":
         return {
             "table": f"{RESULTS}/tables/{dataset}.csv",
@@ -348,6 +364,10 @@ def figure_options(wildcards, input):
         )
     if wildcards.kind == "ablation":
         return shlex.join(["--tables", input.table])
+    if wildcards.kind == "deploy":
+        return shlex.join(
+            ["--dataset", wildcards.dataset, "--deployments", *input.deployments]
+        )
     dataset = wildcards.dataset
     chosen = experiment.config.comparisons[dataset]
     images = [

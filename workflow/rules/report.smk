@@ -28,6 +28,9 @@ rule table:
         evaluations=evaluations(),
         profiles=profiles(),
         counts=counts(),
+        deployments=lambda wildcards: (
+            deployments() if wildcards.table == "deploy" else []
+        ),
         pretrainings=pretrainings(),
         significance=significance(),
         paper=packaged("reporting/paper.csv"),
@@ -54,6 +57,7 @@ rule table:
         "lemore table {wildcards.table:q} --run {params.run:q} --dataset-title={params.title:q}"
         " --evaluations {input.evaluations:q} --profiles {input.profiles:q} --counts {input.counts:q}"
         " --pretrainings {input.pretrainings:q} --significance {input.significance:q}"
+        " --deployments {input.deployments:q}"
         " --output {params.prefix:q} > {log:q} 2>&1"
 
 
@@ -142,6 +146,7 @@ rule report:
         figures=figures(),
         evaluations=evaluations(),
         profiles=profiles(),
+        deployments=deployments(),
         pretrainings=pretrainings(),
         trainings=[
             run
@@ -173,7 +178,7 @@ rule report:
         ],
     shell:
         "lemore report --run {params.run:q} --dataset-titles {params.titles:q} --tables {input.tables:q} --figures {input.figures:q}"
-        " --evaluations {input.evaluations:q} --profiles {input.profiles:q}"
+        " --evaluations {input.evaluations:q} --profiles {input.profiles:q} --deployments {input.deployments:q}"
         " --pretrainings {input.pretrainings:q} --trainings {input.trainings:q} --data-dir {params.data:q}"
         " --audits {input.audits:q} --output {output:q} > {log:q} 2>&1"
 

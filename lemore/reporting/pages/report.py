@@ -9,7 +9,7 @@ from PIL import Image
 from lemore.reporting.pages.page import encode_image, encode_uri, fill_template
 from lemore.reporting.pages.steps import describe_step
 from lemore.reporting.pages.viewer import Viewer
-from lemore.reporting.tables import class_table, writers
+from lemore.reporting.tables import class_table, deploy, writers
 from lemore.reporting.tables.build import read_csv
 from lemore.reporting.tables.printed import lay_out
 from lemore.reporting.tables.results import Result, label_models
@@ -29,15 +29,20 @@ def render(
 ) -> str:
     """Renders the report as HTML.
 
-    results: result files by stage (pretrain, finetune, evaluate, profile). titles: printed names
-    of datasets. audits: their audit pages, relative to the report. viewers: the chosen images.
+    results: result files by stage (pretrain, finetune, evaluate, profile, deploy). titles: printed
+    names of datasets. audits: their audit pages, relative to the report. viewers: the chosen
+    images.
     """
     steps = [describe_step(result) for stage in results.values() for result in stage]
     names = label_models([*results["profile"], *results["evaluate"]])
     printed = []  # with the CSV that readers can save
     for path in map(Path, tables):
-        table = read_csv(path)
-        laid_out = lay_out(path.stem, titles.get(path.stem, ""), table, names, run)
+        if path.stem == deploy.NAME:
+            table = deploy.read_csv(path)
+            laid_out = deploy.lay_out(table, label_models(results["deploy"]), run)
+        else:
+            table = read_csv(path)
+            laid_out = lay_out(path.stem, titles.get(path.stem, ""), table, names, run)
         printed.append((laid_out, encode_uri("text/csv", writers.format_csv(table).encode())))
     classes = []
     segmented = [result for result in results["evaluate"] if "miou" in result]

@@ -33,6 +33,7 @@ def describe_step(result: Result) -> Step:
         "finetune": _describe_finetuning,
         "evaluate": _describe_evaluation,
         "profile": _describe_profile,
+        "deploy": _describe_deployment,
     }
     what, settings, links = describe[result["stage"]](result)
     own = (result["stage"], result["mlflow_run_id"])
@@ -100,6 +101,23 @@ def _describe_profile(result: Result) -> tuple[str, Settings, Links]:
     if protocols:
         settings["latency protocol"] = "; ".join(protocols)
     return _write_label(result), settings, ()
+
+
+def _describe_deployment(result: Result) -> tuple[str, Settings, Links]:
+    what = f"{_write_label(result)} on {result['dataset']} {result['split']}, seed {result['seed']}"
+    calibration = result["calibration"]
+    settings: Settings = {
+        "formats": ", ".join(row["format"] for row in result["formats"]),
+        "left out": "; ".join(f"{f} {why}" for f, why in result["left_out"].items()) or "none",
+        "images compared": result["images"],
+        "images of INT8's calibration": calibration["images"],
+        "calibration images (SHA-256)": calibration["sha256"],
+        "device": result["device"],
+        "latency protocol": result["protocol"],
+        "weights (SHA-256)": result["weights_sha256"],
+    }
+    links = (("pretrain", result["pretrain_run_id"]), ("finetune", result["finetune_run_id"]))
+    return what, settings, links
 
 
 def _write_label(result: Result) -> str:

@@ -195,7 +195,7 @@ def complete_row(
     if cell is not None and cell["num_classes"] != measured.get("num_classes", cell["num_classes"]):
         classes = f"{cell['num_classes']} classes ({cell['dataset']})"
         notes += [f"params, MACs and latency counted with {classes}"]
-    notes += _remark_on_latency(cell)
+    notes += remark_on_latency(cell)
     notes += published.notes if published else []
     notes += paper.quote_others(model, target, published)
     encoder = row.encoder if row else measured.get("encoder") or (profile or {}).get("encoder", "")
@@ -233,7 +233,7 @@ def _list_published(row: PaperRow | None) -> Row:
     return values | ({"ap_paper": values.pop("miou_paper")} if row.dataset == DETECTION else {})
 
 
-def _remark_on_latency(cell: Result | None) -> list[str]:
+def remark_on_latency(cell: Result | None) -> list[str]:
     """Returns the remark on a latency that other work on the machine has disturbed."""
     latency = cell["latency"] if cell else None
     if latency is None or latency["p95_ms"] <= UNSTEADY * latency["p50_ms"]:
@@ -249,7 +249,7 @@ def make_top1_row(result: Result | None, row: PaperRow | None, profiles: list[Re
     cells = {"dataset": IMAGENET, "model": model, **_list_costs(profile, cell)}
     cells |= _list_published(row)
     cells["encoder"] = row.encoder if row else (profile or {}).get("encoder", model)
-    notes = [*(row.notes if row else []), *_remark_on_latency(cell)]
+    notes = [*(row.notes if row else []), *remark_on_latency(cell)]
     if result is not None:
         cells |= {
             "dataset": result["dataset"],
@@ -271,7 +271,7 @@ def make_cell_row(profile: Result, cell: Result) -> Row:
     if published is not None and published.input_size == format_size(cell["size"]):
         cells |= _list_published(published) | {"miou_paper": "", "top1_paper": ""}
         notes = published.notes
-    return cells | {"note": [*notes, *_remark_on_latency(cell)]}
+    return cells | {"note": [*notes, *remark_on_latency(cell)]}
 
 
 def _list_view_rows(
