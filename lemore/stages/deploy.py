@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ def deploy(options: DeployOptions) -> dict[str, Any]:
         rows[format] |= {"file": path.name, "bytes": path.stat().st_size, "sha256": hash_file(path)}
     with track(_describe_run(job, trained, store)) as run:
         record = describe(job, trained, store) | {
+            "protocol": describe_protocol(job, formats),
             "calibration": {
                 "images": len(images),
                 "sha256": hash_tensors({str(k): image for k, image in enumerate(images)}),
@@ -209,7 +211,6 @@ def describe(job: DeployJob, trained: Trained, store: Store) -> dict[str, Any]:
         "size": list(job.size),
         "threads": job.threads,
         "device": read_processor_name(),
-        "protocol": describe_protocol(job),
         "finetune_run_id": record.mlflow_run_id,
         "pretrain_run_id": record.pretrain_run_id,
         "weights_sha256": record.weights_sha256,
@@ -220,15 +221,22 @@ def describe(job: DeployJob, trained: Trained, store: Store) -> dict[str, Any]:
     }
 
 
-def describe_protocol(job: DeployJob) -> str:
+def describe_protocol(job: DeployJob, formats: Sequence[str]) -> str:
+    """Describes the measurement of the latencies. formats: those beside PyTorch."""
     height, width = job.size
+    runtime = ""
+    if formats:
+        runtime = (
+            f"ONNX Runtime {version('onnxruntime')} with all graph optimisations and no hints on "
+            "precision, the file's being used; "
+        )
     return (
         f"one image {height}x{width} (HxW), float32 in and logits at native stride out, CPU, "
         f"{job.threads} thread{'s' * (job.threads > 1)}; PyTorch {torch.__version__} eager, "
-        "channels_last, inference_mode; ONNX Runtime with all graph optimisations and no hints on "
-        "precision, what it computes in being the file's; rounds of one run of each format in "
-        f"turn, for {job.latency_seconds:g} s of each; first run and warm-up rounds left out, then "
-        "the median and 95th percentile; the first run of each gives its peak memory"
+        f"channels_last, inference_mode; {runtime}threads that wait do not spin; "
+        f"rounds of one run of each in turn, for {job.latency_seconds:g} s of each; first run and "
+        "warm-up rounds left out, then the median and 95th percentile; the first run of each gives "
+        "its peak memory"
     )
 
 

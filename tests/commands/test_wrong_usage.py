@@ -124,7 +124,9 @@ def test_a_configuration(words):
     assert "\n" not in str(mistake.value)
 
 
-@pytest.mark.parametrize(("task", "spins"), [("evaluate", "3000"), ("profile", None)])
+@pytest.mark.parametrize(
+    ("task", "spins"), [("evaluate", "3000"), ("deploy", "3000"), ("profile", None)]
+)
 def test_threads_that_wait_leave_the_cores_to_others(task, spins, monkeypatch, capsys):
     """Where threads that read and measure work beside torch's, and not where time is measured."""
     monkeypatch.setenv("GOMP_SPINCOUNT", "")

@@ -10,7 +10,7 @@ from lemore.config.run import Format
 from lemore.reporting.figures import deploy as figure
 from lemore.reporting.tables import deploy
 from lemore.reporting.tables.results import read_results
-from lemore.reporting.tables.writers import format_csv
+from lemore.reporting.tables.writers import format_csv, format_latex
 from tests.made_up import write_results
 
 COLUMNS = [
@@ -27,7 +27,7 @@ def make_row(format: str, miou: float, p50: float, agreement: float | None = Non
 
 
 def make_deployment(model: str, **changes) -> dict:
-    rows = [make_row("pytorch", 0.5, 20), make_row("onnx", 0.5, 10, 0.99999)]
+    rows = [make_row("pytorch", 0.5, 20), make_row("onnx", 0.50001, 10, 0.99999)]
     rows += [make_row("onnx_int8", 0.49, 8, 0.95)]
     return {
         "stage": "deploy", "run": "camvid", "dataset": "camvid", "stands_for": None,
@@ -81,6 +81,9 @@ def test_the_printed_table_has_a_section_per_model_and_marks_the_best():
     assert (by_column["model"].text, by_column["format"].text) == ("LeMoRe", "ONNX INT8")
     assert by_column["miou_diff"].text == "\N{MINUS SIGN}1.00"
     assert by_column["latency_ms_p50"].mark == "best" and by_column["bytes"].text == "4.00"
+    marks = [row[printed.columns.index("miou")].mark for row in printed.rows]
+    assert marks == ["best", "best", "second", "", "", ""], "equal as printed is equal"
+    assert "p95" in format_latex(printed)
     assert printed.rows[3][1].symbols == ("†",) and len(printed.footnotes) == 3
 
 

@@ -101,9 +101,11 @@ def lay_out(table: pd.DataFrame, measured: Mapping[str, str], run: str) -> Print
     measured: the models' labels, by key.
     """
     rows = table.to_dict("records")
-    facts = [c for c in FACTS if table[c].nunique() == 1]
-    columns = [c for c in PRINTED if c not in facts and (table[c].notna() & (table[c] != "")).any()]
-    like = table.groupby(["dataset", "size", "device", "threads"])
+    known = {c: [r[c] for r in rows if not pd.isna(r[c]) and r[c] != ""] for c in PRINTED}
+    facts = [c for c in FACTS if len(set(known[c])) == 1]
+    columns = [c for c in PRINTED if known[c] and c not in facts]
+    printed = table.round({c: kind.decimals for c, kind in PRINTED.items() if kind.decimals})
+    like = printed.groupby(["dataset", "size", "device", "threads"])
     marks = {c: like[c].transform(rank_best, larger=up) for c, up in LARGER_IS_BETTER.items()}
     notes = dict.fromkeys(note for row in rows for note in _split_notes(row))
     letters = iter("abcdefghijklmnopqrstuvwxyz")

@@ -93,7 +93,7 @@ def format_latex(table: PrintedTable) -> str:
 
     It shrinks to the text's width where it is wider, in one column or two.
     """
-    left_out = () if table.name == "efficiency" else LEFT_OUT
+    left_out = () if table.name in ("efficiency", "deploy") else LEFT_OUT
     kept = [i for i, column in enumerate(table.columns) if column not in left_out]
     kinds = "".join("l" if table.is_text(i) else "r" for i in kept)
     return "\n".join(
