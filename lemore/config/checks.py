@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from lemore.config.checkpoints import HUB, find_checkpoint
-from lemore.config.detection import list_unread
+from lemore.config.detection import check_detection
 from lemore.config.losses import CROSS_ENTROPY
 from lemore.config.model import TORCHVISION, find_init_file, get_start
 from lemore.config.read import check_gpus, did_you_mean, plain
-from lemore.config.recipe import Test, Train
+from lemore.config.recipe import Train
 from lemore.config.recipe_files import check_changes, override_names
 from lemore.config.run import PAPER_TABLES
 from lemore.runtime.shipped import PACKAGE
@@ -236,7 +236,7 @@ def _check_splits(experiment: Any, dataset: str) -> None:
         train, test = experiment.recipe(dataset, model)
         _check_split(experiment, dataset, "test.split", test.split)
         if experiment.model(model).task == "detection":
-            _check_detection(experiment, dataset, train, test)
+            check_detection(experiment, dataset, train, test)
         else:
             _check_class_weight(experiment, dataset, train)
             _check_own_loss(experiment, dataset, model, train)
@@ -247,18 +247,6 @@ def _check_splits(experiment: Any, dataset: str) -> None:
                 f"{experiment.source}: test.split is '{test.split}' for {model} on {dataset}, but "
                 f"'{tested}' for {experiment.config.trainings[dataset][0]}; they must be equal"
             )
-
-
-def _check_detection(experiment: Any, dataset: str, train: Train, test: Test) -> None:
-    """Raises ValueError for a key that training or testing of detectors does not read."""
-    for key, value, off in list_unread(train, test):
-        part, name = key.split(".")
-        own = name in experiment.config.recipe_changes.get(part, {})
-        place = f"{experiment.source}: recipe_changes." if own else ""
-        raise ValueError(
-            f"{place or f'{experiment.name_recipe(dataset)}: '}{key} is {plain(value)}, which "
-            f"detection does not have, expected {plain(off)}"
-        )
 
 
 def _check_class_weight(experiment: Any, dataset: str, train: Train) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from lemore.config.losses import CROSS_ENTROPY
+from lemore.config.read import plain
 from lemore.config.recipe import Test, Train
 
 OFF = {
@@ -24,11 +25,22 @@ OFF = {
 }
 
 
-def list_unread(train: Train, test: Test) -> list[tuple[str, Any, Any]]:
-    """Lists the keys that are not off, as (part.key, value, what it must be)."""
-    found = []
-    for part, recipe in (("train", train), ("test", test)):
-        for key, off in OFF[part].items():
-            value = getattr(recipe, key)
-            found += [(f"{part}.{key}", value, off)] if value != off else []
-    return found
+def check_detection(experiment: Any, dataset: str, train: Train, test: Test) -> None:
+    """Raises ValueError for a key that training or testing of detectors does not read."""
+    recipes = {"train": train, "test": test}
+    unread = [
+        (part, key, off)
+        for part, keys in OFF.items()
+        for key, off in keys.items()
+        if getattr(recipes[part], key) != off
+    ]
+    if not unread:
+        return
+    part, key, off = unread[0]
+    own = key in experiment.config.recipe_changes.get(part, {})
+    place = f"{experiment.source}: recipe_changes." if own else ""
+    raise ValueError(
+        f"{place or f'{experiment.name_recipe(dataset)}: '}{part}.{key} is "
+        f"{plain(getattr(recipes[part], key))}, which detection does not have, expected "
+        f"{plain(off)}"
+    )

@@ -124,6 +124,7 @@ def test_what_a_model_cannot_use_is_refused_before_the_first_job(change, words):
 def test_keys_that_detection_does_not_have_are_refused(part, change, words):
     own = values("config") | {
         "trainings": {"coco_scenes": ["retinanet_lemore"]}, "comparisons": {}, "profiles": {},
+        "deployments": {},
     }  # fmt: skip
     assert Experiment(own, ROOT).counted["retinanet_lemore"] == ("coco",)
     with pytest.raises(ValueError) as error:
