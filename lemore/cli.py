@@ -6,6 +6,8 @@ import importlib
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -35,6 +37,20 @@ def make_overview() -> str:
     return "\n".join(["usage: lemore <command> [options]   (lemore <command> --help)", "", *lines])
 
 
+@contextmanager
+def end_with_reader() -> Iterator[None]:
+    """Ends the program with exit code 1 and no trace when nobody reads on (as after `| head`)."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # here, since Python prints a trace when it fails at exit
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+@end_with_reader()
 def main(argv: list[str] | None = None) -> int:
     """Runs one command. Exit codes: 0 done, 1 failed, 2 wrong input, 130 or 143 stopped."""
     argv = sys.argv[1:] if argv is None else argv
@@ -64,6 +80,7 @@ class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpF
         return super()._get_help_string(action)
 
 
+@end_with_reader()
 def run_command(prog: str, module: ModuleType, argv: list[str]) -> int:
     """Parses the options that `module` adds and calls its `run`; `prog` is its name in the help."""
     debug = "--debug" in argv
@@ -82,8 +99,7 @@ def run_command(prog: str, module: ModuleType, argv: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        raise
     except (ValueError, OSError, FloatingPointError) as error:
         if debug:
             raise

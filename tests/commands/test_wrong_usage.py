@@ -1,6 +1,8 @@
 """Each common mistake of users gets one line that names it, and exit code 2."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,6 +115,17 @@ def test_a_command(command, folder, capsys):
     said = " ".join((shown.err + shown.out).split())
     assert code == 2 and COMMANDS[command] in said, said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("command", ["--help", "--version", "train --help", "init streets"])
+def test_a_reader_that_has_gone_ends_a_command_without_a_trace(command, tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    read, write = os.pipe()
+    os.close(read)
+    program = [sys.executable, "-m", "lemore.cli", *command.split()]
+    done = subprocess.run(program, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.parametrize("words", CONFIGURATIONS)
