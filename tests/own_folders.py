@@ -15,6 +15,7 @@ from PIL import Image
 from lemore.cli import main
 from lemore.data.store import Store
 
+ROOT = Path(__file__).parents[1]
 SIZE = (24, 32)
 SPLITS = ("train", "val")
 INDEX = {"images": "{split}/img/{name}.png", "masks": "{split}/mask/{name}.png", "mask": "index"}
@@ -52,6 +53,37 @@ def encode(pixels: np.ndarray, kind: str = "PNG", orientation: int = 1, **option
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
+
+
+def put_ponds(folder: Path) -> None:
+    """What docs/own_dataset.md describes: its two files below config/, the photos in ponds/."""
+    text = (ROOT / "docs/own_dataset.md").read_text()
+    dataset, _of_boxes, run = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert "/data/ponds" in dataset
+    dataset = dataset.replace("/data/ponds", str(folder / "ponds"))
+    (folder / "config/datasets").mkdir(exist_ok=True)
+    (folder / "config/datasets/ponds.yaml").write_text(dataset)
+    (folder / "config/ponds.yaml").write_text(run)
+    names = {"train": [f"IMG {i:04d} (2)" for i in range(10)], "test": ["Süßwasser 3", "4 ü"]}
+    for split, stems in names.items():
+        (folder / f"ponds/{split}").mkdir(parents=True)
+        for stem in stems:
+            image, mask = make_pond(stem)
+            (folder / f"ponds/{split}/{stem}.JPG").write_bytes(encode(image, "JPEG"))
+            (folder / f"ponds/{split}/{stem}_L.png").write_bytes(encode(mask))
+
+
+def make_pond(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """A photo 120 x 160 of two banks with water between, and its mask in colours."""
+    rng = np.random.default_rng(sum(name.encode()))
+    label = np.full((120, 160), 2)
+    left = int(rng.integers(20, 60))
+    label[:, left : left + 70] = 0
+    label[40:80, left + 10 : left + 30] = 1
+    mask = np.array([[30, 60, 200], [40, 160, 40], [120, 80, 30]], np.uint8)[label]
+    image = np.clip(mask + rng.normal(0, 20, mask.shape), 0, 255).astype(np.uint8)
+    mask[:3] = 255
+    return image, mask
 
 
 @dataclass

@@ -18,12 +18,11 @@ import yaml
 from safetensors.torch import save_file
 
 from lemore.runtime.files import read_json, write_json
+from tests.own_folders import put_ponds
 from tests.trained_models import clip, make_photo, save
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-# Their commands run in tests of their own.
-TESTED = ("own_dataset.md", "predict.md")
 # These run the tests, and so this one.
 TESTS = ("make test", "make check", "make test-slow")
 OF_A_CLONE = ("make ", "python ")  # how a command begins that needs one
@@ -42,7 +41,7 @@ def read_commands() -> list[str]:
     """
     found = []
     for path in DOCUMENTS:
-        for mark, block in read_blocks(path) if path.name not in TESTED else ():
+        for mark, block in read_blocks(path):
             lines = re.sub(r"\\\n\s*", "", block).splitlines() if mark != "elsewhere" else []
             commands = [re.sub(r"(^|\s)#\s.*", "", line).strip() for line in lines]
             found += [f"{c} -n --quiet" if mark == "plan" else c for c in commands if c]
@@ -158,6 +157,7 @@ def put_examples(folder: Path, samples: Path) -> None:
     for number in range(12):
         save(folder / f"pond/photos/{number}.jpg", make_photo(number))
         save(folder / f"pond/masks/{number}.png", make_photo(number) // 128 * 200)
+    put_ponds(folder)
     label = make_photo(3)[..., 0] // 24
     save(folder / "DIR/a.png", label)
     save_file(formula_weights.make_full_size(150, "segformer_b0_hf"), folder / "model.safetensors")

@@ -20,6 +20,7 @@ from lemore.config.read import build
 from lemore.data.readers.folders import draw_split
 from lemore.data.store import Store
 from lemore.runtime.files import read_json
+from tests.own_folders import put_ponds
 
 ROOT = Path(__file__).parents[2]
 SIZE = (12, 16)
@@ -298,45 +299,17 @@ def test_display_colours_differ():
     assert len(set(colors)) == 60
 
 
-def blocks(kind: str) -> list[str]:
-    text = (ROOT / "docs/own_dataset.md").read_text()
-    return re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)
-
-
-def pond(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """A photo 120 x 160 of two banks with water between, and its mask in colours."""
-    rng = np.random.default_rng(sum(name.encode()))
-    label = np.full((120, 160), 2)
-    left = int(rng.integers(20, 60))
-    label[:, left : left + 70] = 0
-    label[40:80, left + 10 : left + 30] = 1
-    mask = np.array([[30, 60, 200], [40, 160, 40], [120, 80, 30]], np.uint8)[label]
-    image = np.clip(mask + rng.normal(0, 20, mask.shape), 0, 255).astype(np.uint8)
-    mask[:3] = 255
-    return image, mask
-
-
 @pytest.mark.slow
 def test_the_tutorial_does_what_it_says(tmp_path):
     for name in ("lemore", "workflow", "Snakefile"):
         (tmp_path / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "config", tmp_path / "config")
-    names = {"train": [f"IMG {i:04d} (2)" for i in range(10)], "test": ["Süßwasser 3", "4 ü"]}
-    for split, stems in names.items():
-        for stem in stems:
-            image, mask = pond(stem)
-            jpeg = cv2.imencode(".jpg", image[..., ::-1])[1].tobytes()
-            write(tmp_path / f"ponds/{split}/{stem}_L.png", mask)
-            (tmp_path / f"ponds/{split}/{stem}.JPG").write_bytes(jpeg)
-    dataset, _of_boxes, run_config = blocks("yaml")
-    assert "/data/ponds" in dataset
-    dataset = dataset.replace("/data/ponds", str(tmp_path / "ponds"))
-    (tmp_path / "config/datasets/ponds.yaml").write_text(dataset)
-    (tmp_path / "config/ponds.yaml").write_text(run_config)
+    put_ponds(tmp_path)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("LEMORE_", "RAY_"))}
     environment |= {"PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/m.db"}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    for commands in blocks("bash"):
+    text = (ROOT / "docs/own_dataset.md").read_text()
+    for commands in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
         done = subprocess.run(
             ["bash", "-ec", commands], cwd=tmp_path, env=environment, capture_output=True, text=True
         )

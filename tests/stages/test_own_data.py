@@ -1,6 +1,7 @@
 """What `lemore train` finds in folders that nobody has described, and what it refuses."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,8 +80,18 @@ def test_colours_become_classes_and_splits_are_drawn():
     assert Path("project/resources/archives/data/images").resolve() == Path("data/photos").resolve()
 
 
-def test_names_beside_colours_are_taken_and_void_is_ignored():
+def test_names_beside_colours_are_taken_and_void_is_ignored(capsys):
     put_photos()
+    third = colored()
+    third[12:] = 9
+    put_masks("data/masks/{}.png", third)
+    names = "data/masks/label_colors.txt"
+    put(names, "9 9 9 Void\n200 10 10 water lily\n10 200 10 reed\n1 1 1 bank\n")
+    found = find(*FOLDERS)
+    assert [row["name"] for row in found["classes"]] == ["water lily", "reed"]
+    assert found["files"]["ignore"] == [[9, 9, 9]]
+    assert "assumed: Void is no class, by its name" in capsys.readouterr().out
+    shutil.rmtree("project")
     put_masks("data/masks/{}.png", colored())
     put("data/masks/label_colors.txt", "10 200 10 void\n200 10 10 water lily\n9 9 9 reed\n")
     with pytest.raises(AssertionError):  # one class is left

@@ -455,7 +455,7 @@ def test_the_documentation_does_what_it_says(tmp_path, monkeypatch):
             listed = subprocess.run(["bash", "-c", listing], capture_output=True, check=True)
             monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(listed.stdout)))
         assert main(shlex.split(ours)) == 0, command
-    assert files(tmp_path / "out/overlay") == ["b.jpg", "street.jpg", "sub/a b.jpg"]
+    assert files(tmp_path / "overlays/overlay") == ["b.jpg", "street.jpg", "sub/a b.jpg"]
     assert files(tmp_path / "clip") == ["classes.csv", "overlay/drive.mp4"]
     assert files(tmp_path / "again/overlay") == ["a b.jpg", "b.jpg"]
     assert files(tmp_path / "my-lemore") == ["README.md", "config.json", "model.safetensors"]

@@ -92,14 +92,15 @@ def _describe_colors(pixels: Counter[Color], names: dict[Color, str]) -> Coding:
     if names:
         order = [color for color in names if color in pixels] + [c for c in order if c not in names]
     named = [(names.get(color, f"color {'-'.join(map(str, color))}"), color) for color in order]
-    ignored = [list(color) for name, color in named if name.lower() in NO_CLASS]
+    ignored = [(name, color) for name, color in named if name.lower() in NO_CLASS]
     classes = [
         {"name": name, "color": list(color)}
         for name, color in named
         if name.lower() not in NO_CLASS
     ]
-    files: dict[str, Any] = {"mask": "color"} | ({"ignore": ignored} if ignored else {})
-    assumed = []
+    files: dict[str, Any] = {"mask": "color"}
+    files |= {"ignore": [list(color) for _, color in ignored]} if ignored else {}
+    assumed = [f"{name} is no class, by its name" for name, _ in ignored]
     if not names:
         assumed = [
             "names of the classes: their colours stand for them; write yours under `classes`",
@@ -172,7 +173,8 @@ def _describe_polygons(kind: str, names: list[str]) -> Coding:
     classes = names if BACKGROUND in names else [*names, BACKGROUND]
     files: dict[str, Any] = {"mask": kind, "unlabelled": BACKGROUND}
     files |= {"ignore": ignored} if ignored else {}
-    assumed = ["what no polygon covers is the background; `unlabelled: ignore` leaves it out"]
+    assumed = [f"{name} is no class, by its name" for name in ignored]
+    assumed.append("what no polygon covers is the background; `unlabelled: ignore` leaves it out")
     return Coding(files, [{"name": name} for name in classes] if names else [], assumed)
 
 
