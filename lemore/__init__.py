@@ -9,8 +9,8 @@ from typing import Any
 
 __version__ = "0.1.0"
 PUBLIC = {
-    "load": "lemore.trained.model",
-    "create_model": "lemore.trained.model",
+    "load": "lemore.trained.load",
+    "create_model": "lemore.trained.load",
     "train": "lemore.stages.own.run",
 }
 

@@ -1,10 +1,10 @@
-"""Predict the classes in images and videos of your own.
+"""Predict the classes or objects in images and videos of your own.
 
 Inputs are files, folders (with their subfolders), patterns such as "shots/**/*.jpg", and - for a
 list on standard input. Images are JPEG, PNG, WebP, BMP or TIFF and are turned upright by their EXIF
 orientation; videos give an overlay video without sound. Outputs go to OUTPUT/overlay, index, color,
-and OUTPUT/shares.csv or .json; OUTPUT/classes.csv says what values and colours mean. A bad file is
-reported and does not stop the others; the exit code is then 1.
+boxes, and OUTPUT/shares.csv or .json; OUTPUT/classes.csv says what values and colours mean. A bad
+file is reported and does not stop the others; the exit code is then 1.
 
 Examples:
   lemore predict --checkpoint lemore-camvid street.jpg
@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Literal
 
 from lemore.commands._options import add_device
-from lemore.config.read import positive
+from lemore.config.read import option, positive
+from lemore.config.values import Share
 from lemore.runtime.process import count_cores
+from lemore.trained.detector import SCORE
 from lemore.trained.find import DATA_DIR, HELP_EXPORTED
 from lemore.trained.predict.files import GPU_BATCH, PredictOptions, predict_files
 
@@ -30,10 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("predictions"), help="folder of the outputs"
     )
-    what = parser.add_argument_group("what is written (overlays, if none of these is chosen)")
+    what = parser.add_argument_group("what is written (by itself overlays, and boxes)")
     what.add_argument("--overlay", action="store_true", help="class colours over the image")
     what.add_argument("--index", action="store_true", help="gray PNGs of train ids")
     what.add_argument("--color", action="store_true", help="class colours alone")
+    what.add_argument("--boxes", action="store_true", help="COCO's JSON, of a detector")
     what.add_argument("--shares", choices=("csv", "json"), help="share of each class")
     what.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     what.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
@@ -51,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="overlapping tiles; by itself only where --size has more than 2048x1024 pixels",
     )
     how.add_argument("--overlap", type=parse_pair, metavar="N|HxW", help="default: tile / 4")
+    how.add_argument(
+        "--score",
+        type=option(Share),
+        help=f"least score of a detector's box, 0 to 1; default {SCORE}",
+    )
     how.add_argument(
         "--batch-size",
         type=positive,

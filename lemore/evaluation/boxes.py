@@ -19,15 +19,43 @@ from lemore.runtime.progress import show_progress
 NAMES = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "ap_s": "AP_S", "ap_m": "AP_M", "ap_l": "AP_L"}
 
 
-class Sample(NamedTuple):
+class Padded(NamedTuple):
     """A photo, resized and padded. image: uint8 H W 3 RGB. valid: (H, W) without the padding.
     original: before resizing."""
 
-    index: int
     image: np.ndarray
     valid: Size
     original: Size
-    objects: Objects
+
+
+class Found(NamedTuple):
+    """Boxes found in a photo, the surest first.
+
+    boxes: float32 N 4, x1 y1 x2 y2 in its own pixels. classes: int64 N train ids. scores: float32
+    N, larger is surer.
+    """
+
+    boxes: np.ndarray
+    classes: np.ndarray
+    scores: np.ndarray
+
+
+def pad_photo(image: np.ndarray, img_scale: tuple[int, int], padding: int) -> Padded:
+    """Fits a photo H W 3 uint8 RGB into (long, short) sides, and pads it to multiples."""
+    resized = resize_for_test(image, img_scale, None)
+    height, width = (-(-side // padding) * padding for side in resized.shape[:2])
+    return Padded(pad(resized, (height, width), 0), resized.shape[:2], image.shape[:2])
+
+
+@torch.inference_mode()
+def detect(network: Any, photos: Sequence[Padded], device: torch.device) -> list[Found]:
+    """Returns what a detector finds in photos that are padded to one size."""
+    pixels = np.stack([photo.image.transpose(2, 0, 1) for photo in photos])  # B 3 H W
+    valid, original = ([*sizes] for sizes in zip(*(photo[1:] for photo in photos), strict=True))
+    planes = torch.from_numpy(pixels).to(device)
+    outputs = network(normalize(planes, torch.tensor(valid, device=device)))
+    found = network.detection_head.detect(outputs, pixels.shape[2:], valid, original)
+    return [Found(*(values.cpu().numpy() for values in one)) for one in found]
 
 
 def evaluate(
@@ -46,28 +74,20 @@ def evaluate(
     network.eval()
     ids = store.category_ids
 
-    def read(index: int) -> Sample:
+    def read(index: int) -> tuple[int, Padded, Objects]:
         image, objects = store.read(index)
-        resized = resize_for_test(image, img_scale, None)
-        valid, original = resized.shape[:2], image.shape[:2]
-        frame = [-(-side // network.padding) * network.padding for side in valid]
-        return Sample(index, pad(resized, (frame[0], frame[1]), 0), valid, original, objects)
+        return index, pad_photo(image, img_scale, network.padding), objects
 
-    @torch.inference_mode()
-    def forward(sample: Sample) -> tuple[Sample, Sequence[np.ndarray]]:
-        planes = torch.from_numpy(np.ascontiguousarray(sample.image.transpose(2, 0, 1)))[None]
-        valid = torch.tensor([sample.valid], device=device)
-        outputs = network(normalize(planes.to(device), valid))
-        place = (sample.image.shape[:2], [sample.valid], [sample.original])
-        found = network.detection_head.detect(outputs, *place)[0]
-        return sample, [values.cpu().numpy() for values in found]
+    def forward(sample: tuple[int, Padded, Objects]) -> tuple[int, Objects, Found]:
+        index, photo, objects = sample
+        return index, objects, detect(network, [photo], device)[0]
 
-    def finish(done: tuple[Sample, Sequence[np.ndarray]]) -> tuple[int, list[Row], list[Row]]:
-        (index, *_, objects), (boxes, classes, scores) = done
+    def finish(done: tuple[int, Objects, Found]) -> tuple[int, list[Row], list[Row]]:
+        index, objects, found = done
         number = store.read_image_id(index)
         truth = (objects.boxes, objects.classes, objects.crowd, objects.areas)
         annotations = make_annotations(number, *truth, ids)
-        return number, annotations, make_results(number, boxes, classes, scores, ids)
+        return number, annotations, make_results(number, *found, ids)
 
     done = overlap(read, forward, finish, range(len(store)), torch.get_num_threads())
     numbers, annotations, results = [], [], []

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -40,6 +40,11 @@ class Prediction:
         for row in self.label_map:  # all at once would be copied as 8-byte integers
             counts += np.bincount(row, minlength=len(self.classes))
         return dict(zip(self.classes, (counts / self.label_map.size).tolist(), strict=True))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What `lemore predict --json` says of the image beside its size."""
+        return {"shares": self.shares}
 
     def overlay(self) -> Image.Image:
         """Class colours over the image in grey."""

@@ -39,10 +39,12 @@ class Record:
 
 @dataclass(frozen=True)
 class Classes:
-    """Names of the classes and their display colours (R, G, B), by train id."""
+    """Names of the classes and their display colours (R, G, B), by train id. category_ids: a
+    detector's classes in COCO's JSON, () where they are not known."""
 
     names: tuple[str, ...]
     colors: tuple[tuple[int, int, int], ...]
+    category_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.colors) or len(set(self.names)) != len(self.names):
@@ -52,6 +54,8 @@ class Classes:
                 raise ValueError(f"classes: {name[:MAX_NAME]!r} is no printable name")
         if any(not 0 <= value <= 255 for color in self.colors for value in color):
             raise ValueError("colors: expected values of 0 to 255")
+        if self.category_ids and len(set(self.category_ids)) != len(self.names):
+            raise ValueError("category_ids: expected one for each class, or none")
 
 
 @dataclass(frozen=True)

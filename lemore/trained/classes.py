@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,17 +25,31 @@ def find_classes(trained: Trained, data_dir: Path = DATA_DIR) -> Classes:
     """Finds classes in the weights' file, else the prepared dataset, else its configuration.
 
     A warning says if the prepared dataset has others, or if the weights hold no names. Classes of
-    an unknown dataset are numbered.
+    an unknown dataset are numbered. Those of a detector have COCO's category ids.
     """
+    name = trained.job.dataset
+    prepared, configured = _read_prepared(data_dir / name), _read_configured(name)
+    classes = _find_names(trained, prepared, configured, data_dir)
+    if trained.job.model.task == "segmentation" or classes.category_ids:
+        return classes
+    for other in (prepared, configured):
+        if other is not None and other.names == classes.names and other.category_ids:
+            return replace(classes, category_ids=other.category_ids)
+    log.warning("%s: the category ids of its classes are not known; they count from 1", name)
+    return replace(classes, category_ids=tuple(range(1, len(classes.names) + 1)))
+
+
+def _find_names(
+    trained: Trained, prepared: Classes | None, configured: Classes | None, data_dir: Path
+) -> Classes:
     name, number = trained.job.dataset, trained.job.num_classes
-    prepared = _read_prepared(data_dir / name)
     if trained.classes is not None:
         own = trained.classes.names
         if prepared is not None and prepared.names != own:
             difference = describe_difference(own, f"the prepared {name}", prepared.names)
             log.warning("%s: %s; those of the weights are kept", trained.source, difference)
         return trained.classes
-    for classes in (prepared, _read_configured(name)):
+    for classes in (prepared, configured):
         if classes is not None and len(classes.names) == number:
             log.warning("%s: holds no names of classes; %s's are taken", trained.source, name)
             return classes
@@ -111,16 +126,18 @@ def _read_prepared(folder: Path) -> Classes | None:
     """Reads the classes of the labels as they were when the dataset was prepared."""
     if not (folder / "digest.json").is_file():
         return None
-    colors = read_json(folder / "colors.json")
-    return Classes(tuple(read_json(folder / "digest.json")["classes"]), tuple(map(tuple, colors)))
+    digest, colors = (read_json(folder / name) for name in ("digest.json", "colors.json"))
+    ids = tuple(digest.get("category_ids", ()))
+    return Classes(tuple(digest["classes"]), tuple(map(tuple, colors)), ids)
 
 
 def _read_configured(name: str) -> Classes | None:
     config = find_dataset(name)
-    if config is None or config.task != "segmentation":
+    if config is None or config.task == "classification":
         return None
     table = labels.find_table(config)
-    return Classes(table.names, table.colors)
+    ids = tuple(table.raw_ids) if config.task == "detection" else ()
+    return Classes(table.names, table.colors, ids)
 
 
 def find_dataset(name: str) -> DatasetConfig | None:

@@ -1,4 +1,4 @@
-"""A trained model ready for use, as `lemore.load` returns it and `lemore predict` runs it."""
+"""A trained segmentation model ready for use, as `lemore.load` returns it."""
 
 import os
 from collections.abc import Sequence
@@ -13,9 +13,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lemore.config import read
-from lemore.config.model import BackboneConfig, ModelConfig
-from lemore.config.read import did_you_mean
 from lemore.config.recipe import Test
 from lemore.config.size import Size
 from lemore.data.archives.images import convert_to_rgb
@@ -23,13 +20,8 @@ from lemore.data.augment.segmentation import fit_size, resize_for_test
 from lemore.evaluation import segmentation
 from lemore.evaluation.tiles import check_progress, label_tiles
 from lemore.evaluation.upsample import Pass, Window, label_passes
-from lemore.models.segmentor import Segmentor, build_segmentor
 from lemore.reporting.prediction import Prediction
-from lemore.runtime.shipped import list_names
 from lemore.trained.checkpoint import Classes, Trained
-from lemore.trained.classes import find_classes
-from lemore.trained.find import DATA_DIR, read_model
-from lemore.trained.onnx_file import check_use
 from lemore.trained.predict.photos import read_photo
 
 WHOLE_PIXELS = 2048 * 1024  # above this, an image of a chosen size is tiled
@@ -60,6 +52,17 @@ class Geometry:
     def choose_overlap(self, tile: Size) -> Size:
         return self.overlap or (tile[0] // 4, tile[1] // 4)
 
+    def choose_scale(self, size: Size, img_scale: Size) -> Size:
+        """(long, short) side that an image of `size` is fitted into; img_scale: in evaluation."""
+        return (max(size), min(size)) if self.size == "original" else self.size or img_scale
+
+    def fit(self, size: Size, img_scale: Size) -> Size:
+        """(H, W) at which a network sees an image of `size`; ValueError if it vanishes."""
+        fitted = fit_size(size, self.choose_scale(size, img_scale))
+        if min(fitted) < 1:
+            raise ValueError(f"is too long and narrow ({size[0]} x {size[1]} pixels)")
+        return fitted
+
 
 class Model(nn.Module):
     """A trained segmentation model with its classes.
@@ -67,6 +70,9 @@ class Model(nn.Module):
     classes, colors: names and display colours by train id. test: the settings of its evaluation.
     licence: of the weights, "" if none is stated with them.
     """
+
+    default_kinds = ("overlay",)  # of files of predictions
+    category_ids: tuple[int, ...] = ()  # a detector's
 
     def __init__(self, trained: Trained, classes: Classes):
         super().__init__()
@@ -122,12 +128,7 @@ class Model(nn.Module):
 
     def fit_image(self, size: Size, geometry: Geometry) -> Size:
         """(H, W) at which the network sees an image of `size`; ValueError if it vanishes."""
-        if geometry.size == "original":
-            return size
-        fitted = fit_size(size, geometry.size or self.test.img_scale)
-        if min(fitted) < 1:
-            raise ValueError(f"is too long and narrow ({size[0]} x {size[1]} pixels)")
-        return fitted
+        return geometry.fit(size, self.test.img_scale)
 
     def choose_tile(self, size: Size, geometry: Geometry) -> Size | None:
         """The tile for an image that the network sees at `size`, None for one piece."""
@@ -191,49 +192,6 @@ class Model(nn.Module):
             overlap=geometry.choose_overlap(tile),
             batch_size=batch_size,
         )
-
-
-def load(
-    checkpoint: str | os.PathLike[str],
-    *,
-    device: str | torch.device = "cpu",
-    data_dir: str | os.PathLike[str] = DATA_DIR,
-) -> Model:
-    """Loads a trained model in evaluation mode.
-
-    checkpoint: weights.pt, a shared model folder, a model that comes with the package, a training
-    below results/ as <run>/<dataset>/<model>/<seed> (any unambiguous part is enough),
-    hf://owner/name, or an ONNX file of `lemore export`, which ONNX Runtime runs on the CPU and
-    which takes images of its own size alone. data_dir: where prepared datasets lie, for the names
-    of the classes of a weights.pt. Nothing in the files is executed but a file's ONNX operators;
-    ValueError says what is wrong with them.
-    """
-    trained = read_model(checkpoint)
-    trained.check_segments("lemore predict")
-    check_use(trained, trained.test, torch.device(device).type != "cpu")
-    return Model(trained, find_classes(trained, Path(data_dir))).eval().to(device)
-
-
-def create_model(name: str, *, num_classes: int, size: Size) -> Segmentor:
-    """Creates an untrained model of config/models for training crops of `size` (H, W).
-
-    It is a torch module: B 3 H W float, RGB normalised by ImageNet's mean and deviation, to logits
-    B K h w at the model's own stride. ValueError names the known models.
-    """
-    known = list_names("config/models")
-    if name not in known:
-        raise ValueError(f"no model '{name}'{did_you_mean(name, known)}")
-    model = read.load(ModelConfig, f"config/models/{name}.yaml")
-    backbone = read.load(BackboneConfig, f"config/backbones/{model.backbone}.yaml")
-    return build_segmentor(
-        model,
-        backbone,
-        num_classes=num_classes,
-        input_size=size,
-        drop_path=0.0,
-        overrides={},
-        auxiliary=False,
-    )
 
 
 def load_rgb(image: "str | os.PathLike[str] | Image.Image | np.ndarray") -> np.ndarray:

@@ -14,60 +14,30 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from lemore.config import code
-from lemore.config.jobs import FinetuneJob, make_finetune_job, read_job
+from lemore.config.jobs import FinetuneJob, read_job
 from lemore.config.read import dump
-from lemore.config.recipe_files import load_recipe
-from lemore.data import objects
 from lemore.data.augment.segmentation import resize_for_test
 from lemore.data.normalize import normalize
-from lemore.data.objects import Objects
-from lemore.data.store import PIXELS, PackWriter, Store
+from lemore.data.store import Store
 from lemore.evaluation import boxes
 from lemore.models.detection_heads.retinanet import Detections
 from lemore.models.network import make_network
-from lemore.runtime.files import hash_file, read_json, write_json
+from lemore.runtime.files import hash_file, read_json
 from lemore.stages.finetune import list_named_modules
 from lemore.stages.workers.detection import DetectionLoss
 from lemore.stages.workers.start import check_start, fit_start
 from lemore.trained.checkpoint import Classes
 from lemore.trained.find import read_trained
+from tests.small_coco import (
+    IDS,
+    NAMES,
+    SIZE,
+    make_coco_store,
+    make_detection_job,
+    make_objects,
+)
 
 ROOT = Path(__file__).parents[2]
-MODEL = "retinanet_shufflenet_v2"
-IDS = [3, 7, 90]  # COCO's, by train id
-NAMES = ["circle", "square", "star"]
-SIZE = (90, 120)
-
-
-def make_objects(number: int) -> Objects:
-    """A large, a medium and a small object, and a crowd."""
-    found = np.array(
-        [[2, 3, 110, 85], [30 + number, 10, 80, 60], [5, 5, 25, 30], [90, 40, 118, 88]], np.float32
-    )
-    areas = np.array([9300, 1500, 400, 1300], np.float32)
-    crowd = np.array([False, False, False, True])
-    return Objects(found, np.array([0, 1, 2, 0]), crowd, areas)
-
-
-def make_coco_store(folder: Path, task: str = "detection") -> Path:
-    """8 training and 3 validation images of noise, each with the same objects."""
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(5)
-    for split, count in (("train", 8), ("val", 3)):
-        writer = PackWriter(folder, split, task)
-        for number in range(count):
-            image = rng.integers(0, 255, (*SIZE, 3), dtype=np.uint8)
-            packed = objects.pack(make_objects(number), 1000 + number)
-            writer.add(f"{split}_{number}", SIZE, image.tobytes(), PIXELS, packed)
-        writer.close()
-    digest = {
-        "dataset": folder.name, "task": task, "num_classes": 3, "classes": NAMES,
-        "category_ids": IDS, "class_frequencies": [], "source": "archives", "sha256": "0" * 64,
-        "splits": {"train": {"count": 8, "sha256": ""}, "val": {"count": 3, "sha256": ""}},
-    }  # fmt: skip
-    write_json(folder / "digest.json", digest)
-    write_json(folder / "colors.json", [[10 * k, 0, 0] for k in range(3)])
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +48,9 @@ def folder(tmp_path_factory) -> Path:
 
 
 def write_config(folder: Path, **train: object) -> Path:
-    small = {"img_scale": [64, 48], "batch_size": 2, "iterations": 4, "warmup_iterations": 1}
-    small |= {"validate_every": 4, "checkpoint_every": 2, **train}
-    recipe, _ = load_recipe(ROOT / "config/recipes/scenes", "coco_scenes", MODEL, {"train": small})
+    train = {"validate_every": 4, "checkpoint_every": 2, **train}
     path = folder / f"finetune_{'_'.join(train)}.yaml"
-    path.write_text(dump(make_finetune_job("test", "dots", 3, MODEL, recipe)))
+    path.write_text(dump(make_detection_job("dots", 3, **train)))
     return path
 
 

@@ -20,14 +20,17 @@ import torch
 from PIL import Image
 
 from lemore.cli import main
+from lemore.config import labels
 from lemore.config.read import dump, plain
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
 from lemore.stages import evaluate
 from lemore.trained.find import read_trained
-from lemore.trained.model import Geometry, Model, load, load_rgb
+from lemore.trained.load import load
+from lemore.trained.model import Geometry, Model, load_rgb
 from lemore.trained.predict.inputs import find_inputs, name_outputs
 from lemore.trained.predict.video import VideoReader
+from tests.small_coco import write_detector
 from tests.trained_models import clip, make_photo, make_settings, save, write_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -440,7 +443,10 @@ def blocks(kind: str) -> list[str]:
 
 
 def test_the_documentation_does_what_it_says(tmp_path, monkeypatch):
-    write_checkpoint(tmp_path / "results/camvid/finetune/camvid/lemore/0/weights.pt")
+    results = tmp_path / "results"
+    write_checkpoint(results / "camvid/finetune/camvid/lemore/0/weights.pt")
+    detector = results / "scenes/finetune/coco_scenes/retinanet_lemore/0/weights.pt"
+    write_detector(detector, "coco_scenes", [*labels.load("coco").names], "retinanet_lemore")
     save(tmp_path / "street.jpg", make_photo(1))
     save(tmp_path / "photos/sub/a b.jpg", make_photo(2))
     save(tmp_path / "photos/b.jpg", make_photo(3))
@@ -459,16 +465,17 @@ def test_the_documentation_does_what_it_says(tmp_path, monkeypatch):
     assert files(tmp_path / "clip") == ["classes.csv", "overlay/drive.mp4"]
     assert files(tmp_path / "again/overlay") == ["a b.jpg", "b.jpg"]
     assert files(tmp_path / "my-lemore") == ["README.md", "config.json", "model.safetensors"]
-    (code,) = blocks("python")
     names: dict = {}
-    exec(code, names)
+    for code in blocks("python"):
+        exec(code, names)
+    rows, listed = (json.loads(Path(p).read_text()) for p in ("boxes.json", "found/boxes/b.json"))
+    assert len(rows) == len(names["found"]) and isinstance(listed, list)
     assert names["logits"].shape == (1, 11, 45, 60)
     assert (read(tmp_path / "ids.png") == names["result"].label_map).all()
 
 
 def camvid_store(folder: Path) -> None:
     """A prepared dataset of one image with CamVid's classes."""
-    from lemore.config import labels
     from lemore.data.store import PIXELS, PackWriter, pack_label
     from lemore.runtime.files import write_json
 

@@ -25,7 +25,7 @@ from lemore.stages.finetune import find_teacher
 from lemore.stages.workers import finetune
 from lemore.stages.workers.teacher import build_teacher, check_teacher, load_teacher
 from lemore.trained.find import read_trained
-from lemore.trained.model import load
+from lemore.trained.load import load
 from lemore.training.distillation import compute_distillation_loss
 from tests.trained_models import make_job, make_settings, write_checkpoint
 

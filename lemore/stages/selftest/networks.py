@@ -18,7 +18,7 @@ from lemore.stages.selftest.bench import CROP, MAIN, SIZE, Bench
 from lemore.stages.selftest.outcome import Figure
 from lemore.trained import exported
 from lemore.trained.find import read_trained
-from lemore.trained.model import Model, load
+from lemore.trained.load import load
 from lemore.trained.onnx_file import Interface
 
 DIFFERENT = 0.02  # share of pixels; near a border between two classes rounding decides
@@ -134,7 +134,7 @@ def _compare_maps(expected: list[np.ndarray], found: list[np.ndarray]) -> list[F
     return [Figure("share of pixels that differ", max(shares), DIFFERENT)]
 
 
-def _load(bench: Bench, device: torch.device) -> Model:
+def _load(bench: Bench, device: torch.device) -> Any:
     return load(bench.checkpoint, device=device, data_dir=bench.folder)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from lemore.reporting.prediction import Kind, Prediction
 from lemore.runtime.progress import show_progress
+from lemore.trained.detector import DetectionModel
 from lemore.trained.model import Geometry, Model
 from lemore.trained.predict.outputs import AddShares, open_video_outputs
 from lemore.trained.predict.photos import read_photo
@@ -28,7 +28,7 @@ class FileTask:
 
     path: Path
     video: bool
-    files: dict[Kind, Path]
+    files: dict[str, Path]
 
 
 class Reporter:
@@ -67,7 +67,7 @@ def describe_error(error: ValueError | OSError) -> str:
 class Predictor:
     """Predicts files and writes their outputs."""
 
-    model: Model
+    model: Model | DetectionModel
     geometry: Geometry
     batch_size: int
     add_shares: AddShares
@@ -85,8 +85,8 @@ class Predictor:
                 for kind, path in task.files.items():
                     prediction.save(path, kind)
                 self.add_shares(str(task.path), None, prediction)
-                size = list(prediction.label_map.shape)
-                self.reporter.report_success(task, size=size, shares=prediction.shares)
+                size = list(prediction.image.shape[:2])
+                self.reporter.report_success(task, size=size, **prediction.facts)
 
     def _make_batches(
         self, tasks: Iterable[FileTask]
@@ -115,7 +115,7 @@ class Predictor:
         if batch:
             yield batch
 
-    def _predict_batch(self, images: list[np.ndarray]) -> list[Prediction]:
+    def _predict_batch(self, images: list[np.ndarray]) -> list[Any]:
         try:
             return self.model.predict_batch(images, self.geometry, self.batch_size)
         except RuntimeError as error:

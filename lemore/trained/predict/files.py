@@ -4,15 +4,16 @@ import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 
 from lemore.config.checkpoints import EXPORTED
-from lemore.reporting.prediction import Kind
 from lemore.runtime.device import DeviceName, choose_device
 from lemore.runtime.files import write_atomic
-from lemore.trained.model import Geometry, Size, load
+from lemore.trained.detector import DetectionModel
+from lemore.trained.load import load
+from lemore.trained.model import Geometry, Model, Size
 from lemore.trained.predict.batch import (
     FileTask,
     Predictor,
@@ -21,7 +22,13 @@ from lemore.trained.predict.batch import (
     escape_unprintable,
 )
 from lemore.trained.predict.inputs import find_inputs, name_outputs, split_list
-from lemore.trained.predict.outputs import LEGEND, OutputPlan, format_legend, open_shares
+from lemore.trained.predict.outputs import (
+    LEGEND,
+    SUFFIXES,
+    OutputPlan,
+    format_legend,
+    open_shares,
+)
 from lemore.trained.predict.video import is_video
 
 log = logging.getLogger(__name__)
@@ -38,22 +45,18 @@ class PredictOptions:
     overlay: bool
     index: bool
     color: bool
+    boxes: bool
     shares: Literal["csv", "json"] | None
     overwrite: bool
     json: bool
     size: Size | Literal["original"] | None
     tile: Size | None
     overlap: Size | None
+    score: float | None
     batch_size: int | None
     device: DeviceName
     threads: int
     data_dir: Path
-
-    @property
-    def kinds(self) -> tuple[Kind, ...]:
-        """The pictures to write: overlays unless others are requested."""
-        kinds: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if getattr(self, kind))
-        return kinds if kinds or self.shares else ("overlay",)
 
 
 def predict_files(options: PredictOptions) -> int:
@@ -68,8 +71,10 @@ def predict_files(options: PredictOptions) -> int:
         log.info("%s: licence of the weights: %s", name, model.licence)
     model.check_geometry(geometry)
     reporter = Reporter(options.json)
-    plan = OutputPlan(options.output, options.kinds, options.shares)
-    legend = format_legend(model.classes, model.colors)
+    plan = OutputPlan(options.output, choose_kinds(options, model), options.shares)
+    if isinstance(model, DetectionModel) and options.score is not None:
+        model.score = options.score
+    legend = format_legend(model.classes, model.colors, model.category_ids)
     tasks = plan_tasks(options, plan, legend, reporter)
     write_atomic(options.output / LEGEND, legend)
     # On a CPU a batch is slower than its images one by one.
@@ -83,6 +88,19 @@ def predict_files(options: PredictOptions) -> int:
         folder = escape_unprintable(str(options.output))
         print(f"{reporter.done} of {total} predicted, in {folder}")
     return 1 if reporter.failed else 0
+
+
+def choose_kinds(options: PredictOptions, model: Model | DetectionModel) -> tuple[str, ...]:
+    """Chooses the kinds of files; ValueError for an option that the model's task does not have."""
+    detects = isinstance(model, DetectionModel)
+    given = {name: bool(getattr(options, name)) for name in ("index", "color", "boxes", "shares")}
+    given["score"] = options.score is not None
+    for name, chosen in given.items():
+        if chosen and detects != (name in ("boxes", "score")):
+            does = "detects objects" if detects else "segments"
+            raise ValueError(f"--{name}: {model.name} {does}; leave it out")
+    kinds = tuple(kind for kind in SUFFIXES if getattr(options, kind))
+    return kinds if kinds or options.shares else model.default_kinds
 
 
 def plan_tasks(

@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
-from lemore.reporting.prediction import Kind, Prediction
+from lemore.reporting.prediction import Prediction
 from lemore.runtime.files import open_temporary
 from lemore.trained.predict.video import open_video
 
 AddShares = Callable[[str, int | None, Prediction], None]  # input, frame of a video, prediction
 
-SUFFIXES: dict[Kind, str] = {"overlay": ".jpg", "index": ".png", "color": ".png"}
-# The index maps of a video's frames have a folder.
-VIDEO_SUFFIXES: dict[Kind, str] = {"overlay": ".mp4", "index": "", "color": ".mp4"}
+# by kind of file; boxes are a detector's
+SUFFIXES = {"overlay": ".jpg", "index": ".png", "color": ".png", "boxes": ".json"}
+FRAMES = ("index", "boxes")  # of a video, they have a folder with a file for each frame
 LEGEND = "classes.csv"
 
 
@@ -29,12 +29,14 @@ class OutputPlan:
     """The places of the outputs. shares: csv, json or None."""
 
     folder: Path
-    kinds: tuple[Kind, ...]
+    kinds: tuple[str, ...]
     shares: str | None
 
-    def name_files(self, name: str, video: bool) -> dict[Kind, Path]:
-        """Returns the file of each kind; for a video's index maps the folder of its frames."""
-        suffixes = VIDEO_SUFFIXES if video else SUFFIXES
+    def name_files(self, name: str, video: bool) -> dict[str, Path]:
+        """Returns the file of each kind; for a video's index maps or boxes the folder of its
+        frames."""
+        films = {kind: "" if kind in FRAMES else ".mp4" for kind in self.kinds}
+        suffixes = films if video else SUFFIXES
         return {kind: self.folder / kind / f"{name}{suffixes[kind]}" for kind in self.kinds}
 
     @property
@@ -66,34 +68,39 @@ class OutputPlan:
             )
 
 
-def format_legend(classes: Sequence[str], colors: Sequence[tuple[int, int, int]]) -> str:
-    """The meaning of the values and colours in the outputs, as CSV."""
+def format_legend(
+    classes: Sequence[str],
+    colors: Sequence[tuple[int, int, int]],
+    category_ids: Sequence[int] = (),
+) -> str:
+    """The meaning of the values and colours in the outputs, as CSV. category_ids: a detector's."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["train_id", "name", "r", "g", "b"])
-    writer.writerows([k, classes[k], *colors[k]] for k in range(len(classes)))
+    writer.writerow(["train_id", "name", "r", "g", "b", *["category_id"] * bool(category_ids)])
+    for k, name in enumerate(classes):
+        writer.writerow([k, name, *colors[k], *category_ids[k : k + 1]])
     return text.getvalue()
 
 
 @contextmanager
 def open_video_outputs(
-    files: dict[Kind, Path], rate: float, size: tuple[int, int]
-) -> Iterator[Callable[[int, Prediction], None]]:
+    files: dict[str, Path], rate: float, size: tuple[int, int]
+) -> Iterator[Callable[[int, Any], None]]:
     """Yields a function that adds a prediction, by frame number, to the outputs of one video."""
-    frames = files.get("index")
+    frames = {kind: path for kind, path in files.items() if kind in FRAMES}
     with ExitStack() as stack:
-        videos: dict[Kind, Callable[[np.ndarray], object]] = {
+        videos: dict[str, Callable[[np.ndarray], object]] = {
             kind: stack.enter_context(open_video(path, rate, size))
             for kind, path in files.items()
-            if kind != "index"
+            if kind not in FRAMES
         }
 
-        def write(number: int, prediction: Prediction) -> None:
-            if frames is not None:
+        def write(number: int, prediction: Any) -> None:
+            for kind, folder in frames.items():
                 if number == 0:  # frames of an earlier, longer video would look like this one's
-                    for path in frames.glob("[0-9]" * 6 + ".png"):
+                    for path in folder.glob("[0-9]" * 6 + SUFFIXES[kind]):
                         path.unlink()
-                prediction.save(frames / f"{number:06d}.png", "index")
+                prediction.save(folder / f"{number:06d}{SUFFIXES[kind]}", kind)
             for kind, add in videos.items():
                 add(np.asarray(prediction.picture(kind)))
 

@@ -1,0 +1,61 @@
+"""Models by path or name, as `lemore.load` and `lemore.create_model` return them."""
+
+import os
+from pathlib import Path
+
+import torch
+
+from lemore.config import read
+from lemore.config.model import BackboneConfig, ModelConfig
+from lemore.config.read import did_you_mean
+from lemore.config.size import Size
+from lemore.models.segmentor import Segmentor, build_segmentor
+from lemore.runtime.shipped import list_names
+from lemore.trained.classes import find_classes
+from lemore.trained.detector import DetectionModel
+from lemore.trained.find import DATA_DIR, read_model
+from lemore.trained.model import Model
+from lemore.trained.onnx_file import check_use
+
+
+def load(
+    checkpoint: str | os.PathLike[str],
+    *,
+    device: str | torch.device = "cpu",
+    data_dir: str | os.PathLike[str] = DATA_DIR,
+) -> Model | DetectionModel:
+    """Loads a trained model in evaluation mode: one that segments, or one that detects.
+
+    checkpoint: weights.pt, a shared model folder, a model that comes with the package, a training
+    below results/ as <run>/<dataset>/<model>/<seed> (any unambiguous part is enough),
+    hf://owner/name, or an ONNX file of `lemore export`, which ONNX Runtime runs on the CPU and
+    which takes images of its own size alone. data_dir: where prepared datasets lie, for the names
+    of the classes of a weights.pt. Nothing in the files is executed but a file's ONNX operators;
+    ValueError says what is wrong with them.
+    """
+    trained = read_model(checkpoint)
+    check_use(trained, trained.test, torch.device(device).type != "cpu")
+    kind = DetectionModel if trained.job.model.task == "detection" else Model
+    return kind(trained, find_classes(trained, Path(data_dir))).eval().to(device)
+
+
+def create_model(name: str, *, num_classes: int, size: Size) -> Segmentor:
+    """Creates an untrained model of config/models for training crops of `size` (H, W).
+
+    It is a torch module: B 3 H W float, RGB normalised by ImageNet's mean and deviation, to logits
+    B K h w at the model's own stride. ValueError names the known models.
+    """
+    known = list_names("config/models")
+    if name not in known:
+        raise ValueError(f"no model '{name}'{did_you_mean(name, known)}")
+    model = read.load(ModelConfig, f"config/models/{name}.yaml")
+    backbone = read.load(BackboneConfig, f"config/backbones/{model.backbone}.yaml")
+    return build_segmentor(
+        model,
+        backbone,
+        num_classes=num_classes,
+        input_size=size,
+        drop_path=0.0,
+        overrides={},
+        auxiliary=False,
+    )
