@@ -64,11 +64,6 @@ def _check_training(experiment: Any, dataset: str) -> None:
 def _check_comparison(experiment: Any, dataset: str) -> None:
     trainings, key = experiment.config.trainings, f"comparisons.{dataset}"
     _check_trained(experiment, key, dataset, trainings)
-    if experiment.dataset(dataset).task != "segmentation":
-        raise ValueError(
-            f"{experiment.source}: {key} is a dataset of detection, and images are compared by "
-            "their label maps; leave it out"
-        )
     for model in experiment.config.comparisons[dataset].models:
         if model not in trainings[dataset]:
             raise ValueError(

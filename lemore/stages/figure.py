@@ -8,6 +8,7 @@ from lemore.config.read import did_you_mean
 from lemore.data.store import Store
 from lemore.reporting.figures import (
     ablation,
+    boxes,
     classes,
     comparison,
     confusion,
@@ -26,7 +27,7 @@ from lemore.reporting.tables.results import (
 )
 from lemore.runtime.files import read_json
 from lemore.runtime.tracking.metrics_file import MetricsFile
-from lemore.stages.examples import read_examples
+from lemore.stages.examples import read_box_examples, read_examples
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,8 @@ def draw_comparison(
     images: Sequence[str],
     prefix: str,
 ) -> None:
-    """Draws chosen images of a prepared dataset, their labels and the models' predictions.
+    """Draws chosen images of a prepared dataset with their labels and the models' predictions:
+    label maps, or boxes.
 
     Of each model, the evaluation with the smallest seed is shown.
     """
@@ -110,10 +112,15 @@ def draw_comparison(
             )
     chosen = [by_model[model] for model in models]
     store = Store(data, split)
-    shown = read_examples(store, images, chosen)
     printed = [name_models(results)[model] for model in models]
     scenes = any(result["scenes"] for result in chosen)
-    figure = comparison.draw(shown, printed, store.classes, store.read_colors(), scenes)
-    title = f"Predictions: {chosen[0]['dataset']}"
-    save_figure(figure, prefix, title, comparison.describe(shown, printed, scenes))
+    if store.task == "detection":
+        boxed = read_box_examples(store, images, chosen)
+        figure = boxes.draw(boxed, printed, scenes)
+        words = boxes.describe(boxed, printed, scenes)
+    else:
+        shown = read_examples(store, images, chosen)
+        figure = comparison.draw(shown, printed, store.classes, store.read_colors(), scenes)
+        words = comparison.describe(shown, printed, scenes)
+    save_figure(figure, prefix, f"Predictions: {chosen[0]['dataset']}", words)
     log.info("figure %s.{png,pdf}", prefix)

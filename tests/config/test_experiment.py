@@ -130,9 +130,6 @@ def test_keys_that_detection_does_not_have_are_refused(part, change, words):
     with pytest.raises(ValueError) as error:
         Experiment(own | {"recipe_changes": {part: change}}, ROOT)
     assert all(word in str(error.value) for word in words), error.value
-    compared = {"coco_scenes": {"images": ["a"], "models": ["retinanet_lemore"]}}
-    with pytest.raises(ValueError, match=r"comparisons\.coco_scenes is a dataset of detection"):
-        Experiment(own | {"comparisons": compared}, ROOT)
 
 
 def test_a_backbone_without_weights_of_torchvision_is_refused_before_the_first_job():
