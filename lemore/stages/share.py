@@ -40,7 +40,6 @@ def share_model(
 ) -> None:
     """Writes folder `output`; ValueError if it holds a model already and `overwrite` is not set."""
     trained = read_trained(checkpoint)
-    trained.check_segments("lemore share")
     scores = read_evaluation(evaluation, trained) if evaluation else None
     if half:
         trained = replace(trained, state_dict=round_tensors(trained.state_dict, trained.source))
@@ -52,9 +51,10 @@ def share_model(
     if not trained.licence:
         log.warning("%s: the licence of the weights is not known; --licence states it", output)
     classes = find_classes(trained, data_dir)
-    if scores is not None and trained.classes is not None:
+    if scores is not None and trained.classes is not None and "iou" in scores:
         scores = order_scores(scores, trained.classes.names)
-    card = model_card.render(describe_model(trained), classes.names, scores)
+    facts = describe_model(trained) | {"category_ids": classes.category_ids}
+    card = model_card.render(facts, classes.names, scores)
     card = read_changed_card(output / CARD, renew_card) or card
     write_folder(output, trained, classes, card)
     for path in files:
@@ -124,7 +124,8 @@ def describe_model(trained: Trained) -> dict[str, Any]:
         "name": job.model_name,
         "label": job.model.label,
         "backbone": job.model.backbone,
-        "decode_head": job.model.decode_head,
+        "detects": job.model.task == "detection",
+        "head": job.model.decode_head or job.model.detection_head,
         "dataset": job.dataset,
         "dataset_title": dataset.title if dataset else job.dataset,
         "data_licence": " ".join(dataset.licence.split()) if dataset else "",
