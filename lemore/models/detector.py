@@ -30,6 +30,20 @@ class Detector(Network):
         return self.detection_head(self.backbone(x))
 
 
+class BoxFinder(nn.Module):
+    """A detector for one image that fills the input: 1 3 H W to the boxes in it, an exported file's
+    outputs."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes N 4 (x1 y1 x2 y2 in pixels of the input), classes N int64, scores N."""
+        found = self.detector.detection_head.select(self.detector(x), (x.shape[2], x.shape[3]))
+        return tuple(found)
+
+
 def make_model(job: FinetuneJob, input_size: Size | None = None) -> Detector:
     """Makes a fine-tuning's model with fresh weights, for its crop_size or another (H, W)."""
     return build_detector(

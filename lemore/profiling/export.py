@@ -9,7 +9,7 @@ import importlib.util
 import json
 import logging
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -69,11 +69,12 @@ def write_onnx(
     *,
     dynamic_batch: bool = False,
     metadata: Mapping[str, Any] | None = None,
+    outputs: Sequence[str] = (OUTPUT,),
 ) -> None:
     """Writes `model` (eval mode) for images like `image` 1 3 H W, named "image" -> "output".
 
     dynamic_batch: any number of images at a time. metadata: kept in the file, values as JSON.
-    ValueError if a package is missing.
+    outputs: their names, where the model has others. ValueError if a package is missing.
     """
     require_packages()
     for name in ("onnxscript", "onnx_ir"):  # they log every constant that they fold
@@ -90,7 +91,7 @@ def write_onnx(
         dynamo=True,
         verbose=False,
         input_names=[INPUT],
-        output_names=[OUTPUT],
+        output_names=[*outputs],
         dynamic_shapes=shapes,
     )
     assert program is not None
@@ -189,14 +190,15 @@ def open_session(file: Path | bytes, threads: int) -> Any:
 
 
 class OnnxNetwork(nn.Module):
-    """An ONNX file as a network on the CPU: B 3 H W -> the file's output."""
+    """An ONNX file as a network on the CPU: B 3 H W -> the file's output, or all of several."""
 
     def __init__(self, path: Path, threads: int) -> None:
         super().__init__()
         self.session = open_session(path, threads)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.from_numpy(self.session.run(None, {INPUT: x.contiguous().numpy()})[0])
+    def forward(self, x: Tensor) -> Any:
+        found = [*map(torch.from_numpy, self.session.run(None, {INPUT: x.contiguous().numpy()}))]
+        return found[0] if len(found) == 1 else found
 
 
 class ProgramNetwork(nn.Module):

@@ -13,6 +13,7 @@ from lemore.evaluation import segmentation
 from lemore.profiling import export
 from lemore.runtime.checkpoint import hash_tensors
 from lemore.runtime.files import write_json
+from lemore.stages.export_detector import choose_size, export_detector
 from lemore.trained import exported
 from lemore.trained.checkpoint import Trained
 from lemore.trained.classes import find_classes, fit_classes
@@ -57,7 +58,8 @@ def export_model(options: ExportOptions) -> int:
     check_options(options)
     torch.set_num_threads(options.threads)
     trained = read_trained(options.checkpoint)
-    trained.check_segments("lemore export")
+    if trained.job.model.task == "detection":
+        return export_boxes(options, trained)
     height, width = options.size or trained.job.train.crop_size
     interface = Interface(
         (height, width), options.dynamic_batch, options.with_normalization, options.labels
@@ -67,10 +69,7 @@ def export_model(options: ExportOptions) -> int:
     if options.evaluate:
         store = Store(options.data_dir / options.evaluate, options.split)
         fit_classes(nn.Identity(), trained, store)  # refuses other classes before the work
-    if options.calibration:
-        images = exported.read_images(options.calibration, interface.size, options.images)
-    else:
-        images = exported.make_random_images(interface.size, RANDOM_IMAGES)
+    images = choose_images(options, interface.size)
     model, deployed = exported.build_networks(trained, interface)
     classes = find_classes(trained, options.data_dir)
     record = exported.describe_file(trained, classes, interface, options.precision)
@@ -105,6 +104,29 @@ def export_model(options: ExportOptions) -> int:
     return 0 if options.int8 or record["equal_labels"] >= EQUAL_LABELS else 1
 
 
+def choose_images(options: ExportOptions, size: tuple[int, int]) -> list[torch.Tensor]:
+    """Returns the images, uint8 1 3 H W of `size`, that the file is compared on."""
+    if options.calibration:
+        return exported.read_images(options.calibration, size, options.images)
+    return exported.make_random_images(size, RANDOM_IMAGES)
+
+
+def export_boxes(options: ExportOptions, trained: Trained) -> int:
+    """Writes a detector's file and prints the comparison; returns 1 if it differs too much."""
+    refuse_for_detectors(options)
+    return export_detector(
+        trained,
+        find_classes(trained, options.data_dir),
+        choose_images(options, choose_size(trained, options.size)),
+        options.output,
+        raw=options.with_normalization,
+        compared_on="given" if options.calibration else "random",
+        threads=options.threads,
+        seconds=options.seconds,
+        json=options.json,
+    )
+
+
 def check_options(options: ExportOptions) -> None:
     """Raises ValueError for options that exclude each other."""
     suffix = SUFFIXES[options.format]
@@ -124,6 +146,20 @@ def check_options(options: ExportOptions) -> None:
     if options.size and min(options.size) < 64:
         height, width = options.size
         raise ValueError(f"--size: {height} x {width}, expected at least 64 x 64")
+
+
+def refuse_for_detectors(options: ExportOptions) -> None:
+    """Raises ValueError for options that a detector's file does not have."""
+    absent = ("half", "int8", "labels", "dynamic_batch", "evaluate")
+    if options.format != "onnx":
+        raise ValueError("--format: a detector is exported as onnx alone")
+    for name in absent:
+        if getattr(options, name):
+            option = name.replace("_", "-")
+            raise ValueError(
+                f"--{option}: a detector's file is in float32, takes one image and ends in boxes; "
+                "leave it out"
+            )
 
 
 def warn_of_size(size: tuple[int, int], trained: Trained) -> None:

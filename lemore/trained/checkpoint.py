@@ -88,14 +88,6 @@ class Trained:
                 f"{self.job.num_classes}"
             )
 
-    def check_segments(self, what: str) -> None:
-        """Raises ValueError for a detector. what: names what takes none."""
-        if self.job.model.task != "segmentation":
-            raise ValueError(
-                f"{self.source}: {self.job.model_name} detects objects, and {what} takes models "
-                "that segment alone"
-            )
-
     @property
     def input_size(self) -> tuple[int, int]:
         """(H, W) of the images in test modes square and slide."""

@@ -27,9 +27,12 @@ DOMAINS = ("", "ai.onnx")  # of ONNX's own operators
 Labels = Literal["native", "image"]
 Precision = Literal["float32", "float16", "int8"]
 Input = Literal["RGB 0..255", "(RGB 0..255 - mean) / std"]
-Output = Literal["logits at native stride", "train ids at native stride", "train ids"]
+Output = Literal[
+    "logits at native stride", "train ids at native stride", "train ids",
+    "boxes x1 y1 x2 y2, train ids, scores",
+]  # fmt: skip
 RAW, NORMALIZED = get_args(Input)
-LOGITS, NATIVE_IDS, IMAGE_IDS = get_args(Output)
+LOGITS, NATIVE_IDS, IMAGE_IDS, BOXES = get_args(Output)
 OUTPUTS: dict[Labels | None, str] = {None: LOGITS, "native": NATIVE_IDS, "image": IMAGE_IDS}
 
 
@@ -175,6 +178,11 @@ def read_about(proto: Any, path: Path) -> About:
     names = About.__dataclass_fields__.keys() & texts.keys()
     values = {name: parse_json(texts[name].encode(), f"{path}: metadata.{name}") for name in names}
     about = build(About, values, str(path), "metadata.")
+    if about.output == BOXES:
+        raise ValueError(
+            f"{path}: a detector's file, which other programs run; give the checkpoint that it was "
+            "made from"
+        )
     try:
         check_size("metadata.size", about.size)
     except ValueError as error:

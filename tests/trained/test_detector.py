@@ -6,13 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import lemore
 from lemore.cli import main
 from lemore.config import labels
 from lemore.data.store import Store
+from lemore.profiling.export import open_session
+from lemore.reporting.pages import model_card
 from lemore.runtime.files import read_json
+from lemore.stages.share import describe_model
 from lemore.trained.boxes import BoxPrediction
 from lemore.trained.classes import find_classes
 from lemore.trained.find import read_trained
@@ -122,6 +126,49 @@ def test_a_box_is_drawn_in_the_colour_of_its_class():
     }  # fmt: skip
 
 
+def test_a_detector_is_shared(folder, monkeypatch):
+    """The folder predicts the same, with the dataset's ids, and the card has its numbers."""
+    monkeypatch.chdir(folder)
+    scores = {
+        "stage": "evaluate", "dataset": "dots", "split": "val", "images": 3, "scenes": False,
+        "weights_sha256": read_trained("weights.pt").record.weights_sha256, "classes": NAMES,
+        "test_mode": "whole", "test_size": [64, 48], "ap": 0.293, "ap50": 0.5, "ap75": 0.25,
+        "ap_s": None, "ap_m": 0.125, "ap_l": 1.0,
+    }  # fmt: skip
+    Path("scores.json").write_text(json.dumps(scores))
+    command = ["share", "--checkpoint", "weights.pt", "--evaluation", "scores.json"]
+    assert main([*command, "--output", "shared", "--data-dir", "data"]) == 0
+    card = Path("shared/README.md").read_text()
+    for part in (
+        "pipeline_tag: object-detection",
+        "A model for object detection: 3 classes,",
+        "detection head `retinanet`, of lemore",
+        "On 3 images of dots, split `val`, average precisions by COCO's tool, in test mode",
+        "| 29.30 | 50.00 | 25.00 | - | 12.50 | 100.00 |",
+        "| 2 | star | 90 |",
+    ):
+        assert part in card, card
+    assert "mIoU" not in card and "segmentation" not in card
+    predict(folder, "ours", "photos/1000.png")
+    assert main(["predict", "--checkpoint", "shared", "--output", "theirs", "photos"]) == 0
+    theirs, ours = (Path(name, "boxes/1000.json").read_text() for name in ("theirs", "ours"))
+    assert theirs == ours and json.loads(ours)
+
+
+def test_the_card_says_how_the_rate_falls(folder):
+    """As it was trained, an untrained detector has no such line."""
+    found = read_trained(folder / "weights.pt")
+    train = replace(found.job.train, schedule="steps", steps=(58640, 80630))
+    stepped = replace(
+        found,
+        job=replace(found.job, train=train),
+        record=replace(found.record, command="lemore finetune", iterations=87960),
+    )
+    card = model_card.render(describe_model(stepped) | {"category_ids": IDS}, NAMES, None)
+    assert "then a rate that falls tenfold at iterations 58640, 80630." in card
+    assert "polynomial" not in card and "4 iterations of 2 photos, fitted into 64 x 48" in card
+
+
 def test_category_ids_are_those_of_the_weights_or_the_dataset(folder, caplog):
     """Else of its prepared data, else of its label table, else they count from 1."""
     trained = read_trained(folder / "weights.pt")
@@ -137,3 +184,59 @@ def test_category_ids_are_those_of_the_weights_or_the_dataset(folder, caplog):
     assert ids == tuple(table.raw_ids) and ids[-1] == 90
     with pytest.raises(ValueError, match="category_ids: expected one for each class"):
         replace(trained.classes, category_ids=(1, 1, 2))
+
+
+def export(folder: Path, *options: object, code: int = 0) -> Path:
+    pytest.importorskip("onnxscript")
+    command = ["export", "--checkpoint", folder / "weights.pt", "--format", "onnx", "--output"]
+    command += [folder / "detector.onnx", "--data-dir", folder / "data", "--seconds", 0.1, *options]
+    assert main([*map(str, command)]) == code
+    return folder / "detector.onnx"
+
+
+def test_an_exported_detector_ends_in_the_boxes_of_pytorch(folder, capsys):
+    """ONNX Runtime finds what torchvision's own selection finds, which the network ends in."""
+    photos = ("--calibration", folder / "photos", "--json", folder / "export.json")
+    path = export(folder, "--with-normalization", *photos)
+    record = read_json(folder / "export.json")
+    assert record["images"] == 3 and record["boxes"] > 30 and record["equal_boxes"] > 0.99
+    assert record["largest_difference"] < 0.01 and record["category_ids"] == IDS
+    assert "ends in boxes, after decoding and non-maximum suppression" in capsys.readouterr().out
+    session = open_session(path, 1)
+    names = [one.name for one in session.get_outputs()]
+    assert names == ["boxes", "classes", "scores"]
+    blank = np.zeros((1, 3, 128, 128), np.float32)
+    boxes, classes, scores = session.run(None, {"image": blank})
+    assert boxes.shape == (len(scores), 4) and classes.dtype == np.int64 and len(scores) <= 100
+    with pytest.raises(ValueError, match="a detector's file, which other programs run"):
+        lemore.load(path)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--half"], "--half: a detector's file is in float32, takes one image and ends in boxes"),
+        (["--labels", "image"], "--labels: a detector's file"),
+        (["--size", "130", "200"], "expected multiples of 128 such as 256 x 256"),
+    ],
+)
+def test_what_a_detectors_file_does_not_have_is_refused(folder, capsys, option, message):
+    export(folder, *option, code=2)
+    assert message in capsys.readouterr().err
+
+
+def test_the_selection_of_an_exported_graph_is_torchvisions(folder):
+    """With more boxes than torchvision offsets at once, and with none."""
+    network = read_trained(folder / "weights.pt").unfolded().eval()
+    head = network.detection_head
+    generator = torch.Generator().manual_seed(1)
+    size = (256, 384)
+    with torch.inference_mode():
+        outputs = network(torch.randn(1, 3, *size, generator=generator))
+        for shift in (0.0, 4.0, -50.0):
+            moved = outputs._replace(logits=outputs.logits + shift)
+            (expected,) = head.detect(moved, size, [size], [size])
+            found = head.select(moved, size)
+            assert torch.equal(found.classes, expected.classes)
+            torch.testing.assert_close(found.boxes, expected.boxes)
+            assert len(found.scores) == (0 if shift == -50.0 else 100)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import retinanet
 from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.models.detection.transform import resize_boxes
+from torchvision.ops.boxes import clip_boxes_to_image, nms
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelP6P7
 
 from lemore.config.size import Size
@@ -126,15 +127,25 @@ class RetinaNet(nn.Module):
         losses = self.compute_losses(targets, found, [anchors] * len(targets))
         return losses["classification"] + losses["bbox_regression"]
 
-    def decode(self, outputs: Outputs, size: Size) -> Tensor:
-        """Returns the box of every anchor, B A 4 in pixels of the padded input of `size`, neither
-        clipped nor suppressed: what an exported graph can end in."""
-        anchors = torch.cat(self.make_anchors(size, outputs.offsets.device))
-        batch = len(outputs.offsets)
-        boxes = self.box_coder.decode_single(
-            outputs.offsets.flatten(0, 1), anchors.repeat(batch, 1)
-        )
-        return boxes.unflatten(0, (batch, -1))
+    def select(self, outputs: Outputs, size: Size) -> Detections:
+        """Returns what `detect` finds in one image that fills an input of `size`, in operations
+        that an exported graph can have: torchvision's choose by the number of boxes."""
+        found = []
+        anchors = self.make_anchors(size, outputs.logits.device)
+        counts = [len(level) for level in anchors]
+        columns = (outputs.logits[0].split(counts), outputs.offsets[0].split(counts))
+        for level, logits, offsets in zip(anchors, *columns, strict=True):
+            most = min(self.topk_candidates, logits.numel())
+            scores, best = logits.sigmoid().flatten().topk(most)
+            places, classes = best // logits.shape[1], best % logits.shape[1]
+            boxes = self.box_coder.decode_single(offsets[places], level[places])
+            found.append((clip_boxes_to_image(boxes, size), classes, scores))
+        boxes, classes, scores = (torch.cat(column) for column in zip(*found, strict=True))
+        sure = torch.nonzero(scores > self.score_thresh)[:, 0]
+        boxes, classes, scores = boxes[sure], classes[sure], scores[sure]
+        apart = boxes + (classes * (max(size) + 1.0))[:, None]  # so that classes do not overlap
+        kept = nms(apart, scores, self.nms_thresh)[: self.detections_per_img]
+        return Detections(boxes[kept], classes[kept], scores[kept])
 
     def detect(
         self, outputs: Outputs, size: Size, valid: Sequence[Size], original: Sequence[Size]
