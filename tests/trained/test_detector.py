@@ -13,6 +13,7 @@ import lemore
 from lemore.cli import main
 from lemore.config import labels
 from lemore.data.store import Store
+from lemore.models.detection_heads.retinanet import Detections
 from lemore.profiling.export import open_session
 from lemore.reporting.pages import model_card
 from lemore.runtime.files import read_json
@@ -150,7 +151,8 @@ def test_a_detector_is_shared(folder, monkeypatch):
         assert part in card, card
     assert "mIoU" not in card and "segmentation" not in card
     predict(folder, "ours", "photos/1000.png")
-    assert main(["predict", "--checkpoint", "shared", "--output", "theirs", "photos"]) == 0
+    command = ["predict", "--checkpoint", "shared", "--output", "theirs", "--threads", "1"]
+    assert main([*command, "photos"]) == 0
     theirs, ours = (Path(name, "boxes/1000.json").read_text() for name in ("theirs", "ours"))
     assert theirs == ours and json.loads(ours)
 
@@ -233,10 +235,16 @@ def test_the_selection_of_an_exported_graph_is_torchvisions(folder):
     size = (256, 384)
     with torch.inference_mode():
         outputs = network(torch.randn(1, 3, *size, generator=generator))
-        for shift in (0.0, 4.0, -50.0):
+        for shift in (0.0, 1.0, -50.0):
             moved = outputs._replace(logits=outputs.logits + shift)
             (expected,) = head.detect(moved, size, [size], [size])
             found = head.select(moved, size)
-            assert torch.equal(found.classes, expected.classes)
-            torch.testing.assert_close(found.boxes, expected.boxes)
+            assert list_rows(found) == list_rows(expected)
+            torch.testing.assert_close(found.scores, expected.scores)
             assert len(found.scores) == (0 if shift == -50.0 else 100)
+
+
+def list_rows(found: Detections) -> list:
+    """Sorts, since boxes with the same score may come in any order."""
+    boxes = found.boxes.double().round(decimals=2).tolist()
+    return sorted(zip(found.classes.tolist(), boxes, strict=True))
