@@ -34,11 +34,11 @@ class BoxFinder(nn.Module):
     """A detector for one image that fills the input: 1 3 H W to the boxes in it, an exported file's
     outputs."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Any) -> None:
         super().__init__()
-        self.detector = detector
+        self.detector: Any = detector
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Boxes N 4 (x1 y1 x2 y2 in pixels of the input), classes N int64, scores N."""
         found = self.detector.detection_head.select(self.detector(x), (x.shape[2], x.shape[3]))
         return tuple(found)
