@@ -1,10 +1,10 @@
 """Turn a trained checkpoint into a file that runs without this project, and check that it does.
 
 onnx runs in ONNX Runtime and elsewhere (examples/deploy/ has programs that need neither torch nor
-lemore); torch_export is a program for torch.export.load. The input is float32 B 3 H W, RGB,
-normalised as the file's metadata says, at one fixed H and W; the output is logits B K h w at native
-stride, and boxes, classes and scores of a detector. The file is compared with PyTorch on images, by
-its mIoU too with --evaluate.
+lemore); openvino is an .xml and a .bin for OpenVINO; torch_export is a program for
+torch.export.load. The input is float32 B 3 H W, RGB, normalised as the file's metadata says, at one
+fixed H and W; the output is logits B K h w at native stride, and boxes, classes and scores of a
+detector. The file is compared with PyTorch on images, by its mIoU too with --evaluate.
 
 Examples:
   lemore export --checkpoint weights.pt --format onnx --output lemore.onnx --size 512 512
@@ -17,14 +17,15 @@ from pathlib import Path
 
 from lemore.config.read import option, positive
 from lemore.config.values import Positive
-from lemore.stages.export import SUFFIXES, ExportOptions, export_model
+from lemore.stages.export import ENDS, ExportOptions, export_model
 from lemore.trained.find import DATA_DIR, HELP
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", required=True, help=HELP)
-    parser.add_argument("--format", choices=SUFFIXES, required=True)
-    parser.add_argument("--output", type=Path, required=True, help="file to write (.onnx, .pt2)")
+    parser.add_argument("--format", choices=ENDS, required=True)
+    ends = f"file to write ({', '.join(ENDS.values())})"
+    parser.add_argument("--output", type=Path, required=True, help=ends)
     size = "of the images (default: train crop)"
     parser.add_argument("--size", type=positive, nargs=2, metavar=("H", "W"), help=size)
     parser.add_argument("--dynamic-batch", action="store_true", help="any number of images at once")
@@ -36,8 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("native", "image"),
         help="output uint8 train ids: B h w at the network's stride, or B H W at the image's size",
     )
-    parser.add_argument("--half", action="store_true", help="float16 within the file (onnx)")
-    parser.add_argument("--int8", action="store_true", help="quantise (onnx; needs --calibration)")
+    half = "float16 within the file (onnx, openvino)"
+    parser.add_argument("--half", action="store_true", help=half)
+    parser.add_argument("--int8", action="store_true", help="quantise (needs --calibration)")
     parser.add_argument(
         "--calibration",
         type=Path,

@@ -3,7 +3,7 @@
 Latencies are those of one image and of the model folded for inference (batch norms and LeMoRe's
 nested projections taken into convolutions). Each backend runs alone: eager, compiled
 (torch.compile) and onnxruntime on the CPU, cuda on the first GPU. An exported file is timed as it
-is, in ONNX Runtime and at its own size.
+is, in its runtime and at its own size.
 
 Examples:
   lemore profile --model lemore --depth 2
@@ -25,7 +25,7 @@ from lemore.stages.profile import ProfileOptions, profile
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, help="resolved profile (YAML), or by hand:")
     parser.add_argument("--model", help="name of a file in config/models")
-    parser.add_argument("--checkpoint", help="an ONNX file of lemore export instead")
+    parser.add_argument("--checkpoint", help="a file of lemore export instead")
     parser.add_argument("--num-classes", type=positive, default=150)
     parser.add_argument("--size", type=positive, nargs=2, metavar=("H", "W"), default=(512, 512))
     parser.add_argument(

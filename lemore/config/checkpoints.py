@@ -7,7 +7,6 @@ from lemore.runtime import shipped
 
 RESULTS, WEIGHTS = Path("results"), "weights.pt"
 SHARED_WEIGHTS, SHARED_CONFIG = "model.safetensors", "config.json"  # of a shared model folder
-EXPORTED = ".onnx"  # ends the name of an exported file that can be run as a model
 HUB = "hf://"
 
 
@@ -42,7 +41,8 @@ def list_files(checkpoint: Path) -> list[Path]:
     """Lists the files that a found checkpoint is read from."""
     if checkpoint.is_dir():
         return [checkpoint / SHARED_WEIGHTS, checkpoint / SHARED_CONFIG]
-    return [checkpoint]
+    parts = [checkpoint, checkpoint.with_suffix(".bin")]  # weights of an OpenVINO file
+    return parts if checkpoint.suffix == ".xml" else parts[:1]
 
 
 def _find_training(name: str) -> Path:

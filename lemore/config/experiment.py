@@ -16,12 +16,13 @@ from lemore.config import labels
 from lemore.config.checks import check_run
 from lemore.config.code import list_by_model, list_by_recipe, write_fingerprints
 from lemore.config.dataset import DatasetConfig
+from lemore.config.formats import Format, explain_absences
 from lemore.config.jobs import ProfileCell
 from lemore.config.model import BackboneConfig, ModelConfig, get_start
 from lemore.config.read import build, load
 from lemore.config.recipe import Pretrain, Test, Train
 from lemore.config.recipe_files import load_pretrain, load_recipe
-from lemore.config.run import PAPER_TABLES, Format, RunConfig, split_place
+from lemore.config.run import PAPER_TABLES, RunConfig, split_place
 from lemore.runtime.shipped import PACKAGE, find_file, list_names
 
 EVERY_OTHER = "*"
@@ -113,6 +114,10 @@ class Experiment:
             model, _, dataset = key.partition("@")
             found |= {(d, m): formats for d, m in self.pairs if m == model and dataset in ("", d)}
         return found
+
+    def explain_absences(self) -> dict[Format, str]:
+        """Says of each format of the deployments that cannot be made here what it needs."""
+        return explain_absences(dict.fromkeys(f for fs in self.deployments.values() for f in fs))
 
     @cached_property
     def tables(self) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import MinLen, Predicate, doc
 
+from lemore.config.formats import Format
 from lemore.config.values import (
     MIN_SIDE,
     NAME,
@@ -28,8 +29,6 @@ Backend = Literal["eager", "compiled", "onnxruntime", "cuda"]
 Backends = Annotated[
     tuple[Backend, ...], MinLen(1), Predicate(are_distinct), doc("at least one, each once")
 ]
-# ONNX in float32, with float16 inside, and in 8 bits
-Format = Literal["onnx", "onnx_fp16", "onnx_int8"]
 Formats = Annotated[
     tuple[Format, ...], MinLen(1), Predicate(are_distinct), doc("at least one, each once")
 ]

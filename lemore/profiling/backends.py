@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lemore.config import formats
 from lemore.config.run import Backend
-from lemore.profiling import export
+from lemore.profiling import export, onnx_file
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 Run = Callable[[], object]
@@ -26,8 +27,7 @@ def explain_absence(backend: Backend) -> str | None:
     if backend == "compiled" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         return "torch.compile needs a C++ compiler (g++)"
     if backend == "onnxruntime":
-        absent = export.find_missing_packages()
-        return f"needs {', '.join(absent)}: pip install 'lemore[export]'" if absent else None
+        return formats.explain_absence("onnx", formats.WRITERS["onnx"])
     return None
 
 
@@ -70,5 +70,5 @@ def _prepare_onnxruntime(model: nn.Module, image: Tensor, upsample: bool, thread
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         export.write_onnx(export.Deployed(model, resize_to=size if upsample else None), image, path)
-        session = export.open_session(path, threads)
-    return partial(session.run, None, {export.INPUT: image.numpy()})
+        session = onnx_file.open_session((path.read_bytes(),), threads)
+    return partial(session.run, image.numpy())

@@ -5,7 +5,6 @@ LeMoRe's mixing matrices, are then constants of the file.
 """
 
 import copy
-import importlib.util
 import json
 import logging
 import tempfile
@@ -19,10 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lemore.config.formats import WRITERS, check_packages
 from lemore.config.size import Size
 from lemore.runtime.files import write_atomic
 
-PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 INPUT, OUTPUT = "image", "output"
 METADATA = "lemore.json"  # beside the program in a torch.export file
 
@@ -76,7 +75,7 @@ def write_onnx(
     dynamic_batch: any number of images at a time. metadata: kept in the file, values as JSON.
     outputs: their names, where the model has others. ValueError if a package is missing.
     """
-    require_packages()
+    check_packages("onnx", WRITERS["onnx"])
     for name in ("onnxscript", "onnx_ir"):  # they log every constant that they fold
         logging.getLogger(name).setLevel(logging.WARNING)
     model = copy.deepcopy(model).eval().to(memory_format=torch.contiguous_format)
@@ -127,7 +126,7 @@ def quantize(source: Path, path: Path, images: Iterable[np.ndarray]) -> None:
     Weights are quantised per output channel, activations per tensor (QDQ), their ranges being the
     mean of the images' extremes: the extremes of all images would be those of a few outliers.
     """
-    require_packages()
+    check_packages("onnx", WRITERS["onnx"])
     import onnx
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -162,7 +161,7 @@ def halve(source: Path, path: Path) -> None:
     """Writes an ONNX file's form in float16: weights, and what is computed but for the operators
     that ONNX Runtime's converter keeps in float32. Input and output keep their types.
     """
-    require_packages()
+    check_packages("onnx", WRITERS["onnx"])
     import onnx
     from onnxruntime.transformers import float16
 
@@ -173,32 +172,6 @@ def halve(source: Path, path: Path) -> None:
 def _is_wanted(record: logging.LogRecord) -> bool:
     """Returns whether a record is none of the quantiser's remarks on weights without channels."""
     return "out-of-range for weight" not in record.getMessage()
-
-
-def open_session(file: Path | bytes, threads: int) -> Any:
-    """Opens an ONNX Runtime session on the CPU. file: its path or content."""
-    require_packages()
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
-    # Threads that spin after a run would take cores from what runs next.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    source = file if isinstance(file, bytes) else str(file)
-    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-
-
-class OnnxNetwork(nn.Module):
-    """An ONNX file as a network on the CPU: B 3 H W -> the file's output, or all of several."""
-
-    def __init__(self, path: Path, threads: int) -> None:
-        super().__init__()
-        self.session = open_session(path, threads)
-
-    def forward(self, x: Tensor) -> Any:
-        found = [*map(torch.from_numpy, self.session.run(None, {INPUT: x.contiguous().numpy()}))]
-        return found[0] if len(found) == 1 else found
 
 
 class ProgramNetwork(nn.Module):
@@ -218,19 +191,6 @@ def read_metadata(path: Path) -> dict[str, Any]:
     import onnx
 
     return {p.key: json.loads(p.value) for p in onnx.load(path).metadata_props}
-
-
-def require_packages() -> None:
-    """Raises ValueError that says what to install, if a package is missing."""
-    absent = find_missing_packages()
-    if absent:
-        raise ValueError(
-            f"ONNX needs the packages {', '.join(absent)}: pip install 'lemore[export]'"
-        )
-
-
-def find_missing_packages() -> list[str]:
-    return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
 
 
 def _make_example(image: Tensor, dynamic_batch: bool) -> tuple[Tensor, Any]:

@@ -1,6 +1,5 @@
 """The time of a model for one image: p50 and p95 over repeated runs, and the protocol."""
 
-import importlib.metadata
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -12,17 +11,18 @@ import numpy as np
 import torch
 from torch import nn
 
+from lemore.config.formats import Kind
 from lemore.config.run import Backend
 from lemore.config.size import Size
-from lemore.profiling import backends, export
+from lemore.profiling import backends
 from lemore.profiling.memory import watch_peak
+from lemore.profiling.runtimes import find_runtime
 
 WARMUP_SHARE = 0.2  # of the seconds allowed
 MIN_REPETITIONS, MAX_REPETITIONS = 3, 1000
 HOW = {
     "eager": "channels_last, eager",
     "compiled": "channels_last, torch.compile (inductor, frozen weights)",
-    "onnxruntime": "NCHW, ONNX Runtime {onnxruntime}, CPU, all graph optimisations",
     "cuda": "channels_last, eager, device synchronised after every run",
 }
 
@@ -35,7 +35,7 @@ class Latency:
     peak_memory_mb: MiB, None where it is unknown; `memory` describes its measurement in words.
     """
 
-    backend: Backend
+    backend: Backend | Kind
     upsample: bool
     p50_ms: float
     p95_ms: float
@@ -85,26 +85,28 @@ def measure(
     return measured
 
 
-def measure_file(content: bytes, input_size: Size, *, threads: int, seconds: float) -> Latency:
-    """Times one image of `input_size` in an ONNX file, as `measure` does for "onnxruntime"."""
+def measure_file(
+    kind: Kind, contents: tuple[bytes, ...], input_size: Size, *, threads: int, seconds: float
+) -> Latency:
+    """Times one image of `input_size` in an exported file, as `measure` does."""
     image = torch.randn(1, 3, *input_size, generator=torch.Generator().manual_seed(0))
     start = time.perf_counter()
-    session = export.open_session(content, threads)
+    session = find_runtime(kind).open_session(contents, threads)
     prepare_s = time.perf_counter() - start
-    run = partial(session.run, None, {export.INPUT: image.numpy()})
-    return _measure_run(run, "onnxruntime", input_size, threads, seconds, False, prepare_s)
+    run = partial(session.run, image.numpy())
+    return _measure_run(run, kind, input_size, threads, seconds, False, prepare_s)
 
 
 def _measure_run(
     run: Callable[[], object],
-    backend: Backend,
+    backend: Backend | Kind,
     input_size: Size,
     threads: int,
     seconds: float,
     upsample: bool,
     prepare_s: float,
 ) -> Latency:
-    device = backends.get_device(backend)
+    device = torch.device("cuda" if backend == "cuda" else "cpu")
     with watch_peak(device) as peak:
         [times] = repeat([run], seconds)
     return Latency(
@@ -193,12 +195,12 @@ def measure_in_turn(
 
 
 def describe_protocol(
-    backend: Backend, size: Size, threads: int, upsample: bool, times: Times
+    backend: Backend | Kind, size: Size, threads: int, upsample: bool, times: Times
 ) -> str:
     end = "logits resized to the input" if upsample else "logits at native stride"
-    how = HOW[backend]
-    if backend == "onnxruntime":
-        how = how.format(onnxruntime=importlib.metadata.version("onnxruntime"))
+    if (how := HOW.get(backend)) is None:
+        kind = "onnx" if backend == "onnxruntime" else backend
+        how = f"NCHW, {find_runtime(kind).describe()}"  # pyright: ignore[reportArgumentType]
     where = "CPU"
     if backend == "cuda":  # TF32 multiplies float32 faster and less exactly
         uses = {"convolutions": torch.backends.cudnn, "matrix products": torch.backends.cuda.matmul}

@@ -6,23 +6,24 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lemore.config.checkpoints import list_files
 from lemore.config.code import list_loaded
+from lemore.config.formats import SUFFIXES, Format, Kind, Precision, explain_absences, split_format
 from lemore.config.jobs import DeployJob, read_job
 from lemore.config.read import plain
-from lemore.config.run import Format
 from lemore.data.normalize import normalize
 from lemore.data.store import Store
 from lemore.evaluation.upsample import resize
-from lemore.profiling import backends, export, latency
+from lemore.profiling import backends, latency
+from lemore.profiling.runtimes import find_runtime
 from lemore.runtime.checkpoint import hash_tensors
-from lemore.runtime.files import hash_file, key_of, read_json, write_atomic, write_json
+from lemore.runtime.files import hash_file, key_of, read_json, write_json
 from lemore.runtime.process import leave_with_owner, read_processor_name
 from lemore.runtime.progress import show_progress
 from lemore.runtime.provenance import find_commit, list_versions, quote_command
@@ -31,8 +32,8 @@ from lemore.runtime.tracking.tracked_run import track
 from lemore.trained import exported
 from lemore.trained.checkpoint import Trained
 from lemore.trained.classes import find_classes, fit_classes
+from lemore.trained.exported_file import Exported, ExportedNetwork, Interface, make_square
 from lemore.trained.find import read_model, read_trained
-from lemore.trained.onnx_file import Exported, FileNetwork, Interface, Precision, make_square
 
 log = logging.getLogger(__name__)
 PYTORCH = "pytorch"  # the row of the network itself
@@ -63,19 +64,21 @@ def deploy(options: DeployOptions) -> dict[str, Any]:
     torch.set_num_threads(job.threads)
     trained, store = read_trained(options.checkpoint), Store(options.data, job.test.split)
     fit_classes(nn.Identity(), trained, store)  # refuses other classes before the work
-    left_out = {format: reason for format in job.formats if (reason := explain_absence(format))}
+    left_out = explain_absences(job.formats)
     for format, reason in left_out.items():
         log.warning("deploy: %s is left out: %s", format, reason)
     images = exported.read_images([options.data], job.size, job.calibration_images)
     interface = Interface(job.size, dynamic_batch=False, raw=False, labels=None)
     network, deployed = exported.build_networks(trained, interface)
-    formats = tuple(format for format in job.formats if format not in left_out)
+    formats: list[Format] = [one for one in job.formats if one not in left_out]
     paths = write_files(options, trained, deployed, interface, formats, images)
     files = {format: read_model(path) for format, path in paths.items()}
     # Measured before the tracking thread starts: its import of MLflow would share the cores.
     rows = measure_formats(job, trained, store, network, deployed, files)
     for format, path in paths.items():
-        rows[format] |= {"file": path.name, "bytes": path.stat().st_size, "sha256": hash_file(path)}
+        parts = list_files(path)
+        rows[format] |= {"file": path.name, "bytes": sum(part.stat().st_size for part in parts)}
+        rows[format] |= {"sha256": {part.name: hash_file(part) for part in parts}}
     with track(_describe_run(job, trained, store)) as run:
         record = describe(job, trained, store) | {
             "protocol": describe_protocol(job, formats),
@@ -93,40 +96,24 @@ def deploy(options: DeployOptions) -> dict[str, Any]:
     return record
 
 
-def explain_absence(format: Format) -> str | None:
-    """Says why a format cannot be written and run here; None if it can."""
-    match format:
-        case "onnx" | "onnx_fp16" | "onnx_int8":
-            return backends.explain_absence("onnxruntime")
-
-
 def write_files(
     options: DeployOptions,
     trained: Trained,
     deployed: nn.Module,
     interface: Interface,
-    formats: Sequence[str],
-    images: Sequence[Tensor],
-) -> dict[str, Path]:
-    """Writes <format>.onnx of each format into the output's folder. images: for INT8, uint8."""
-    if not formats:
-        return {}
-    options.output.mkdir(parents=True, exist_ok=True)
-    inputs = [exported.make_input(image, interface.raw) for image in images]
-    classes = find_classes(trained, options.data.parent)
-    about = exported.describe_file(trained, classes, interface, "float32")
-    paths = {format: options.output / f"{format}.onnx" for format in formats}
+    formats: Sequence[Format],
+    images: list[Tensor],
+) -> dict[Format, Path]:
+    """Writes a file of each format into the output's folder. images: for INT8, uint8."""
+    about = exported.describe_file(trained, find_classes(trained, options.data.parent), interface)
+    paths: dict[Format, Path] = {}
     with tempfile.TemporaryDirectory() as folder:
-        full = Path(folder) / "full.onnx"
-        export.write_onnx(deployed, inputs[0], full, metadata=about)
-        for format, path in paths.items():
-            match format:
-                case "onnx":
-                    write_atomic(path, full.read_bytes())
-                case "onnx_fp16":
-                    export.halve(full, path)
-                case "onnx_int8":
-                    export.quantize(full, path, [one.numpy() for one in inputs])
+        source = exported.Source(deployed, interface, images, about, Path(folder))
+        for format in formats:
+            options.output.mkdir(parents=True, exist_ok=True)
+            kind, precision = split_format(format)
+            paths[format] = options.output / f"{format}{SUFFIXES[kind]}"
+            exported.write_file(source, paths[format], precision)
     return paths
 
 
@@ -147,7 +134,7 @@ def measure_formats(
     image = torch.randn(1, 3, *job.size, generator=torch.Generator().manual_seed(0))
     runs = {PYTORCH: backends.prepare("eager", deployed, image, (False,), job.threads)[False]}
     for format, file in networks.items():
-        assert isinstance(file, FileNetwork)
+        assert isinstance(file, ExportedNetwork)
         file.open()
         runs[format] = partial(file, image)
     latencies = latency.measure_in_turn(runs, job.latency_seconds)
@@ -221,19 +208,15 @@ def describe(job: DeployJob, trained: Trained, store: Store) -> dict[str, Any]:
     }
 
 
-def describe_protocol(job: DeployJob, formats: Sequence[str]) -> str:
+def describe_protocol(job: DeployJob, formats: Sequence[Format]) -> str:
     """Describes the measurement of the latencies. formats: those beside PyTorch."""
     height, width = job.size
-    runtime = ""
-    if formats:
-        runtime = (
-            f"ONNX Runtime {version('onnxruntime')} with all graph optimisations and no hints on "
-            "precision, the file's being used; "
-        )
+    kinds: dict[Kind, None] = {split_format(format)[0]: None for format in formats}
+    runtimes = "".join(f"{find_runtime(kind).describe()}; " for kind in kinds)
     return (
         f"one image {height}x{width} (HxW), float32 in and logits at native stride out, CPU, "
         f"{job.threads} thread{'s' * (job.threads > 1)}; PyTorch {torch.__version__} eager, "
-        f"channels_last, inference_mode; {runtime}threads that wait do not spin; "
+        f"channels_last, inference_mode; {runtimes}"
         f"rounds of one run of each in turn, for {job.latency_seconds:g} s of each; first run and "
         "warm-up rounds left out, then the median and 95th percentile; the first run of each gives "
         "its peak memory"

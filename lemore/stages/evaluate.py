@@ -26,8 +26,8 @@ from lemore.stages.check import check_images, check_test
 from lemore.stages.workers.evaluate import Measurement
 from lemore.trained.checkpoint import Trained
 from lemore.trained.classes import fit_classes
+from lemore.trained.exported_file import check_use, make_square
 from lemore.trained.find import read_model
-from lemore.trained.onnx_file import check_use, make_square
 
 TABLES = "mlflow.loggedArtifacts"  # tag by which MLflow finds a run's tables
 

@@ -1,27 +1,30 @@
 """Turns a checkpoint into a file that runs without this project, and compares it with PyTorch."""
 
 import logging
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 
+from lemore.config.checkpoints import list_files
+from lemore.config.formats import SUFFIXES, WRITERS, Format, Kind, Precision, check_packages
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
-from lemore.profiling import export
 from lemore.runtime.checkpoint import hash_tensors
 from lemore.runtime.files import write_json
 from lemore.stages.export_detector import choose_size, export_detector
 from lemore.trained import exported
 from lemore.trained.checkpoint import Trained
 from lemore.trained.classes import find_classes, fit_classes
+from lemore.trained.exported_file import Interface, Labels
 from lemore.trained.find import read_trained
-from lemore.trained.onnx_file import Interface, Labels, Precision
 
 log = logging.getLogger(__name__)
-SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}
+ENDS: dict[str, str] = {**SUFFIXES, "torch_export": ".pt2"}
+BATCHED = ("onnx", "openvino", "torch_export")
 RANDOM_IMAGES = 4
 EQUAL_LABELS = 0.999  # a float file with a smaller share is wrong
 
@@ -31,7 +34,7 @@ class ExportOptions:
     """The options of `lemore export`, whose help describes them."""
 
     checkpoint: str
-    format: Literal["onnx", "torch_export"]
+    format: Kind | Literal["torch_export"]
     output: Path
     size: list[int] | None
     dynamic_batch: bool
@@ -72,15 +75,21 @@ def export_model(options: ExportOptions) -> int:
     images = choose_images(options, interface.size)
     model, deployed = exported.build_networks(trained, interface)
     classes = find_classes(trained, options.data_dir)
-    record = exported.describe_file(trained, classes, interface, options.precision)
-    in_float32 = exported.write_file(
-        options.output, deployed, interface, images, record, options.precision, options.threads
-    )
-    del record["trained"]  # is in the file, for lemore to read
-    record |= {
+    about = exported.describe_file(trained, classes, interface)
+    in_float32 = None
+    with tempfile.TemporaryDirectory() as folder:
+        source = exported.Source(deployed, interface, images, about, Path(folder))
+        exported.write_file(source, options.output, options.precision)
+        if options.precision != "float32":
+            full = Path(folder, f"full{options.output.suffix}")
+            exported.write_file(source, full, "float32")
+            in_float32 = exported.open_file(full, options.threads)
+    del about["trained"]  # is in the file, for lemore to read
+    record = about | {
+        "precision": options.precision,
         "file": str(options.output),
         "format": f"{options.format} {options.precision}".removesuffix(" float32"),
-        "bytes": options.output.stat().st_size,
+        "bytes": sum(part.stat().st_size for part in list_files(options.output)),
         "dynamic_batch": options.dynamic_batch,
         "compared_on": "given" if options.calibration else "random",
         "images_sha256": hash_tensors({str(k): image for k, image in enumerate(images)}),
@@ -129,14 +138,17 @@ def export_boxes(options: ExportOptions, trained: Trained) -> int:
 
 def check_options(options: ExportOptions) -> None:
     """Raises ValueError for options that exclude each other."""
-    suffix = SUFFIXES[options.format]
+    suffix = ENDS[options.format]
     if options.output.suffix != suffix:
         raise ValueError(f"--output: {options.output} should end in {suffix} for {options.format}")
-    if options.format == "onnx":
-        export.require_packages()
-    for name in ("int8", "half"):
-        if getattr(options, name) and options.format != "onnx":
-            raise ValueError(f"--{name}: only onnx has it; use --format onnx")
+    if options.format != "torch_export":
+        check_packages(options.format, WRITERS[options.format])
+    for name, precision in (("int8", "int8"), ("half", "fp16")):
+        kinds = [kind for kind in SUFFIXES if f"{kind}_{precision}" in get_args(Format)]
+        if getattr(options, name) and options.format not in kinds:
+            raise ValueError(f"--{name}: only {' and '.join(kinds)} have it, not {options.format}")
+    if options.dynamic_batch and options.format not in BATCHED:
+        raise ValueError(f"--dynamic-batch: only {' and '.join(BATCHED)} have it")
     if options.int8 and options.half:
         raise ValueError("--int8, --half: give one of them")
     if options.int8 and not options.calibration:

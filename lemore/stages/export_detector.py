@@ -14,7 +14,7 @@ from lemore.profiling import export
 from lemore.runtime.files import write_json
 from lemore.trained import exported
 from lemore.trained.checkpoint import Classes, Trained
-from lemore.trained.onnx_file import BOXES, Interface
+from lemore.trained.exported_file import BOXES, Interface
 
 OUTPUTS = ("boxes", "classes", "scores")
 EQUAL_BOXES = 0.99  # a file with a smaller share is wrong

@@ -9,8 +9,8 @@ from lemore.runtime.files import write_json
 from lemore.runtime.process import read_processor_name
 from lemore.runtime.provenance import find_commit, quote_command
 from lemore.stages import count
+from lemore.trained.exported_file import Exported
 from lemore.trained.find import read_model
-from lemore.trained.onnx_file import Exported
 
 
 def profile_file(
@@ -39,7 +39,8 @@ def profile_file(
         cells=(cell,),
     )
     counts = count.count_cell(network, cell)
-    latency = vars(measure_file(trained.content, size, threads=threads, seconds=seconds))
+    file = trained.kind, trained.contents
+    latency = vars(measure_file(*file, size, threads=threads, seconds=seconds))
     record = {
         "stage": "profile",
         "run": network.run,
@@ -48,7 +49,7 @@ def profile_file(
         "encoder": job.model.encoder,
         "file": checkpoint,
         "format": trained.format,
-        "bytes": len(trained.content),
+        "bytes": sum(map(len, trained.contents)),
         "weights_sha256": trained.record.weights_sha256,
         "device": read_processor_name(),
         "command": quote_command(),

@@ -1,8 +1,7 @@
 """A trained model as a file for other programs, written and compared with the network itself."""
 
-import tempfile
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lemore import __version__
+from lemore.config.formats import Precision, find_kind
 from lemore.config.read import plain
 from lemore.config.recipe import Test
 from lemore.config.size import Size
@@ -21,12 +21,13 @@ from lemore.data.store import Store
 from lemore.evaluation import segmentation
 from lemore.evaluation.upsample import resize
 from lemore.models.fold import bake, fold
-from lemore.profiling import backends, export, latency
-from lemore.runtime.files import is_junk
+from lemore.profiling import backends, export, latency, openvino_file
+from lemore.profiling.runtimes import FileNetwork
+from lemore.runtime.files import is_junk, write_atomic
 from lemore.trained.checkpoint import Classes, Trained
+from lemore.trained.exported_file import NORMALIZED, OUTPUTS, RAW, Interface
 from lemore.trained.folder import describe
 from lemore.trained.model import load_rgb
-from lemore.trained.onnx_file import NORMALIZED, OUTPUTS, RAW, Interface, Precision
 
 
 def build_networks(trained: Trained, interface: Interface) -> tuple[nn.Module, nn.Module]:
@@ -46,10 +47,8 @@ def build_networks(trained: Trained, interface: Interface) -> tuple[nn.Module, n
     return model, deployed.eval()
 
 
-def describe_file(
-    trained: Trained, classes: Classes, interface: Interface, precision: Precision
-) -> dict[str, Any]:
-    """Returns the file's metadata, which a program needs to use it; `trained` is for lemore."""
+def describe_file(trained: Trained, classes: Classes, interface: Interface) -> dict[str, Any]:
+    """Returns the metadata of files, which a program needs to use them; `trained` is for lemore."""
     return {
         "lemore": __version__,
         "model": trained.job.model_name,
@@ -62,41 +61,62 @@ def describe_file(
         "std": list(STD),
         "input": RAW if interface.raw else NORMALIZED,
         "output": OUTPUTS[interface.labels],
-        "precision": precision,
         "trained": plain(describe(trained, classes)),
     }
 
 
-def write_file(
-    path: Path,
-    deployed: nn.Module,
-    interface: Interface,
-    images: list[Tensor],
-    metadata: dict[str, Any],
-    precision: Precision,
-    threads: int,
-) -> nn.Module | None:
-    """Writes .onnx (INT8: calibrated on `images`, uint8 1 3 H W) or .pt2, by the path's suffix.
+@dataclass(frozen=True)
+class Source:
+    """What files of a network are made from.
 
-    Returns the float32 file that another one was made from, as a network in memory, else None.
+    deployed: what they compute. images: uint8 1 3 H W; INT8 is calibrated on them. metadata: of the
+    files, which adds their precision. folder: of intermediate files.
     """
-    inputs = [make_input(image, interface.raw) for image in images]
-    write = export.write_onnx if path.suffix == ".onnx" else export.write_torch_export
-    with tempfile.TemporaryDirectory() as folder:
-        full = path if precision == "float32" else Path(folder) / "float.onnx"
-        write(deployed, inputs[0], full, dynamic_batch=interface.dynamic_batch, metadata=metadata)
-        if precision == "float32":
-            return None
-        if precision == "float16":
-            export.halve(full, path)
-        else:
-            export.quantize(full, path, [one.numpy() for one in inputs])
-        return open_file(full, threads)
+
+    deployed: nn.Module
+    interface: Interface
+    images: list[Tensor]
+    metadata: dict[str, Any]
+    folder: Path
+
+    @cached_property
+    def inputs(self) -> list[Tensor]:
+        return [make_input(image, self.interface.raw) for image in self.images]
+
+    @cached_property
+    def onnx(self) -> Path:
+        """The ONNX file in float32, from which others are made."""
+        path = self.folder / "float32.onnx"
+        dynamic, about = self.interface.dynamic_batch, self.metadata | {"precision": "float32"}
+        export.write_onnx(
+            self.deployed, self.inputs[0], path, dynamic_batch=dynamic, metadata=about
+        )
+        return path
+
+
+def write_file(source: Source, path: Path, precision: Precision) -> None:
+    """Writes a file of the kind that the path's suffix says, .pt2 being torch.export's."""
+    arrays = [one.numpy() for one in source.inputs]
+    match find_kind(path.name), precision:
+        case "onnx", "float32":
+            write_atomic(path, source.onnx.read_bytes())
+        case "onnx", "float16":
+            export.halve(source.onnx, path)
+        case "onnx", "int8":
+            export.quantize(source.onnx, path, arrays)
+        case "openvino", _:
+            openvino_file.write(source.onnx, path, precision, arrays)
+        case _:
+            dynamic, about = source.interface.dynamic_batch, source.metadata
+            about = about | {"precision": precision}
+            export.write_torch_export(
+                source.deployed, source.inputs[0], path, dynamic_batch=dynamic, metadata=about
+            )
 
 
 def open_file(path: Path, threads: int) -> nn.Module:
-    if path.suffix == ".onnx":
-        return export.OnnxNetwork(path, threads)
+    if find_kind(path.name):
+        return FileNetwork(path, threads)
     return export.ProgramNetwork(path)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lemore.config import checkpoints
-from lemore.config.checkpoints import EXPORTED, HUB
+from lemore.config.checkpoints import HUB
+from lemore.config.formats import find_kind
 from lemore.config.jobs import FinetuneJob
 from lemore.config.read import build, read_yaml
 from lemore.config.recipe import Test
@@ -25,7 +26,7 @@ HELP = (
     "training below results/ as <run>/<dataset>/<model>/<seed>, of which what is unambiguous is "
     "enough"
 )
-HELP_EXPORTED = f"{HELP}; or an ONNX file of lemore export"
+HELP_EXPORTED = f"{HELP}; or an ONNX (.onnx) or OpenVINO (.xml) file of lemore export"
 DATA_DIR = Path("resources/datasets")
 
 
@@ -37,10 +38,10 @@ def read_trained(name: str | os.PathLike[str]) -> Trained:
 
 def read_model(name: str | os.PathLike[str]) -> Trained:
     """Reads a trained model that need only run: also an exported file."""
-    from lemore.trained.onnx_file import read_onnx  # trainings spare what opens it
+    from lemore.trained.exported_file import read_exported  # trainings spare what opens it
 
     path = find_checkpoint(os.fspath(name))
-    return read_onnx(path) if path.suffix == EXPORTED else read_trained(path)
+    return read_exported(path) if find_kind(path.name) else read_trained(path)
 
 
 def find_checkpoint(name: str) -> Path:
@@ -51,7 +52,7 @@ def find_checkpoint(name: str) -> Path:
 
 
 def _read_file(path: Path) -> Trained:
-    if path.suffix == EXPORTED:
+    if find_kind(path.name):
         raise ValueError(
             f"{path}: an exported file, which can be run, but has no tensors to take; give the "
             "checkpoint that it was made from"

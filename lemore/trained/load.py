@@ -13,9 +13,9 @@ from lemore.models.segmentor import Segmentor, build_segmentor
 from lemore.runtime.shipped import list_names
 from lemore.trained.classes import find_classes
 from lemore.trained.detector import DetectionModel
+from lemore.trained.exported_file import check_use
 from lemore.trained.find import DATA_DIR, read_model
 from lemore.trained.model import Model
-from lemore.trained.onnx_file import check_use
 
 
 def load(
@@ -28,9 +28,9 @@ def load(
 
     checkpoint: weights.pt, a shared model folder, a model that comes with the package, a training
     below results/ as <run>/<dataset>/<model>/<seed> (any unambiguous part is enough),
-    hf://owner/name, or an ONNX file of `lemore export`, which ONNX Runtime runs on the CPU and
+    hf://owner/name, or a file of `lemore export`, which its runtime runs on the CPU and
     which takes images of its own size alone. data_dir: where prepared datasets lie, for the names
-    of the classes of a weights.pt. Nothing in the files is executed but a file's ONNX operators;
+    of the classes of a weights.pt. Nothing in the files is executed but an exported one's operators;
     ValueError says what is wrong with them.
     """
     trained = read_model(checkpoint)

@@ -71,7 +71,7 @@ def test_models_may_have_seeds_of_their_own():
         ),
         (
             {"deployments": {"lemore": ["onxx"]}},
-            ["deployments.lemore[0] is 'onxx', expected one of onnx, onnx_fp16, onnx_int8"],
+            ["deployments.lemore[0] is 'onxx', expected one of onnx, onnx_fp16, onnx_int8, openv"],
         ),
         (
             {"profiles": {"retinanet_lemore": ["ade20k"]}},

@@ -10,13 +10,12 @@ import torch.nn.functional as F
 
 import lemore
 from lemore.cli import main
-from lemore.config import code
+from lemore.config import code, formats
 from lemore.config.jobs import DeployJob
 from lemore.config.read import dump
 from lemore.data.normalize import normalize
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
-from lemore.profiling import export
 from lemore.reporting.tables import deploy
 from lemore.runtime.files import hash_file, read_json
 from lemore.trained import exported
@@ -59,7 +58,7 @@ def test_each_file_is_a_model_and_what_the_record_says(tiny, record):
     for format, precision in zip(FORMATS, ("float32", "float16", "int8"), strict=True):
         path = tiny.folder / "deployed" / rows[format]["file"]
         assert (path.name, path.stat().st_size) == (f"{format}.onnx", rows[format]["bytes"])
-        assert hash_file(path) == rows[format]["sha256"]
+        assert rows[format]["sha256"] == {path.name: hash_file(path)}
         assert read_model(path).format == f"ONNX {precision}"
     assert rows["onnx_int8"]["bytes"] < rows["onnx_fp16"]["bytes"] < rows["onnx"]["bytes"]
     assert record["modules"] == code.declare_code("deploy", MODULES)
@@ -108,7 +107,7 @@ def test_formats_without_their_packages_are_named_and_fail_nothing(
     tiny, record, monkeypatch, caplog
 ):
     monkeypatch.chdir(tiny.folder)
-    monkeypatch.setattr(export, "PACKAGES", ("onnx", "no_such_package"))
+    monkeypatch.setitem(formats.WRITERS, "onnx", ("onnx", "no_such_package"))
     assert main(name_options(tiny, "left.json")) == 0
     words = "needs no_such_package: pip install 'lemore[export]'"
     assert f"onnx_int8 is left out: {words}" in caplog.text

@@ -21,6 +21,7 @@ from lemore.config.read import plain
 from lemore.config.recipe_files import load_recipe
 from lemore.data.normalize import MEAN, STD
 from lemore.profiling import export
+from lemore.profiling.runtimes import FileNetwork
 from lemore.runtime import checkpoint
 from lemore.stages.export import format_record, warn_of_size
 from lemore.trained.find import read_model, read_trained
@@ -94,7 +95,7 @@ def test_onnx_computes_what_pytorch_does_at_the_size_of_the_file(fixed):
     assert "96x160" in text and f"{100 * record['equal_labels']:.4f} %" in text
     assert "as a float file" not in text  # it is one
     assert record["largest_difference"] < 1e-4 and record["bytes"] == fixed.stat().st_size
-    network = export.OnnxNetwork(fixed, 1)
+    network = FileNetwork(fixed, 1)
     with torch.inference_mode():
         close(network(image()), trained()(image()))
 
@@ -140,7 +141,7 @@ def test_the_file_says_what_it_is(fixed):
 
 def test_any_number_of_images_at_once(folder, fixed):
     assert run_export(folder, "batch.onnx", "--dynamic-batch") == 0
-    network = export.OnnxNetwork(folder / "batch.onnx", 1)
+    network = FileNetwork(folder / "batch.onnx", 1)
     with torch.inference_mode():
         for batch in (1, 3):
             close(network(image(batch)), trained()(image(batch)))
@@ -165,7 +166,7 @@ def test_normalization_and_argmax_can_be_in_the_file(folder, fixed):
     assert run_export(folder, "whole.onnx", "--with-normalization", "--labels", "image") == 0
     generator = torch.Generator().manual_seed(5)
     raw = torch.randint(0, 256, (1, 3, *SIZE), generator=generator).float()
-    found = export.OnnxNetwork(folder / "whole.onnx", 1)(raw)
+    found = FileNetwork(folder / "whole.onnx", 1)(raw)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     with torch.inference_mode():
         logits = trained()((raw - mean) / std)
@@ -194,7 +195,7 @@ def test_int8_stays_near_and_is_smaller(folder, fixed):
     small = F.interpolate(x, SIZE, mode="bilinear")
     with torch.inference_mode():
         expected = trained()(small)
-        found = export.OnnxNetwork(folder / "int8.onnx", 1)(small)
+        found = FileNetwork(folder / "int8.onnx", 1)(small)
     error = (found - expected).square().mean().sqrt() / expected.std()
     assert 0 < error < 0.3
     image = folder / "photos/1.png"
@@ -268,7 +269,10 @@ def test_the_example_stays_short():
         (["--size", "32", "64"], "32 x 64, expected at least 64 x 64"),
         (["--evaluate", "camvid", "--labels", "image"], "--evaluate: leave out --labels"),
         (["--half", "--int8", "--calibration", "x"], "--int8, --half: give one of them"),
-        (["--half", "--format", "torch_export", "--output", "x.pt2"], "--half: only onnx has it"),
+        (
+            ["--half", "--format", "torch_export", "--output", "x.pt2"],
+            "--half: only onnx and openvino have",
+        ),
         (["--calibration", "nowhere"], "nowhere holds no image"),
         (["--checkpoint", "nowhere.pt"], "nowhere.pt: no such file, folder or training"),
     ],

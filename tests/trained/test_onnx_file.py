@@ -15,8 +15,8 @@ import lemore
 from lemore.cli import main
 from lemore.data.store import Store
 from lemore.trained import exported
+from lemore.trained.exported_file import Exported
 from lemore.trained.find import read_model, read_trained
-from lemore.trained.onnx_file import Exported
 from tests.conftest import make_store
 from tests.trained_models import make_photo, make_settings, save, write_checkpoint
 
@@ -200,7 +200,7 @@ EDITS = {
     "the data of 'hidden' lie in another file": set_external_within,
     "operator evil.ops::": set_operator,
     "defines the operator 'Conv' itself": set_function,
-    "ONNX Runtime does not load it (": lambda proto: proto.graph.initializer.pop(),
+    "its runtime does not load it (": lambda proto: proto.graph.initializer.pop(),
 }
 
 

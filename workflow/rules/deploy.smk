@@ -1,3 +1,9 @@
+# Told before anything is trained, since a deployment leaves these formats out.
+if workflow.is_main_process:
+    for format, reason in experiment.explain_absences().items():
+        print(f"deployments: {format} is left out: {reason}", file=sys.stderr)
+
+
 # It runs alone on the machine, as a profile does, since it measures time.
 rule deploy:
     input:

@@ -43,6 +43,9 @@ FORMATS = {
     "onnx": "ONNX float32",
     "onnx_fp16": "ONNX float16",
     "onnx_int8": "ONNX INT8",
+    "openvino": "OpenVINO float32",
+    "openvino_fp16": "OpenVINO float16",
+    "openvino_int8": "OpenVINO INT8",
 }
 
 

@@ -12,14 +12,14 @@ from lemore.evaluation import segmentation
 from lemore.evaluation.metrics import Evaluation
 from lemore.models.fold import bake, fold
 from lemore.models.segmentor import make_model
-from lemore.profiling import export, latency
+from lemore.profiling import backends, latency
 from lemore.runtime import checkpoint
 from lemore.stages.selftest.bench import CROP, MAIN, SIZE, Bench
 from lemore.stages.selftest.outcome import Figure
 from lemore.trained import exported
+from lemore.trained.exported_file import Interface
 from lemore.trained.find import read_trained
 from lemore.trained.load import load
-from lemore.trained.onnx_file import Interface
 
 DIFFERENT = 0.02  # share of pixels; near a border between two classes rounding decides
 RUNS = 20
@@ -87,13 +87,14 @@ def check_latency(bench: Bench) -> list[Figure]:
 def check_export(bench: Bench) -> list[Figure]:
     """Writes the network to a file and compares what the file computes."""
     trained, figures = read_trained(str(bench.checkpoint)), []
-    kinds = ["torch_export"] + ([] if export.find_missing_packages() else ["onnx"])
+    kinds = ["torch_export"] + ([] if backends.explain_absence("onnxruntime") else ["onnx"])
     interface = Interface(CROP, dynamic_batch=False, raw=False, labels=None)
     images = exported.make_random_images(CROP, 2)
     for kind in kinds:
         network, deployed = exported.build_networks(trained, interface)
         path = bench.folder / FILES[kind]
-        exported.write_file(path, deployed, interface, images, {}, "float32", bench.threads)
+        source = exported.Source(deployed, interface, images, {}, bench.folder)
+        exported.write_file(source, path, "float32")
         file = exported.open_file(path, bench.threads)
         record = exported.compare_outputs(network, file, interface, images)
         figures += [

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from lemore.config.checkpoints import EXPORTED
+from lemore.config.formats import find_kind
 from lemore.runtime.device import DeviceName, choose_device
 from lemore.runtime.files import write_atomic
 from lemore.trained.detector import DetectionModel
@@ -63,7 +63,7 @@ def predict_files(options: PredictOptions) -> int:
     """Writes the outputs of every input that can be read; returns 1 if one could not."""
     torch.set_num_threads(options.threads)
     geometry = Geometry(options.size, options.tile, options.overlap)
-    on_cpu = options.device == "auto" and options.checkpoint.endswith(EXPORTED)
+    on_cpu = options.device == "auto" and find_kind(options.checkpoint) is not None
     device = choose_device("cpu" if on_cpu else options.device)
     model = load(options.checkpoint, device=device, data_dir=options.data_dir)
     if model.licence:

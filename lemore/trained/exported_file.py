@@ -1,10 +1,9 @@
-"""An ONNX file of `lemore export` as a trained model, which ONNX Runtime runs on the CPU.
+"""A file of `lemore export` as a trained model, which its runtime runs on the CPU.
 
 Files of others are read with this too: what a file says of itself is checked as a shared model's
-config.json is, it may hold ONNX's own operators alone, and it may name no other file.
+config.json is, and so are its input and output.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -13,19 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lemore.config.formats import TITLES, Kind, Precision, find_kind
 from lemore.config.jobs import check_size
 from lemore.config.read import build
 from lemore.config.recipe import CropSide, Test
 from lemore.config.size import Size
 from lemore.data.normalize import MEAN, STD
-from lemore.profiling import export
+from lemore.profiling.runtimes import find_runtime
+from lemore.profiling.session import Session
 from lemore.trained.checkpoint import Trained
 from lemore.trained.folder import Description, parse_json
 
-MAX_BYTES = (1 << 31) - 1  # of a protobuf
-DOMAINS = ("", "ai.onnx")  # of ONNX's own operators
 Labels = Literal["native", "image"]
-Precision = Literal["float32", "float16", "int8"]
 Input = Literal["RGB 0..255", "(RGB 0..255 - mean) / std"]
 Output = Literal[
     "logits at native stride", "train ids at native stride", "train ids",
@@ -70,8 +68,9 @@ class Exported(Trained):
     """
 
     interface: Interface
+    kind: Kind
     precision: Precision
-    content: bytes = field(repr=False)
+    contents: tuple[bytes, ...] = field(repr=False)
 
     @property
     def input_size(self) -> Size:
@@ -79,13 +78,13 @@ class Exported(Trained):
 
     @property
     def format(self) -> str:
-        return f"ONNX {self.precision}"
+        return f"{TITLES[self.kind]} {self.precision}"
 
     def network(self) -> nn.Module:
-        return FileNetwork(self.content, self.interface, self.job.num_classes, self.source)
+        return ExportedNetwork(self)
 
 
-class FileNetwork(nn.Module):
+class ExportedNetwork(nn.Module):
     """An exported file as a network: float B 3 H W, normalised RGB, to logits B K h w.
 
     A file that gives train ids has the logit 1 at them and 0 elsewhere. The session is opened where
@@ -95,21 +94,25 @@ class FileNetwork(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, content: bytes, interface: Interface, num_classes: int, source: str) -> None:
+    def __init__(self, file: Exported) -> None:
         super().__init__()
-        self.content, self.interface, self.source = content, interface, source
-        self.num_classes = num_classes
-        self.session: Any = None
+        self.interface, self.source = file.interface, file.source
+        self.kind: Kind = file.kind
+        self.contents, self.num_classes = file.contents, file.job.num_classes
+        self.session: Session | None = None
         for name, values in (("mean", MEAN), ("std", STD)):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"session": None}
 
-    def open(self) -> None:
+    def open(self) -> Session:
         """Opens the session, with torch's number of threads here, unless it is open."""
-        if self.session is None:
-            self.session = export.open_session(self.content, torch.get_num_threads())
+        session = self.session
+        if session is None:
+            session = find_runtime(self.kind).open_session(self.contents, torch.get_num_threads())
+            self.session = session
+        return session
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1:] != (3, *self.interface.size):
@@ -117,10 +120,9 @@ class FileNetwork(nn.Module):
             raise ValueError(
                 f"{self.source}: takes images B 3 {height} {width}, got {tuple(x.shape)}"
             )
-        self.open()
+        run = self.open().run
         x = x.detach() * self.std + self.mean if self.interface.raw else x.detach()
-        feeds = ({export.INPUT: one.contiguous().numpy()} for one in x.split(1))
-        found = torch.cat([torch.from_numpy(self.session.run(None, feed)[0]) for feed in feeds])
+        found = torch.cat([torch.from_numpy(run(one.contiguous().numpy())) for one in x.split(1)])
         if self.interface.labels is None:
             return found
         if int(found.max()) >= self.num_classes:
@@ -131,20 +133,12 @@ class FileNetwork(nn.Module):
         return F.one_hot(found.long(), self.num_classes).permute(0, 3, 1, 2).float()
 
 
-def read_onnx(path: Path) -> Exported:
+def read_exported(path: Path) -> Exported:
     """Reads and checks a file; ValueError says what is wrong with it."""
-    export.require_packages()
-    import onnx
-
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path}: larger than {MAX_BYTES:,} bytes")
-    content = path.read_bytes()
-    try:
-        proto = onnx.load_model_from_string(content)
-    except Exception as error:  # protobuf's own kinds
-        raise ValueError(f"{path}: not a whole ONNX file ({error})") from None
-    about = read_about(proto, path)
-    refuse_foreign(proto, path)
+    kind = find_kind(path.name)
+    assert kind is not None, path
+    contents, texts = find_runtime(kind).read(path)
+    about = read_about(texts, path)
     interface = Interface(
         size=about.size,
         dynamic_batch=False,
@@ -152,7 +146,7 @@ def read_onnx(path: Path) -> Exported:
         labels=next(labels for labels, text in OUTPUTS.items() if text == about.output),
     )
     told = about.trained
-    check_ports(content, interface, told.config.num_classes, path)
+    check_ports(kind, contents, interface, told.config.num_classes, path)
     return Exported(
         source=str(path),
         job=told.config,
@@ -162,14 +156,17 @@ def read_onnx(path: Path) -> Exported:
         classes=told.classes,
         licence=told.licence,
         interface=interface,
+        kind=kind,
         precision=about.precision,
-        content=content,
+        contents=contents,
     )
 
 
-def read_about(proto: Any, path: Path) -> About:
-    """Reads the metadata of `lemore export`; ValueError names a key that is missing or wrong."""
-    texts = {one.key: one.value for one in proto.metadata_props}
+def read_about(texts: dict[str, str], path: Path) -> About:
+    """Reads the metadata of `lemore export`; ValueError names a key that is missing or wrong.
+
+    texts: JSON by key.
+    """
     if "trained" not in texts:
         raise ValueError(
             f"{path}: does not say which model it holds; expected a file of `lemore export`, of "
@@ -190,46 +187,24 @@ def read_about(proto: Any, path: Path) -> About:
     return about
 
 
-def refuse_foreign(proto: Any, path: Path) -> None:
-    """Raises ValueError for data in another file, and for operators that are not ONNX's own."""
-    for message in _list_messages(proto):
-        kind = message.DESCRIPTOR.name
-        if kind == "TensorProto" and (message.data_location or message.external_data):
-            raise ValueError(f"{path}: the data of '{message.name}' lie in another file")
-        if kind == "NodeProto" and message.domain not in DOMAINS:
-            raise ValueError(
-                f"{path}: operator {message.domain}::{message.op_type} is not one of ONNX's own"
-            )
-        if kind == "FunctionProto":
-            raise ValueError(f"{path}: defines the operator '{message.name}' itself")
-
-
-def _list_messages(message: Any) -> Iterator[Any]:
-    """Lists a protobuf and all that are in it."""
-    yield message
-    for descriptor, value in message.ListFields():
-        if descriptor.message_type is not None:
-            for one in [value] if hasattr(value, "ListFields") else value:
-                yield from _list_messages(one)
-
-
-def check_ports(content: bytes, interface: Interface, num_classes: int, path: Path) -> None:
-    """Raises ValueError if ONNX Runtime refuses the file, or if its input and output are others
+def check_ports(
+    kind: Kind, contents: tuple[bytes, ...], interface: Interface, num_classes: int, path: Path
+) -> None:
+    """Raises ValueError if its runtime refuses the file, or if its input and output are others
     than its metadata say."""
     try:
-        session = export.open_session(content, 1)
-    except Exception as error:  # ONNX Runtime has several kinds, without a common one
+        session = find_runtime(kind).open_session(contents, 1)
+    except Exception as error:  # the runtimes have several kinds, without a common one
         text = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path}: ONNX Runtime does not load it ({text})") from None
-    ports = [*session.get_inputs(), *session.get_outputs()]
-    found = [(port.name, port.type, list(port.shape)[1:]) for port in ports]
-    output: tuple[str, list[Any]] = ("tensor(uint8)", list(interface.size))
+        raise ValueError(f"{path}: its runtime does not load it ({text})") from None
+    found = [(type, shape[1:]) for type, shape in session.ports]
+    output: tuple[str, list[Any]] = ("uint8", list(interface.size))
     if interface.labels != "image":
-        stride = found[-1][2][-2:] if found else []
-        output = ("tensor(uint8)", stride)
+        stride = found[-1][1][-2:] if found else []
+        output = ("uint8", stride)
         if interface.labels is None:
-            output = ("tensor(float)", [num_classes, *stride])
-    wanted = [(export.INPUT, "tensor(float)", [3, *interface.size]), (export.OUTPUT, *output)]
+            output = ("float32", [num_classes, *stride])
+    wanted = [("float32", [3, *interface.size]), output]
     if found != wanted:
         raise ValueError(
             f"{path}: input and output are {found}, but its metadata mean {wanted} (without the "
