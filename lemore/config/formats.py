@@ -7,23 +7,29 @@ import importlib.util
 from collections.abc import Iterable
 from typing import Literal
 
-Kind = Literal["onnx", "openvino"]
+Kind = Literal["onnx", "openvino", "executorch"]
 Precision = Literal["float32", "float16", "int8"]
 # of each kind in float32, with float16 inside, and in 8 bits
 Format = Literal[
     "onnx", "onnx_fp16", "onnx_int8",
     "openvino", "openvino_fp16", "openvino_int8",
+    "executorch", "executorch_int8",
 ]  # fmt: skip
 PRECISIONS: dict[str, Precision] = {"": "float32", "fp16": "float16", "int8": "int8"}
-SUFFIXES: dict[Kind, str] = {"onnx": ".onnx", "openvino": ".xml"}
-TITLES: dict[Kind, str] = {"onnx": "ONNX", "openvino": "OpenVINO"}
-RUNTIMES: dict[Kind, tuple[str, ...]] = {"onnx": ("onnx", "onnxruntime"), "openvino": ("openvino",)}
+SUFFIXES: dict[Kind, str] = {"onnx": ".onnx", "openvino": ".xml", "executorch": ".pte"}
+TITLES: dict[Kind, str] = {"onnx": "ONNX", "openvino": "OpenVINO", "executorch": "ExecuTorch"}
+RUNTIMES: dict[Kind, tuple[str, ...]] = {
+    "onnx": ("onnx", "onnxruntime"),
+    "openvino": ("openvino",),
+    "executorch": ("executorch",),
+}
 ONNX_WRITERS = (*RUNTIMES["onnx"], "onnxscript")
 WRITERS: dict[Kind, tuple[str, ...]] = {
     "onnx": ONNX_WRITERS,
     "openvino": (*ONNX_WRITERS, "nncf", "openvino"),  # it is made from ONNX
+    "executorch": ("executorch", "torchao"),
 }
-EXTRAS: dict[Kind, str] = {"onnx": "export", "openvino": "openvino"}
+EXTRAS: dict[Kind, str] = {"onnx": "export", "openvino": "openvino", "executorch": "executorch"}
 
 
 def split_format(format: Format) -> tuple[Kind, Precision]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lemore.config.formats import RUNTIMES, Kind, check_packages, find_kind
-from lemore.profiling import onnx_file, openvino_file
+from lemore.profiling import executorch_file, onnx_file, openvino_file
 
 
 def find_runtime(kind: Kind) -> Any:
@@ -21,6 +21,8 @@ def find_runtime(kind: Kind) -> Any:
             return onnx_file
         case "openvino":
             return openvino_file
+        case "executorch":
+            return executorch_file
 
 
 class FileNetwork(nn.Module):

@@ -21,7 +21,7 @@ from lemore.data.store import Store
 from lemore.evaluation import segmentation
 from lemore.evaluation.upsample import resize
 from lemore.models.fold import bake, fold
-from lemore.profiling import backends, export, latency, openvino_file
+from lemore.profiling import backends, executorch_file, export, latency, openvino_file
 from lemore.profiling.runtimes import FileNetwork
 from lemore.runtime.files import is_junk, write_atomic
 from lemore.trained.checkpoint import Classes, Trained
@@ -97,6 +97,7 @@ class Source:
 def write_file(source: Source, path: Path, precision: Precision) -> None:
     """Writes a file of the kind that the path's suffix says, .pt2 being torch.export's."""
     arrays = [one.numpy() for one in source.inputs]
+    about = source.metadata | {"precision": precision}
     match find_kind(path.name), precision:
         case "onnx", "float32":
             write_atomic(path, source.onnx.read_bytes())
@@ -106,9 +107,10 @@ def write_file(source: Source, path: Path, precision: Precision) -> None:
             export.quantize(source.onnx, path, arrays)
         case "openvino", _:
             openvino_file.write(source.onnx, path, precision, arrays)
+        case "executorch", _:
+            executorch_file.write(source.deployed, path, precision, arrays, about)
         case _:
-            dynamic, about = source.interface.dynamic_batch, source.metadata
-            about = about | {"precision": precision}
+            dynamic = source.interface.dynamic_batch
             export.write_torch_export(
                 source.deployed, source.inputs[0], path, dynamic_batch=dynamic, metadata=about
             )

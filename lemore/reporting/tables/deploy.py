@@ -46,6 +46,8 @@ FORMATS = {
     "openvino": "OpenVINO float32",
     "openvino_fp16": "OpenVINO float16",
     "openvino_int8": "OpenVINO INT8",
+    "executorch": "ExecuTorch float32",
+    "executorch_int8": "ExecuTorch INT8",
 }
 
 
