@@ -2,10 +2,10 @@
 
 onnx runs in ONNX Runtime and elsewhere (examples/deploy/ has programs that need neither torch nor
 lemore); openvino is an .xml and a .bin for OpenVINO, executorch a program for ExecuTorch and
-XNNPACK, torch_export one for torch.export.load. The input is float32 B 3 H W, RGB, normalised as
-the file's metadata says, at one fixed H and W; the output is logits B K h w at native stride, and
-boxes, classes and scores of a detector. The file is compared with PyTorch on images, by its mIoU
-too with --evaluate.
+XNNPACK, litert a .tflite for LiteRT, torch_export a program for torch.export.load. The input is
+float32 B 3 H W, RGB, normalised as the file's metadata says, at one fixed H and W; the output is
+logits B K h w at native stride, and boxes, classes and scores of a detector. The file is compared
+with PyTorch on images, by its mIoU too with --evaluate.
 
 Examples:
   lemore export --checkpoint weights.pt --format onnx --output lemore.onnx --size 512 512

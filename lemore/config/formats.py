@@ -4,32 +4,53 @@ Torch-free.
 """
 
 import importlib.util
+import os
+import shutil
 from collections.abc import Iterable
 from typing import Literal
 
-Kind = Literal["onnx", "openvino", "executorch"]
+Kind = Literal["onnx", "openvino", "executorch", "litert"]
 Precision = Literal["float32", "float16", "int8"]
 # of each kind in float32, with float16 inside, and in 8 bits
 Format = Literal[
     "onnx", "onnx_fp16", "onnx_int8",
     "openvino", "openvino_fp16", "openvino_int8",
     "executorch", "executorch_int8",
+    "litert",
 ]  # fmt: skip
 PRECISIONS: dict[str, Precision] = {"": "float32", "fp16": "float16", "int8": "int8"}
-SUFFIXES: dict[Kind, str] = {"onnx": ".onnx", "openvino": ".xml", "executorch": ".pte"}
-TITLES: dict[Kind, str] = {"onnx": "ONNX", "openvino": "OpenVINO", "executorch": "ExecuTorch"}
+SUFFIXES: dict[Kind, str] = {
+    "onnx": ".onnx",
+    "openvino": ".xml",
+    "executorch": ".pte",
+    "litert": ".tflite",
+}
+TITLES: dict[Kind, str] = {
+    "onnx": "ONNX",
+    "openvino": "OpenVINO",
+    "executorch": "ExecuTorch",
+    "litert": "LiteRT",
+}
 RUNTIMES: dict[Kind, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxruntime"),
     "openvino": ("openvino",),
     "executorch": ("executorch",),
+    "litert": ("ai_edge_litert",),
 }
 ONNX_WRITERS = (*RUNTIMES["onnx"], "onnxscript")
 WRITERS: dict[Kind, tuple[str, ...]] = {
     "onnx": ONNX_WRITERS,
     "openvino": (*ONNX_WRITERS, "nncf", "openvino"),  # it is made from ONNX
     "executorch": ("executorch", "torchao"),
+    "litert": ("ai_edge_litert", "litert_torch"),
 }
-EXTRAS: dict[Kind, str] = {"onnx": "export", "openvino": "openvino", "executorch": "executorch"}
+EXTRAS: dict[Kind, str] = {kind: "export" if kind == "onnx" else kind for kind in WRITERS}
+# names the Python of the environment of LiteRT's converter, which needs other versions of packages
+LITERT_PYTHON = "LEMORE_LITERT_PYTHON"
+LITERT_CONVERTER = (
+    "needs its converter in an environment of its own: python -m venv litert && "
+    f"litert/bin/pip install litert-torch && export {LITERT_PYTHON}=litert/bin/python"
+)
 
 
 def split_format(format: Format) -> tuple[Kind, Precision]:
@@ -46,7 +67,14 @@ def find_kind(file: str) -> Kind | None:
 def explain_absence(kind: Kind, packages: Iterable[str]) -> str | None:
     """Says which of a kind's packages are missing, and what installs them; None if all are here."""
     absent = [name for name in packages if importlib.util.find_spec(name) is None]
-    return f"needs {', '.join(absent)}: pip install 'lemore[{EXTRAS[kind]}]'" if absent else None
+    reasons = []
+    if "litert_torch" in absent:
+        absent.remove("litert_torch")
+        if not shutil.which(os.environ.get(LITERT_PYTHON, "")):
+            reasons.append(LITERT_CONVERTER)
+    if absent:
+        reasons.append(f"needs {', '.join(absent)}: pip install 'lemore[{EXTRAS[kind]}]'")
+    return ", and ".join(reasons) or None
 
 
 def explain_absences(formats: Iterable[Format]) -> dict[Format, str]:

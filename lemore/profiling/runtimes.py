@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lemore.config.formats import RUNTIMES, Kind, check_packages, find_kind
-from lemore.profiling import executorch_file, onnx_file, openvino_file
+from lemore.profiling import executorch_file, litert_file, onnx_file, openvino_file
 
 
 def find_runtime(kind: Kind) -> Any:
@@ -23,6 +23,8 @@ def find_runtime(kind: Kind) -> Any:
             return openvino_file
         case "executorch":
             return executorch_file
+        case "litert":
+            return litert_file
 
 
 class FileNetwork(nn.Module):

@@ -21,7 +21,7 @@ from lemore.data.store import Store
 from lemore.evaluation import segmentation
 from lemore.evaluation.upsample import resize
 from lemore.models.fold import bake, fold
-from lemore.profiling import backends, executorch_file, export, latency, openvino_file
+from lemore.profiling import backends, executorch_file, export, latency, litert_file, openvino_file
 from lemore.profiling.runtimes import FileNetwork
 from lemore.runtime.files import is_junk, write_atomic
 from lemore.trained.checkpoint import Classes, Trained
@@ -109,6 +109,8 @@ def write_file(source: Source, path: Path, precision: Precision) -> None:
             openvino_file.write(source.onnx, path, precision, arrays)
         case "executorch", _:
             executorch_file.write(source.deployed, path, precision, arrays, about)
+        case "litert", _:
+            litert_file.write(source.deployed, path, source.inputs[0], about)
         case _:
             dynamic = source.interface.dynamic_batch
             export.write_torch_export(

@@ -26,7 +26,7 @@ HELP = (
     "training below results/ as <run>/<dataset>/<model>/<seed>, of which what is unambiguous is "
     "enough"
 )
-HELP_EXPORTED = f"{HELP}; or a file of lemore export (.onnx, .xml, .pte)"
+HELP_EXPORTED = f"{HELP}; or a file of lemore export (.onnx, .xml, .pte, .tflite)"
 DATA_DIR = Path("resources/datasets")
 
 

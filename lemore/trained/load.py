@@ -28,9 +28,9 @@ def load(
 
     checkpoint: weights.pt, a shared model folder, a model that comes with the package, a training
     below results/ as <run>/<dataset>/<model>/<seed> (any unambiguous part is enough),
-    hf://owner/name, or a file of `lemore export`, which its runtime runs on the CPU and
-    which takes images of its own size alone. data_dir: where prepared datasets lie, for the names
-    of the classes of a weights.pt. Nothing in the files is executed but an exported one's operators;
+    hf://owner/name, or a file of `lemore export`, which its runtime runs on the CPU and which takes
+    images of its own size alone. data_dir: where prepared datasets lie, for the names of the
+    classes of a weights.pt. Nothing in the files is executed but the operators of an exported one;
     ValueError says what is wrong with them.
     """
     trained = read_model(checkpoint)

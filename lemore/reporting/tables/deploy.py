@@ -48,6 +48,7 @@ FORMATS = {
     "openvino_int8": "OpenVINO INT8",
     "executorch": "ExecuTorch float32",
     "executorch_int8": "ExecuTorch INT8",
+    "litert": "LiteRT float32",
 }
 
 

@@ -1,0 +1,122 @@
+"""LiteRT files (.tflite), which its interpreter runs on the CPU.
+
+The converter, litert-torch, needs other versions of packages than this project, and therefore runs
+in an environment of its own, whose Python LEMORE_LITERT_PYTHON names. Metadata are the file's own,
+one entry for each key. Files of others are read with this too; LiteRT checks their structure before
+it runs them.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lemore.config.formats import LITERT_PYTHON, WRITERS, check_packages
+from lemore.profiling.session import Session
+from lemore.runtime.files import write_atomic
+
+MAX_BYTES = (1 << 31) - 1
+ABOUT = "lemore_"  # begins the names of the metadata
+CONVERT = """
+import sys, torch, litert_torch
+program = torch.export.load(sys.argv[1])
+class Network(torch.nn.Module):
+    def forward(self, x):
+        return network(x)
+network = program.module()
+litert_torch.convert(Network().eval(), program.example_inputs[0]).export(sys.argv[2])
+"""
+
+
+def describe() -> str:
+    """Describes the runtime in the words of a protocol."""
+    return f"LiteRT {version('ai-edge-litert')} with XNNPACK in float32"
+
+
+def write(model: nn.Module, path: Path, image: Tensor, metadata: Mapping[str, Any]) -> None:
+    """Writes a network in float32 for images like `image` 1 3 H W. metadata: values as JSON.
+
+    ValueError if a package is missing, or with the converter's last line if it fails.
+    """
+    check_packages("litert", WRITERS["litert"])
+    with tempfile.TemporaryDirectory() as folder:
+        source, made = Path(folder, "network.pt2"), Path(folder, "network.tflite")
+        torch.export.save(torch.export.export(model, (image,)), source)
+        command = [os.environ.get(LITERT_PYTHON, sys.executable), "-c", CONVERT, source, made]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode or not made.exists():
+            raise ValueError(f"LiteRT: its converter failed: {done.stderr.strip()[-500:]}")
+        write_atomic(path, _add_metadata(made.read_bytes(), metadata))
+
+
+def _add_metadata(content: bytes, metadata: Mapping[str, Any]) -> bytes:
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema  # pyright: ignore[reportMissingImports]
+
+    model = schema.ModelT.InitFromPackedBuf(content)
+    for name, value in metadata.items():
+        entry, buffer = schema.MetadataT(), schema.BufferT()
+        entry.name, entry.buffer = f"{ABOUT}{name}", len(model.buffers)
+        buffer.data = np.frombuffer(json.dumps(value).encode(), np.uint8)
+        model.metadata.append(entry)
+        model.buffers.append(buffer)
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def read(path: Path) -> tuple[tuple[bytes, ...], dict[str, str]]:
+    """Reads a file's content and its metadata; ValueError says what is wrong with it."""
+    from ai_edge_litert import schema_py_generated as schema  # pyright: ignore[reportMissingImports]
+
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path}: larger than {MAX_BYTES:,} bytes")
+    content = path.read_bytes()
+    try:
+        _open(content, 1)  # checks the structure
+        model = schema.Model.GetRootAs(content)
+        entries = [model.Metadata(k) for k in range(model.MetadataLength())]
+        buffers = {(one.Name() or b"").decode(): model.Buffers(one.Buffer()) for one in entries}
+        found = {name: buffer.DataAsNumpy() for name, buffer in buffers.items()}
+        texts = {
+            name.removeprefix(ABOUT): data.tobytes().decode()
+            for name, data in found.items()
+            if name.startswith(ABOUT)
+        }
+    except Exception as error:  # of LiteRT and of a buffer that lies elsewhere, of several kinds
+        text = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path}: not a whole LiteRT file ({text})") from None
+    return (content,), texts
+
+
+def open_session(contents: tuple[bytes, ...], threads: int) -> Session:
+    """Opens a session on the CPU; ValueError or RuntimeError if LiteRT refuses the file."""
+    interpreter = _open(contents[0], threads)
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    ports = [(one["dtype"].__name__, one["shape"].tolist()) for one in (*inputs, *outputs)]
+    places = inputs[0]["index"], outputs[0]["index"]
+    return Session(partial(_run, interpreter, *places), ports)
+
+
+def _open(content: bytes, threads: int) -> Any:
+    from ai_edge_litert import interpreter  # pyright: ignore[reportMissingImports]
+
+    opened = interpreter.Interpreter(model_content=content, num_threads=threads)
+    opened.allocate_tensors()
+    return opened
+
+
+def _run(interpreter: Any, source: int, target: int, image: np.ndarray) -> np.ndarray:
+    interpreter.set_tensor(source, image)
+    interpreter.invoke()
+    return interpreter.get_tensor(target)

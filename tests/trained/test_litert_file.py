@@ -1,0 +1,101 @@
+"""LiteRT files as models: what they compute, what they say, and files that are refused."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import lemore
+from lemore.cli import main
+from lemore.config import formats
+from lemore.trained.find import read_model
+from tests.trained_models import make_settings, write_checkpoint
+
+SIZE = (64, 96)
+NAMES = tuple(f"class {k}" for k in range(4))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    torch.set_num_threads(1)
+    made = tmp_path_factory.mktemp("litert")
+    settings = make_settings("lraspp_mobilenet_v3_small", "tiny", 4)
+    write_checkpoint(made / "weights.pt", settings, NAMES)
+    return made
+
+
+def run_export(folder: Path, name: str, *options: object) -> int:
+    paths = ["--checkpoint", folder / "weights.pt", "--output", folder / name]
+    command = ["export", "--format", "litert", "--size", *SIZE, "--seconds", 0.01, *paths]
+    return main(list(map(str, [*command, *options])))
+
+
+@pytest.fixture(scope="module")
+def file(folder) -> Path:
+    if reason := formats.explain_absence("litert", formats.WRITERS["litert"]):
+        pytest.skip(reason)
+    assert run_export(folder, "file.tflite") == 0
+    return folder / "file.tflite"
+
+
+@pytest.mark.slow
+@torch.inference_mode()
+def test_a_file_computes_what_the_network_does(folder, file):
+    model, found = lemore.load(folder / "weights.pt"), lemore.load(file)
+    assert (found.classes, found.colors, found.name) == (model.classes, model.colors, model.name)
+    assert read_model(file).format == "LiteRT float32"
+    x = torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(found(x), model(x), rtol=1e-4, atol=1e-4)
+
+
+def replace(before: bytes, after: bytes):
+    def edit(content: bytes) -> bytes:
+        assert before in content
+        return content.replace(before, after)
+
+    return edit
+
+
+EDITS = {
+    "not a whole LiteRT file (": lambda content: content[: len(content) // 2],
+    "bad.tflite: not a whole LiteRT file (`model_path`": lambda content: b"",
+    "not a whole LiteRT file (The model is not": lambda content: b"\x07\x01" * 999,
+    "does not say which model it holds": replace(b"lemore_trained", b"lemora_trained"),
+    "but its metadata mean": replace(b"[64, 96]", b"[96, 96]"),
+    "metadata.size: not valid JSON": replace(b"[64, 96]", b"[64, 9  "),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", EDITS)
+def test_a_file_that_is_changed_is_refused(folder, file, words, capsys):
+    path = folder / "bad.tflite"
+    path.write_bytes(EDITS[words](file.read_bytes()))
+    with pytest.raises(ValueError, match=re.escape(words)) as caught:
+        read_model(path)
+    told = str(caught.value)
+    assert told.startswith(str(path)) and "\n" not in told and len(told) < 1000
+    assert main(["profile", "--checkpoint", str(path)]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_what_is_missing_is_told_with_its_command(folder, monkeypatch, capsys):
+    monkeypatch.delenv(formats.LITERT_PYTHON, raising=False)
+    monkeypatch.setitem(formats.WRITERS, "litert", ("litert_torch",))
+    if formats.explain_absence("litert", ("litert_torch",)) is None:
+        pytest.skip("litert-torch is installed here")
+    assert run_export(folder, "none.tflite") == 2
+    assert "LiteRT needs its converter in an environment of its own: python -m" in (
+        capsys.readouterr().err
+    )
+    converter = folder / "python"
+    converter.write_text("#!/bin/sh\necho this is no converter >&2\nexit 1\n")
+    os.chmod(converter, 0o755)
+    monkeypatch.setenv(formats.LITERT_PYTHON, str(converter))
+    assert run_export(folder, "none.tflite") == 2
+    assert "LiteRT: its converter failed: this is no converter" in capsys.readouterr().err
+    monkeypatch.setitem(formats.WRITERS, "litert", ("no_such_package",))
+    words = "needs no_such_package: pip install 'lemore[litert]'"
+    assert formats.explain_absences(["litert"]) == {"litert": words}
