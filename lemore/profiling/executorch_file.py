@@ -122,5 +122,5 @@ def _load(content: bytes) -> Any:
     return Runtime.get().load_program(content, verification=check)
 
 
-def _run(method: Any, _program: Any, image: np.ndarray) -> np.ndarray:
-    return method.execute([torch.from_numpy(image)])[0].numpy()
+def _run(method: Any, _program: Any, image: np.ndarray) -> list[np.ndarray]:
+    return [method.execute([torch.from_numpy(image)])[0].numpy()]

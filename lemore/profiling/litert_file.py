@@ -116,7 +116,7 @@ def _open(content: bytes, threads: int) -> Any:
     return opened
 
 
-def _run(interpreter: Any, source: int, target: int, image: np.ndarray) -> np.ndarray:
+def _run(interpreter: Any, source: int, target: int, image: np.ndarray) -> list[np.ndarray]:
     interpreter.set_tensor(source, image)
     interpreter.invoke()
-    return interpreter.get_tensor(target)
+    return [interpreter.get_tensor(target)]

@@ -59,8 +59,8 @@ def open_session(contents: tuple[bytes, ...], threads: int) -> Session:
     )
 
 
-def _run(session: Any, inputs: list[str], image: np.ndarray) -> np.ndarray:
-    return session.run(None, dict.fromkeys(inputs, image))[0]
+def _run(session: Any, inputs: list[str], image: np.ndarray) -> list[np.ndarray]:
+    return session.run(None, dict.fromkeys(inputs, image))
 
 
 def _refuse_foreign(proto: Any, path: Path) -> None:

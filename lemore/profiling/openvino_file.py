@@ -115,5 +115,5 @@ def _describe_port(port: Any) -> tuple[str, list[Any]]:
     return port.get_element_type().to_dtype().name, shape
 
 
-def _run(request: Any, image: np.ndarray) -> np.ndarray:
-    return request.infer([image])[0]
+def _run(request: Any, image: np.ndarray) -> list[np.ndarray]:
+    return [request.infer([image])[0]]

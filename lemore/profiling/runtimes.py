@@ -28,7 +28,7 @@ def find_runtime(kind: Kind) -> Any:
 
 
 class FileNetwork(nn.Module):
-    """An exported file as a network on the CPU: B 3 H W -> the file's output."""
+    """An exported file as a network on the CPU: B 3 H W -> the file's output, or all of several."""
 
     def __init__(self, path: Path, threads: int) -> None:
         super().__init__()
@@ -38,5 +38,6 @@ class FileNetwork(nn.Module):
         contents, _ = runtime.read(path)
         self.run = runtime.open_session(contents, threads).run
 
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.from_numpy(self.run(x.contiguous().numpy()))
+    def forward(self, x: Tensor) -> Any:
+        found = [torch.from_numpy(one) for one in self.run(x.contiguous().numpy())]
+        return found[0] if len(found) == 1 else found

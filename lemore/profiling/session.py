@@ -7,8 +7,8 @@ import numpy as np
 
 
 class Session(NamedTuple):
-    """run: from float32 B 3 H W to the file's output. ports: NumPy's name of the type, and the
+    """run: from float32 B 3 H W to the file's outputs. ports: NumPy's name of the type, and the
     shape, of each input and then of each output."""
 
-    run: Callable[[np.ndarray], np.ndarray]
+    run: Callable[[np.ndarray], list[np.ndarray]]
     ports: list[tuple[str, list[Any]]]

@@ -141,8 +141,6 @@ def check_options(options: ExportOptions) -> None:
     suffix = ENDS[options.format]
     if options.output.suffix != suffix:
         raise ValueError(f"--output: {options.output} should end in {suffix} for {options.format}")
-    if options.format != "torch_export":
-        check_packages(options.format, WRITERS[options.format])
     for name, precision in (("int8", "int8"), ("half", "fp16")):
         kinds = [kind for kind in SUFFIXES if f"{kind}_{precision}" in get_args(Format)]
         if getattr(options, name) and options.format not in kinds:
@@ -158,6 +156,8 @@ def check_options(options: ExportOptions) -> None:
     if options.size and min(options.size) < 64:
         height, width = options.size
         raise ValueError(f"--size: {height} x {width}, expected at least 64 x 64")
+    if options.format != "torch_export":
+        check_packages(options.format, WRITERS[options.format])
 
 
 def refuse_for_detectors(options: ExportOptions) -> None:

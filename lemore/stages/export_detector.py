@@ -11,6 +11,7 @@ from lemore.data.normalize import MEAN, STD, normalize
 from lemore.models.detector import PADDING, BoxFinder
 from lemore.models.fold import bake, fold
 from lemore.profiling import export
+from lemore.profiling.runtimes import FileNetwork
 from lemore.runtime.files import write_json
 from lemore.trained import exported
 from lemore.trained.checkpoint import Classes, Trained
@@ -50,8 +51,8 @@ def export_detector(
     raw: they are RGB 0..255, else normalised. Returns 1 if the file differs too much.
     """
     size = (images[0].shape[2], images[0].shape[3])
-    record = exported.describe_file(trained, classes, Interface(size, False, raw, None), "float32")
-    record |= {"output": BOXES, "category_ids": list(classes.category_ids)}
+    record = exported.describe_file(trained, classes, Interface(size, False, raw, None))
+    record |= {"precision": "float32", "output": BOXES, "category_ids": list(classes.category_ids)}
     model = trained.unfolded().eval().requires_grad_(False)
     deployed = export.Deployed(
         BoxFinder(bake(fold(trained.unfolded(size).requires_grad_(False), norms=True))),
@@ -60,7 +61,7 @@ def export_detector(
     first = exported.make_input(images[0], raw)
     export.write_onnx(deployed, first, output, metadata=record, outputs=OUTPUTS)
     del record["trained"]
-    file = export.OnnxNetwork(output, threads)
+    file = FileNetwork(output, threads)
     record |= {"file": str(output), "format": "onnx", "bytes": output.stat().st_size}
     record |= {"compared_on": compared_on, "threads": threads}
     record |= compare_boxes(model, file, raw, images)

@@ -122,7 +122,8 @@ class ExportedNetwork(nn.Module):
             )
         run = self.open().run
         x = x.detach() * self.std + self.mean if self.interface.raw else x.detach()
-        found = torch.cat([torch.from_numpy(run(one.contiguous().numpy())) for one in x.split(1)])
+        arrays = (run(one.contiguous().numpy())[0] for one in x.split(1))
+        found = torch.cat([torch.from_numpy(array) for array in arrays])
         if self.interface.labels is None:
             return found
         if int(found.max()) >= self.num_classes:
