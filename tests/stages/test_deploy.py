@@ -25,7 +25,10 @@ from tests.trained_models import make_settings, write_checkpoint
 
 SIZE = (64, 96)
 MODEL = "lraspp_mobilenet_v3_small"
-MODULES = ["lemore.models.backbones.mobilenet_v3", "lemore.models.decode_heads.lraspp"]
+MODULES = [
+    "lemore.models.backbones.mobilenet_v3", "lemore.models.decode_heads.lraspp",
+    "lemore.models.segmentor",
+]  # fmt: skip
 FORMATS = ("onnx", "onnx_fp16", "onnx_int8")
 
 

@@ -35,11 +35,11 @@ def test_what_is_done_is_left_out(checkout, monkeypatch, capsys):
 
 
 def test_what_one_more_seed_costs(checkout, monkeypatch, capsys):
-    """Two datasets with two models each and one with one; a second file is laid on the first, as
+    """Two datasets with two models each and two with one; a second file is laid on the first, as
     Snakemake does."""
     (checkout.folder / "more.yaml").write_text("seeds: [0, 1, 2]\n")
     out = planned(checkout, monkeypatch, capsys, "more.yaml", "--calibrate", "0")
-    assert out.startswith("run matrix: 5 finetune, 5 evaluate to do, and ")
+    assert out.startswith("run matrix: 6 finetune, 6 evaluate to do, and ")
 
 
 def test_a_broken_configuration_is_told(checkout, monkeypatch, capsys):
