@@ -43,7 +43,7 @@ class Prediction:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What `lemore predict --json` says of the image beside its size."""
+        """The values that `lemore predict --json` prints beside the image's size."""
         return {"shares": self.shares}
 
     def overlay(self) -> Image.Image:

@@ -84,17 +84,7 @@ def export_model(options: ExportOptions) -> int:
             full = Path(folder, f"full{options.output.suffix}")
             exported.write_file(source, full, "float32")
             in_float32 = exported.open_file(full, options.threads)
-    del about["trained"]  # is in the file, for lemore to read
-    record = about | {
-        "precision": options.precision,
-        "file": str(options.output),
-        "format": f"{options.format} {options.precision}".removesuffix(" float32"),
-        "bytes": sum(part.stat().st_size for part in list_files(options.output)),
-        "dynamic_batch": options.dynamic_batch,
-        "compared_on": "given" if options.calibration else "random",
-        "images_sha256": hash_tensors({str(k): image for k, image in enumerate(images)}),
-        "evaluated_on": f"{options.evaluate} {options.split}" if options.evaluate else None,
-    }
+    record = describe_export(options, about, images)
     file = exported.open_file(options.output, options.threads)
     record |= exported.compare_outputs(model, file, interface, images)
     if store is not None:
@@ -106,11 +96,27 @@ def export_model(options: ExportOptions) -> int:
     record |= exported.measure_latency(
         deployed, files, interface.size, options.threads, options.seconds
     )
-    record["threads"] = options.threads
     print("\n".join(format_record(record)))
     if options.json is not None:
         write_json(options.json, record)
     return 0 if options.int8 or record["equal_labels"] >= EQUAL_LABELS else 1
+
+
+def describe_export(
+    options: ExportOptions, about: dict[str, Any], images: list[torch.Tensor]
+) -> dict[str, Any]:
+    """Describes the file that was written. about: its metadata. images: see `choose_images`."""
+    return {name: value for name, value in about.items() if name != "trained"} | {
+        "precision": options.precision,
+        "file": str(options.output),
+        "format": f"{options.format} {options.precision}".removesuffix(" float32"),
+        "bytes": sum(part.stat().st_size for part in list_files(options.output)),
+        "dynamic_batch": options.dynamic_batch,
+        "compared_on": "given" if options.calibration else "random",
+        "images_sha256": hash_tensors({str(k): image for k, image in enumerate(images)}),
+        "evaluated_on": f"{options.evaluate} {options.split}" if options.evaluate else None,
+        "threads": options.threads,
+    }
 
 
 def choose_images(options: ExportOptions, size: tuple[int, int]) -> list[torch.Tensor]:

@@ -23,7 +23,7 @@ MENTIONED = 4  # classes in the short description
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BoxPrediction:
-    """What a detector finds in one image, the surest first.
+    """The objects that a detector finds in one image, the surest first.
 
     image: H W 3 uint8 RGB, upright. boxes: float32 N 4, x1 y1 x2 y2 in its pixels. labels: int64 N,
     positions in `classes`. scores: float32 N, 0 to 1. colors: (R, G, B) of each class, for display.
@@ -48,7 +48,7 @@ class BoxPrediction:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What `lemore predict --json` says of the image beside its size."""
+        """The values that `lemore predict --json` prints beside the image's size."""
         rows = [{"class": name, **row} for name, row in zip(self.names, self.rows(0), strict=True)]
         return {"boxes": [{k: v for k, v in row.items() if k != "image_id"} for row in rows]}
 

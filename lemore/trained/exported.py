@@ -67,10 +67,10 @@ def describe_file(trained: Trained, classes: Classes, interface: Interface) -> d
 
 @dataclass(frozen=True)
 class Source:
-    """What files of a network are made from.
+    """The network and the data from which exported files are made.
 
-    deployed: what they compute. images: uint8 1 3 H W; INT8 is calibrated on them. metadata: of the
-    files, which adds their precision. folder: of intermediate files.
+    deployed: the network that they compute. images: uint8 1 3 H W; INT8 is calibrated on them.
+    metadata: of the files, which adds their precision. folder: of intermediate files.
     """
 
     deployed: nn.Module

@@ -12,28 +12,14 @@ import lemore
 from lemore.cli import main
 from lemore.config import formats
 from lemore.trained.find import read_model
-from tests.trained_models import make_photo, make_settings, save, write_checkpoint
+from tests.exported_files import NAMES, make_images, run_export, write_network
 
-SIZE = (64, 96)
-NAMES = tuple(f"class {k}" for k in range(4))
 WORDS = "needs no_such_package: pip install 'lemore[executorch]'"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    torch.set_num_threads(1)
-    made = tmp_path_factory.mktemp("executorch")
-    settings = make_settings("lraspp_mobilenet_v3_small", "tiny", 4)
-    write_checkpoint(made / "weights.pt", settings, NAMES)
-    for k in range(3):
-        save(made / f"photos/{k}.png", make_photo(k))
-    return made
-
-
-def run_export(folder: Path, name: str, *options: object) -> int:
-    paths = ["--checkpoint", folder / "weights.pt", "--output", folder / name]
-    command = ["export", "--format", "executorch", "--size", *SIZE, "--seconds", 0.01, *paths]
-    return main(list(map(str, [*command, *options])))
+    return write_network(tmp_path_factory.mktemp("executorch"))
 
 
 @pytest.fixture(scope="module")
@@ -42,20 +28,16 @@ def files(folder) -> dict[str, Path]:
     options = {"float32": ()}
     options |= {"int8": ("--int8", "--calibration", folder / "photos")}
     for precision, given in options.items():
-        assert run_export(folder, f"{precision}.pte", *given) in (0, 1)
+        assert run_export(folder, "executorch", f"{precision}.pte", *given) in (0, 1)
     return {precision: folder / f"{precision}.pte" for precision in options}
-
-
-def image(batch: int = 1) -> torch.Tensor:
-    return torch.randn(batch, 3, *SIZE, generator=torch.Generator().manual_seed(3))
 
 
 @torch.inference_mode()
 def test_each_precision_computes_what_the_network_does(folder, files):
-    expected = lemore.load(folder / "weights.pt")(image(2))
+    expected = lemore.load(folder / "weights.pt")(make_images(2))
     largest = {"float32": 1e-4, "int8": 1.0}
     for precision, path in files.items():
-        found = lemore.load(path)(image(2))
+        found = lemore.load(path)(make_images(2))
         assert float((found - expected).abs().max()) < largest[precision] * float(expected.std())
         assert read_model(path).format == f"ExecuTorch {precision}"
     assert files["int8"].stat().st_size < 0.5 * files["float32"].stat().st_size
@@ -72,7 +54,8 @@ def test_a_file_says_what_it_is(folder, files):
 
 
 def test_labels_and_normalization_can_be_in_the_file(folder, files):
-    assert run_export(folder, "labels.pte", "--labels", "image", "--with-normalization") == 0
+    options = ("--labels", "image", "--with-normalization")
+    assert run_export(folder, "executorch", "labels.pte", *options) == 0
     photo = folder / "photos/0.png"
     found, expected = (
         lemore.load(path).predict(photo).label_map
@@ -123,8 +106,8 @@ def test_a_file_that_is_cut_is_refused(folder, files, share, capsys):
 
 
 def test_what_it_does_not_have_is_refused(folder, monkeypatch, capsys):
-    assert run_export(folder, "none.pte", "--half") == 2
+    assert run_export(folder, "executorch", "none.pte", "--half") == 2
     assert "--half: only onnx and openvino have it, not executorch" in capsys.readouterr().err
     monkeypatch.setitem(formats.WRITERS, "executorch", ("no_such_package",))
-    assert run_export(folder, "none.pte") == 2
+    assert run_export(folder, "executorch", "none.pte") == 2
     assert f"ExecuTorch {WORDS}" in capsys.readouterr().err

@@ -11,32 +11,19 @@ import lemore
 from lemore.cli import main
 from lemore.config import formats
 from lemore.trained.find import read_model
-from tests.trained_models import make_settings, write_checkpoint
-
-SIZE = (64, 96)
-NAMES = tuple(f"class {k}" for k in range(4))
+from tests.exported_files import SIZE, run_export, write_network
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    torch.set_num_threads(1)
-    made = tmp_path_factory.mktemp("litert")
-    settings = make_settings("lraspp_mobilenet_v3_small", "tiny", 4)
-    write_checkpoint(made / "weights.pt", settings, NAMES)
-    return made
-
-
-def run_export(folder: Path, name: str, *options: object) -> int:
-    paths = ["--checkpoint", folder / "weights.pt", "--output", folder / name]
-    command = ["export", "--format", "litert", "--size", *SIZE, "--seconds", 0.01, *paths]
-    return main(list(map(str, [*command, *options])))
+    return write_network(tmp_path_factory.mktemp("litert"))
 
 
 @pytest.fixture(scope="module")
 def file(folder) -> Path:
     if reason := formats.explain_absence("litert", formats.WRITERS["litert"]):
         pytest.skip(reason)
-    assert run_export(folder, "file.tflite") == 0
+    assert run_export(folder, "litert", "file.tflite") == 0
     return folder / "file.tflite"
 
 
@@ -86,7 +73,7 @@ def test_what_is_missing_is_told_with_its_command(folder, monkeypatch, capsys):
     monkeypatch.setitem(formats.WRITERS, "litert", ("litert_torch",))
     if formats.explain_absence("litert", ("litert_torch",)) is None:
         pytest.skip("litert-torch is installed here")
-    assert run_export(folder, "none.tflite") == 2
+    assert run_export(folder, "litert", "none.tflite") == 2
     assert "LiteRT needs its converter in an environment of its own: python -m" in (
         capsys.readouterr().err
     )
@@ -94,7 +81,7 @@ def test_what_is_missing_is_told_with_its_command(folder, monkeypatch, capsys):
     converter.write_text("#!/bin/sh\necho this is no converter >&2\nexit 1\n")
     os.chmod(converter, 0o755)
     monkeypatch.setenv(formats.LITERT_PYTHON, str(converter))
-    assert run_export(folder, "none.tflite") == 2
+    assert run_export(folder, "litert", "none.tflite") == 2
     assert "LiteRT: its converter failed: this is no converter" in capsys.readouterr().err
     monkeypatch.setitem(formats.WRITERS, "litert", ("no_such_package",))
     words = "needs no_such_package: pip install 'lemore[litert]'"

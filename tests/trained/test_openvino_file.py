@@ -12,28 +12,14 @@ from lemore.cli import main
 from lemore.config import formats
 from lemore.stages.profile_file import profile_file
 from lemore.trained.find import read_model
-from tests.trained_models import make_photo, make_settings, save, write_checkpoint
+from tests.exported_files import make_images, run_export, write_network
 
-SIZE = (64, 96)
-NAMES = tuple(f"class {k}" for k in range(4))
 WORDS = "needs no_such_package: pip install 'lemore[openvino]'"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    torch.set_num_threads(1)
-    made = tmp_path_factory.mktemp("openvino")
-    settings = make_settings("lraspp_mobilenet_v3_small", "tiny", 4)
-    write_checkpoint(made / "weights.pt", settings, NAMES)
-    for k in range(3):
-        save(made / f"photos/{k}.png", make_photo(k))
-    return made
-
-
-def run_export(folder: Path, name: str, *options: object) -> int:
-    paths = ["--checkpoint", folder / "weights.pt", "--output", folder / name]
-    command = ["export", "--format", "openvino", "--size", *SIZE, "--seconds", 0.01, *paths]
-    return main(list(map(str, [*command, *options])))
+    return write_network(tmp_path_factory.mktemp("openvino"))
 
 
 @pytest.fixture(scope="module")
@@ -43,21 +29,17 @@ def files(folder) -> dict[str, Path]:
     options = {"float32": (), "float16": ("--half",)}
     options |= {"int8": ("--int8", "--calibration", folder / "photos")}
     for precision, given in options.items():
-        assert run_export(folder, f"{precision}.xml", *given) in (0, 1)
+        assert run_export(folder, "openvino", f"{precision}.xml", *given) in (0, 1)
     return {precision: folder / f"{precision}.xml" for precision in options}
-
-
-def image(batch: int = 1) -> torch.Tensor:
-    return torch.randn(batch, 3, *SIZE, generator=torch.Generator().manual_seed(3))
 
 
 @torch.inference_mode()
 def test_each_precision_computes_what_the_network_does(folder, files):
-    expected = lemore.load(folder / "weights.pt")(image(2))
+    expected = lemore.load(folder / "weights.pt")(make_images(2))
     largest = {"float32": 1e-4, "float16": 2e-2, "int8": 1.0}
     sizes = {}
     for precision, path in files.items():
-        found = lemore.load(path)(image(2))
+        found = lemore.load(path)(make_images(2))
         assert float((found - expected).abs().max()) < largest[precision] * float(expected.std())
         sizes[precision] = path.with_suffix(".bin").stat().st_size
         assert read_model(path).format == f"OpenVINO {precision}"
@@ -78,7 +60,8 @@ def test_a_file_says_what_it_is(folder, files):
 
 
 def test_labels_and_normalization_can_be_in_the_file(folder, files):
-    assert run_export(folder, "labels.xml", "--labels", "image", "--with-normalization") == 0
+    options = ("--labels", "image", "--with-normalization")
+    assert run_export(folder, "openvino", "labels.xml", *options) == 0
     photo = folder / "photos/0.png"
     found, expected = (
         lemore.load(path).predict(photo).label_map
@@ -153,7 +136,7 @@ def test_a_missing_package_is_told_with_its_command(folder, monkeypatch, capsys)
     monkeypatch.setitem(formats.WRITERS, "openvino", ("no_such_package",))
     monkeypatch.setitem(formats.RUNTIMES, "openvino", ("no_such_package",))
     assert formats.explain_absences(["onnx", "openvino_fp16"]) == {"openvino_fp16": WORDS}
-    assert run_export(folder, "none.xml") == 2
+    assert run_export(folder, "openvino", "none.xml") == 2
     assert f"OpenVINO {WORDS}" in capsys.readouterr().err
     (folder / "other.xml").write_text("<net/>")
     with pytest.raises(ValueError, match="no_such_package"):

@@ -1,4 +1,4 @@
-"""What a fine-tuning of a detector has of its own: batches, loss and validation."""
+"""Makes the batches, the loss and the validation of a detector's fine-tuning."""
 
 from collections.abc import Callable
 from typing import Any

@@ -77,10 +77,7 @@ def fit_start(model: Network, trained: "Trained", classes: Sequence[str]) -> dic
             anew[name] = "the checkpoint has none"
         elif DETECTS in name and list(named) != list(classes):
             anew[name] = "it has other classes, or another order"
-        elif CLASSIFIER in name and (own.shape[0] - new, own.shape[1:]) == (
-            found.shape[0] - old,
-            found.shape[1:],
-        ):
+        elif CLASSIFIER in name and _leave_same(own, new, found, old):
             if rows or len(own) > new:
                 state[name] = _take_rows(own, found, rows, old)
             else:
@@ -110,6 +107,11 @@ def fit_start(model: Network, trained: "Trained", classes: Sequence[str]) -> dic
         "classes_named": trained.classes is not None,
     }
     return record | {"text": describe_start(record)}
+
+
+def _leave_same(own: Tensor, new: int, found: Tensor, old: int) -> bool:
+    """Returns whether two classifiers are alike but for the rows of `new` and `old` classes."""
+    return (len(own) - new, own.shape[1:]) == (len(found) - old, found.shape[1:])
 
 
 def _take_rows(own: Tensor, found: Tensor, rows: dict[int, int], old: int) -> Tensor:
