@@ -94,7 +94,7 @@ EDITS = {
         b"<net ", b'<!DOCTYPE net [<!ENTITY x SYSTEM "file:///etc/passwd">]><net '
     ),
     "not an OpenVINO file ('utf-8' codec": lambda content: content.decode().encode("utf-16"),
-    "not an OpenVINO file (no element found": lambda content: content[: len(content) // 2],
+    "not an OpenVINO file (no element found": lambda content: content[: content.index(b"</layer>")],
     "not an OpenVINO file (not well-formed": lambda content: b"<" * 99,
     "its root is 'html', expected 'net'": lambda content: b"<html></html>",
     "not an OpenVINO file (unclosed": lambda content: b"<net>" * 99 + b"<",
