@@ -15,7 +15,8 @@ from lemore.config.jobs import EvaluateJob, PretrainJob, make_finetune_job
 from lemore.config.model import BackboneConfig
 from lemore.config.read import dump, load
 from lemore.config.recipe_files import load_pretrain, load_recipe
-from lemore.data.store import PIXELS, PackWriter, pack_label
+from lemore.data.photo import PIXELS
+from lemore.data.store import PackWriter, pack_label
 from lemore.runtime.files import write_json
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,8 @@ from lemore.config.read import plain
 from lemore.config.recipe_files import load_recipe
 from lemore.data import objects
 from lemore.data.objects import Objects
-from lemore.data.store import PIXELS, PackWriter
+from lemore.data.photo import PIXELS
+from lemore.data.store import PackWriter
 from lemore.models.network import make_network
 from lemore.runtime import checkpoint
 from lemore.runtime.files import write_json

@@ -9,17 +9,14 @@ digest.json      dataset, task, classes, sha256 of the content
 colors.json      display colours; separate, since training does not depend on them
 
 JPEG photos stay unchanged, unless their dataset asks for smaller ones (`short_side`). PNG photos
-become plain pixels, since inflating a PNG takes far longer than the rest of its transform
-(Cityscapes: 2.7 times the bytes, a tenth of the time), unless that
-takes more than `MAX_GROWTH` times the space. Zstandard is smaller than PNG and some 20 times
-faster to read. Only the requested samples come into memory, whatever the size of the dataset.
+become plain pixels (`lemore.data.photo`). Zstandard is smaller than PNG and some 20 times faster to
+read. Only the requested samples come into memory, whatever the size of the dataset.
 """
 
 import hashlib
 import os
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,14 +24,10 @@ import numpy as np
 import zstandard
 
 from lemore.data import objects
-from lemore.data.archives.blocks import Box, decode_blocks, read_size
-from lemore.data.archives.images import JPEG, REDUCED, decode_rgb
 from lemore.data.archives.members import normalize_name
+from lemore.data.photo import Photo
 from lemore.runtime.files import read_json
 
-# How a photo is kept: the file's bytes, H x W x 3 uint8 RGB, or a JPEG of `encode_blocks`.
-FILE, PIXELS, BLOCKS = 0, 1, 2
-MAX_GROWTH = 3
 LABEL_LEVEL = 9  # of Zstandard; reading is equally fast at every level
 HELD_OUT = 10  # a search holds out one sample in so many
 RECORD = np.dtype(
@@ -47,13 +40,6 @@ RECORD = np.dtype(
         ("coding", "<i4"),
     ]
 )
-
-
-def pack_image(data: bytes, pixels: np.ndarray) -> tuple[bytes, int]:
-    """(bytes to keep, FILE or PIXELS) of a photo, given its file and its decoded pixels."""
-    if data.startswith(JPEG) or pixels.nbytes > MAX_GROWTH * len(data):
-        return data, FILE
-    return pixels.tobytes(), PIXELS
 
 
 def pack_label(label: np.ndarray) -> bytes:
@@ -69,51 +55,6 @@ def unpack_label(data: bytes, size: tuple[int, int]) -> np.ndarray:
     except zstandard.ZstdError as error:
         raise ValueError(f"label map of the store is damaged ({error})") from None
     return np.frombuffer(plain, np.uint8).reshape(height, width)
-
-
-@dataclass(frozen=True)
-class Photo:
-    """A photo of a store that is not decoded yet.
-
-    data: uint8, as its `coding` says. size: (H, W) as photographed; a smaller copy may be kept.
-    """
-
-    data: np.ndarray
-    coding: int
-    size: tuple[int, int]
-
-    def read(self) -> np.ndarray:
-        """Decodes the whole photo as it is kept: H x W x 3 uint8 RGB, perhaps read-only."""
-        if self.coding == PIXELS:
-            return self.data.reshape(*self.size, 3)
-        return decode_rgb(self.data)
-
-    def read_part(self, box: Box, least: tuple[int, int]) -> np.ndarray:
-        """Decodes the part that is at `box` of the photo as photographed: uint8 RGB.
-
-        It has as many pixels as are kept there. A JPEG file of which `least` (H, W) needs half,
-        a quarter or an eighth of the resolution, is decoded at that.
-        """
-        if self.coding == BLOCKS:
-            factors = [
-                kept / side for kept, side in zip(read_size(self.data), self.size, strict=True)
-            ]
-            return decode_blocks(self.data, scale_box(box, factors))
-        if self.coding == PIXELS or self.data[:2].tobytes() != JPEG:
-            pixels, reduction = self.read(), 1
-        else:
-            spare = min(box[2] / least[0], box[3] / least[1])
-            reduction = max((n for n in REDUCED if n <= spare), default=1)
-            pixels = decode_rgb(self.data, reduction=reduction)
-        top, left, height, width = scale_box(box, [1 / reduction] * 2)
-        return pixels[top : top + height, left : left + width]
-
-
-def scale_box(box: Box, factors: Sequence[float]) -> Box:
-    """Scales a part of an image by the factors of both axes (at most 1), to at least a pixel."""
-    ends = [max(round((box[axis] + box[axis + 2]) * factors[axis]), 1) for axis in (0, 1)]
-    top, left = (min(round(box[axis] * factors[axis]), ends[axis] - 1) for axis in (0, 1))
-    return top, left, ends[0] - top, ends[1] - left
 
 
 class Store:

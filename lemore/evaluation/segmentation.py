@@ -20,13 +20,6 @@ from lemore.evaluation.upsample import Pass, label_passes
 from lemore.runtime.progress import show_progress
 
 
-def choose_device(gpu: bool) -> torch.device:
-    """Raises ValueError if a GPU is wanted and there is none."""
-    if gpu and not torch.cuda.is_available():
-        raise ValueError("a GPU is asked for, but torch sees no GPU on this machine")
-    return torch.device("cuda" if gpu else "cpu")
-
-
 def make_plain_test(img_scale: tuple[int, int]) -> Test:
     """Returns settings for whole images, aspect kept, logits resized in two steps."""
     return Test("val", img_scale, None, "whole", (0, 0), "two_step", (1.0,), False)

@@ -1,4 +1,4 @@
-"""The device that a command computes on by itself, without Ray."""
+"""The device that a process computes on."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -14,5 +14,7 @@ def choose_device(name: DeviceName) -> "torch.device":
 
     has_gpu = torch.cuda.is_available()
     if name == "cuda" and not has_gpu:
-        raise ValueError("--device: torch sees no GPU on this machine; `lemore doctor` says more")
+        raise ValueError(
+            "a GPU is asked for, but torch sees none on this machine; `lemore doctor` says more"
+        )
     return torch.device("cuda" if has_gpu and name != "cpu" else "cpu")

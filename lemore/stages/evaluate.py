@@ -13,6 +13,7 @@ from lemore.config.read import build, check_gpus, parse_yaml, plain
 from lemore.config.recipe import Test
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
+from lemore.runtime.device import choose_device
 from lemore.runtime.files import key_of, read_json, write_json
 from lemore.runtime.process import StopSignals, leave_with_owner
 from lemore.runtime.provenance import find_commit, list_versions, quote_command
@@ -58,7 +59,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     evaluation_files.check_output(options.json)
     check_gpus(options.gpus, 1, "command line", "--gpus")
     if options.ray == "none":
-        segmentation.choose_device(options.gpus > 0)
+        choose_device("cuda" if options.gpus > 0 else "cpu")
     trained = read_model(options.checkpoint)
     job = load_job(options, trained)
     check_use(trained, job.test, options.gpus > 0)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from lemore.config.dataset import POLYGONS, DatasetConfig
+from lemore.config.dataset import DatasetConfig
 from lemore.config.labels import IGNORE, LabelTable, find_table
+from lemore.config.own_files import POLYGONS
 from lemore.config.read import did_you_mean, load
 from lemore.data.archives.masks import decode_label
 from lemore.data.archives.members import normalize_name

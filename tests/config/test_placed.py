@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lemore.config import placed
-from lemore.config.dataset import Archive, ClassConfig, DatasetConfig, Files
+from lemore.config.dataset import Archive, DatasetConfig
+from lemore.config.own_files import ClassConfig, Files
 from lemore.config.placed import find_key, find_placed
 from lemore.runtime.files import read_json
 from lemore.runtime.hashes import hash_files, stamp_files

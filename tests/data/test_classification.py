@@ -10,7 +10,7 @@ from lemore.data.augment.classification import ClassificationTransform, erase
 from lemore.data.augment.mixture import mix, swap_partners
 from lemore.data.loader import TrainBatches
 from lemore.data.normalize import MEAN, STD
-from lemore.data.store import PIXELS, Photo
+from lemore.data.photo import PIXELS, Photo
 from lemore.training import losses
 
 FULL = ClassificationTransform((32, 40), (0.08, 1.0), (0.75, 1.33), 0.5, (9.0, 0.5), 0.5, 0.2, 1.0)

@@ -10,7 +10,8 @@ from lemore.data.augment.segmentation import fit_size
 from lemore.data.detection_batches import DetectionBatches, take_labelled
 from lemore.data.loader import TrainBatches
 from lemore.data.objects import Objects
-from lemore.data.store import PIXELS, PackWriter, Store
+from lemore.data.photo import PIXELS
+from lemore.data.store import PackWriter, Store
 from lemore.runtime.files import write_json
 
 TRANSFORM = DetectionTransform((96, 64), 0.5, 32)

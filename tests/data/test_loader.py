@@ -12,7 +12,7 @@ from lemore.data.augment.classification import ClassificationTransform
 from lemore.data.augment.segmentation import TrainTransform
 from lemore.data.loader import TrainBatches
 from lemore.data.normalize import normalize
-from lemore.data.store import PIXELS, Photo
+from lemore.data.photo import PIXELS, Photo
 
 
 class MemoryStore:

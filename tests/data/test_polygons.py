@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from lemore.cli import main
-from lemore.config.dataset import ClassConfig, DatasetConfig, Files
+from lemore.config.dataset import DatasetConfig
 from lemore.config.labels import load
+from lemore.config.own_files import ClassConfig, Files
 from lemore.config.read import build
 from lemore.data.archives.members import Member
 from lemore.data.readers import coco, polygons, rle

@@ -11,7 +11,7 @@ from benchmarks import plain_classification
 from lemore.data.augment import rand_augment
 from lemore.data.augment.classification import ClassificationTransform
 from lemore.data.augment.rand_augment import OPERATIONS, DrawnOperation, draw
-from lemore.data.store import PIXELS, Photo
+from lemore.data.photo import PIXELS, Photo
 
 WARPS = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 

@@ -13,8 +13,8 @@ from lemore.config.read import load
 from lemore.data.archives.blocks import decode_blocks, encode_blocks, read_size
 from lemore.data.archives.members import Member
 from lemore.data.augment.classification import ClassificationTransform
+from lemore.data.photo import BLOCKS, FILE, Photo
 from lemore.data.prepare.samples import RawSample, prepare_sample
-from lemore.data.store import BLOCKS, FILE, Photo
 from lemore.runtime.shipped import CONFIG
 
 SMALL = load(DatasetConfig, CONFIG / "datasets/imagenet_1k_small.yaml")

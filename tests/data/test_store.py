@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lemore.data.store import FILE, PIXELS, pack_image, pack_label, unpack_label
+from lemore.data.photo import FILE, PIXELS, pack_image
+from lemore.data.store import pack_label, unpack_label
 
 RNG = np.random.default_rng(5)
 PHOTO = RNG.integers(0, 256, (37, 53, 3), dtype=np.uint8)

@@ -11,7 +11,7 @@ from lemore.data.augment import photometric, segmentation
 from lemore.data.augment.classification import ClassificationTransform, crop_center
 from lemore.data.augment.photometric import Distortion
 from lemore.data.augment.segmentation import TrainTransform
-from lemore.data.store import PIXELS, Photo
+from lemore.data.photo import PIXELS, Photo
 
 
 def generator(seed: int) -> np.random.Generator:

@@ -19,7 +19,8 @@ from conftest import Tiny, tiny_digest
 from fault_training import GO, lemore, start
 
 from lemore.config.jobs import FinetuneJob, read_job
-from lemore.data.store import FILE, PackWriter, pack_label
+from lemore.data.photo import FILE
+from lemore.data.store import PackWriter, pack_label
 from lemore.runtime.files import read_json
 from lemore.runtime.lock import LockHeld, hold_lock
 from lemore.runtime.process import Process

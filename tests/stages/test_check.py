@@ -10,7 +10,8 @@ from conftest import tiny_digest
 from lemore.cli import main
 from lemore.config.jobs import EvaluateJob, FinetuneJob, PretrainJob, read_job
 from lemore.config.read import dump
-from lemore.data.store import PIXELS, PackWriter, pack_label
+from lemore.data.photo import PIXELS
+from lemore.data.store import PackWriter, pack_label
 from lemore.stages.check import check_evaluation, check_pretraining, check_training
 
 

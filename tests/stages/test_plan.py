@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from lemore.config.experiment import Experiment
 from lemore.config.job_files import write_finetune_job, write_pretrain_job
 from lemore.config.jobs import FinetuneJob, PretrainJob, read_job
 from lemore.config.read import load
+from lemore.data.store import Store
 from lemore.stages.planning import plan
 from lemore.stages.workers import costs
 from tests.config.test_rerun_matrix import Checkout
@@ -105,6 +107,15 @@ def test_loading_is_measured_on_prepared_data(tmp_path, monkeypatch):
     cost = costs.measure(costs.Subject(replace(job, train=small), None, "cpu", 1, 0.1, data))
     assert isinstance(cost, costs.Cost), cost
     assert 0 < cost.sample < cost.step
+
+
+def test_images_of_drawn_splits_are_counted_once_they_are_prepared(tmp_path):
+    """The YAML of such a dataset expects no number."""
+    dataset = SimpleNamespace(splits={"train": None, "val": None})
+    experiment = SimpleNamespace(data_dir=tmp_path, dataset=lambda name: dataset)
+    assert plan.count_images(experiment, "tiny", "val") == 0
+    folder = make_store(tmp_path / "tiny", "segmentation")
+    assert plan.count_images(experiment, "tiny", "val") == len(Store(folder, "val")) > 0
 
 
 def test_cores_that_load_for_a_gpu():

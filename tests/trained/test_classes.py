@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from lemore.cli import main
-from lemore.data.store import PIXELS, PackWriter, Store, pack_label
+from lemore.data.photo import PIXELS
+from lemore.data.store import PackWriter, Store, pack_label
 from lemore.evaluation import segmentation
 from lemore.runtime.files import read_json, write_json
 from lemore.stages.examples import read_examples

@@ -476,7 +476,8 @@ def test_the_documentation_does_what_it_says(tmp_path, monkeypatch):
 
 def camvid_store(folder: Path) -> None:
     """A prepared dataset of one image with CamVid's classes."""
-    from lemore.data.store import PIXELS, PackWriter, pack_label
+    from lemore.data.photo import PIXELS
+    from lemore.data.store import PackWriter, pack_label
     from lemore.runtime.files import write_json
 
     folder.mkdir(parents=True)

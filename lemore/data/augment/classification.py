@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from lemore.data.augment import mixture, rand_augment
 from lemore.data.augment.segmentation import Crop
 from lemore.data.normalize import MEAN, STD
-from lemore.data.store import Photo
+from lemore.data.photo import Photo
 
 CROP_ATTEMPTS = 10
 ERASED_SHARE = (0.02, 1 / 3)  # of the area

@@ -104,5 +104,6 @@ def _log_content(summary: audit.SplitAudit, opened: list[PreparedSample]) -> Non
         f"{'ignored' if k == IGNORE else summary.classes[k]} {100 * n / pixels.total():.1f} %"
         for k, n in pixels.most_common(8)
     )
-    unseen = len(summary.classes) - len(pixels.keys() - {IGNORE})
-    log.info("  in %d samples: %s; %d classes not seen in them", summary.count, shares, unseen)
+    missing = len(summary.classes) - len(pixels.keys() - {IGNORE})
+    unseen = f"; {missing} classes not seen in them" if missing else ""
+    log.info("  in %d samples: %s%s", summary.count, shares, unseen)

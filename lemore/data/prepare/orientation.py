@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from lemore.config.dataset import POLYGONS, Files
+from lemore.config.own_files import POLYGONS, Files
 from lemore.data.archives.images import read_orientation
 from lemore.data.archives.members import Member
 

@@ -12,16 +12,18 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lemore.config.dataset import DatasetConfig, Files
+from lemore.config.dataset import DatasetConfig
 from lemore.config.labels import IGNORE, LabelTable, find_table
+from lemore.config.own_files import Files
 from lemore.data.archives import images
 from lemore.data.archives.blocks import encode_blocks
 from lemore.data.archives.masks import decode_label
 from lemore.data.archives.members import Member, normalize_name
 from lemore.data.archives.source import Source
+from lemore.data.photo import BLOCKS, pack_image
 from lemore.data.prepare.boxes import pack_objects
 from lemore.data.prepare.orientation import require_alignment, require_said
-from lemore.data.store import BLOCKS, pack_image, pack_label
+from lemore.data.store import pack_label
 from lemore.runtime.files import decode_text
 
 BLACK = 16  # of 255: a photo of 12 bits in a file of 16 is darker everywhere
@@ -59,7 +61,7 @@ class PreparedSample:
     problem: str | None
     kind: str = ""
     size: tuple[int, int] = (0, 0)
-    image: bytes = b""  # as `lemore.data.store.pack_image` makes it
+    image: bytes = b""  # as `lemore.data.photo.pack_image` makes it
     coding: int = 0
     label: bytes | int = 0
     mode: str = ""

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from lemore.config.dataset import POLYGONS, DatasetConfig
+from lemore.config.dataset import DatasetConfig
 from lemore.config.labels import IGNORE
+from lemore.config.own_files import POLYGONS
 from lemore.data.archives.masks import decode_mask
 from lemore.data.archives.members import Member, normalize_name
 from lemore.data.archives.source import Source

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from lemore.config.dataset import ClassConfig, Files
 from lemore.config.labels import IGNORE
+from lemore.config.own_files import ClassConfig, Files
 from lemore.data.archives.members import Member
 from lemore.data.archives.source import Source
 from lemore.data.prepare.samples import BLANK

@@ -18,6 +18,7 @@ from lemore.config.jobs import FinetuneJob, PretrainJob
 from lemore.config.placed import find_folder
 from lemore.config.read import load, read_yaml
 from lemore.config.recipe_files import merge
+from lemore.data.store import Store
 from lemore.runtime.device import DeviceName
 from lemore.runtime.files import walk_files
 from lemore.runtime.process import count_cores, read_processor_name
@@ -111,16 +112,25 @@ def list_needs(experiment: Experiment, job: dict[str, Any]) -> Iterator[Need]:
     config = experiment.config
     if job["rule"] == "finetune":
         train, test = experiment.recipe(job["dataset"], job["model"])
-        images = experiment.dataset(job["dataset"]).splits.get(test.split) or 0
+        images = count_images(experiment, job["dataset"], test.split)
         loading = (train.batch_size, train.loader_workers)
         numbers = (train.iterations, train.threads, images, *loading)
         yield Need("finetune", job["dataset"], job["model"], job["seed"], *numbers)
     if job["rule"] == "pretrain":
         dataset, recipe = config.pretrain or "", experiment.pretrain_recipe(job["backbone"])
-        images = experiment.dataset(dataset).splits.get(recipe.split) or 0
+        images = count_images(experiment, dataset, recipe.split)
         loading = (recipe.batch_size, recipe.loader_workers)
         numbers = (recipe.iterations, recipe.threads, images, *loading)
         yield Need("pretrain", dataset, job["backbone"], "0", *numbers)
+
+
+def count_images(experiment: Experiment, dataset: str, split: str) -> int:
+    """Counts a split's images: those that the dataset's YAML expects, else the prepared ones; 0 if
+    neither is there."""
+    folder = Path(experiment.data_dir, dataset)
+    if expected := experiment.dataset(dataset).splits.get(split):
+        return expected
+    return len(Store(folder, split)) if (folder / f"{split}.npy").exists() else 0
 
 
 def calibrate(experiment: Experiment, needs: list[Need], device: str, seconds: float) -> None:
@@ -195,7 +205,9 @@ def _describe_hours(needs: list[Need], device: str) -> Iterator[str]:
         if hours:
             yield f"  {stage}: {_name_time(hours, unit)}"
     together = _name_time(sum(need.hours for need in needs), unit)
-    yield f"  together {together} (evaluations included)"
+    uncounted = dict.fromkeys(need.dataset for need in needs if not need.images)
+    without = f", but for {', '.join(uncounted)}: its images are not counted yet" * bool(uncounted)
+    yield f"  together {together} (evaluations included{without})"
 
 
 def _name_time(hours: float, unit: str) -> str:

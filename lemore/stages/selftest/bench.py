@@ -23,7 +23,8 @@ from lemore.config.model import BackboneConfig
 from lemore.config.read import load
 from lemore.config.recipe import Test
 from lemore.config.recipe_files import load_pretrain, load_recipe
-from lemore.data.store import FILE, PackWriter, Store, pack_label
+from lemore.data.photo import FILE
+from lemore.data.store import PackWriter, Store, pack_label
 from lemore.models.segmentor import make_model
 from lemore.runtime import checkpoint
 from lemore.runtime.files import write_json

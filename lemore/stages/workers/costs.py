@@ -23,7 +23,7 @@ from lemore.config.jobs import FinetuneJob, PretrainJob
 from lemore.config.recipe import Pretrain, Train
 from lemore.data.loader import Batch, TrainBatches, Transform
 from lemore.data.normalize import normalize
-from lemore.data.store import PIXELS, Photo
+from lemore.data.photo import PIXELS, Photo
 from lemore.models.network import make_network
 from lemore.runtime.worker import Worker
 from lemore.stages.workers import finetune, pretrain, shared

@@ -12,6 +12,7 @@ from lemore.config.recipe import Test
 from lemore.config.size import Size
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
+from lemore.runtime.device import choose_device
 from lemore.runtime.worker import Worker
 
 
@@ -32,7 +33,7 @@ def evaluate(job: Measurement, worker: Worker) -> dict[str, Any]:
     """Returns {"results", "predictions", "per_image"} of `segmentation.evaluate`; of a detector
     {"results", "boxes"}, the predictions in COCO's form."""
     torch.set_num_threads(job.threads)
-    device = segmentation.choose_device(worker.gpus > 0)
+    device = choose_device("cuda" if worker.gpus > 0 else "cpu")
     network, store = job.network.to(device), Store(worker.data, job.test.split)
     if store.task == "detection":
         boxes: Any = import_module(OF_DETECTION["evaluate"])
