@@ -17,7 +17,7 @@ from lemore.reporting.figures import (
     deploy,
 )
 from lemore.reporting.figures.style import save_figure
-from lemore.reporting.tables.build import read_csv
+from lemore.reporting.tables.columns import read_csv
 from lemore.reporting.tables.results import (
     check_one_configuration,
     label_models,

@@ -11,7 +11,8 @@ import pytest
 from lemore.reporting.figures import confusion
 from lemore.reporting.figures.classes import stack_by_model
 from lemore.reporting.tables import printed, writers
-from lemore.reporting.tables.build import build_table, read_csv
+from lemore.reporting.tables.build import build_table
+from lemore.reporting.tables.columns import read_csv
 from lemore.reporting.tables.paper import VIEWS
 from lemore.reporting.tables.results import find_cell, label_models, name_models, read_results
 from lemore.reporting.tables.writers import escape_latex, format_latex

@@ -10,7 +10,7 @@ from lemore.reporting.pages.page import encode_image, encode_uri, fill_template
 from lemore.reporting.pages.steps import describe_step
 from lemore.reporting.pages.viewer import Viewer
 from lemore.reporting.tables import class_table, deploy, writers
-from lemore.reporting.tables.build import read_csv
+from lemore.reporting.tables.columns import read_csv
 from lemore.reporting.tables.printed import lay_out
 from lemore.reporting.tables.results import Result, label_models
 

@@ -6,13 +6,12 @@ latency are those of the paper-size model, whatever the run trained: `profile_si
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
 
 import pandas as pd
 
 from lemore.reporting.tables import paper, significance
+from lemore.reporting.tables.columns import MEASURES, Row, set_types
 from lemore.reporting.tables.paper import DETECTION, IMAGENET, VIEWS, PaperRow
 from lemore.reporting.tables.results import (
     Result,
@@ -23,19 +22,6 @@ from lemore.reporting.tables.results import (
     name_models,
 )
 
-COLUMNS = [
-    "dataset", "model", "encoder", "seeds", "miou", "miou_sd", "miou_paper", "ap", "ap_sd",
-    "ap_paper", "ap50", "ap75", "ap_s", "ap_m", "ap_l", "top1", "top1_paper", "top5", "gmacs",
-    "gmacs_fvcore", "gflops_paper", "params_m", "params_m_with_aux", "params_m_paper",
-    "latency_ms_p50", "latency_ms_p95", "latency_ms_paper", "profile_size", "train_crop",
-    "num_classes", "device", "source_paper", "note",
-]  # fmt: skip
-COUNTS = ("seeds", "num_classes")
-MEASURES = ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l")  # of detectors
-NUMBERS = (
-    "miou", "miou_sd", *MEASURES, "ap_sd", "top1", "top5", "gmacs", "gmacs_fvcore", "params_m",
-    "params_m_with_aux", "latency_ms_p50", "latency_ms_p95",
-)  # fmt: skip
 PUBLISHED = ("miou", "top1", "gflops", "params_m", "latency_ms", "source")  # of a `PaperRow`
 SCENES = "scenes: measured on scenes that the project draws, not on the real dataset"
 RECIPES = {
@@ -51,8 +37,6 @@ TOP5 = "top-5 as measured here: the paper publishes none"
 RECONSTRUCTED = "recipe reconstructed: the paper gives none for ImageNet"
 UNSTEADY = 1.5  # ratio of p95 to p50 from which a remark is made
 DEFAULT_COSTS = "ade20k"  # whose costs to print for a dataset that the paper does not use
-
-Row = dict[str, Any]  # some of COLUMNS, with a list of remarks as `note`
 
 
 def build_table(
@@ -81,33 +65,6 @@ def build_table(
         views = ", ".join(VIEWS)
         raise ValueError(f"table '{name}' is neither one of {views} nor a dataset of the results")
     return set_types(rows)
-
-
-def set_types(rows: list[Row] | pd.DataFrame) -> pd.DataFrame:
-    """Returns a table with exactly `COLUMNS`: floats, integers that may be missing, and text."""
-    frame = pd.DataFrame(rows, columns=pd.Index(COLUMNS), dtype=object)
-    for column in COLUMNS:
-        known = frame[column].where(frame[column] != "")
-        if column in NUMBERS:
-            frame[column] = known.astype(float)
-        elif column in COUNTS:
-            frame[column] = known.astype(float).astype("Int64")
-        else:
-            frame[column] = known.where(known.notna(), "")
-    notes = [note if isinstance(note, str) else "; ".join(note) for note in frame["note"]]
-    frame["note"] = pd.Series(notes, dtype=object)
-    return frame
-
-
-def read_csv(path: Path | str) -> pd.DataFrame:
-    """Reads a table file; ValueError names a file with other columns."""
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise ValueError(f"{path}: not a table of `lemore table`: {error}") from None
-    if list(frame.columns) != COLUMNS:
-        raise ValueError(f"{path}: not a table of `lemore table`, its columns differ")
-    return set_types(frame)
 
 
 def measure_accuracy(evaluations: list[Result], pairs: Sequence[significance.Pair]) -> list[Row]:

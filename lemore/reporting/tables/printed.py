@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from lemore.reporting.tables import paper
-from lemore.reporting.tables.build import COUNTS, MEASURES, NUMBERS
+from lemore.reporting.tables.columns import COUNTS, MEASURES, NUMBERS
 from lemore.reporting.tables.paper import VIEWS
 
 SCENES_SYMBOL = "†"
