@@ -24,6 +24,7 @@ from lemore.profiling import export
 from lemore.profiling.runtimes import FileNetwork
 from lemore.runtime import checkpoint
 from lemore.stages.export import format_record, warn_of_size
+from lemore.trained import exported
 from lemore.trained.find import read_model, read_trained
 from tests.networks import awaken, configs, segmentor
 
@@ -98,6 +99,14 @@ def test_onnx_computes_what_pytorch_does_at_the_size_of_the_file(fixed):
     network = FileNetwork(fixed, 1)
     with torch.inference_mode():
         close(network(image()), trained()(image()))
+
+
+def test_a_float_file_with_other_labels_fails(folder, monkeypatch, caplog):
+    for equal, code in ((0.9899, 1), (0.9901, 0)):  # on random images
+        found = {"images": 1, "largest_difference": 0.0, "equal_labels": equal}
+        monkeypatch.setattr(exported, "compare_outputs", lambda *_, found=found: found)
+        assert run_export(folder, "wrong.onnx") == code
+        assert caplog.text.count("wrong.onnx is not to be trusted") == 1
 
 
 def test_a_size_that_the_model_never_saw_is_warned_of(folder, caplog):
