@@ -90,7 +90,7 @@ def walk(commands: list[str], folder: Path, package: Path, programs: Path) -> No
     for number, command in enumerate(commands):
         done = subprocess.run(
             ["bash", "-ec", served(command)],
-            cwd=folder, env=environment, capture_output=True, text=True, timeout=900,
+            cwd=folder, env=environment, capture_output=True, text=True, timeout=1800,
         )  # fmt: skip
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         if number == 0 and (folder / "resources/datasets").exists():
