@@ -1,9 +1,9 @@
 """LiteRT files (.tflite), which its interpreter runs on the CPU.
 
-The converter, litert-torch, needs other versions of packages than this project, and therefore runs
-in an environment of its own, whose Python LEMORE_LITERT_PYTHON names. Metadata are the file's own,
-one entry for each key. Files of others are read with this too; LiteRT checks their structure before
-it runs them.
+The converter, litert-torch, and the quantiser that comes with it, ai-edge-quantizer, need other
+versions of packages than this project, and therefore run in an environment of their own, whose
+Python LEMORE_LITERT_PYTHON names. Metadata are the file's own, one entry for each key. Files of
+others are read with this too; LiteRT checks their structure before it runs them.
 """
 
 import json
@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from lemore.config.formats import LITERT_PYTHON, WRITERS, check_packages
+from lemore.config.formats import LITERT_PYTHON, WRITERS, Precision, check_packages
 from lemore.profiling.session import Session
 from lemore.runtime.files import write_atomic
 
@@ -36,27 +36,58 @@ class Network(torch.nn.Module):
 network = program.module()
 litert_torch.convert(Network().eval(), program.example_inputs[0]).export(sys.argv[2])
 """
+# Input and output stay float32, and so do the operators that the quantiser does not know.
+QUANTIZE = """
+import sys, numpy
+from ai_edge_quantizer import quantizer, recipe_manager
+from ai_edge_quantizer.qtyping import TFLOperationName as Name
+recipe = recipe_manager.RecipeManager()
+recipe.add_static_config(".*", Name.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8)
+for name in (Name.INPUT, Name.OUTPUT):
+    recipe.add_quantization_config(".*", name, algorithm_key="no_quantize")
+tool = quantizer.Quantizer(sys.argv[1], recipe.get_quantization_recipe())
+feeds = [{"args_0": image} for image in numpy.load(sys.argv[2])]
+ranges = tool.calibrate({"serving_default": feeds}, num_threads=1)
+tool.quantize(ranges).export_model(sys.argv[3])
+"""
 
 
 def describe() -> str:
     """Describes the runtime in the words of a protocol."""
-    return f"LiteRT {version('ai-edge-litert')} with XNNPACK in float32"
+    return f"LiteRT {version('ai-edge-litert')} with XNNPACK in float32 or the file's INT8"
 
 
-def write(model: nn.Module, path: Path, image: Tensor, metadata: Mapping[str, Any]) -> None:
-    """Writes a network in float32 for images like `image` 1 3 H W. metadata: values as JSON.
+def write(
+    model: nn.Module,
+    path: Path,
+    precision: Precision,
+    images: Sequence[np.ndarray],
+    metadata: Mapping[str, Any],
+) -> None:
+    """Writes a network in float32 or INT8. images: float32 1 3 H W as it takes them, for the size,
+    and for INT8 (weights per output channel, activations per tensor). metadata: values as JSON.
 
-    ValueError if a package is missing, or with the converter's last line if it fails.
+    ValueError if a package is missing, or with a tool's last lines if it fails.
     """
     check_packages("litert", WRITERS["litert"])
     with tempfile.TemporaryDirectory() as folder:
         source, made = Path(folder, "network.pt2"), Path(folder, "network.tflite")
-        torch.export.save(torch.export.export(model, (image,)), source)
-        command = [os.environ.get(LITERT_PYTHON, sys.executable), "-c", CONVERT, source, made]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode or not made.exists():
-            raise ValueError(f"LiteRT: its converter failed: {done.stderr.strip()[-500:]}")
+        torch.export.save(torch.export.export(model, (torch.from_numpy(images[0]),)), source)
+        _run_tool("converter", CONVERT, source, made)
+        if precision == "int8":
+            data, full = Path(folder, "images.npy"), made
+            made = Path(folder, "int8.tflite")
+            np.save(data, np.stack(images))
+            _run_tool("quantiser", QUANTIZE, full, data, made)
         write_atomic(path, _add_metadata(made.read_bytes(), metadata))
+
+
+def _run_tool(name: str, program: str, *paths: Path) -> None:
+    """Runs a program in the converter's environment; the last of `paths` is what it writes."""
+    command = [os.environ.get(LITERT_PYTHON, sys.executable), "-c", program, *paths]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode or not paths[-1].exists():
+        raise ValueError(f"LiteRT: its {name} failed: {done.stderr.strip()[-500:]}")
 
 
 def _add_metadata(content: bytes, metadata: Mapping[str, Any]) -> bytes:

@@ -110,7 +110,7 @@ def write_file(source: Source, path: Path, precision: Precision) -> None:
         case "executorch", _:
             executorch_file.write(source.deployed, path, precision, arrays, about)
         case "litert", _:
-            litert_file.write(source.deployed, path, source.inputs[0], about)
+            litert_file.write(source.deployed, path, precision, arrays, about)
         case _:
             dynamic = source.interface.dynamic_batch
             export.write_torch_export(
