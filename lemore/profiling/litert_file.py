@@ -3,7 +3,8 @@
 The converter, litert-torch, and the quantiser that comes with it, ai-edge-quantizer, need other
 versions of packages than this project, and therefore run in an environment of their own, whose
 Python LEMORE_LITERT_PYTHON names. Metadata are the file's own, one entry for each key. Files of
-others are read with this too; LiteRT checks their structure before it runs them.
+others are read with this too. LiteRT ends the process at some faults of a file, so each is first
+tried in another.
 """
 
 import json
@@ -22,7 +23,7 @@ import torch
 from torch import nn
 
 from lemore.config.formats import LITERT_PYTHON, WRITERS, Precision, check_packages
-from lemore.profiling.session import Session
+from lemore.profiling.session import Session, check_runs
 from lemore.runtime.files import write_atomic
 
 MAX_BYTES = (1 << 31) - 1
@@ -49,6 +50,18 @@ tool = quantizer.Quantizer(sys.argv[1], recipe.get_quantization_recipe())
 feeds = [{"args_0": image} for image in numpy.load(sys.argv[2])]
 ranges = tool.calibrate({"serving_default": feeds}, num_threads=1)
 tool.quantize(ranges).export_model(sys.argv[3])
+"""
+TRIAL = """
+import sys, numpy
+from ai_edge_litert import interpreter
+try:
+    opened = interpreter.Interpreter(model_content=sys.stdin.buffer.read(), num_threads=1)
+    opened.allocate_tensors()
+    for one in opened.get_input_details():
+        opened.set_tensor(one["index"], numpy.zeros(one["shape"], one["dtype"]))
+    opened.invoke()
+except Exception as error:
+    sys.exit(" ".join(str(error).split()))
 """
 
 
@@ -95,6 +108,10 @@ def _add_metadata(content: bytes, metadata: Mapping[str, Any]) -> bytes:
     from ai_edge_litert import schema_py_generated as schema  # pyright: ignore[reportMissingImports]
 
     model = schema.ModelT.InitFromPackedBuf(content)
+    for buffer in model.buffers:
+        if buffer.size:  # the quantiser puts data behind the structure, which moves here
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
     for name, value in metadata.items():
         entry, buffer = schema.MetadataT(), schema.BufferT()
         entry.name, entry.buffer = f"{ABOUT}{name}", len(model.buffers)
@@ -113,8 +130,8 @@ def read(path: Path) -> tuple[tuple[bytes, ...], dict[str, str]]:
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path}: larger than {MAX_BYTES:,} bytes")
     content = path.read_bytes()
+    check_runs(TRIAL, content, path, "LiteRT")
     try:
-        _open(content, 1)  # checks the structure
         model = schema.Model.GetRootAs(content)
         entries = [model.Metadata(k) for k in range(model.MetadataLength())]
         buffers = {(one.Name() or b"").decode(): model.Buffers(one.Buffer()) for one in entries}
@@ -124,7 +141,7 @@ def read(path: Path) -> tuple[tuple[bytes, ...], dict[str, str]]:
             for name, data in found.items()
             if name.startswith(ABOUT)
         }
-    except Exception as error:  # of LiteRT and of a buffer that lies elsewhere, of several kinds
+    except Exception as error:  # a buffer that lies elsewhere, of several kinds
         text = " ".join(str(error).split())[:200]
         raise ValueError(f"{path}: not a whole LiteRT file ({text})") from None
     return (content,), texts

@@ -18,13 +18,14 @@ from lemore.runtime.files import read_json, write_json
 from lemore.trained import exported
 from lemore.trained.find import read_trained
 from tests.conftest import make_store
-from tests.exported_files import SIZE, run_export, write_network
+from tests.exported_files import SIZE, change_tflite, run_export, write_network
 
 KINDS = [
     "onnx",
     "openvino",
-    pytest.param("executorch", marks=pytest.mark.slow),  # tries each file in another process
-    pytest.param("litert", marks=pytest.mark.slow),  # its converter takes half a minute
+    # each file is tried in a process of its own
+    pytest.param("executorch", marks=pytest.mark.slow),
+    pytest.param("litert", marks=pytest.mark.slow),
 ]
 DATA = ["--data-dir", "data", "--threads", "1", "--json", "e.json"]
 COMMANDS = {
@@ -67,16 +68,12 @@ def use_foreign_operator(content: bytes) -> bytes:
 
 
 def use_custom_operator(content: bytes) -> bytes:
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
+    def change(model) -> None:
+        code = model.operatorCodes[0]
+        code.builtinCode = code.deprecatedBuiltinCode = 32  # CUSTOM
+        code.customCode = "evil"
 
-    model = schema.ModelT.InitFromPackedBuf(content)
-    code = model.operatorCodes[0]
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
-    code.customCode = "evil"
-    builder = flatbuffers.Builder(len(content))
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return change_tflite(content, change)
 
 
 def replace(before: bytes, after: bytes) -> Edit:
@@ -98,7 +95,7 @@ UNREADABLE: dict[Kind, str] = {
     "onnx": "not a whole ONNX file (|does not say which model it holds",  # no bytes are valid ONNX
     "openvino": "not an OpenVINO file (",
     "executorch": "ExecuTorch does not run it (",
-    "litert": "not a whole LiteRT file (",
+    "litert": "LiteRT does not run it (",
 }
 DAMAGES: dict[str, Edit] = {
     "noise behind its first bytes": lambda content: content[:8] + random_bytes(5000),

@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,7 +12,7 @@ import lemore
 from lemore.cli import main
 from lemore.config import formats
 from lemore.trained.find import read_model
-from tests.exported_files import make_images, run_export, write_network
+from tests.exported_files import change_tflite, make_images, run_export, write_network
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +53,9 @@ def replace(before: bytes, after: bytes):
 
 
 EDITS = {
-    "not a whole LiteRT file (": lambda content: content[: len(content) // 2],
-    "bad.tflite: not a whole LiteRT file (`model_path`": lambda content: b"",
-    "not a whole LiteRT file (The model is not": lambda content: b"\x07\x01" * 999,
+    "LiteRT does not run it (": lambda content: content[: len(content) // 2],
+    "bad.tflite: LiteRT does not run it (`model_path`": lambda content: b"",
+    "LiteRT does not run it (The model is not": lambda content: b"\x07\x01" * 999,
     "does not say which model it holds": replace(b"lemore_trained", b"lemora_trained"),
     "but its metadata mean": replace(b"[64, 96]", b"[96, 96]"),
     "metadata.size: not valid JSON": replace(b"[64, 96]", b"[64, 9  "),
@@ -73,6 +74,20 @@ def test_a_file_that_is_changed_is_refused(folder, files, words, precision, caps
     assert told.startswith(str(path)) and "\n" not in told and len(told) < 1000
     assert main(["profile", "--checkpoint", str(path)]) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_file_that_would_end_the_process_is_refused(folder, files):
+    def change(model) -> None:
+        known = (tensor.quantization for tensor in model.subgraphs[0].tensors)
+        for one in known:
+            if one is not None and one.scale is not None:
+                one.scale = np.zeros(len(one.scale), np.float32)
+
+    path = folder / "bad.tflite"
+    path.write_bytes(change_tflite(files["int8"].read_bytes(), change))
+    with pytest.raises(ValueError, match=r"bad\.tflite: LiteRT does not run it \("):
+        read_model(path)
 
 
 def test_what_is_missing_is_told_with_its_command(folder, monkeypatch, capsys):
