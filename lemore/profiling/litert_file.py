@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lemore.config.formats import LITERT_PYTHON, WRITERS, Precision, check_packages
 from lemore.profiling.session import Session, check_runs
@@ -70,29 +70,37 @@ def describe() -> str:
     return f"LiteRT {version('ai-edge-litert')} with XNNPACK in float32 or the file's INT8"
 
 
+def convert(model: nn.Module, image: Tensor, path: Path) -> None:
+    """Writes a network in float32 for images like `image` 1 3 H W, without metadata.
+
+    ValueError if a package is missing, or with the converter's last lines if it fails.
+    """
+    check_packages("litert", WRITERS["litert"])
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "network.pt2")
+        torch.export.save(torch.export.export(model, (image,)), source)
+        _run_tool("converter", CONVERT, source, path)
+
+
 def write(
-    model: nn.Module,
+    source: Path,
     path: Path,
     precision: Precision,
     images: Sequence[np.ndarray],
     metadata: Mapping[str, Any],
 ) -> None:
-    """Writes a network in float32 or INT8. images: float32 1 3 H W as it takes them, for the size,
-    and for INT8 (weights per output channel, activations per tensor). metadata: values as JSON.
+    """Writes a converted network with its metadata (values as JSON), for INT8 after quantising it.
 
-    ValueError if a package is missing, or with a tool's last lines if it fails.
+    images: float32 1 3 H W as the file takes them. Weights are quantised per output channel,
+    activations per tensor. ValueError with the quantiser's last lines if it fails.
     """
-    check_packages("litert", WRITERS["litert"])
     with tempfile.TemporaryDirectory() as folder:
-        source, made = Path(folder, "network.pt2"), Path(folder, "network.tflite")
-        torch.export.save(torch.export.export(model, (torch.from_numpy(images[0]),)), source)
-        _run_tool("converter", CONVERT, source, made)
         if precision == "int8":
-            data, full = Path(folder, "images.npy"), made
-            made = Path(folder, "int8.tflite")
+            data, made = Path(folder, "images.npy"), Path(folder, "int8.tflite")
             np.save(data, np.stack(images))
-            _run_tool("quantiser", QUANTIZE, full, data, made)
-        write_atomic(path, _add_metadata(made.read_bytes(), metadata))
+            _run_tool("quantiser", QUANTIZE, source, data, made)
+            source = made
+        write_atomic(path, _add_metadata(source.read_bytes(), metadata))
 
 
 def _run_tool(name: str, program: str, *paths: Path) -> None:
