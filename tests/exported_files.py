@@ -1,6 +1,8 @@
 """A small trained network and photos, for tests that write exported files and run them."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,6 +27,18 @@ def run_export(folder: Path, format: str, name: str, *options: object) -> int:
     paths = ["--checkpoint", folder / "weights.pt", "--output", folder / name]
     command = ["export", "--format", format, "--size", *SIZE, "--seconds", 0.01, *paths]
     return main(list(map(str, [*command, *options])))
+
+
+def change_tflite(content: bytes, change: Callable[[Any], None]) -> bytes:
+    """Returns a LiteRT file whose model, an object of LiteRT's schema, is changed."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content)
+    change(model)
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def make_images(count: int = 1) -> torch.Tensor:

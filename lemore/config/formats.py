@@ -16,7 +16,7 @@ Format = Literal[
     "onnx", "onnx_fp16", "onnx_int8",
     "openvino", "openvino_fp16", "openvino_int8",
     "executorch", "executorch_int8",
-    "litert",
+    "litert", "litert_int8",
 ]  # fmt: skip
 PRECISIONS: dict[str, Precision] = {"": "float32", "fp16": "float16", "int8": "int8"}
 SUFFIXES: dict[Kind, str] = {

@@ -5,8 +5,6 @@ this too. ExecuTorch ends the process at some faults of a file, so each is first
 """
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -18,7 +16,7 @@ import torch
 from torch import nn
 
 from lemore.config.formats import WRITERS, Precision, check_packages
-from lemore.profiling.session import Session
+from lemore.profiling.session import Session, check_runs
 from lemore.runtime.files import write_atomic
 
 MAX_BYTES = 1 << 32
@@ -86,10 +84,7 @@ def read(path: Path) -> tuple[tuple[bytes, ...], dict[str, str]]:
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path}: larger than {MAX_BYTES:,} bytes")
     content = path.read_bytes()
-    done = subprocess.run([sys.executable, "-P", "-c", TRIAL], input=content, capture_output=True)
-    if done.returncode:
-        words = done.stderr.decode(errors="replace").strip().split("\n")[-1][:200]
-        raise ValueError(f"{path}: ExecuTorch does not run it ({words})")
+    check_runs(TRIAL, content, path, "ExecuTorch")
     program, texts = _load(content), {}
     for method in program.method_names:
         if method.startswith(ABOUT):

@@ -1,9 +1,10 @@
 """LiteRT files (.tflite), which its interpreter runs on the CPU.
 
-The converter, litert-torch, needs other versions of packages than this project, and therefore runs
-in an environment of its own, whose Python LEMORE_LITERT_PYTHON names. Metadata are the file's own,
-one entry for each key. Files of others are read with this too; LiteRT checks their structure before
-it runs them.
+The converter, litert-torch, and the quantiser that comes with it, ai-edge-quantizer, need other
+versions of packages than this project, and therefore run in an environment of their own, whose
+Python LEMORE_LITERT_PYTHON names. Metadata are the file's own, one entry for each key. Files of
+others are read with this too. LiteRT ends the process at some faults of a file, so each is first
+tried in another.
 """
 
 import json
@@ -11,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -21,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lemore.config.formats import LITERT_PYTHON, WRITERS, check_packages
-from lemore.profiling.session import Session
+from lemore.config.formats import LITERT_PYTHON, WRITERS, Precision, check_packages
+from lemore.profiling.session import Session, check_runs
 from lemore.runtime.files import write_atomic
 
 MAX_BYTES = (1 << 31) - 1
@@ -36,27 +37,78 @@ class Network(torch.nn.Module):
 network = program.module()
 litert_torch.convert(Network().eval(), program.example_inputs[0]).export(sys.argv[2])
 """
+# Input and output stay float32, and so do the operators that the quantiser does not know.
+QUANTIZE = """
+import sys, numpy
+from ai_edge_quantizer import quantizer, recipe_manager
+from ai_edge_quantizer.qtyping import TFLOperationName as Name
+recipe = recipe_manager.RecipeManager()
+recipe.add_static_config(".*", Name.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8)
+for name in (Name.INPUT, Name.OUTPUT):
+    recipe.add_quantization_config(".*", name, algorithm_key="no_quantize")
+tool = quantizer.Quantizer(sys.argv[1], recipe.get_quantization_recipe())
+feeds = [{"args_0": image} for image in numpy.load(sys.argv[2])]
+ranges = tool.calibrate({"serving_default": feeds}, num_threads=1)
+tool.quantize(ranges).export_model(sys.argv[3])
+"""
+TRIAL = """
+import sys, numpy
+from ai_edge_litert import interpreter
+try:
+    opened = interpreter.Interpreter(model_content=sys.stdin.buffer.read(), num_threads=1)
+    opened.allocate_tensors()
+    for one in opened.get_input_details():
+        opened.set_tensor(one["index"], numpy.zeros(one["shape"], one["dtype"]))
+    opened.invoke()
+except Exception as error:
+    sys.exit(" ".join(str(error).split()))
+"""
 
 
 def describe() -> str:
     """Describes the runtime in the words of a protocol."""
-    return f"LiteRT {version('ai-edge-litert')} with XNNPACK in float32"
+    return f"LiteRT {version('ai-edge-litert')} with XNNPACK in float32 or the file's INT8"
 
 
-def write(model: nn.Module, path: Path, image: Tensor, metadata: Mapping[str, Any]) -> None:
-    """Writes a network in float32 for images like `image` 1 3 H W. metadata: values as JSON.
+def convert(model: nn.Module, image: Tensor, path: Path) -> None:
+    """Writes a network in float32 for images like `image` 1 3 H W, without metadata.
 
-    ValueError if a package is missing, or with the converter's last line if it fails.
+    ValueError if a package is missing, or with the converter's last lines if it fails.
     """
     check_packages("litert", WRITERS["litert"])
     with tempfile.TemporaryDirectory() as folder:
-        source, made = Path(folder, "network.pt2"), Path(folder, "network.tflite")
+        source = Path(folder, "network.pt2")
         torch.export.save(torch.export.export(model, (image,)), source)
-        command = [os.environ.get(LITERT_PYTHON, sys.executable), "-c", CONVERT, source, made]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode or not made.exists():
-            raise ValueError(f"LiteRT: its converter failed: {done.stderr.strip()[-500:]}")
-        write_atomic(path, _add_metadata(made.read_bytes(), metadata))
+        _run_tool("converter", CONVERT, source, path)
+
+
+def write(
+    source: Path,
+    path: Path,
+    precision: Precision,
+    images: Sequence[np.ndarray],
+    metadata: Mapping[str, Any],
+) -> None:
+    """Writes a converted network with its metadata (values as JSON), for INT8 after quantising it.
+
+    images: float32 1 3 H W as the file takes them. Weights are quantised per output channel,
+    activations per tensor. ValueError with the quantiser's last lines if it fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        if precision == "int8":
+            data, made = Path(folder, "images.npy"), Path(folder, "int8.tflite")
+            np.save(data, np.stack(images))
+            _run_tool("quantiser", QUANTIZE, source, data, made)
+            source = made
+        write_atomic(path, _add_metadata(source.read_bytes(), metadata))
+
+
+def _run_tool(name: str, program: str, *paths: Path) -> None:
+    """Runs a program in the converter's environment; the last of `paths` is what it writes."""
+    command = [os.environ.get(LITERT_PYTHON, sys.executable), "-c", program, *paths]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode or not paths[-1].exists():
+        raise ValueError(f"LiteRT: its {name} failed: {done.stderr.strip()[-500:]}")
 
 
 def _add_metadata(content: bytes, metadata: Mapping[str, Any]) -> bytes:
@@ -64,6 +116,10 @@ def _add_metadata(content: bytes, metadata: Mapping[str, Any]) -> bytes:
     from ai_edge_litert import schema_py_generated as schema  # pyright: ignore[reportMissingImports]
 
     model = schema.ModelT.InitFromPackedBuf(content)
+    for buffer in model.buffers:
+        if buffer.size:  # the quantiser puts data behind the structure, which moves here
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
     for name, value in metadata.items():
         entry, buffer = schema.MetadataT(), schema.BufferT()
         entry.name, entry.buffer = f"{ABOUT}{name}", len(model.buffers)
@@ -82,8 +138,8 @@ def read(path: Path) -> tuple[tuple[bytes, ...], dict[str, str]]:
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path}: larger than {MAX_BYTES:,} bytes")
     content = path.read_bytes()
+    check_runs(TRIAL, content, path, "LiteRT")
     try:
-        _open(content, 1)  # checks the structure
         model = schema.Model.GetRootAs(content)
         entries = [model.Metadata(k) for k in range(model.MetadataLength())]
         buffers = {(one.Name() or b"").decode(): model.Buffers(one.Buffer()) for one in entries}
@@ -93,7 +149,7 @@ def read(path: Path) -> tuple[tuple[bytes, ...], dict[str, str]]:
             for name, data in found.items()
             if name.startswith(ABOUT)
         }
-    except Exception as error:  # of LiteRT and of a buffer that lies elsewhere, of several kinds
+    except Exception as error:  # a buffer that lies elsewhere, of several kinds
         text = " ".join(str(error).split())[:200]
         raise ValueError(f"{path}: not a whole LiteRT file ({text})") from None
     return (content,), texts

@@ -93,6 +93,13 @@ class Source:
         )
         return path
 
+    @cached_property
+    def litert(self) -> Path:
+        """The LiteRT file in float32, which is converted once for both precisions."""
+        path = self.folder / "float32.tflite"
+        litert_file.convert(self.deployed, self.inputs[0], path)
+        return path
+
 
 def write_file(source: Source, path: Path, precision: Precision) -> None:
     """Writes a file of the kind that the path's suffix says, .pt2 being torch.export's."""
@@ -110,7 +117,7 @@ def write_file(source: Source, path: Path, precision: Precision) -> None:
         case "executorch", _:
             executorch_file.write(source.deployed, path, precision, arrays, about)
         case "litert", _:
-            litert_file.write(source.deployed, path, source.inputs[0], about)
+            litert_file.write(source.litert, path, precision, arrays, about)
         case _:
             dynamic = source.interface.dynamic_batch
             export.write_torch_export(

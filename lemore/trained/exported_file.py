@@ -31,6 +31,7 @@ Output = Literal[
 ]  # fmt: skip
 RAW, NORMALIZED = get_args(Input)
 LOGITS, NATIVE_IDS, IMAGE_IDS, BOXES = get_args(Output)
+ADVICE = "get the file again, or export the model again"
 OUTPUTS: dict[Labels | None, str] = {None: LOGITS, "native": NATIVE_IDS, "image": IMAGE_IDS}
 
 
@@ -138,7 +139,11 @@ def read_exported(path: Path) -> Exported:
     """Reads and checks a file; ValueError says what is wrong with it."""
     kind = find_kind(path.name)
     assert kind is not None, path
-    contents, texts = find_runtime(kind).read(path)
+    runtime = find_runtime(kind)
+    try:
+        contents, texts = runtime.read(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; {ADVICE}") from None
     about = read_about(texts, path)
     interface = Interface(
         size=about.size,
@@ -197,7 +202,7 @@ def check_ports(
         session = find_runtime(kind).open_session(contents, 1)
     except Exception as error:  # the runtimes have several kinds, without a common one
         text = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path}: its runtime does not load it ({text})") from None
+        raise ValueError(f"{path}: its runtime does not load it ({text}); {ADVICE}") from None
     found = [(type, shape[1:]) for type, shape in session.ports]
     output: tuple[str, list[Any]] = ("uint8", list(interface.size))
     if interface.labels != "image":
@@ -209,7 +214,7 @@ def check_ports(
     if found != wanted:
         raise ValueError(
             f"{path}: input and output are {found}, but its metadata mean {wanted} (without the "
-            "batch)"
+            f"batch); {ADVICE}"
         )
 
 

@@ -4,20 +4,15 @@ import json
 import pickle
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
-from PIL import Image
 
 import lemore
 from lemore.cli import main
-from lemore.data.store import Store
-from lemore.trained import exported
 from lemore.trained.exported_file import Exported
 from lemore.trained.find import read_model, read_trained
-from tests.conftest import make_store
 from tests.trained_models import make_photo, make_settings, save, write_checkpoint
 
 SIZE = (64, 96)
@@ -30,7 +25,6 @@ def folder(tmp_path_factory) -> Path:
     torch.set_num_threads(1)
     made = tmp_path_factory.mktemp("files")
     write_checkpoint(made / "weights.pt", make_settings(MODEL, "tiny", 4), NAMES)
-    make_store(made / "data/tiny", "segmentation")
     save(made / "photo.png", make_photo(0))
     return made
 
@@ -100,35 +94,6 @@ def test_half_is_half_as_large_and_keeps_its_ports(folder, plain, half):
     with torch.inference_mode():
         found, expected = (lemore.load(file)(image()) for file in (half, plain))
     assert 0 < float((found - expected).abs().max()) < 1e-2 * float(expected.std())
-
-
-def test_predict_evaluate_and_profile_take_a_file(folder, plain, monkeypatch, capsys):
-    monkeypatch.chdir(folder)
-    command = ["predict", "--checkpoint", "plain.onnx", "--output", "out", "--index", "photo.png"]
-    assert main(command) == 0
-    found = np.asarray(Image.open(folder / "out/index/photo.png"))
-    assert (found == lemore.load("plain.onnx").predict("photo.png").label_map).all()
-    assert main([*command, "--size", "96x64", "--overwrite"]) == 2
-    assert "brings every image to 64 x 96" in capsys.readouterr().err
-    place = ["--dataset", "tiny", "--data-dir", "data", "--json", "e.json", "--threads", "1"]
-    assert main(["evaluate", "--checkpoint", "plain.onnx", *place]) == 0
-    record, store = json.loads((folder / "e.json").read_text()), Store("data/tiny", "val")
-    assert (record["format"], record["test_mode"]) == ("ONNX float32", "square")
-    trained = read_trained("weights.pt")
-    assert record["weights_sha256"] == trained.record.weights_sha256
-    expected = exported.evaluate_resized(trained.network(), store, trained.test, SIZE)
-    assert record["miou"] == pytest.approx(expected, abs=1e-3) and expected > 0
-    assert main(["evaluate", "--checkpoint", "plain.onnx", *place, "--test", "mode=whole"]) == 2
-    assert "test.mode is whole, expected square: the file takes" in capsys.readouterr().err
-    profile = ["profile", "--checkpoint", "plain.onnx", "--seconds", "0.01", "--json", "p.json"]
-    assert main(profile) == 0
-    told, record = capsys.readouterr().out, json.loads((folder / "p.json").read_text())
-    assert "plain.onnx: ONNX float32" in told and "at 64x96, 4 classes" in told
-    cell = record["cells"][0]
-    assert cell["latency"]["p50_ms"] > 0 and cell["size"] == [64, 96]
-    assert record["bytes"] == plain.stat().st_size
-    assert main(["profile", "--checkpoint", "weights.pt"]) == 2
-    assert "weights.pt is no exported file" in capsys.readouterr().err
 
 
 def change(file: Path, edit) -> Path:
@@ -211,19 +176,6 @@ def test_a_file_that_is_changed_is_refused(plain, words):
         read_model(path)
     told = str(caught.value)
     assert told.startswith(str(path)) and words in told and "\n" not in told and len(told) < 1000
-
-
-@pytest.mark.parametrize("content", [b"", b"\x00" * 64, b"<!DOCTYPE html>", b"PK\x03\x04" * 9])
-def test_a_file_that_is_no_model_is_refused_by_every_command(folder, content, capsys):
-    path, out = folder / "no.onnx", str(folder / "refused.json")
-    path.write_bytes(content)
-    for command in (
-        ["predict", "--output", str(folder / "refused"), str(folder / "photo.png")],
-        ["evaluate", "--dataset", "tiny", "--data-dir", str(folder / "data"), "--json", out],
-        ["profile"],
-    ):
-        assert main([*command, "--checkpoint", str(path)]) == 2
-        assert f"{path}: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])

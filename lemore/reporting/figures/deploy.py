@@ -10,7 +10,7 @@ from lemore.reporting.figures.style import INK
 from lemore.reporting.tables.deploy import FORMATS
 from lemore.reporting.tables.results import Result, label_models
 
-MARKERS = dict(zip(FORMATS, "osD^pPv<>X", strict=True))
+MARKERS = dict(zip(FORMATS, "osD^pPv<>X*", strict=True))
 
 
 def draw(deployments: Sequence[Result]) -> Figure:

@@ -49,6 +49,7 @@ FORMATS = {
     "executorch": "ExecuTorch float32",
     "executorch_int8": "ExecuTorch INT8",
     "litert": "LiteRT float32",
+    "litert_int8": "LiteRT INT8",
 }
 
 
