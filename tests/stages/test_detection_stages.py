@@ -256,7 +256,7 @@ def test_a_detector_begins_with_the_backbone_of_a_model_that_segments(folder, tm
 
 
 def test_a_training_says_how_many_objects_an_anchor_can_overlap(folder):
-    """There are three on each photo of 64x48 pixels: 56, 26 and 13 pixels large."""
+    """There are three on each photo of 64x48 pixels: 50, 27 and 12 pixels large."""
     store = take_labelled(Store(folder / "data/dots", "train"))
     for anchor, words in ((32, "67% of 24 objects by half, "), (64, "33% of 24 objects by half, ")):
         job = make_detection_job("dots", 3, detection_head={"smallest_anchor": anchor})
