@@ -121,6 +121,14 @@ def test_the_best_overlap_is_that_of_boxes_around_one_centre():
     assert head.overlap_anchors(sides)[0] == 1 and found[1] < 0.5 < found[2]
 
 
+def test_group_norms_are_those_of_torchvisions_second_retinanet():
+    theirs = detection.retinanet_resnet50_fpn_v2(weights=None, weights_backbone=None).head
+    ours = detector("retinanet_shufflenet_v2", norm="group").detection_head.head
+    for name in ("classification_head.conv", "regression_head.conv"):
+        pair = [str(head.get_submodule(name)) for head in (ours, theirs)]
+        assert pair[0] == pair[1] and "GroupNorm(32, 256" in pair[0]
+
+
 class Maps(nn.Module):
     """The pyramid's levels as torchvision's RetinaNet takes them."""
 

@@ -236,7 +236,9 @@ def test_a_start_keeps_the_classifier_for_the_same_classes_alone(folder, plain):
     other = fit_start(make_network(job), trained, NAMES[::-1])
     assert kept["classes_kept"] == NAMES and not other["classes_kept"]
     assert len(other["anew"]) == 2 and all("cls_logits" in name for name in other["anew"])
-    assert trained.classes == Classes(tuple(NAMES), tuple((10 * k, 0, 0) for k in range(3)))
+    assert trained.classes == Classes(
+        tuple(NAMES), tuple((10 * k, 0, 0) for k in range(3)), tuple(IDS)
+    )
 
 
 def test_a_detector_begins_with_the_backbone_of_a_model_that_segments(folder, tmp_path):

@@ -11,6 +11,7 @@ import yaml
 
 import lemore
 from lemore.cli import main
+from lemore.config.experiment import Experiment
 from lemore.stages.own import run as own_run
 from tests.own_folders import encode, label, photo
 
@@ -201,6 +202,37 @@ def test_a_start_and_a_described_dataset_are_written():
     run = yaml.safe_load(Path("ponds-segformer_b0/config/config.yaml").read_text())
     start = f"checkpoint:{Path('weights.pt').resolve()}"
     assert run["init"] == {"mit_b0": "none", "segformer_b0": start}
+
+
+def test_boxes_of_a_described_dataset_are_for_detectors(capsys, monkeypatch):
+    for split in ("train", "val"):
+        put_photos(f"data/{split}/{{}}.jpg")
+        boxes = [
+            {"id": n, "image_id": n, "category_id": 7, "bbox": [1, 2, 9, 8]} for n in range(PHOTOS)
+        ]
+        coco = {
+            "images": [{"id": n, "file_name": f"{n}.jpg"} for n in range(PHOTOS)],
+            "categories": [{"id": 7, "name": "lily"}],
+            "annotations": boxes,
+        }
+        put(f"data/annotations/{split}.json", json.dumps(coco))
+    files = {"images": "{split}/{name}.jpg", "masks": "annotations/{split}.json", "mask": "coco"}
+    described = {
+        "title": "Ponds", "task": "detection", "num_classes": 1, "licence": "own", "folder": "data",
+        "splits": {"train": None, "val": None}, "files": files,
+    }  # fmt: skip
+    put("ponds.yaml", yaml.safe_dump(described))
+    lemore.train("ponds.yaml", model="retinanet_lemore", output="project", dry_run=True)
+    run = yaml.safe_load(Path("project/config/config.yaml").read_text())
+    assert run["recipe_changes"]["train"]["crop_size"] == [128, 171]  # fits the whole photo
+    with monkeypatch.context() as inside:
+        inside.chdir("project")
+        recipe, _ = Experiment(run).recipe("ponds", "retinanet_lemore")
+    assert recipe.detection_head["norm"] == "group"
+    shutil.rmtree("project")
+    assert "lemore is a model for segmentation, but ponds.yaml" in refuse(capsys, "ponds.yaml")
+    words = "retinanet_lemore finds boxes: name a dataset's YAML"
+    assert words in refuse(capsys, "data", "--model", "retinanet_lemore")
 
 
 def test_what_cannot_be_learned_is_refused_before_anything_is_written(capsys):

@@ -7,6 +7,7 @@ map's, which at a height of 800 gives 61 and 114 in place of 64 and 128.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -57,6 +58,7 @@ class RetinaNet(nn.Module):
         its output.
     smallest_anchor: side in pixels of the smallest square anchor, at stride 8. An object is learnt
         by anchors that overlap it by half, so small ones need small anchors.
+    norm: of the heads' convolutions. `group` is that of torchvision's retinanet_resnet50_fpn_v2.
     """
 
     # They read the attributes that __init__ sets.
@@ -70,6 +72,7 @@ class RetinaNet(nn.Module):
         fusion: Literal["none", "sigmoid", "hard_sigmoid"],
         p6: Literal["input", "output"],
         smallest_anchor: Literal[8, 16, 32, 64] = 32,
+        norm: Literal["none", "group"] = "none",
     ) -> None:
         super().__init__()
         widths = list(channels[-3:])
@@ -91,7 +94,8 @@ class RetinaNet(nn.Module):
         sides = tuple(tuple(int(base * 2 ** (k / 3)) for k in range(3)) for base in bases)
         self.anchor_generator = AnchorGenerator(sides, (SHAPES,) * len(LEVELS))
         anchors = self.anchor_generator.num_anchors_per_location()[0]
-        self.head = retinanet.RetinaNetHead(WIDTH, anchors, num_classes)
+        norms = partial(nn.GroupNorm, 32) if norm == "group" else None
+        self.head = retinanet.RetinaNetHead(WIDTH, anchors, num_classes, norms)
         self.proposal_matcher = Matcher(0.5, 0.4, allow_low_quality_matches=True)
         self.box_coder = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
         self.score_thresh, self.nms_thresh = 0.05, 0.5
