@@ -27,8 +27,12 @@ def make_batches(job: FinetuneJob, worker: Worker, model: Detector) -> shared.Ba
     recipe, store = job.train, take_labelled(Store(worker.data, "train"))
     if not worker.rank:
         log.info("%s", describe_anchors(job, store, model.detection_head))
-    transform = DetectionTransform(recipe.img_scale, recipe.flip_probability, PADDING)
-    return shared.Batches(worker, recipe, transform, kind=DetectionBatches, store=store)
+    place = (worker, recipe, make_transform(recipe))
+    return shared.Batches(*place, kind=DetectionBatches, store=store)
+
+
+def make_transform(recipe: Train) -> DetectionTransform:
+    return DetectionTransform(recipe.img_scale, recipe.flip_probability, PADDING)
 
 
 class DetectionLoss:
