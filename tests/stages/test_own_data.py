@@ -1,6 +1,7 @@
 """What `lemore train` finds in folders that nobody has described, and what it refuses."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from lemore.config.experiment import Experiment
 from lemore.stages.own import run as own_run
 from tests.own_folders import encode, label, photo
 
+ROOT = Path(__file__).parents[2]
 SIZE = (24, 32)
 COLORS = ((200, 10, 10), (10, 200, 10))
 PHOTOS = 12
@@ -205,6 +207,10 @@ def test_a_start_and_a_described_dataset_are_written():
 
 
 def test_boxes_of_a_described_dataset_are_for_detectors(capsys, monkeypatch):
+    """By the YAML of docs/own_dataset.md."""
+    text = (ROOT / "docs/own_dataset.md").read_text()
+    _, described, _ = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    put("yard.yaml", described.replace("/data/yard", "data"))
     for split in ("train", "val"):
         put_photos(f"data/{split}/{{}}.jpg")
         boxes = [
@@ -212,25 +218,19 @@ def test_boxes_of_a_described_dataset_are_for_detectors(capsys, monkeypatch):
         ]
         coco = {
             "images": [{"id": n, "file_name": f"{n}.jpg"} for n in range(PHOTOS)],
-            "categories": [{"id": 7, "name": "lily"}],
+            "categories": [{"id": 7 + k, "name": name} for k, name in enumerate("abc")],
             "annotations": boxes,
         }
         put(f"data/annotations/{split}.json", json.dumps(coco))
-    files = {"images": "{split}/{name}.jpg", "masks": "annotations/{split}.json", "mask": "coco"}
-    described = {
-        "title": "Ponds", "task": "detection", "num_classes": 1, "licence": "own", "folder": "data",
-        "splits": {"train": None, "val": None}, "files": files,
-    }  # fmt: skip
-    put("ponds.yaml", yaml.safe_dump(described))
-    lemore.train("ponds.yaml", model="retinanet_lemore", output="project", dry_run=True)
+    lemore.train("yard.yaml", model="retinanet_lemore", output="project", dry_run=True)
     run = yaml.safe_load(Path("project/config/config.yaml").read_text())
     assert run["recipe_changes"]["train"]["crop_size"] == [128, 171]  # fits the whole photo
     with monkeypatch.context() as inside:
         inside.chdir("project")
-        recipe, _ = Experiment(run).recipe("ponds", "retinanet_lemore")
+        recipe, _ = Experiment(run).recipe("yard", "retinanet_lemore")
     assert recipe.detection_head["norm"] == "group"
     shutil.rmtree("project")
-    assert "lemore is a model for segmentation, but ponds.yaml" in refuse(capsys, "ponds.yaml")
+    assert "lemore is a model for segmentation, but yard.yaml" in refuse(capsys, "yard.yaml")
     words = "retinanet_lemore finds boxes: name a dataset's YAML"
     assert words in refuse(capsys, "data", "--model", "retinanet_lemore")
 
