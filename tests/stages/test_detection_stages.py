@@ -14,8 +14,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from lemore.config import code
-from lemore.config.jobs import FinetuneJob, read_job
+from lemore.config.jobs import EvaluateJob, FinetuneJob, read_job
 from lemore.config.read import dump
+from lemore.config.recipe_files import load_recipe
 from lemore.data.augment.segmentation import resize_for_test
 from lemore.data.detection_batches import take_labelled
 from lemore.data.normalize import normalize
@@ -24,6 +25,7 @@ from lemore.evaluation import boxes
 from lemore.models.detection_heads.retinanet import Detections
 from lemore.models.network import make_network
 from lemore.runtime.files import hash_file, read_json
+from lemore.stages.check import check_evaluation
 from lemore.stages.finetune import list_named_modules
 from lemore.stages.workers.detection import DetectionLoss, describe_anchors
 from lemore.stages.workers.start import check_start, fit_start
@@ -31,6 +33,7 @@ from lemore.trained.checkpoint import Classes
 from lemore.trained.find import read_trained
 from tests.small_coco import (
     IDS,
+    MODEL,
     NAMES,
     SIZE,
     make_coco_store,
@@ -216,6 +219,13 @@ def test_the_loss_gets_each_images_own_boxes_and_normalised_pixels(folder):
     ]  # fmt: skip
     assert not network.seen[0, :, :, 3:].any() and not network.seen[1, :, 2:].any()
     assert network.seen[0, :, :, :3].all() and network.seen[1, :, :2].all()
+
+
+def test_a_comparison_of_an_image_that_is_not_there_stops_before_the_training(folder):
+    _, test = load_recipe(ROOT / "config/recipes/scenes", "coco_scenes", MODEL, {})
+    job = EvaluateJob("test", "dots", None, False, tuple(NAMES), ("val_0", "val_7"), test)
+    with pytest.raises(ValueError, match=r"comparisons\.dots\.images has 'val_7', .*split 'val'"):
+        check_evaluation(job, folder / "data/dots")
 
 
 def test_a_frozen_backbone_stays(folder):
