@@ -3,10 +3,12 @@
 Masks are pictures in which each class has a colour or a value, or polygons of COCO, YOLO or
 LabelMe. The command finds classes, names and splits, chooses crop, scale, batch and iterations,
 writes them as YAML into a project folder, says how long it will take, and runs the pipeline there.
+A detector trains on boxes that a dataset's YAML describes.
 
 Examples:
   lemore train --images photos --masks masks
   lemore train ponds --model topformer_t --output ponds-topformer --dry-run
+  lemore train boxes.yaml --model retinanet_lemore
 """
 
 import argparse

@@ -233,6 +233,11 @@ def _check_splits(experiment: Any, dataset: str) -> None:
         if experiment.model(model).task == "detection":
             check_detection(experiment, dataset, train, test)
         else:
+            if train.detection_head:
+                raise ValueError(
+                    f"{_name_key(experiment, dataset, 'detection_head')} is "
+                    f"{train.detection_head}, but {model} segments, expected {{}}"
+                )
             _check_class_weight(experiment, dataset, train)
             _check_own_loss(experiment, dataset, model, train)
         if train.validate_every:

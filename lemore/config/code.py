@@ -59,6 +59,7 @@ OF_DETECTION = {
 BY_NAME = re.compile(r"(lemore(?:\.\w+)+):\w+")  # "module:function", as Ray gets it
 
 
+@cache
 def path_of(module: str) -> Path | None:
     """File of a lemore module or package, None if there is no such module."""
     base = PACKAGE.parent.joinpath(*module.split("."))

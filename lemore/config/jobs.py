@@ -180,13 +180,14 @@ def write_job(path: Path, job: Any) -> None:
     A key that is missing in an older file counts as its default, so that a new option
     reruns nothing, while a default that is changed differs from what the file says.
     """
+    text = dump(job)
     if path.exists():
         try:
-            if load(type(job), path) == job:
+            if path.read_text("utf-8") == text or load(type(job), path) == job:
                 return
         except ValueError:  # a key that is gone, or a file that was damaged
             pass
-    write_atomic(path, dump(job), durable=False)
+    write_atomic(path, text, durable=False)
 
 
 def check_size(key: str, size: tuple[int, int]) -> None:

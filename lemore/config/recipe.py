@@ -136,6 +136,7 @@ class Train(Options):
     rare_class_share: Share = 0.0  # of the images that are drawn by a class in them
     teacher: Teacher | None = None
     decode_head: Arguments = field(default_factory=dict)  # arguments that depend on the pair
+    detection_head: Arguments = field(default_factory=dict)  # that depend on the size of objects
     steps: tuple[Count, ...] = ()
 
     def __post_init__(self) -> None:

@@ -52,6 +52,7 @@ def make_model(job: FinetuneJob, input_size: Size | None = None) -> Detector:
         num_classes=job.num_classes,
         input_size=input_size or job.train.crop_size,
         drop_path=job.train.drop_path,
+        overrides=job.train.detection_head,
     )
 
 
@@ -62,9 +63,11 @@ def build_detector(
     num_classes: int,
     input_size: Size,
     drop_path: float,
+    overrides: dict[str, Any],
 ) -> Detector:
     """Builds the network of `model`, with mixing matrices for images of `input_size` (H, W).
 
+    overrides: arguments of the detection head that a recipe sets.
     ValueError names the configuration, the key and the nearest known one, or says that the
     backbone's maps do not have the strides of the head's anchors.
     """
@@ -81,7 +84,7 @@ def build_detector(
     channels: Any = encoder.channels
     head = build_detection_head(
         model.detection_head,
-        model.arguments,
+        model.arguments | overrides,
         channels=channels,
         num_classes=num_classes,
         source=f"model {model.label}",

@@ -20,6 +20,7 @@ from lemore.profiling.runtimes import find_runtime
 
 WARMUP_SHARE = 0.2  # of the seconds allowed
 MIN_REPETITIONS, MAX_REPETITIONS = 3, 1000
+NATIVE = "logits at native stride"
 HOW = {
     "eager": "channels_last, eager",
     "compiled": "channels_last, torch.compile (inductor, frozen weights)",
@@ -57,13 +58,15 @@ def measure(
     threads: int,
     seconds: float,
     ends: Sequence[bool],
+    outputs: str = NATIVE,
 ) -> list[Latency]:
     """Times one image of `input_size` (H, W), eval mode, inference_mode, float32.
 
     threads: intra-op CPU threads while measuring; the former number is put back. seconds: wall time
     allowed after the first run, warm-up included; three timed runs are made even if they take
     longer. ends: for each timing, whether it includes resizing the logits (bilinear) to the input's
-    size. The model is not changed. ValueError if the backend cannot run here.
+    size. outputs: what the model returns, in words. The model is not changed. ValueError if the
+    backend cannot run here.
     """
     if threads < 1 or seconds <= 0:
         raise ValueError(f"latency: threads is {threads} and seconds {seconds}; both must be > 0")
@@ -80,8 +83,9 @@ def measure(
         runs = backends.prepare(backend, model.eval(), image, ends, threads)
         prepare_s = time.perf_counter() - start
         for end in ends:
-            place = (backend, input_size, threads, seconds, end, prepare_s)
-            measured.append(_measure_run(runs[end], *place))
+            place = (backend, input_size, threads, seconds, prepare_s)
+            words = "logits resized to the input" if end else outputs
+            measured.append(_measure_run(runs[end], *place, end, words))
     return measured
 
 
@@ -94,7 +98,7 @@ def measure_file(
     session = find_runtime(kind).open_session(contents, threads)
     prepare_s = time.perf_counter() - start
     run = partial(session.run, image.numpy())
-    return _measure_run(run, kind, input_size, threads, seconds, False, prepare_s)
+    return _measure_run(run, kind, input_size, threads, seconds, prepare_s, False, NATIVE)
 
 
 def _measure_run(
@@ -103,8 +107,9 @@ def _measure_run(
     input_size: Size,
     threads: int,
     seconds: float,
-    upsample: bool,
     prepare_s: float,
+    upsample: bool,
+    outputs: str,
 ) -> Latency:
     device = torch.device("cuda" if backend == "cuda" else "cpu")
     with watch_peak(device) as peak:
@@ -121,7 +126,7 @@ def _measure_run(
         device=device.type,
         peak_memory_mb=peak.peak_mb,
         memory=peak.how,
-        protocol=describe_protocol(backend, input_size, threads, upsample, times),
+        protocol=describe_protocol(backend, input_size, threads, outputs, times),
     )
 
 
@@ -195,9 +200,8 @@ def measure_in_turn(
 
 
 def describe_protocol(
-    backend: Backend | Kind, size: Size, threads: int, upsample: bool, times: Times
+    backend: Backend | Kind, size: Size, threads: int, outputs: str, times: Times
 ) -> str:
-    end = "logits resized to the input" if upsample else "logits at native stride"
     if (how := HOW.get(backend)) is None:
         kind = "onnx" if backend == "onnxruntime" else backend
         how = f"NCHW, {find_runtime(kind).describe()}"  # pyright: ignore[reportArgumentType]
@@ -209,6 +213,6 @@ def describe_protocol(
     return (
         f"one image {size[0]}x{size[1]} (HxW), float32, eval, inference_mode,"
         f" PyTorch {torch.__version__}, {how}, {where}, {threads} thread{'s' * (threads > 1)},"
-        f" {end}; first run and {times.warmup} warm-up runs left out, then the median and 95th"
+        f" {outputs}; first run and {times.warmup} warm-up runs left out, then the median and 95th"
         f" percentile of {times.repetitions} runs"
     )

@@ -82,6 +82,7 @@ def make_cell_model(job: ProfileJob, cell: ProfileCell, *, auxiliary: bool = Fal
             num_classes=cell.num_classes,
             input_size=cell.size,
             drop_path=0.0,
+            overrides={},
         )
     return build_segmentor(
         job.model,

@@ -14,7 +14,7 @@ from lemore.config.read import plain
 from lemore.config.run import Backend
 from lemore.models.fold import bake, fold
 from lemore.profiling import backends
-from lemore.profiling.latency import measure
+from lemore.profiling.latency import NATIVE, measure
 from lemore.runtime.files import key_of, write_json
 from lemore.runtime.process import leave_with_owner, read_processor_name
 from lemore.runtime.progress import show_progress
@@ -24,6 +24,11 @@ from lemore.runtime.tracking.tracked_run import track
 from lemore.stages import count
 
 log = logging.getLogger(__name__)
+# What networks return, where it is not logits at native stride.
+OUTPUTS = {
+    "classification": "logits of the classes",
+    "detection": "logits and offsets of all anchors, of which no boxes are made",
+}
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,7 @@ def profile_cell(job: ProfileJob, cell: ProfileCell, threads: int) -> dict[str, 
             threads=threads,
             seconds=job.latency_seconds,
             ends=(False, True) if resized else (False,),
+            outputs=OUTPUTS.get(cell.task, NATIVE),
         )
     ]
     native = [one for one in latencies if one["backend"] == "eager" and not one["upsample"]]

@@ -132,6 +132,13 @@ def test_keys_that_detection_does_not_have_are_refused(part, change, words):
     assert all(word in str(error.value) for word in words), error.value
 
 
+def test_a_model_that_segments_takes_no_arguments_of_a_detection_head():
+    change = {"recipe_changes": {"train": {"detection_head": {"smallest_anchor": 16}}}}
+    words = r"recipe_changes\.train\.detection_head is \{'smallest_anchor': 16\}, but .* segments"
+    with pytest.raises(ValueError, match=words):
+        Experiment(values("camvid") | change, ROOT)
+
+
 def test_a_backbone_without_weights_of_torchvision_is_refused_before_the_first_job():
     init = {"lemore": "torchvision:MobileNet_V2_Weights.IMAGENET1K_V2"}
     with pytest.raises(ValueError, match=r"init\.lemore is .*torchvision has no weights"):

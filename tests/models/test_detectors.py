@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchvision import models as torchvision_models
 from torchvision.models import detection
 from torchvision.models.detection.image_list import ImageList
+from torchvision.ops import box_iou
 
 from lemore.config.model import BackboneConfig, ModelConfig
 from lemore.config.read import load
@@ -25,11 +26,17 @@ PAPER_SIZE = (800, 1333)
 CLASSES = 5
 
 
-def detector(name: str, size=(128, 128), classes: int = CLASSES, **changes) -> Detector:
+def detector(name: str, size=(128, 128), classes: int = CLASSES, **overrides) -> Detector:
+    """overrides: arguments of its head."""
     model, backbone = configs(name)
     torch.manual_seed(0)
     return build_detector(
-        replace(model, **changes), backbone, num_classes=classes, input_size=size, drop_path=0.0
+        model,
+        backbone,
+        num_classes=classes,
+        input_size=size,
+        drop_path=0.0,
+        overrides=overrides,
     )
 
 
@@ -88,6 +95,38 @@ def test_torchvision_agrees_on_anchors_where_sides_are_multiples_of_128(size, sa
     maps = [torch.empty(1, 1, -(-size[0] // 2**n), -(-size[1] // 2**n)) for n in LEVELS]
     (theirs,) = head.anchor_generator(ImageList(torch.empty(1, 3, *size), [size]), maps)
     assert ours.shape == theirs.shape and torch.equal(ours, theirs) == same
+
+
+def test_anchors_are_scaled_by_the_smallest():
+    small, usual = (
+        torch.cat(detector("retinanet_shufflenet_v2", **given).detection_head.make_anchors(
+            (128, 128), torch.device("cpu")
+        ))
+        for given in ({"smallest_anchor": 16}, {})
+    )  # fmt: skip
+    sides = (small[:, 2:] - small[:, :2], usual[:, 2:] - usual[:, :2])
+    torch.testing.assert_close(2 * sides[0], sides[1], rtol=0, atol=4)  # both are rounded
+    torch.testing.assert_close(small[:, :2] + small[:, 2:], usual[:, :2] + usual[:, 2:])
+    with pytest.raises(ValueError, match="smallest_anchor is 12, expected one of 8, 16, 32, 64"):
+        detector("retinanet_shufflenet_v2", smallest_anchor=12)
+
+
+def test_the_best_overlap_is_that_of_boxes_around_one_centre():
+    head = detector("retinanet_shufflenet_v2").detection_head
+    anchors = torch.cat(head.make_anchors((512, 512), torch.device("cpu")))
+    sides = torch.tensor([[32.0, 32.0], [10.0, 12.0], [45.0, 23.0], [700.0, 100.0]])
+    at = torch.tensor([256.0, 256.0])  # the centre of an anchor of every level
+    found = box_iou(torch.cat([at - sides / 2, at + sides / 2], 1), anchors).amax(1)
+    torch.testing.assert_close(head.overlap_anchors(sides), found)
+    assert head.overlap_anchors(sides)[0] == 1 and found[1] < 0.5 < found[2]
+
+
+def test_group_norms_are_those_of_torchvisions_second_retinanet():
+    theirs = detection.retinanet_resnet50_fpn_v2(weights=None, weights_backbone=None).head
+    ours = detector("retinanet_shufflenet_v2", norm="group").detection_head.head
+    for name in ("classification_head.conv", "regression_head.conv"):
+        pair = [str(head.get_submodule(name)) for head in (ours, theirs)]
+        assert pair[0] == pair[1] and "GroupNorm(32, 256" in pair[0]
 
 
 class Maps(nn.Module):
@@ -212,6 +251,7 @@ def build(model: ModelConfig, backbone: str) -> Detector:
             num_classes=CLASSES,
             input_size=(128, 128),
             drop_path=0.0,
+            overrides={},
         )
 
 

@@ -25,6 +25,7 @@ def test_a_profile_of_a_detector_has_a_row_of_the_efficiency_table(tmp_path):
     assert cell["macs"] == counted["macs"] and cell["params"] == counted["params"] > 8e6
     assert [one["backend"] for one in cell["latencies"]] == ["eager", "onnxruntime"]
     assert all(one["p50_ms"] > 0 for one in cell["latencies"])
+    assert all("1 thread, logits and offsets of" in one["protocol"] for one in cell["latencies"])
     rows = build_table("efficiency", [], read_results([path], "profile"), [])
     row = rows.iloc[0]
     assert len(rows) == 1 and (row["encoder"], row["profile_size"]) == ("ShuffleNetV2", "128x256")

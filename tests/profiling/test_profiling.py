@@ -334,12 +334,12 @@ def test_the_protocol_of_a_gpu_names_tf32(monkeypatch, convolutions):
     before = torch.backends.cudnn.allow_tf32
     try:
         torch.backends.cudnn.allow_tf32 = convolutions
-        text = latency.describe_protocol("cuda", (8, 8), 1, False, times)
+        text = latency.describe_protocol("cuda", (8, 8), 1, "logits", times)
     finally:
         torch.backends.cudnn.allow_tf32 = before
     state = "on" if convolutions else "off"
     assert f"GPU X, TF32 {state} in convolutions, off in matrix products, 1 thread" in text
-    assert "TF32" not in latency.describe_protocol("eager", (8, 8), 1, False, times)
+    assert "TF32" not in latency.describe_protocol("eager", (8, 8), 1, "logits", times)
 
 
 def test_runs_that_are_compared_take_turns():

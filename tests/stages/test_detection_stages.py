@@ -14,28 +14,33 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from lemore.config import code
-from lemore.config.jobs import FinetuneJob, read_job
+from lemore.config.jobs import EvaluateJob, FinetuneJob, read_job
 from lemore.config.read import dump
+from lemore.config.recipe_files import load_recipe
 from lemore.data.augment.segmentation import resize_for_test
+from lemore.data.detection_batches import take_labelled
 from lemore.data.normalize import normalize
 from lemore.data.store import Store
 from lemore.evaluation import boxes
 from lemore.models.detection_heads.retinanet import Detections
 from lemore.models.network import make_network
 from lemore.runtime.files import hash_file, read_json
+from lemore.stages.check import check_evaluation
 from lemore.stages.finetune import list_named_modules
-from lemore.stages.workers.detection import DetectionLoss
+from lemore.stages.workers.detection import DetectionLoss, describe_anchors
 from lemore.stages.workers.start import check_start, fit_start
 from lemore.trained.checkpoint import Classes
 from lemore.trained.find import read_trained
 from tests.small_coco import (
     IDS,
+    MODEL,
     NAMES,
     SIZE,
     make_coco_store,
     make_detection_job,
     make_objects,
 )
+from tests.trained_models import make_settings, write_checkpoint
 
 ROOT = Path(__file__).parents[2]
 
@@ -216,6 +221,13 @@ def test_the_loss_gets_each_images_own_boxes_and_normalised_pixels(folder):
     assert network.seen[0, :, :, :3].all() and network.seen[1, :, :2].all()
 
 
+def test_a_comparison_of_an_image_that_is_not_there_stops_before_the_training(folder):
+    _, test = load_recipe(ROOT / "config/recipes/scenes", "coco_scenes", MODEL, {})
+    job = EvaluateJob("test", "dots", None, False, tuple(NAMES), ("val_0", "val_7"), test)
+    with pytest.raises(ValueError, match=r"comparisons\.dots\.images has 'val_7', .*split 'val'"):
+        check_evaluation(job, folder / "data/dots")
+
+
 def test_a_frozen_backbone_stays(folder):
     network = make_network(read_job(FinetuneJob, write_config(folder)))
     network.freeze_backbone()
@@ -232,8 +244,37 @@ def test_a_start_keeps_the_classifier_for_the_same_classes_alone(folder, plain):
     kept = fit_start(make_network(job), trained, NAMES)
     assert not kept["anew"]
     other = fit_start(make_network(job), trained, NAMES[::-1])
+    assert kept["classes_kept"] == NAMES and not other["classes_kept"]
     assert len(other["anew"]) == 2 and all("cls_logits" in name for name in other["anew"])
-    assert trained.classes == Classes(tuple(NAMES), tuple((10 * k, 0, 0) for k in range(3)))
+    assert trained.classes == Classes(
+        tuple(NAMES), tuple((10 * k, 0, 0) for k in range(3)), tuple(IDS)
+    )
+
+
+def test_a_detector_begins_with_the_backbone_of_a_model_that_segments(folder, tmp_path):
+    path = write_checkpoint(tmp_path / "w.pt", make_settings("lemore"))
+    job = make_detection_job("dots", 3, "retinanet_lemore")
+    trained, network = read_trained(path), make_network(job)
+    check_start(job, trained)
+    record, state = fit_start(network, trained, NAMES), network.state_dict()
+    assert all(name.startswith("detection_head.") for name in record["anew"])
+    assert all(name.startswith("decode_head.") for name in record["left"])
+    kept = state.keys() - record["anew"].keys() - set(record["carried"])
+    assert not record["classes_kept"] and record["classes_new"] == NAMES
+    assert kept and all(torch.equal(state[name], trained.state_dict[name]) for name in kept)
+    other = make_detection_job("dots", 3)
+    with pytest.raises(ValueError, match="whose backbone is lemore, but retinanet_shufflenet_v2"):
+        check_start(other, trained)
+
+
+def test_a_training_says_how_many_objects_an_anchor_can_overlap(folder):
+    """There are three on each photo of 64x48 pixels: 50, 27 and 12 pixels large."""
+    store = take_labelled(Store(folder / "data/dots", "train"))
+    for anchor, words in ((32, "67% of 24 objects by half, "), (64, "33% of 24 objects by half, ")):
+        job = make_detection_job("dots", 3, detection_head={"smallest_anchor": anchor})
+        text = describe_anchors(job, store, make_network(job).detection_head)
+        assert words in text, text
+        assert ("a larger img_scale" in text) == (anchor == 64)
 
 
 @pytest.mark.slow

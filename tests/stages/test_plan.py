@@ -18,6 +18,7 @@ from lemore.data.store import Store
 from lemore.stages.planning import plan
 from lemore.stages.workers import costs
 from tests.config.test_rerun_matrix import Checkout
+from tests.small_coco import make_coco_store, make_detection_job
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +117,16 @@ def test_images_of_drawn_splits_are_counted_once_they_are_prepared(tmp_path):
     assert plan.count_images(experiment, "tiny", "val") == 0
     folder = make_store(tmp_path / "tiny", "segmentation")
     assert plan.count_images(experiment, "tiny", "val") == len(Store(folder, "val")) > 0
+
+
+def test_a_detectors_training_is_measured_on_boxes(tmp_path):
+    job = make_detection_job("dots", 3)
+    _, batch = costs.make_loop(job, torch.device("cpu"), 2, 1, tmp_path)
+    assert batch["image"].shape == (2, 3, 128, 128) and batch["counts"].tolist() == [7, 7]
+    data = make_coco_store(tmp_path / "data/dots")
+    cost = costs.measure(costs.Subject(job, (48, 64), "cpu", 1, 0.1, data))
+    assert isinstance(cost, costs.Cost), cost
+    assert 0 < cost.sample < cost.step and cost.image > 0
 
 
 def test_cores_that_load_for_a_gpu():

@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import re
@@ -32,6 +33,8 @@ from lemore.runtime.slots import count_gpus, count_slots, share_cores
 from lemore.runtime.shipped import PACKAGE
 
 lead_pipeline()
+# By default an eighth of a dry run goes into looking for garbage.
+gc.set_threshold(50_000)
 
 # Snakemake has read the files already, but its reader takes the last of a key given twice.
 try:

@@ -7,6 +7,7 @@ map's, which at a height of 800 gives 61 and 114 in place of 64 and 128.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection import retinanet
 from torchvision.models.detection._utils import BoxCoder, Matcher
+from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.transform import resize_boxes
 from torchvision.ops.boxes import clip_boxes_to_image, nms
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelP6P7
@@ -25,6 +27,7 @@ from lemore.models.layers import halve, initialize_weights
 WIDTH = 256  # of all levels
 FUSED_WIDTH = 128  # of the gated fusion's maps
 LEVELS = (3, 4, 5, 6, 7)  # level n has stride 2^n
+SHAPES = (0.5, 1.0, 2.0)  # height over width of the anchors
 GATES = {"sigmoid": torch.sigmoid, "hard_sigmoid": F.hardsigmoid}
 
 
@@ -53,6 +56,9 @@ class RetinaNet(nn.Module):
         the maps are then the three before the tokens, and the pyramid takes the fused ones.
     p6: whether the level at 1/64 is made from the coarsest map, the pyramid's input, or from P5,
         its output.
+    smallest_anchor: side in pixels of the smallest square anchor, at stride 8. An object is learnt
+        by anchors that overlap it by half, so small ones need small anchors.
+    norm: of the heads' convolutions. `group` is that of torchvision's retinanet_resnet50_fpn_v2.
     """
 
     # They read the attributes that __init__ sets.
@@ -65,6 +71,8 @@ class RetinaNet(nn.Module):
         num_classes: int,
         fusion: Literal["none", "sigmoid", "hard_sigmoid"],
         p6: Literal["input", "output"],
+        smallest_anchor: Literal[8, 16, 32, 64] = 32,
+        norm: Literal["none", "group"] = "none",
     ) -> None:
         super().__init__()
         widths = list(channels[-3:])
@@ -82,9 +90,12 @@ class RetinaNet(nn.Module):
         extra = LastLevelP6P7(WIDTH if p6 == "output" else widths[-1], WIDTH)
         extra.use_P5 = p6 == "output"
         self.pyramid = FeaturePyramidNetwork(widths, WIDTH, extra)
-        self.anchor_generator = retinanet._default_anchorgen()
+        bases = [smallest_anchor * 2**level for level in range(len(LEVELS))]
+        sides = tuple(tuple(int(base * 2 ** (k / 3)) for k in range(3)) for base in bases)
+        self.anchor_generator = AnchorGenerator(sides, (SHAPES,) * len(LEVELS))
         anchors = self.anchor_generator.num_anchors_per_location()[0]
-        self.head = retinanet.RetinaNetHead(WIDTH, anchors, num_classes)
+        norms = partial(nn.GroupNorm, 32) if norm == "group" else None
+        self.head = retinanet.RetinaNetHead(WIDTH, anchors, num_classes, norms)
         self.proposal_matcher = Matcher(0.5, 0.4, allow_low_quality_matches=True)
         self.box_coder = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
         self.score_thresh, self.nms_thresh = 0.05, 0.5
@@ -107,6 +118,19 @@ class RetinaNet(nn.Module):
         generator.set_cell_anchors(torch.float32, device)
         grids = [halve(size, level) for level in LEVELS]
         return generator.grid_anchors(grids, [(2**level, 2**level) for level in LEVELS])
+
+    def overlap_anchors(self, sides: Tensor) -> Tensor:
+        """Returns the IoU of each box with the most similar anchor, if it lay at the box's centre.
+
+        sides: N 2, width and height in pixels of the input.
+        """
+        generator: Any = self.anchor_generator
+        generator.set_cell_anchors(torch.float32, sides.device)
+        shapes = torch.cat(generator.cell_anchors)
+        shapes = shapes[:, 2:] - shapes[:, :2]
+        shared = torch.minimum(sides[:, None], shapes).prod(-1)
+        joined = sides.prod(-1, keepdim=True) + shapes.prod(-1) - shared
+        return (shared / joined).amax(1)
 
     def loss(
         self, outputs: Outputs, size: Size, boxes: Sequence[Tensor], classes: Sequence[Tensor]

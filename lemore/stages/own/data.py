@@ -20,7 +20,7 @@ from lemore.data.prepare.samples import list_splits
 SHARES = {"train": 0.8, "val": 0.2}  # of drawn splits
 SEEDS = 100  # that are tried until no split is empty
 FAULTY = 10  # one in so many photos may be faulty; they are named and left out
-RECIPE = "camvid"
+RECIPES = {"segmentation": "camvid", "detection": "coco_scenes"}
 PLAIN_FOLDERS = {"image", "images", "img", "imgs", "photo", "photos", "train", "data"}
 
 
@@ -37,6 +37,10 @@ class OwnData:
     names: list[str]
     size: tuple[int, int]
     assumed: list[str]
+
+    @property
+    def task(self) -> str:
+        return self.values["task"]
 
     @property
     def test_split(self) -> str:
@@ -68,7 +72,7 @@ def look(data: Path | None, images: Path | None, masks: Path | None) -> OwnData:
         "task": "segmentation",
         "num_classes": len(coding.classes),
         "licence": NOT_STATED,
-        "recipe": RECIPE,
+        "recipe": RECIPES["segmentation"],
         "quarantine_limit": len(layout.annotations) // FAULTY,
         "files": {"images": layout.images, "masks": layout.masks} | coding.files,
         "classes": coding.classes,
@@ -92,7 +96,9 @@ def _look_at_described(path: Path) -> OwnData:
     folder = Path(config.folder or f"resources/archives/{path.stem}").expanduser().resolve()
     if not folder.is_dir():
         raise ValueError(f"{path}: folder {folder} is not there")
-    values = {"recipe": RECIPE} | values | {"folder": str(folder)}
+    if config.task not in RECIPES:
+        raise ValueError(f"{path}: task is {config.task}, expected one of {', '.join(RECIPES)}")
+    values = {"recipe": RECIPES[config.task]} | values | {"folder": str(folder)}
     return _examine(path.stem, values, {}, Source((folder,)), [])
 
 

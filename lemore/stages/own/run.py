@@ -19,6 +19,8 @@ from lemore.stages.own.project import FIRST_RUN, SNAKEFILE, write_project
 
 STEP = 64  # pixels: crops are multiples of it
 COMPARED = 4  # photos in the report's visual comparison
+LARGE = 512  # pixels of the short side from which a detector has the anchors of large photos
+RECIPES = {"segmentation": "config/recipes/camvid", "detection": "config/recipes/scenes"}
 
 
 def train(
@@ -33,18 +35,28 @@ def train(
     cores: int | None = None,
     dry_run: bool = False,
 ) -> Path:
-    """Trains a model on photos with masks; returns the path of its weights, for `lemore.load`.
+    """Trains a model on photos with masks, or a detector on photos with boxes; returns the path of
+    its weights, for `lemore.load`.
 
-    data: one folder with both, or a dataset's YAML; else images and masks, a folder each. model: a
-    file of config/models. init: a trained model to start from. output: the project folder to
-    write. iterations: None for the rule of `choose_training`. cores: None for all. dry_run: stops
-    before the training. ValueError says what is wrong with the data before anything is written;
+    data: one folder with both, or a dataset's YAML (boxes need one); else images and masks, a
+    folder each. model: a file of config/models. init: a trained model to start from. output: the
+    project folder to write. iterations: None for the rule of `choose_training`. cores: None for
+    all. dry_run: stops before the training. ValueError says what is wrong with the data before
+    anything is written;
     ChildProcessError if the pipeline fails.
     """
     if model not in (known := list_names("config/models")):
         raise ValueError(f"no model '{model}'{did_you_mean(model, known)}")
     start = resolve_start(init) if init else None
+    does = load(ModelConfig, f"config/models/{model}.yaml").task
+    if does == "detection" and not (data and Path(data).is_file()):
+        raise ValueError(f"{model} finds boxes: name a dataset's YAML that describes them")
     own = look(*(Path(path) if path else None for path in (data, images, masks)))
+    if does != own.task:
+        raise ValueError(
+            f"{model} is a model for {does}, but {data} is a dataset of {own.task}; name another "
+            "--model"
+        )
     folder = Path(output or f"{own.name}-{model}")
     if any(folder.resolve().is_relative_to(path) for path in own.links.values()):
         raise ValueError(f"{folder}: lies in the folder of the data; choose another --output")
@@ -82,23 +94,28 @@ def choose_training(own: OwnData, cores: int, gpu: bool, iterations: int | None)
     The short side is the median photo's, from 128 up to 360 pixels (512 with a GPU), the crop the
     largest multiple of 64 in it, up to 256 (512). A batch has 8 crops (16). On a CPU each training
     photo is seen 60 times, in 100 to 2,000 iterations; with a GPU 200 times, in 1,000 to 40,000.
+    A detector has whole photos, half as many in a batch.
     """
     most, largest_crop, batch = (512, 512, 16) if gpu else (360, 256, 8)
     times, least, longest = (200, 1000, 40_000) if gpu else (60, 100, 2000)
     short, long = min(own.size), max(own.size)
     scaled = max(2 * STEP, min(short, most))
     crop = min(scaled // STEP * STEP, largest_crop)
+    size = [crop, crop]
+    if own.task == "detection":
+        size, batch = [scaled, round(long * scaled / short)], batch // 2
     length = iterations or min(max(times * own.counts["train"] // batch, least), longest)
+    large = own.task == "detection" and scaled >= LARGE
     return {
         "img_scale": [round(long * scaled / short), scaled],
-        "crop_size": [crop, crop],
+        "crop_size": size,
         "batch_size": batch,
         "iterations": length,
         "warmup_iterations": length // 10,
         "checkpoint_every": max(length // 10, 1),
         "validate_every": max(length // 3, 1),
         "threads": cores,
-    }
+    } | ({"detection_head": {"smallest_anchor": 32}} if large else {})
 
 
 def describe_run(
@@ -110,7 +127,7 @@ def describe_run(
     test = {"split": own.test_split, "img_scale": list(training["img_scale"])}
     return {
         "run": own.name,
-        "recipes": "config/recipes/camvid",
+        "recipes": RECIPES[own.task],
         "recipe_changes": {"train": training, "test": test},
         "archives_dir": "resources/archives",
         "data_dir": "resources/datasets",
@@ -160,10 +177,10 @@ def dump_readable(values: dict[str, Any]) -> str:
 def describe(own: OwnData, run: dict[str, Any], folder: Path) -> str:
     training = run["recipe_changes"]["train"]
     photos = ", ".join(f"{split} {number}" for split, number in own.counts.items())
-    names = [row["name"] for row in own.values["classes"]]
+    names = [row["name"] for row in own.values.get("classes") or ()]
     lines = [
         f"photos: {photos}; the median is {own.size[1]} x {own.size[0]} (W x H)",
-        f"classes: {', '.join(names)}",
+        f"classes: {', '.join(names) or own.values['num_classes']}",
         *(f"assumed: {text}" for text in own.assumed),
         f"training: {', '.join(f'{key} {value}' for key, value in training.items())}",
         f"written: {folder / FIRST_RUN} and config/datasets/{own.name}.yaml beside it",

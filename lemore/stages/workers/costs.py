@@ -21,9 +21,12 @@ from torch import nn
 
 from lemore.config.jobs import FinetuneJob, PretrainJob
 from lemore.config.recipe import Pretrain, Train
+from lemore.data.detection_batches import DetectionBatches, take_labelled
 from lemore.data.loader import Batch, TrainBatches, Transform
 from lemore.data.normalize import normalize
+from lemore.data.objects import Objects
 from lemore.data.photo import PIXELS, Photo
+from lemore.data.store import Store
 from lemore.models.network import make_network
 from lemore.runtime.worker import Worker
 from lemore.stages.workers import finetune, pretrain, shared
@@ -34,6 +37,7 @@ from lemore.training.loop import TrainingLoop
 CPU_BATCH = 2  # samples of a step on a CPU, where time and memory are proportional to them
 LOADED = 8  # samples that are loaded between two looks at the clock
 PRETRAIN_SIDE, BLOCK = 375, 32  # pixels, of drawn photos and of the blocks of their labels
+OBJECTS = 7  # in a drawn photo, as many as in one of COCO
 MINUTES = 10.0  # for one measurement
 
 
@@ -89,8 +93,6 @@ def _answer(send: Any, subject: Subject) -> None:
 
 
 def _measure(subject: Subject) -> Cost:
-    if isinstance(subject.job, FinetuneJob) and subject.job.model.task == "detection":
-        raise ValueError("trainings of detectors are not measured")
     device, recipe = torch.device(subject.device), read_recipe(subject.job)
     at_once = min(recipe.micro_batch or recipe.batch_size, recipe.batch_size)
     count = recipe.batch_size
@@ -143,7 +145,9 @@ def make_loop(
         loop = pretrain.make_loop(job, worker, device, batches, None)
     loop.called.train()
     drawn: Any = _DrawnPhotos(job)
-    made = TrainBatches(drawn, _make_transform(job), seed=0, batch_size=count, start=0, stop=1)
+    place = (drawn, _make_transform(job))
+    kind = _choose_kind(job)
+    made = TrainBatches(*place, seed=0, batch_size=count, start=0, stop=1, kind=kind)
     batch = made.batches[0]
     if device.type == "cuda":  # as the loader's, from which it copies by itself
         batch = {name: values.pin_memory() for name, values in batch.items()}
@@ -152,8 +156,16 @@ def make_loop(
 
 def _make_transform(job: FinetuneJob | PretrainJob) -> Transform:
     if isinstance(job, FinetuneJob):
-        return finetune.make_transform(job.train)
+        return finetune.find_parts(job).make_transform(job.train)
     return pretrain.make_transform(job.recipe)
+
+
+def _choose_kind(job: FinetuneJob | PretrainJob) -> type[DetectionBatches] | None:
+    return DetectionBatches if _find_task(job) == "detection" else None
+
+
+def _find_task(job: FinetuneJob | PretrainJob) -> str:
+    return job.model.task if isinstance(job, FinetuneJob) else "classification"
 
 
 class _DrawnBatches:
@@ -167,10 +179,10 @@ class _DrawnBatches:
 
 
 class _DrawnPhotos:
-    """A split of noise, with labels in blocks; stands for a `Store`."""
+    """A split of noise, with labels in blocks, or boxes; stands for a `Store`."""
 
     def __init__(self, job: FinetuneJob | PretrainJob) -> None:
-        self.task = "segmentation" if isinstance(job, FinetuneJob) else "classification"
+        self.task = _find_task(job)
         rng = np.random.default_rng(0)
         short = min(job.train.img_scale) if isinstance(job, FinetuneJob) else PRETRAIN_SIDE
         size = (short, short * 4 // 3)
@@ -181,6 +193,12 @@ class _DrawnPhotos:
                 0, job.num_classes, [side // BLOCK + 1 for side in size], np.uint8
             )
             self.label = blocks.repeat(BLOCK, 0).repeat(BLOCK, 1)[: size[0], : size[1]].copy()
+        elif self.task == "detection":
+            corners = rng.uniform(0, short - BLOCK, (OBJECTS, 2)).astype(np.float32)
+            kinds = rng.integers(0, job.num_classes, OBJECTS)
+            boxes = np.concatenate([corners, corners + BLOCK], 1)
+            areas = np.full(OBJECTS, BLOCK**2, np.float32)
+            self.label = Objects(boxes, kinds, np.zeros(OBJECTS, bool), areas)
 
     def __len__(self) -> int:
         return 1
@@ -195,6 +213,9 @@ class _DrawnPhotos:
     def name(self, index: int) -> str:
         return "drawn"
 
+    def list_sizes(self) -> np.ndarray:
+        return np.array([self.image.shape[:2]])
+
 
 def _time_of_sample(subject: Subject, data: Path) -> float:
     """Measures the seconds of one core in which a sample is read and augmented."""
@@ -203,7 +224,11 @@ def _time_of_sample(subject: Subject, data: Path) -> float:
     recipe = replace(read_recipe(subject.job), batch_size=LOADED, micro_batch=0)
     repeats = getattr(recipe, "repeats", 1)
     worker = Worker(data=data.absolute(), folder=Path(), seed=0)
-    batches = shared.Batches(worker, recipe, _make_transform(subject.job), repeats)(0).batches
+    kind, store = _choose_kind(subject.job), None
+    if kind:
+        store = take_labelled(Store(worker.data, "train"))
+    place = (worker, recipe, _make_transform(subject.job), repeats)
+    batches = shared.Batches(*place, kind=kind, store=store)(0).batches
     numbers = itertools.count()
     device = torch.device("cpu")
     return _time(lambda: batches[next(numbers)], subject.seconds / 2, device) / LOADED

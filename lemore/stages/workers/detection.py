@@ -1,26 +1,38 @@
 """Makes the batches, the loss and the validation of a detector's fine-tuning."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lemore.config.jobs import FinetuneJob
 from lemore.config.recipe import Train
 from lemore.data.augment.detection import DetectionTransform
+from lemore.data.augment.segmentation import fit_size
 from lemore.data.detection_batches import DetectionBatches, take_labelled
 from lemore.data.normalize import normalize
-from lemore.data.store import Store
+from lemore.data.store import Part, Store
 from lemore.models.detector import PADDING, Detector
 from lemore.runtime.worker import Worker
 from lemore.stages.workers import shared
 
+log = logging.getLogger(__name__)
+SEEN = 1000  # photos whose objects are compared with the anchors
 
-def make_batches(job: FinetuneJob, worker: Worker) -> shared.Batches:
+
+def make_batches(job: FinetuneJob, worker: Worker, model: Detector) -> shared.Batches:
     recipe, store = job.train, take_labelled(Store(worker.data, "train"))
-    transform = DetectionTransform(recipe.img_scale, recipe.flip_probability, PADDING)
-    return shared.Batches(worker, recipe, transform, kind=DetectionBatches, store=store)
+    if not worker.rank:
+        log.info("%s", describe_anchors(job, store, model.detection_head))
+    place = (worker, recipe, make_transform(recipe))
+    return shared.Batches(*place, kind=DetectionBatches, store=store)
+
+
+def make_transform(recipe: Train) -> DetectionTransform:
+    return DetectionTransform(recipe.img_scale, recipe.flip_probability, PADDING)
 
 
 class DetectionLoss:
@@ -48,6 +60,24 @@ def make_loss(
     job: FinetuneJob, worker: Worker, model: Detector, device: torch.device, teacher: None
 ) -> DetectionLoss:
     return DetectionLoss(job.train, model.detection_head, device)
+
+
+def describe_anchors(job: FinetuneJob, store: Part, head: Any) -> str:
+    """Says how many objects of the first photos an anchor can overlap by half, without which they
+    are hardly learnt."""
+    scale, sizes, sides = job.train.img_scale, store.list_sizes()[:SEEN].tolist(), []
+    for i, (height, width) in enumerate(sizes):
+        objects, fitted = store.read_label(i), fit_size((height, width), scale)
+        sides.append(objects.sizes[~objects.crowd] * np.float32(fitted[1] / width))
+    found = torch.from_numpy(np.concatenate(sides))
+    share = (head.overlap_anchors(found) >= 0.5).float().mean().item()
+    text = (
+        f"an anchor can overlap {share:.0%} of {len(found)} objects by half, whose median side is "
+        f"{found.prod(1).sqrt().median():.0f} pixels at img_scale {list(scale)}"
+    )
+    if share < 0.5:
+        text += "; a larger img_scale or a smaller detection_head.smallest_anchor raises that"
+    return text
 
 
 def make_validation(

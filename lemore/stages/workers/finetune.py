@@ -50,7 +50,7 @@ def train(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
     device = shared.set_up(worker, recipe.threads)
     model = make_network(job)
     started = load_first_weights(model, job, worker)
-    batches = find_parts(job).make_batches(job, worker)
+    batches = find_parts(job).make_batches(job, worker, model)
     teacher = None
     if recipe.teacher is not None:
         teacher, started["teacher"] = load_teacher(job, worker)
@@ -167,7 +167,7 @@ def read_backbone(path: Path, digest: str) -> dict[str, Tensor]:
     return backbone
 
 
-def make_batches(job: FinetuneJob, worker: Worker) -> shared.Batches:
+def make_batches(job: FinetuneJob, worker: Worker, model: Network) -> shared.Batches:
     recipe = job.train
     share = recipe.rare_class_share
     return shared.Batches(worker, recipe, make_transform(recipe), rare_class_share=share)

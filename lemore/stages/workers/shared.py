@@ -229,8 +229,8 @@ def finish(
 ) -> dict[str, Any]:
     """Writes weights.pt (rank 0) and returns what run.json records of the training.
 
-    weights.pt holds the tensors, the job and, of a segmentation model, the names and colours
-    (R, G, B) of the classes, so that predictions are named wherever the file goes.
+    weights.pt holds the tensors, the job and, of a fine-tuning, the names and colours (R, G, B) of
+    the classes, and a detector's category ids, so that predictions are named wherever it goes.
     """
     finetuned = isinstance(job, FinetuneJob)
     recipe = job.train if finetuned else job.recipe
@@ -241,6 +241,8 @@ def finish(
             store = Store(worker.data, "train")
             colors = plain(store.read_colors())
             content["classes"] = {"names": list(store.classes), "colors": colors}
+            if store.category_ids:
+                content["classes"]["category_ids"] = store.category_ids
         checkpoint.save(worker.folder / "weights.pt", content)
         detects = finetuned and job.model.task == "detection"
         if worker.model_run_id and not detects:  # MLflow's models give one tensor

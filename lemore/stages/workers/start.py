@@ -42,13 +42,15 @@ def load_start(model: Network, worker: Worker) -> dict[str, Any]:
 
 
 def check_start(job: FinetuneJob, trained: "Trained") -> None:
-    """Raises ValueError for another network's weights: their tensors would mean something else."""
+    """Raises ValueError for another network's weights: their tensors would mean something else.
+    A detector may begin with the backbone of a model that segments, and the other way round."""
     theirs, source = trained.job, trained.source
-    pairs = {
-        "backbone": (theirs.backbone.module, job.backbone.module),
-        "decode head": (theirs.model.decode_head, job.model.decode_head),
-        "detection head": (theirs.model.detection_head, job.model.detection_head),
-    }
+    pairs = {"backbone": (theirs.backbone.module, job.backbone.module)}
+    if theirs.model.task == job.model.task:
+        pairs |= {
+            "decode head": (theirs.model.decode_head, job.model.decode_head),
+            "detection head": (theirs.model.detection_head, job.model.detection_head),
+        }
     for part, (found, wanted) in pairs.items():
         if found != wanted:
             raise ValueError(
@@ -93,6 +95,8 @@ def fit_start(model: Network, trained: "Trained", classes: Sequence[str]) -> dic
     if not learned:
         raise ValueError(f"{trained.source}: no tensor of it fits {len(target)} tensors here")
     model.load_state_dict(state, strict=False)
+    if not any(part in name for name in state for part in (CLASSIFIER, DETECTS)):
+        rows = {}
     record: dict[str, Any] = {
         "source": trained.source,
         "model": trained.job.model_name,
