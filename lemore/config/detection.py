@@ -18,6 +18,7 @@ OFF = {
         "decode_head": {},
         "rare_class_share": 0.0,
         "teacher": None,
+        "fake_quantize": "none",
         "keep": "last",
         "compile": False,  # batches differ in size
     },

@@ -135,6 +135,7 @@ class Train(Options):
     patience: Number = 0  # validations without a better one that end a training; 0: none do
     rare_class_share: Share = 0.0  # of the images that are drawn by a class in them
     teacher: Teacher | None = None
+    fake_quantize: Literal["none", "int8"] = "none"  # what layers compute with in training
     decode_head: Arguments = field(default_factory=dict)  # arguments that depend on the pair
     detection_head: Arguments = field(default_factory=dict)  # that depend on the size of objects
     steps: tuple[Count, ...] = ()

@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 PYTORCH = "pytorch"  # the row of the network itself
 # the least share of labels that are PyTorch's, else something is wrong with the file
 BOUNDS: dict[Precision, float] = {"float32": 0.9999, "float16": 0.999}
+INT8_LOSS = 0.01  # of mIoU, which an INT8 file should not lose
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,18 @@ def measure_formats(
                 "deploy: %s gives PyTorch's label to %.4f %% of the pixels, expected %.2f",
                 *(format, 100 * equal[format], 100 * bound),
             )
+        warn_of_loss(format, file.precision, rows[PYTORCH]["miou"] - rows[format]["miou"])
     return rows
+
+
+def warn_of_loss(format: str, precision: Precision, lost: float) -> None:
+    """Warns of an INT8 file whose mIoU is too much lower than PyTorch's, by `lost` (0..1)."""
+    if precision == "int8" and lost > INT8_LOSS:
+        log.warning(
+            "deploy: %s loses %.2f points of mIoU; calibrate on more images, or train the model on "
+            "with fake_quantize: int8 (docs/training.md, Train for INT8)",
+            *(format, 100 * lost),
+        )
 
 
 def read_inputs(store: Store, size: tuple[int, int]) -> Iterator[Tensor]:

@@ -18,6 +18,7 @@ from lemore.data.store import Store
 from lemore.evaluation import segmentation
 from lemore.reporting.tables import deploy
 from lemore.runtime.files import hash_file, read_json
+from lemore.stages.deploy import warn_of_loss
 from lemore.trained import exported
 from lemore.trained.find import read_model
 from tests.conftest import NUM_CLASSES
@@ -122,3 +123,11 @@ def test_formats_without_their_packages_are_named_and_fail_nothing(
     assert (
         table["note"][1] == f"left out: {words}" and table["miou"].isna().tolist()[1:] == [True] * 3
     )
+
+
+def test_an_int8_file_that_loses_more_than_a_point_is_warned_of(caplog):
+    for precision, lost in (("int8", 0.0099), ("float16", 0.5), ("int8", -0.1)):
+        warn_of_loss("some", precision, lost)
+    assert not caplog.text
+    warn_of_loss("openvino_int8", "int8", 0.0312)
+    assert "deploy: openvino_int8 loses 3.12 points of mIoU" in caplog.text

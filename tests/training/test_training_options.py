@@ -26,6 +26,7 @@ from lemore.stages.workers import finetune, shared
 from lemore.trained.find import read_trained
 from lemore.training import losses, optim
 from lemore.training.loop import TrainingLoop
+from lemore.training.quantization import round_layers
 from lemore.training.step import Average, add_gradient, split_batch
 from tests.trained_models import make_job, make_photo, make_settings, make_state, write_checkpoint
 
@@ -57,6 +58,8 @@ def half_loss(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
 
 def make_loop(folder: Path, option: str, stop=lambda: False) -> TrainingLoop:
     model = network()
+    if option == "fake_quantize":
+        round_layers(model)
     groups = optim.group_parameters(model, 0.01, {})
     half = option == "fp16"
     return TrainingLoop(
@@ -80,7 +83,7 @@ def make_loop(folder: Path, option: str, stop=lambda: False) -> TrainingLoop:
     )
 
 
-@pytest.mark.parametrize("option", ["ema", "fp16", "micro_batch", "rmsprop"])
+@pytest.mark.parametrize("option", ["ema", "fake_quantize", "fp16", "micro_batch", "rmsprop"])
 def test_resume_is_bit_exact_with(option, tmp_path):
     """The average and the scale of half precision included."""
     whole = make_loop(tmp_path / "whole", option)

@@ -33,6 +33,7 @@ from lemore.training.best import Best
 from lemore.training.distillation import compute_distillation_loss
 from lemore.training.further_losses import compute_weighted_sum
 from lemore.training.loop import TrainingLoop
+from lemore.training.quantization import round_layers
 
 log = logging.getLogger(__name__)
 BACKBONE = "backbone."
@@ -90,6 +91,8 @@ def make_loop(
     shared.check_smallest_part(model, recipe, worker.world_size)
     if recipe.freeze == "backbone":
         model.freeze_backbone()
+    if recipe.fake_quantize == "int8":
+        round_layers(model)
     for network in (model, *([teacher] if teacher else [])):
         shared.place(network, recipe, device)
     parts = find_parts(job)
