@@ -13,10 +13,10 @@ SIZE = (64, 96)
 NAMES = tuple(f"class {k}" for k in range(4))
 
 
-def write_network(folder: Path) -> Path:
+def write_network(folder: Path, model: str = "lraspp_mobilenet_v3_small") -> Path:
     """Writes weights.pt and three photos to a folder, and returns it."""
     torch.set_num_threads(1)
-    settings = make_settings("lraspp_mobilenet_v3_small", "tiny", len(NAMES))
+    settings = make_settings(model, "tiny", len(NAMES))
     write_checkpoint(folder / "weights.pt", settings, NAMES)
     for k in range(3):
         save(folder / f"photos/{k}.png", make_photo(k))

@@ -6,7 +6,6 @@ gets the bytes of both files, so that no name in them is looked up.
 """
 
 import json
-import logging
 import os
 import re
 import tempfile
@@ -23,7 +22,6 @@ from lemore.config.formats import WRITERS, Precision, check_packages
 from lemore.profiling.session import Session
 from lemore.runtime.files import write_atomic
 
-log = logging.getLogger(__name__)
 MAX_XML, MAX_WEIGHTS = 1 << 26, 1 << 32  # bytes
 SECTION = "framework"  # of the runtime information, where metadata of ONNX files are kept
 # OpenVINO would else compute in bfloat16 or float16 where the processor can.
@@ -41,8 +39,9 @@ def write(
     path: Path,
     precision: Precision,
     images: Sequence[np.ndarray],
-) -> None:
-    """Writes an ONNX file's form for OpenVINO: `path` (.xml) and its .bin.
+) -> list[str]:
+    """Writes an ONNX file's form for OpenVINO: `path` (.xml) and its .bin. Returns the names of the
+    layers that an INT8 file computes in float32 by design.
 
     float16 is that of the weights, which OpenVINO computes with in float32. INT8 is calibrated on
     `images`, float32 1 3 H W as the file takes them, by NNCF's own settings. ValueError if a
@@ -51,14 +50,12 @@ def write(
     check_packages("openvino", WRITERS["openvino"])
     import openvino  # pyright: ignore[reportMissingImports]
 
-    model = openvino.Core().read_model(source)
+    model, kept = openvino.Core().read_model(source), []
     if precision == "int8":
         os.environ.setdefault("NNCF_CI", "1")  # else it reports its use to its makers
         import nncf  # pyright: ignore[reportMissingImports]
 
         kept = _find_miscomputed(model)
-        if kept:
-            log.info("OpenVINO: %d layers stay in float32: %s", len(kept), ", ".join(kept))
         model = nncf.quantize(
             model,
             nncf.Dataset(images),
@@ -71,6 +68,7 @@ def write(
         openvino.save_model(model, made, compress_to_fp16=precision == "float16")
         for suffix in (".bin", ".xml"):
             write_atomic(path.with_suffix(suffix), made.with_suffix(suffix).read_bytes())
+    return kept
 
 
 def _find_miscomputed(model: Any) -> list[str]:

@@ -72,7 +72,7 @@ def deploy(options: DeployOptions) -> dict[str, Any]:
     interface = Interface(job.size, dynamic_batch=False, raw=False, labels=None)
     network, deployed = exported.build_networks(trained, interface)
     formats: list[Format] = [one for one in job.formats if one not in left_out]
-    paths = write_files(options, trained, deployed, interface, formats, images)
+    paths, kept = write_files(options, trained, deployed, interface, formats, images)
     files = {format: read_model(path) for format, path in paths.items()}
     # Measured before the tracking thread starts: its import of MLflow would share the cores.
     rows = measure_formats(job, trained, store, network, deployed, files)
@@ -80,6 +80,7 @@ def deploy(options: DeployOptions) -> dict[str, Any]:
         parts = list_files(path)
         rows[format] |= {"file": path.name, "bytes": sum(part.stat().st_size for part in parts)}
         rows[format] |= {"sha256": {part.name: hash_file(part) for part in parts}}
+        rows[format] |= {"float_layers": kept[format]}
     with track(_describe_run(job, trained, store)) as run:
         record = describe(job, trained, store) | {
             "protocol": describe_protocol(job, formats),
@@ -104,18 +105,24 @@ def write_files(
     interface: Interface,
     formats: Sequence[Format],
     images: list[Tensor],
-) -> dict[Format, Path]:
-    """Writes a file of each format into the output's folder. images: for INT8, uint8."""
+) -> tuple[dict[Format, Path], dict[Format, list[str]]]:
+    """Writes a file of each format into the output's folder. images: for INT8, uint8.
+
+    Returns the files, and the names of the layers that stay in float32 in each of INT8.
+    """
     about = exported.describe_file(trained, find_classes(trained, options.data.parent), interface)
     paths: dict[Format, Path] = {}
+    kept: dict[Format, list[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
         source = exported.Source(deployed, interface, images, about, Path(folder))
         for format in formats:
             options.output.mkdir(parents=True, exist_ok=True)
             kind, precision = split_format(format)
             paths[format] = options.output / f"{format}{SUFFIXES[kind]}"
-            exported.write_file(source, paths[format], precision)
-    return paths
+            kept[format] = exported.write_file(source, paths[format], precision)
+            if kept[format]:
+                log.info("deploy: in %s these stay float32: %s", format, ", ".join(kept[format]))
+    return paths, kept
 
 
 @torch.inference_mode()

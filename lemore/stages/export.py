@@ -80,12 +80,13 @@ def export_model(options: ExportOptions) -> int:
     in_float32 = None
     with tempfile.TemporaryDirectory() as folder:
         source = exported.Source(deployed, interface, images, about, Path(folder))
-        exported.write_file(source, options.output, options.precision)
+        kept = exported.write_file(source, options.output, options.precision)
         if options.precision != "float32":
             full = Path(folder, f"full{options.output.suffix}")
             exported.write_file(source, full, "float32")
             in_float32 = exported.open_file(full, options.threads)
     record = describe_export(options, about, images)
+    record["float_layers"] = kept
     file = exported.open_file(options.output, options.threads)
     record |= exported.compare_outputs(model, file, interface, images)
     if store is not None:
@@ -213,6 +214,8 @@ def format_record(record: dict[str, Any]) -> list[str]:
         f"  against PyTorch on {record['images']} {record['compared_on']} images: {off}"
         f"{100 * record['equal_labels']:.4f} % of the labels are equal",
     ]
+    if record["float_layers"]:
+        lines.append(f"  layers in float32: {', '.join(record['float_layers'])}")
     if record["evaluated_on"]:
         before, after = 100 * record["miou"], 100 * record["miou_file"]
         lines.append(

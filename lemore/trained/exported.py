@@ -101,8 +101,9 @@ class Source:
         return path
 
 
-def write_file(source: Source, path: Path, precision: Precision) -> None:
-    """Writes a file of the kind that the path's suffix says, .pt2 being torch.export's."""
+def write_file(source: Source, path: Path, precision: Precision) -> list[str]:
+    """Writes a file of the kind that the path's suffix says, .pt2 being torch.export's. Returns the
+    names of the layers that are left in float32 in a file of INT8."""
     arrays = [one.numpy() for one in source.inputs]
     about = source.metadata | {"precision": precision}
     match find_kind(path.name), precision:
@@ -113,7 +114,7 @@ def write_file(source: Source, path: Path, precision: Precision) -> None:
         case "onnx", "int8":
             export.quantize(source.onnx, path, arrays)
         case "openvino", _:
-            openvino_file.write(source.onnx, path, precision, arrays)
+            return openvino_file.write(source.onnx, path, precision, arrays)
         case "executorch", _:
             executorch_file.write(source.deployed, path, precision, arrays, about)
         case "litert", _:
@@ -123,6 +124,7 @@ def write_file(source: Source, path: Path, precision: Precision) -> None:
             export.write_torch_export(
                 source.deployed, source.inputs[0], path, dynamic_batch=dynamic, metadata=about
             )
+    return []
 
 
 def open_file(path: Path, threads: int) -> nn.Module:

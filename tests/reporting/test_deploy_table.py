@@ -87,6 +87,13 @@ def test_the_printed_table_has_a_section_per_model_and_marks_the_best():
     assert printed.rows[3][1].symbols == ("†",) and len(printed.footnotes) == 3
 
 
+def test_layers_that_stay_in_float32_are_noted():
+    result = make_deployment("lemore")
+    result["formats"][2]["float_layers"] = ["blocks.0.linear", "blocks.1.linear"]
+    (note,) = (note for note in deploy.build_table([result])["note"] if "layers" in note)
+    assert "2 layers stay in float32" in note
+
+
 def test_every_format_has_a_printed_name():
     assert deploy.FORMATS.keys() == {"pytorch", *Format.__args__}
 

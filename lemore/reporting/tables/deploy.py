@@ -96,6 +96,8 @@ def _list_rows(result: Result) -> list[dict[str, Any]]:
             own |= {"miou_diff": 100 * (one["miou"] - reference)}
             if one["bound"] and one["agreement"] < one["bound"]:
                 notes.append(f"fewer than {100 * one['bound']:g} % of the labels are PyTorch's")
+            if kept := one.get("float_layers"):
+                notes.append(f"{len(kept)} layers stay in float32, which the JSON names")
         rows.append(place | own | {"note": "; ".join(notes)})
     for format, reason in result["left_out"].items():
         rows.append(place | {"format": format, "note": f"left out: {reason}"})
