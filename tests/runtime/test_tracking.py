@@ -240,8 +240,8 @@ def test_a_run_whose_process_was_killed_does_not_stay_running():
     )
     assert done.returncode == -9
     assert [run.info.status for run in runs("f")] == ["RUNNING"]
-    with track(describe("g")):  # alive: must be left alone
-        assert send_pending() == (1, 0)
+    with track(describe("g")) as alive:  # must be left alone
+        assert alive.run_id and send_pending() == (1, 0)
         assert [run.info.status for run in runs("g")] == ["RUNNING"]
     assert [run.info.status for run in runs("f")] == ["KILLED"]
 
