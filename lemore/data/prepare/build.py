@@ -40,7 +40,7 @@ from lemore.data.prepare.samples import (
     prepare_sample,
 )
 from lemore.data.store import Store
-from lemore.runtime.files import write_atomic, write_json
+from lemore.runtime.files import remove_temporaries, write_atomic, write_json
 from lemore.runtime.lock import hold_lock
 from lemore.runtime.progress import show_progress
 from lemore.runtime.provenance import list_versions
@@ -218,6 +218,7 @@ def _open_folder(output: Path, key: str) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         write_atomic(folder / "key", key)
+    remove_temporaries(folder)
     return folder
 
 
