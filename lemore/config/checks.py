@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from lemore.config.checkpoints import HUB, find_checkpoint
-from lemore.config.detection import check_detection
 from lemore.config.losses import CROSS_ENTROPY
 from lemore.config.model import TORCHVISION, find_init_file, get_start
 from lemore.config.read import check_gpus, did_you_mean, plain
 from lemore.config.recipe import Train
 from lemore.config.recipe_files import check_changes, override_names
 from lemore.config.run import PAPER_TABLES
+from lemore.config.unread import check_unread
 from lemore.runtime.shipped import PACKAGE
 
 # tables that are no dataset's: they have these names in results/<run>/tables
@@ -230,14 +230,9 @@ def _check_splits(experiment: Any, dataset: str) -> None:
     for model in experiment.config.trainings[dataset]:
         train, test = experiment.recipe(dataset, model)
         _check_split(experiment, dataset, "test.split", test.split)
-        if experiment.model(model).task == "detection":
-            check_detection(experiment, dataset, train, test)
-        else:
-            if train.detection_head:
-                raise ValueError(
-                    f"{_name_key(experiment, dataset, 'detection_head')} is "
-                    f"{train.detection_head}, but {model} segments, expected {{}}"
-                )
+        task = experiment.model(model).task
+        check_unread(experiment, dataset, task, train, test)
+        if task == "segmentation":
             _check_class_weight(experiment, dataset, train)
             _check_own_loss(experiment, dataset, model, train)
         if train.validate_every:
