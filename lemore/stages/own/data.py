@@ -20,7 +20,11 @@ from lemore.data.prepare.samples import list_splits
 SHARES = {"train": 0.8, "val": 0.2}  # of drawn splits
 SEEDS = 100  # that are tried until no split is empty
 FAULTY = 10  # one in so many photos may be faulty; they are named and left out
-RECIPES = {"segmentation": "camvid", "detection": "coco_scenes"}
+# whose recipe is used, by task
+RECIPES = {
+    "segmentation": Path("config/recipes/camvid/camvid.yaml"),
+    "detection": Path("config/recipes/scenes/coco_scenes.yaml"),
+}
 PLAIN_FOLDERS = {"image", "images", "img", "imgs", "photo", "photos", "train", "data"}
 
 
@@ -72,7 +76,7 @@ def look(data: Path | None, images: Path | None, masks: Path | None) -> OwnData:
         "task": "segmentation",
         "num_classes": len(coding.classes),
         "licence": NOT_STATED,
-        "recipe": RECIPES["segmentation"],
+        "recipe": RECIPES["segmentation"].stem,
         "quarantine_limit": len(layout.annotations) // FAULTY,
         "files": {"images": layout.images, "masks": layout.masks} | coding.files,
         "classes": coding.classes,
@@ -98,7 +102,7 @@ def _look_at_described(path: Path) -> OwnData:
         raise ValueError(f"{path}: folder {folder} is not there")
     if config.task not in RECIPES:
         raise ValueError(f"{path}: task is {config.task}, expected one of {', '.join(RECIPES)}")
-    values = {"recipe": RECIPES[config.task]} | values | {"folder": str(folder)}
+    values = {"recipe": RECIPES[config.task].stem} | values | {"folder": str(folder)}
     return _examine(path.stem, values, {}, Source((folder,)), [])
 
 

@@ -14,13 +14,12 @@ from lemore.config.model import ModelConfig
 from lemore.config.read import did_you_mean, load
 from lemore.runtime.process import count_cores
 from lemore.runtime.shipped import WEIGHTS, list_names
-from lemore.stages.own.data import OwnData, look
+from lemore.stages.own.data import RECIPES, OwnData, look
 from lemore.stages.own.project import FIRST_RUN, SNAKEFILE, write_project
 
 STEP = 64  # pixels: crops are multiples of it
 COMPARED = 4  # photos in the report's visual comparison
 LARGE = 512  # pixels of the short side from which a detector has the anchors of large photos
-RECIPES = {"segmentation": "config/recipes/camvid", "detection": "config/recipes/scenes"}
 
 
 def train(
@@ -42,8 +41,7 @@ def train(
     folder each. model: a file of config/models. init: a trained model to start from. output: the
     project folder to write. iterations: None for the rule of `choose_training`. cores: None for
     all. dry_run: stops before the training. ValueError says what is wrong with the data before
-    anything is written;
-    ChildProcessError if the pipeline fails.
+    anything is written; ChildProcessError if the pipeline fails.
     """
     if model not in (known := list_names("config/models")):
         raise ValueError(f"no model '{model}'{did_you_mean(model, known)}")
@@ -127,7 +125,7 @@ def describe_run(
     test = {"split": own.test_split, "img_scale": list(training["img_scale"])}
     return {
         "run": own.name,
-        "recipes": RECIPES[own.task],
+        "recipes": str(RECIPES[own.task].parent),
         "recipe_changes": {"train": training, "test": test},
         "archives_dir": "resources/archives",
         "data_dir": "resources/datasets",
