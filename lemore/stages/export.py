@@ -65,9 +65,8 @@ def export_model(options: ExportOptions) -> int:
     if trained.job.model.task == "detection":
         return export_boxes(options, trained)
     height, width = options.size or trained.job.train.crop_size
-    interface = Interface(
-        (height, width), options.dynamic_batch, options.with_normalization, options.labels
-    )
+    ends = (options.dynamic_batch, options.with_normalization, options.labels)
+    interface = Interface((height, width), *ends)
     warn_of_size(interface.size, trained)
     store = None
     if options.evaluate:
@@ -101,6 +100,11 @@ def export_model(options: ExportOptions) -> int:
     print("\n".join(format_record(record)))
     if options.json is not None:
         write_json(options.json, record)
+    return check_agreement(options, record)
+
+
+def check_agreement(options: ExportOptions, record: dict[str, Any]) -> int:
+    """Returns the exit code: 1 for a float file whose labels differ too much, which is told."""
     bound = EQUAL_LABELS[record["compared_on"]]
     if options.int8 or record["equal_labels"] >= bound:
         return 0
