@@ -17,8 +17,10 @@ import pytest
 import yaml
 from safetensors.torch import save_file
 
+from lemore.config import labels
 from lemore.runtime.files import read_json, write_json
 from tests.own_folders import put_ponds
+from tests.small_coco import write_detector
 from tests.trained_models import clip, make_photo, save
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +97,7 @@ def walk(commands: list[str], folder: Path, package: Path, programs: Path) -> No
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         if number == 0 and (folder / "resources/datasets").exists():
             as_ade20k(folder / "resources/datasets")
+            put_detector(folder / "results/scenes")
 
 
 def install_wheel(folder: Path) -> Path:
@@ -161,6 +164,12 @@ def put_examples(folder: Path, samples: Path) -> None:
     label = make_photo(3)[..., 0] // 24
     save(folder / "DIR/a.png", label)
     save_file(formula_weights.make_full_size(150, "segformer_b0_hf"), folder / "model.safetensors")
+
+
+def put_detector(results: Path) -> None:
+    """Puts a trained detector of the default into a run's results, which is too long to train."""
+    path = results / "finetune/coco_scenes/retinanet_lemore/0/weights.pt"
+    write_detector(path, "coco_scenes", [*labels.load("coco").names], "retinanet_lemore")
 
 
 def install(folder: Path) -> None:
