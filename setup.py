@@ -5,7 +5,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-SHIPPED = ("Snakefile", "config", "workflow", "weights")
+SHIPPED = ("Snakefile", "config", "profiles", "workflow", "weights")
 
 
 class BuildWithShipped(build_py):

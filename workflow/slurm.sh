@@ -46,7 +46,7 @@ done
 [ "$nodes" -eq 1 ] || start_ray $((nodes - 1)) --exclude="$head" --address "$RAY_ADDRESS"
 
 trap 'kill -TERM -- "-$pipeline"' TERM INT  # snakemake and its jobs, whose trainings save
-setsid snakemake --profile workflow/profiles/ray "$@" &
+setsid snakemake --profile profiles/ray "$@" &
 pipeline=$!
 wait "$pipeline"
 code=$?

@@ -180,7 +180,7 @@ def test_a_pipeline_on_a_machine_with_too_few_gpus_is_refused_before_its_first_j
 
 def resources_of(profile: str) -> dict[tuple[str, str], str]:
     """{(rule, resource): value} that a profile of the workflow sets, for rules that exist."""
-    made = yaml.safe_load((ROOT / f"workflow/profiles/{profile}/config.yaml").read_text())
+    made = yaml.safe_load((ROOT / f"profiles/{profile}/config.yaml").read_text())
     code = "".join("\n" + path.read_text() for path in ROOT.glob("workflow/rules/*.smk"))
     pairs = [text.split("=", 1) for text in made["set-resources"]]
     found = {(name.split(":")[0], name.split(":")[1]): value for name, value in pairs}

@@ -154,7 +154,7 @@ def test_no_more_trainings_than_gpus_and_evaluations_at_once_after_them(checkout
         (4, (), {"workers": 2}, 2),
         (8, ("--resources", "gpu_slots=2"), {}, 2),
         # two nodes with one each
-        (0, ("--profile", "workflow/profiles/ray"), {"RAY_ADDRESS": "head:6379"}, 2),
+        (0, ("--profile", "profiles/ray"), {"RAY_ADDRESS": "head:6379"}, 2),
     ],
 )
 def test_where_the_slots_come_from(checkout, gpus, options, settings, slots):

@@ -99,7 +99,7 @@ def test_two_nodes_get_their_cores_and_gpus_and_their_jobs_the_signal(events):
     (pipeline,) = [line for line in found if line.startswith("snakemake")]
     _, session, address, *options = pipeline.split()
     assert address == f"localhost:{port}"
-    assert options == ["--profile", "workflow/profiles/ray", "--configfile", "mine.yaml"]
+    assert options == ["--profile", "profiles/ray", "--configfile", "mine.yaml"]
     sessions = {session, *(line.split()[1] for line in sruns), str(script.pid)}
     assert len(sessions) == 4  # of srun, srun, snakemake and the script
 

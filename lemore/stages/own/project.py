@@ -20,6 +20,7 @@ rule project:
         rules.all.input,
 """
 FIRST_RUN = Path("config/config.yaml")
+DEFAULT_PROFILE = Path("profiles/default/config.yaml")  # Snakemake looks for it here
 
 
 def lay_out(folder: Path) -> None:
@@ -29,7 +30,7 @@ def lay_out(folder: Path) -> None:
     ValueError if the folder holds one of them already.
     """
     texts = {"Snakefile": SNAKEFILE}
-    wanted = ("config/*.yaml", "workflow/profiles/*/*", "workflow/slurm.sh")
+    wanted = ("config/*.yaml", "profiles/*/*", "workflow/slurm.sh")
     copied = [path for pattern in wanted for path in SHIPPED.glob(pattern)]
     texts |= {str(path.relative_to(SHIPPED)): path.read_text("utf-8") for path in copied}
     if there := [name for name in texts if (folder / name).exists()]:

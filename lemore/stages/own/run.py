@@ -13,9 +13,9 @@ from lemore.config.checkpoints import HUB, find_checkpoint
 from lemore.config.model import ModelConfig
 from lemore.config.read import did_you_mean, load
 from lemore.runtime.process import count_cores
-from lemore.runtime.shipped import WEIGHTS, list_names
+from lemore.runtime.shipped import SHIPPED, WEIGHTS, list_names
 from lemore.stages.own.data import RECIPES, OwnData, look
-from lemore.stages.own.project import FIRST_RUN, SNAKEFILE, write_project
+from lemore.stages.own.project import DEFAULT_PROFILE, FIRST_RUN, SNAKEFILE, write_project
 
 STEP = 64  # pixels: crops are multiples of it
 COMPARED = 4  # photos in the report's visual comparison
@@ -150,6 +150,7 @@ def write_run(folder: Path, own: OwnData, run: dict[str, Any]) -> None:
         "Snakefile": SNAKEFILE,
         f"config/datasets/{own.name}.yaml": notes + dump_readable(own.values),
         str(FIRST_RUN): dump_readable(run),
+        str(DEFAULT_PROFILE): (SHIPPED / DEFAULT_PROFILE).read_text("utf-8"),
     }
     for name, text in texts.items():
         path = folder / name
