@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import deque
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -145,6 +146,15 @@ onstart:
             raise WorkflowError(str(mistake)) from None
     elif RAY.gpus and trains and SLOTS_GIVEN is None:
         workflow.register_resource("gpu_slots", slots_elsewhere())
+
+
+# The end of each failed job's log, which Snakemake itself shows only without `--quiet rules`.
+onerror:
+    for job in workflow.scheduler.failed:
+        for file in filter(os.path.exists, job.log):
+            with open(file, encoding="utf-8", errors="replace") as lines:
+                end = "".join(deque(lines, maxlen=20))
+            print(f"\n{file} ends:\n{end}", file=sys.stderr)
 
 
 def packaged(file):

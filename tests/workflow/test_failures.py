@@ -1,4 +1,4 @@
-"""What `snakemake` does in a project by the profile that is laid out with it."""
+"""What `snakemake` does in a project that is laid out, when jobs fail or are killed."""
 
 import os
 import signal
@@ -72,6 +72,7 @@ def test_a_job_killed_between_its_outputs_runs_again(project):
     assert code == 0 and (project / "second.txt").exists(), words
 
 
-def test_the_reason_of_a_failure_is_shown(project):
-    code, words = run(project, "never.txt")
+@pytest.mark.parametrize("quiet", [(), ("--quiet", "rules", "reason")])
+def test_the_reason_of_a_failure_is_shown(project, quiet):
+    code, words = run(project, *quiet, "--", "never.txt")
     assert code == 1 and "the pond is dry" in words
