@@ -1,7 +1,7 @@
 """The checks of a run before its first job: what its files say of one another. Torch-free."""
 
 import ast
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from lemore.config.read import check_gpus, did_you_mean, plain
 from lemore.config.recipe import Train
 from lemore.config.recipe_files import check_changes, override_names
 from lemore.config.run import PAPER_TABLES
-from lemore.config.unread import check_unread
+from lemore.config.unread import check_measure, check_unread
 from lemore.runtime.shipped import PACKAGE
 
 # tables that are no dataset's: they have these names in results/<run>/tables
@@ -231,7 +231,9 @@ def _check_splits(experiment: Any, dataset: str) -> None:
         train, test = experiment.recipe(dataset, model)
         _check_split(experiment, dataset, "test.split", test.split)
         task = experiment.model(model).task
-        check_unread(experiment, dataset, task, train, test)
+        for part, recipe in {"train": train, "test": test}.items():
+            check_unread(task, part, recipe, partial(_name_key, experiment, dataset, part=part))
+        check_measure(task, train, partial(_name_key, experiment, dataset))
         if task == "segmentation":
             _check_class_weight(experiment, dataset, train)
             _check_own_loss(experiment, dataset, model, train)
@@ -281,11 +283,11 @@ def has_own_loss(head: str) -> bool:
     return any(isinstance(node, ast.FunctionDef) and node.name == "loss" for node in ast.walk(tree))
 
 
-def _name_key(experiment: Any, dataset: str, key: str) -> str:
-    """Names a key of a training's recipe with its file: the run's, if its changes hold it."""
-    if key in experiment.config.recipe_changes.get("train", {}):
-        return f"{experiment.source}: recipe_changes.train.{key}"
-    return f"{experiment.name_recipe(dataset)}: train.{key}"
+def _name_key(experiment: Any, dataset: str, key: str, part: str = "train") -> str:
+    """Names a key of a recipe with its file: the run's, if its changes hold it."""
+    if key in experiment.config.recipe_changes.get(part, {}):
+        return f"{experiment.source}: recipe_changes.{part}.{key}"
+    return f"{experiment.name_recipe(dataset)}: {part}.{key}"
 
 
 def _check_split(experiment: Any, dataset: str, key: str, split: str) -> None:

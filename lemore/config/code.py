@@ -39,7 +39,7 @@ START = "reads the models to start and to learn from; the digests of their tenso
 FOR_STAGES = {
     "pretrain": {"lemore.evaluation": "validation shows progress and changes no weight"},
     "finetune": {
-        "lemore.evaluation": "validation shows progress; VALIDATION is named if it chooses weights",
+        "lemore.evaluation": "validation shows progress; it is named if it chooses weights",
         "lemore.trained": START,
     },
     "search": {"lemore.trained": START},
@@ -49,12 +49,15 @@ FOR_STAGES = {
         "lemore.profiling": "opens exported files, which no rule evaluates",
     },
 }
-VALIDATION = "lemore.evaluation.segmentation"
 # What jobs of one task find by name, so that the other's do not depend on it.
 NETWORKS = {"segmentation": "lemore.models.segmentor", "detection": "lemore.models.detector"}
 OF_DETECTION = {
     "finetune": "lemore.stages.workers.detection",
     "evaluate": "lemore.evaluation.boxes",
+}
+VALIDATION = {
+    "segmentation": "lemore.evaluation.segmentation",
+    "detection": OF_DETECTION["evaluate"],
 }
 BY_NAME = re.compile(r"(lemore(?:\.\w+)+):\w+")  # "module:function", as Ray gets it
 
@@ -187,10 +190,10 @@ def list_by_model(model: ModelConfig, stage: str) -> list[str]:
     return found
 
 
-def list_by_recipe(recipe: Train) -> list[str]:
+def list_by_recipe(recipe: Train, task: str) -> list[str]:
     """Lists the modules that a fine-tuning finds by its recipe: validation if it chooses weights,
     and all networks' if one teaches, since only the teacher's file says which it is."""
-    found = [VALIDATION] if recipe.keep == "best" else []
+    found = [VALIDATION[task]] if recipe.keep == "best" else []
     if recipe.teacher is not None:
         for room in ("backbones", "decode_heads"):
             files = sorted((PACKAGE / "models" / room).glob("[!_]*.py"))

@@ -23,7 +23,8 @@ from lemore.config.values import (
 
 HASHES = {"md5": 32, "sha1": 40, "sha256": 64}  # hexadecimal digits
 UNLABELLED = "what no polygon covers: 'ignore' or the name of a class"
-MAX_CLASSES = 255  # train ids 0..254; 255 is ignored
+MAX_CLASSES = 255  # of a label map: train ids 0..254; 255 is ignored
+MAX_BOX_CLASSES = 10_000  # of detection
 Variable = Annotated[str, Predicate(str.isidentifier), doc("the name of an environment variable")]
 
 
@@ -147,6 +148,8 @@ class DatasetConfig:
         self._check_own() if self.reader == "folders" else self._check_known()
         if self.task == "segmentation" and not 2 <= self.num_classes <= MAX_CLASSES:
             raise ValueError(f"num_classes is {self.num_classes}, expected 2 to {MAX_CLASSES}")
+        if self.task == "detection" and self.num_classes > MAX_BOX_CLASSES:
+            raise ValueError(f"num_classes is {self.num_classes}, expected 1 to {MAX_BOX_CLASSES}")
         if self.task == "classification" and self.num_classes < 2:
             raise ValueError(f"num_classes is {self.num_classes}, expected 2 or more")
         if self.short_side is not None and self.task != "classification":

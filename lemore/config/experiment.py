@@ -198,7 +198,7 @@ class Experiment:
             size, head = load_pretrain(folder, name, self.model(model).backbone).crop_size, {}
         else:
             train, _ = load_recipe(folder, name, model, {})
-            size, head = train.crop_size, train.decode_head
+            size, head = train.crop_size, train.decode_head or train.detection_head
         return ProfileCell(dataset, config.task, config.num_classes, other_size or size, head)
 
     def _load(self, cls: type, kind: str, name: str) -> Any:
@@ -234,7 +234,7 @@ class Experiment:
             named += list_by_model(config, stage)
         if backbone:
             named.append(f"lemore.models.backbones.{self.backbone(backbone).module}")
-        named += list_by_recipe(recipe) if recipe else []
+        named += list_by_recipe(recipe, self.model(model).task) if recipe else []
         if (stage, *named) not in self._code:
             files = write_fingerprints(stage, named, Path("resources/code"))
             self._code[stage, *named] = files

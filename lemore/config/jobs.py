@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge, Interval
 
-from lemore.config.dataset import MAX_CLASSES
+from lemore.config.dataset import MAX_BOX_CLASSES, MAX_CLASSES
 from lemore.config.model import BackboneConfig, ModelConfig
 from lemore.config.read import build, dump, load, read_yaml
 from lemore.config.recipe import Pretrain, Test, Train
@@ -50,7 +50,7 @@ class FinetuneJob:
 
     run: Name
     dataset: Name
-    num_classes: Annotated[int, Interval(ge=1, le=MAX_CLASSES)]
+    num_classes: Annotated[int, Interval(ge=1, le=MAX_BOX_CLASSES)]
     model_name: Name
     model: ModelConfig
     backbone: BackboneConfig
@@ -72,8 +72,10 @@ class FinetuneJob:
         return {**values, "train": train | {"groups": groups}}
 
     def __post_init__(self) -> None:
-        if self.model.task == "segmentation" and self.num_classes < 2:
-            raise ValueError("num_classes is 1, expected at least 2 to segment")
+        if self.model.task == "segmentation" and not 2 <= self.num_classes <= MAX_CLASSES:
+            raise ValueError(
+                f"num_classes is {self.num_classes}, expected 2 to {MAX_CLASSES} to segment"
+            )
         check_size("train.crop_size", self.train.crop_size)
         check_size("train.img_scale", self.train.img_scale)
 
@@ -93,13 +95,16 @@ class EvaluateJob:
 
 @dataclass(frozen=True)
 class ProfileCell:
-    """A model at a dataset's class count and a size: one cell of a profile."""
+    """A model at a dataset's class count and a size: one cell of a profile.
+
+    head: arguments of its decode head or detection head that the recipe sets.
+    """
 
     dataset: Name
     task: Literal["segmentation", "classification", "detection"]
     num_classes: Annotated[int, Ge(1)]
     size: tuple[Side, Side]
-    decode_head: Arguments
+    head: Arguments
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ class Train(Options):
     backbone_lr_mult: Positive = 1.0  # on top of the groups' factors
     losses: Losses = CROSS_ENTROPY
     keep: Literal["last", "best"] = "last"  # best: of the validations, by keep_by on split val
-    keep_by: Literal["mIoU", "aAcc", "mAcc", "fwIoU"] = "mIoU"
+    keep_by: Literal["mIoU", "aAcc", "mAcc", "fwIoU", "AP", "AP50"] = "mIoU"  # the last two: boxes
     patience: Number = 0  # validations without a better one that end a training; 0: none do
     rare_class_share: Share = 0.0  # of the images that are drawn by a class in them
     teacher: Teacher | None = None

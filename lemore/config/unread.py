@@ -1,13 +1,14 @@
 """Keys of a recipe that training and testing for a task do not have. Torch-free."""
 
+from collections.abc import Callable
 from typing import Any
 
 from lemore.config.losses import CROSS_ENTROPY
 from lemore.config.read import plain
-from lemore.config.recipe import Test, Train
+from lemore.config.recipe import Train
 
 # of each task, and what they must be
-OFF = {
+OFF: dict[str, dict[str, Any]] = {
     "segmentation": {"train": {"detection_head": {}}},
     "detection": {
         "train": {
@@ -22,30 +23,32 @@ OFF = {
             "rare_class_share": 0.0,
             "teacher": None,
             "fake_quantize": "none",
-            "keep": "last",
             "compile": False,  # batches differ in size
         },
         "test": {"align": None, "mode": "whole", "ratios": (1.0,), "flip": False},
     },
 }
+MEASURES = {"segmentation": ("mIoU", "aAcc", "mAcc", "fwIoU"), "detection": ("AP", "AP50")}
 
 
-def check_unread(experiment: Any, dataset: str, task: str, train: Train, test: Test) -> None:
-    """Raises ValueError for a key that training or testing for a task does not read."""
-    recipes = {"train": train, "test": test}
-    unread = [
-        (part, key, off)
-        for part, keys in OFF[task].items()
-        for key, off in keys.items()
-        if getattr(recipes[part], key) != off
-    ]
-    if not unread:
-        return
-    part, key, off = unread[0]
-    own = key in experiment.config.recipe_changes.get(part, {})
-    place = f"{experiment.source}: recipe_changes." if own else ""
-    raise ValueError(
-        f"{place or f'{experiment.name_recipe(dataset)}: '}{part}.{key} is "
-        f"{plain(getattr(recipes[part], key))}, which {task} does not have, expected "
-        f"{plain(off)}"
-    )
+def check_unread(task: str, part: str, recipe: Any, name_key: Callable[[str], str]) -> None:
+    """Raises ValueError for a key of `train` or `test` that the task does not read.
+
+    recipe: that part. name_key: tells where a key of it stands.
+    """
+    for key, off in OFF[task].get(part, {}).items():
+        value = getattr(recipe, key)
+        if value != off:
+            raise ValueError(
+                f"{name_key(key)} is {plain(value)}, which {task} does not have, expected "
+                f"{plain(off)}"
+            )
+
+
+def check_measure(task: str, recipe: Train, name_key: Callable[[str], str]) -> None:
+    """Raises ValueError where the best weights are chosen by a measure that the task lacks."""
+    if recipe.keep == "best" and recipe.keep_by not in MEASURES[task]:
+        raise ValueError(
+            f"{name_key('keep')} is best, by keep_by: {recipe.keep_by}, which {task} does not "
+            f"have, expected keep_by: {' or '.join(MEASURES[task])}"
+        )

@@ -86,6 +86,10 @@ def is_line(text: str) -> bool:
     return bool(text.strip()) and text.isprintable()
 
 
+def is_class_name(text: str) -> bool:
+    return is_line(text) and len(text) <= MAX_NAME
+
+
 def is_path(text: str) -> bool:
     """Returns whether Snakemake and a command take the text as a path.
 

@@ -54,8 +54,9 @@ def check_images(store: Store, names: Collection[str]) -> None:
     if missing:
         near = difflib.get_close_matches(missing[0], known, 1) or sorted(known)[:3]
         raise ValueError(
-            f"comparisons.{store.dataset}.images has '{missing[0]}', which is not in split "
-            f"'{store.split}'; it holds {', '.join(near)} ({len(known)} in all)"
+            f"the run's comparisons.{store.dataset}.images has '{missing[0]}', which is not in "
+            f"split '{store.split}' of {store.folder}; it holds {', '.join(near)} ({len(known)} in "
+            "all), named without suffix"
         )
 
 

@@ -82,7 +82,7 @@ def make_cell_model(job: ProfileJob, cell: ProfileCell, *, auxiliary: bool = Fal
             num_classes=cell.num_classes,
             input_size=cell.size,
             drop_path=0.0,
-            overrides={},
+            overrides=cell.head,
         )
     return build_segmentor(
         job.model,
@@ -90,7 +90,7 @@ def make_cell_model(job: ProfileJob, cell: ProfileCell, *, auxiliary: bool = Fal
         num_classes=cell.num_classes,
         input_size=cell.size,
         drop_path=0.0,
-        overrides=cell.decode_head,
+        overrides=cell.head,
         auxiliary=auxiliary,
     )
 

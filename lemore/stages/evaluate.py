@@ -11,6 +11,7 @@ from lemore.config.code import list_loaded
 from lemore.config.jobs import EvaluateJob, read_job
 from lemore.config.read import build, check_gpus, parse_yaml, plain
 from lemore.config.recipe import Test
+from lemore.config.unread import check_unread
 from lemore.data.store import Store
 from lemore.evaluation import segmentation
 from lemore.runtime.device import choose_device
@@ -65,6 +66,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     check_use(trained, job.test, options.gpus > 0)
     store = Store(options.data_dir / options.dataset, job.test.split)
     check_task(trained, store)
+    check_unread(store.task, "test", job.test, "--test: {}".format)
     check_classes(job, store)
     check_images(store, job.images)
     check_test(store, job.test)

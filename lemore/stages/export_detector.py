@@ -1,5 +1,6 @@
 """Turns a detector into an ONNX file that ends in boxes, and compares it with PyTorch."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from lemore.trained import exported
 from lemore.trained.checkpoint import Classes, Trained
 from lemore.trained.exported_file import BOXES, Interface
 
+log = logging.getLogger(__name__)
 OUTPUTS = ("boxes", "classes", "scores")
 EQUAL_BOXES = 0.99  # a file with a smaller share is wrong
 NEAR = (1.0, 1e-3)  # a box is the same within so many pixels and so much of its score
@@ -69,7 +71,21 @@ def export_detector(
     print("\n".join(format_record(record)))
     if json is not None:
         write_json(json, record)
-    return 0 if record["equal_boxes"] >= EQUAL_BOXES else 1
+    return check_agreement(record)
+
+
+def check_agreement(record: dict[str, Any]) -> int:
+    """Returns the exit code: 1 for a file whose boxes differ too much. It is told, and so is a
+    comparison of nothing."""
+    if not record["boxes"]:
+        log.warning("export: nothing was compared: give --calibration photos with objects")
+    if record["equal_boxes"] >= EQUAL_BOXES:
+        return 0
+    log.error(
+        "export: %s is not to be trusted: %g %% of its boxes should be PyTorch's",
+        *(record["file"], 100 * EQUAL_BOXES),
+    )
+    return 1
 
 
 @torch.inference_mode()

@@ -51,7 +51,8 @@ def finetune(placement: Placement, pretrained: Path | None, evaluation: Path | N
 
 def list_named_modules(job: FinetuneJob) -> tuple[str, ...]:
     """Lists the modules of the model, and those of its recipe, which are found by name."""
-    by_model, by_recipe = list_by_model(job.model, "finetune"), list_by_recipe(job.train)
+    by_model = list_by_model(job.model, "finetune")
+    by_recipe = list_by_recipe(job.train, job.model.task)
     return (f"lemore.models.backbones.{job.backbone.module}", *by_model, *by_recipe)
 
 

@@ -15,7 +15,7 @@ def preview_start(config: Path, evaluation: Path) -> str:
     """Returns a line on what fits and who teaches; ValueError for a checkpoint that is missing,
     broken, another network's, or of which nothing fits, and for a teacher that does not fit.
 
-    evaluation: its job names the dataset's classes.
+    evaluation: its job names the dataset's classes, but those of own boxes, which their JSON has.
     """
     job = read_job(FinetuneJob, config)
     classes = read_job(EvaluateJob, evaluation).classes
@@ -23,7 +23,9 @@ def preview_start(config: Path, evaluation: Path) -> str:
     if name is not None:
         trained = read_trained(name)
         check_start(job, trained)
-        texts.append(fit_start(make_network(job), trained, classes)["text"])
+        fitted = fit_start(make_network(job), trained, classes)
+        unknown = f"starts from {trained.source}; the prepared data will say with which classes"
+        texts.append(fitted["text"] if classes else unknown)
     if teacher is not None:
         trained = read_trained(teacher.name)
         check_teacher(job, trained, classes, str(config))

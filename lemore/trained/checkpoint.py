@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lemore.config.jobs import FinetuneJob, check_size
 from lemore.config.recipe import Test
-from lemore.config.values import MAX_NAME, Note
+from lemore.config.values import MAX_NAME, Note, is_class_name
 from lemore.models.fold import fold
 from lemore.models.key_map import KeyMap, convert
 from lemore.models.network import Network, make_network
@@ -50,8 +50,8 @@ class Classes:
         if len(self.names) != len(self.colors) or len(set(self.names)) != len(self.names):
             raise ValueError("classes: expected one colour for each, and every name once")
         for name in self.names:
-            if not name.isprintable() or not 0 < len(name) <= MAX_NAME:
-                raise ValueError(f"classes: {name[:MAX_NAME]!r} is no printable name")
+            if not is_class_name(name):
+                raise ValueError(f"classes: {name[:MAX_NAME]!r} is no name of a class")
         if any(not 0 <= value <= 255 for color in self.colors for value in color):
             raise ValueError("colors: expected values of 0 to 255")
         if self.category_ids and len(set(self.category_ids)) != len(self.names):

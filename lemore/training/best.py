@@ -25,8 +25,8 @@ class Best:
 
     def consider(self, iteration: int, metrics: Mapping[str, Any], model: nn.Module) -> None:
         """Copies the model's weights to the host if its validation is better than all before."""
-        value, self.last = metrics[self.measure], iteration
-        if value is None or value <= self.value:  # None: no pixel was labelled
+        value, self.last = metrics.get(self.measure), iteration
+        if value is None or value <= self.value:  # None: the split has no label that counts
             self.waited += 1
             return
         self.value, self.iteration, self.waited = value, iteration, 0
@@ -40,8 +40,8 @@ class Best:
 
     def describe(self) -> dict[str, Any]:
         """Returns what run.json records: the iteration that was kept and why."""
-        kept, value = self.last, None  # where no validation had a labelled pixel
-        why = f"the last, since no pixel gave {self.measure}"
+        kept, value = self.last, None  # where no validation had a label that counts
+        why = f"the last, since no label gave {self.measure}"
         if self.iteration:
             kept, value = self.iteration, self.value
             why = f"the best by {self.measure} ({value:.4f}), chosen on split val"

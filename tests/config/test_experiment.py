@@ -116,7 +116,11 @@ def test_what_a_model_cannot_use_is_refused_before_the_first_job(change, words):
 @pytest.mark.parametrize(
     ("part", "change", "words"),
     [
-        ("train", {"keep": "best"}, ["recipe_changes.train.keep is best", "expected last"]),
+        (
+            "train",
+            {"keep": "best"},
+            ["recipe_changes.train.keep is best", "expected keep_by: AP or AP50"],
+        ),
         ("train", {"dropout": 0.1}, ["recipe_changes.train.dropout is 0.1", "expected 0.0"]),
         ("test", {"flip": True}, ["recipe_changes.test.flip is True", "expected False"]),
     ],

@@ -65,7 +65,7 @@ def make_examples() -> dict[str, dict[str, Any]]:
     both = {"model_name": "lemore", "model": model, "backbone": backbone}
     latency = {"latency_seconds": 1, "latency_backends": ["eager"], "latency_upsample": False}
     cell = {"dataset": "a", "task": "segmentation", "num_classes": 2, "size": [64, 64]}
-    cell["decode_head"] = {}
+    cell["head"] = {}
     own = {"images": "{split}/{name}.jpg", "masks": "{split}/{name}.png", "mask": "index"}
     pretrain = plain(load_pretrain(recipes, "imagenet_1k", "lemore"))
     found: dict[str, Any] = {

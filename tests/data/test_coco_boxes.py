@@ -201,6 +201,20 @@ FAULTS = {
         edit("images", 4, id="a"),
         "the id of image '4.png' is 'a', expected a whole number",
     ),
+    "category without a name": (edit("categories", name=None), "category 90 has no name"),
+    "category's name of two lines": (
+        edit("categories", name="re\ned"),
+        r"the name of category 90 is 're\ned', expected one line of 1 to 100 characters",
+    ),
+    "category's name is long": (edit("categories", name="r" * 101), "expected one line of 1 to"),
+    "annotation's id is a list": (
+        edit("annotations", id=[900]),
+        "the id of an annotation of image '0.png' is [900], expected a whole number",
+    ),
+    "image's id is too large": (
+        edit("images", 4, id=10**30),
+        f"the id of image '4.png' is {10**30}, expected a whole number of at most 64 bits",
+    ),
     "fewer classes": (lambda c: c["categories"].append({"id": 1, "name": "x"}), "4 classes, num_"),
     "no box at all": (lambda c: c["annotations"].clear(), "no image of split 'train' has a box"),
 }

@@ -65,14 +65,18 @@ def make_environment(folder: Path) -> dict[str, str]:
     return clean | store | {"PYTHONPATH": str(ROOT)}
 
 
-def lemore(folder: Path, *command: object) -> str:
-    done = subprocess.run(
+def run(folder: Path, *command: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-m", "lemore.cli", *map(str, command)],
         cwd=folder,
         env=make_environment(folder),
         capture_output=True,
         text=True,
     )
+
+
+def lemore(folder: Path, *command: object) -> str:
+    done = run(folder, *command)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -103,6 +107,34 @@ def test_a_training_has_loaded_what_it_declares(folder, plain):
     assert list(list_named_modules(read_job(FinetuneJob, config))) == declared
     rows = [json.loads(line)["metrics"] for line in (plain / "metrics.jsonl").open()]
     assert {"val/AP", "val/AP50", "val/AP_S"} <= {name for row in rows for name in row}
+
+
+def test_the_best_weights_may_be_kept_and_what_measures_them_counts(folder):
+    changes = {"keep": "best", "keep_by": "AP50", "validate_every": 2}
+    config = write_config(folder, **changes)
+    lemore(folder, *finetune_command(folder, "best", config))
+    record = read_json(folder / "out/best/run.json")
+    chosen = record["chosen"]
+    rows = [json.loads(line) for line in (folder / "out/best/metrics.jsonl").open()]
+    scores = {row["step"]: row["metrics"].get("val/AP50") for row in rows}
+    assert list(scores) == [2, 4] and chosen["iteration"] == max(scores, key=scores.__getitem__)
+    assert chosen["measure"] == "val/AP50" and chosen["value"] == max(scores.values())
+    assert list_named_modules(read_job(FinetuneJob, config))[-1] == "lemore.evaluation.boxes"
+
+
+def test_settings_that_only_label_maps_have_are_refused(folder, plain):
+    command = ("evaluate", "--checkpoint", plain / "weights.pt", "--dataset", "dots")
+    command += (
+        "--data-dir",
+        folder / "data",
+        "--json",
+        folder / "never.json",
+        "--test",
+        "flip=true",
+    )
+    done = run(folder, *command)
+    assert done.returncode == 2 and not (folder / "never.json").exists()
+    assert "--test: flip is True, which detection does not have, expected False" in done.stderr
 
 
 def test_an_evaluation_writes_average_precisions_and_the_boxes(folder, plain):
@@ -224,7 +256,9 @@ def test_the_loss_gets_each_images_own_boxes_and_normalised_pixels(folder):
 def test_a_comparison_of_an_image_that_is_not_there_stops_before_the_training(folder):
     _, test = load_recipe(ROOT / "config/recipes/scenes", "coco_scenes", MODEL, {})
     job = EvaluateJob("test", "dots", None, False, tuple(NAMES), ("val_0", "val_7"), test)
-    with pytest.raises(ValueError, match=r"comparisons\.dots\.images has 'val_7', .*split 'val'"):
+    with pytest.raises(
+        ValueError, match=r"comparisons\.dots\.images has 'val_7', .*split 'val' of "
+    ):
         check_evaluation(job, folder / "data/dots")
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.multiprocessing as mp
 from torch import nn
 
-from lemore.config.code import VALIDATION, declare_code
+from lemore.config.code import declare_code
 from lemore.config.jobs import FinetuneJob, read_job
 from lemore.config.recipe_files import load_recipe
 from lemore.reporting.tables.build import build_table
@@ -115,7 +115,7 @@ def test_a_stop_changes_nothing(tmp_path, stop_at):
 
 def test_without_any_labelled_pixel_the_last_weights_are_kept(tmp_path):
     digest, chosen = run(make_loop(tmp_path / "a", [None] * 6))
-    assert "since no pixel gave val/mIoU" in chosen["text"]
+    assert "since no label gave val/mIoU" in chosen["text"]
     assert digest == weights_after(tmp_path / "b", ITERATIONS) and chosen["iteration"] == ITERATIONS
 
 
@@ -143,10 +143,10 @@ def test_a_training_records_what_it_kept_and_its_evaluation_where_it_was_chosen(
     evaluation = read_json(tiny.folder / evaluate(tiny, output))
     assert evaluation["chosen_on"] == "val" == evaluation["split"]
     assert hash_tensors(load(output / "weights.pt")["state_dict"]) == record["weights_sha256"]
-    assert VALIDATION in declare_code("finetune", [VALIDATION])
-    assert VALIDATION not in declare_code("finetune")
-    named = finetune_modules(config)
-    assert named[-1] == VALIDATION
+    validation = "lemore.evaluation.segmentation"
+    assert validation in declare_code("finetune", [validation])
+    assert validation not in declare_code("finetune")
+    assert finetune_modules(config)[-1] == validation
     shutil.rmtree(output)
 
 

@@ -231,8 +231,8 @@ def test_the_teacher_is_an_input_by_content(tmp_path, monkeypatch):
 def test_the_code_of_every_network_counts_for_who_learns_from_one():
     recipe = make_job().train
     heads = {"lemore.models.decode_heads.segformer", "lemore.models.backbones.mit"}
-    named = list_by_recipe(replace(recipe, teacher=Teacher("a")))
-    assert not list_by_recipe(recipe) and heads <= set(named)
+    named = list_by_recipe(replace(recipe, teacher=Teacher("a")), "segmentation")
+    assert not list_by_recipe(recipe, "segmentation") and heads <= set(named)
     assert heads <= set(declare_code("finetune", named))
 
 

@@ -75,6 +75,8 @@ def read_names(content: dict[str, Any], place: str) -> dict[Any, str]:
     """Reads the categories' names by their ids."""
     names: dict[Any, str] = {}
     for category in content["categories"]:
+        if category["name"] is None:
+            raise ValueError(f"{place}: category {show(category['id'])} has no name")
         if names.setdefault(category["id"], str(category["name"])) != str(category["name"]):
             raise ValueError(f"{place}: two categories have the id {show(category['id'])}")
     return names

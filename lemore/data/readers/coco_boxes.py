@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lemore.config.values import MAX_NAME, is_class_name
 from lemore.data.archives.members import Member
 from lemore.data.archives.source import Source
 from lemore.data.objects import Objects
@@ -28,6 +29,7 @@ from lemore.data.readers.coco import (
 from lemore.data.readers.points import show
 
 MOST = 1e9  # of a coordinate or an area, in pixels
+MOST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,11 @@ def read_file(member: Member) -> BoxFile:
         if name.startswith("/") or ".." in name.split("/"):
             raise ValueError(f"{place}: file_name {show(name)} leads out of the photos' folder")
         for number, *_ in image.entries:
-            if number is not None and number in numbers:
-                raise ValueError(f"{place}: two annotations have the id {show(number)}")
+            if number is None:
+                continue
+            _require_number(number, f"{place}: the id of an annotation of image {show(name)}")
+            if number in numbers:
+                raise ValueError(f"{place}: two annotations have the id {number}")
             numbers.add(number)
     return BoxFile(categories, images)
 
@@ -76,6 +81,11 @@ def _read_categories(content: dict[str, Any], place: str) -> dict[int, str]:
     names = read_names(content, place)
     for number, name in names.items():
         _require_number(number, f"{place}: the id of category {show(name)}")
+        if not is_class_name(name):
+            raise ValueError(
+                f"{place}: the name of category {number} is {show(name)}, expected one line of 1 "
+                f"to {MAX_NAME} characters"
+            )
     if len(set(names.values())) < len(names):
         twice = [name for name in names.values() if list(names.values()).count(name) > 1]
         raise ValueError(f"{place}: two categories are called {show(twice[0])}")
@@ -83,8 +93,8 @@ def _read_categories(content: dict[str, Any], place: str) -> dict[int, str]:
 
 
 def _require_number(value: Any, what: str) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{what} is {show(value)}, expected a whole number")
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MOST_ID:
+        raise ValueError(f"{what} is {show(value)}, expected a whole number of at most 64 bits")
 
 
 def read_categories(source: Source, members: Iterable[Member]) -> dict[int, str]:

@@ -70,6 +70,8 @@ def describe_anchors(job: FinetuneJob, store: Part, head: Any) -> str:
         objects, fitted = store.read_label(i), fit_size((height, width), scale)
         sides.append(objects.sizes[~objects.crowd] * np.float32(fitted[1] / width))
     found = torch.from_numpy(np.concatenate(sides))
+    if not len(found):
+        return f"the first {len(sides)} photos have crowds alone, of which nothing is learnt"
     share = (head.overlap_anchors(found) >= 0.5).float().mean().item()
     text = (
         f"an anchor can overlap {share:.0%} of {len(found)} objects by half, whose median side is "
