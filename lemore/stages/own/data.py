@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from lemore.data.guess.classes import find_coding
 from lemore.data.guess.layout import find_layout
 from lemore.data.prepare.audit import find_problem
 from lemore.data.prepare.explain import explain
-from lemore.data.prepare.samples import list_splits
+from lemore.data.prepare.samples import list_splits, prepare_sample
 
 SHARES = {"train": 0.8, "val": 0.2}  # of drawn splits
 SEEDS = 100  # that are tried until no split is empty
+COMPARED = 4  # photos in the report's visual comparison
 FAULTY = 10  # one in so many photos may be faulty; they are named and left out
 # whose recipe is used, by task
 RECIPES = {
@@ -31,14 +33,14 @@ PLAIN_FOLDERS = {"image", "images", "img", "imgs", "photo", "photos", "train", "
 @dataclass(frozen=True)
 class OwnData:
     """A dataset as it was found. `values`: its YAML. `links`: where its folders lie, by their names
-    below the dataset's ("" for all of it). `counts`, `names`: photos of each split, and names of
-    those that are tested. `size`: the median photo's (H, W). `assumed`: in words."""
+    below the dataset's ("" for all of it). `counts`: photos of each split. `compared`: some
+    that are tested. `size`: the median photo's (H, W). `assumed`: in words."""
 
     name: str
     values: dict[str, Any]
     links: dict[str, Path]
     counts: dict[str, int]
-    names: list[str]
+    compared: list[str]
     size: tuple[int, int]
     assumed: list[str]
 
@@ -97,6 +99,12 @@ def _look_at_described(path: Path) -> OwnData:
     config = build(DatasetConfig, values, str(path))
     if config.files is None:
         raise ValueError(f"{path}: describes no folder by `files`; `snakemake` runs such datasets")
+    if absent := {"train", "val"} - config.splits.keys():
+        raise ValueError(
+            f"{path}: splits has {', '.join(config.splits)} alone, expected train and val: add "
+            f"`{min(absent)}: null` there, and what is in it: a folder (files.split_folders if "
+            "it has another name), a list (files.lists) or a share (files.draw)"
+        )
     folder = Path(config.folder or f"resources/archives/{path.stem}").expanduser().resolve()
     if not folder.is_dir():
         raise ValueError(f"{path}: folder {folder} is not there")
@@ -164,6 +172,8 @@ def _examine(
     splits = list_splits(config, source)
     counts = {split: len(samples) for split, samples in splits.items()}
     tested = splits["test" if "test" in splits else "val"]
-    names = [s.name for s in tested if s.image is not None and s.label is not None]
+    usable = (s.name for s in tested if prepare_sample(config, s).problem is None)
+    compared = list(islice(usable, COMPARED))
     height, width = audit["splits"]["train"]["sizes"]["median"]
-    return OwnData(name, plain(values), links, counts, names, (int(height), int(width)), assumed)
+    size = (int(height), int(width))
+    return OwnData(name, plain(values), links, counts, compared, size, assumed)

@@ -18,7 +18,6 @@ from lemore.stages.own.data import RECIPES, OwnData, look
 from lemore.stages.own.project import FIRST_RUN, SNAKEFILE, write_project
 
 STEP = 64  # pixels: crops are multiples of it
-COMPARED = 4  # photos in the report's visual comparison
 LARGE = 512  # pixels of the short side from which a detector has the anchors of large photos
 
 
@@ -136,7 +135,7 @@ def describe_run(
         "profiles": {model: [f"{own.name}@{height}x{width}"]},
         "latency_seconds": 0.5,
         "paper_tables": False,
-        "comparisons": {own.name: {"images": own.names[:COMPARED], "models": [model]}},
+        "comparisons": {own.name: {"images": own.compared, "models": [model]}},
         "ray": {"mode": "none", "workers": 1, "gpus": int(has_gpu())},
         "log_model": False,
     }
