@@ -1,4 +1,5 @@
-"""Looks at photos and masks that nobody has described, and describes them as a dataset's YAML."""
+"""Looks at photos with masks or boxes that nobody has described, and describes them as a dataset's
+YAML."""
 
 import re
 from collections.abc import Iterator
@@ -33,12 +34,13 @@ PLAIN_FOLDERS = {"image", "images", "img", "imgs", "photo", "photos", "train", "
 @dataclass(frozen=True)
 class OwnData:
     """A dataset as it was found. `values`: its YAML. `links`: where its folders lie, by their names
-    below the dataset's ("" for all of it). `counts`: photos of each split. `compared`: some
-    that are tested. `size`: the median photo's (H, W). `assumed`: in words."""
+    below the dataset's ("" for all of it). `classes`: their names. `counts`: photos of each split.
+    `compared`: some that are tested. `size`: the median photo's (H, W). `assumed`: in words."""
 
     name: str
     values: dict[str, Any]
     links: dict[str, Path]
+    classes: list[str]
     counts: dict[str, int]
     compared: list[str]
     size: tuple[int, int]
@@ -53,10 +55,11 @@ class OwnData:
         return "test" if "test" in self.counts else "val"
 
 
-def look(data: Path | None, images: Path | None, masks: Path | None) -> OwnData:
+def look(data: Path | None, images: Path | None, masks: Path | None, task: str) -> OwnData:
     """Looks at a folder, at two, or at those that a dataset's YAML names; writes nothing.
 
-    ValueError if a class or a pair cannot be found, or prepare would refuse them.
+    task: what is learned from data without a YAML: segmentation from masks and polygons, detection
+    from boxes. ValueError if a class or a pair cannot be found, or prepare would refuse them.
     """
     if (data is None) == (images is None or masks is None) or (data and (images or masks)):
         raise ValueError("name the data: one folder or YAML, or both --images and --masks")
@@ -71,19 +74,21 @@ def look(data: Path | None, images: Path | None, masks: Path | None) -> OwnData:
         found["annotations.json"] = found.pop("masks")
     name = choose_name(next(iter(found.values())))
     source = LinkedSource(found) if "" not in found else Source((found[""],))
-    layout = find_layout(source)
+    layout = find_layout(source, boxes=task == "detection")
     coding = find_coding(source, layout)
     values: dict[str, Any] = {
         "title": name,
-        "task": "segmentation",
+        "task": task,
         "num_classes": len(coding.classes),
         "licence": NOT_STATED,
-        "recipe": RECIPES["segmentation"].stem,
-        "quarantine_limit": len(layout.annotations) // FAULTY,
+        "recipe": RECIPES[task].stem,
         "files": {"images": layout.images, "masks": layout.masks} | coding.files,
-        "classes": coding.classes,
     }
+    if task == "segmentation":
+        values["classes"] = coding.classes
     assumed = [*coding.assumed, *_choose_splits(values, layout.splits, source)]
+    splits = list_splits(build(DatasetConfig, values, "the data"), source)
+    values["quarantine_limit"] = sum(map(len, splits.values())) // FAULTY
     return _examine(name, values, found, source, assumed)
 
 
@@ -176,4 +181,4 @@ def _examine(
     compared = list(islice(usable, COMPARED))
     height, width = audit["splits"]["train"]["sizes"]["median"]
     size = (int(height), int(width))
-    return OwnData(name, plain(values), links, counts, compared, size, assumed)
+    return OwnData(name, plain(values), links, audit["classes"], counts, compared, size, assumed)
