@@ -1,14 +1,14 @@
-"""Train a model on photos with masks of your own, from their folders to a report.
+"""Train a model on photos with masks or boxes of your own, from their folders to a report.
 
 Masks are pictures in which each class has a colour or a value, or polygons of COCO, YOLO or
-LabelMe. The command finds classes, names and splits, chooses crop, scale, batch and iterations,
-writes them as YAML into a project folder, says how long it will take, and runs the pipeline there.
-A detector trains on boxes that a dataset's YAML describes.
+LabelMe. A detector (--model retinanet_lemore) learns from the boxes of a JSON of COCO's form. The
+command finds classes, names and splits, chooses crop, scale, batch and iterations, writes them as
+YAML into a project folder, says how long it will take, and runs the pipeline there.
 
 Examples:
   lemore train --images photos --masks masks
   lemore train ponds --model topformer_t --output ponds-topformer --dry-run
-  lemore train boxes.yaml --model retinanet_lemore
+  lemore train --images photos --masks boxes.json --model retinanet_lemore
 """
 
 import argparse
@@ -22,7 +22,11 @@ from lemore.trained.find import HELP
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path, nargs="?", help="folder with both, or a dataset's YAML")
     parser.add_argument("--images", type=Path, help="folder of photos")
-    parser.add_argument("--masks", type=Path, help="folder of masks, or polygons")
+    parser.add_argument(
+        "--masks",
+        type=Path,
+        help="folder of masks, or polygons; for a detector COCO's JSON with boxes, or their folder",
+    )
     parser.add_argument("--model", default="lemore", help="name of a file in config/models")
     parser.add_argument("--init", metavar="CHECKPOINT", help=f"start from it: {HELP}")
     parser.add_argument("--output", type=Path, help="project folder (default: <data>-<model>)")

@@ -1,9 +1,7 @@
 """What `lemore train` finds in folders that nobody has described, and what it refuses."""
 
 import json
-import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,58 +10,29 @@ import yaml
 
 import lemore
 from lemore.cli import main
-from lemore.config.experiment import Experiment
-from lemore.stages.own import run as own_run
+from tests.own_commands import (
+    PHOTOS,
+    find,
+    put,
+    put_masks,
+    put_photos,
+    read_run,
+    record_calls,
+    refuse,
+)
 from tests.own_folders import encode, label, photo
 
-ROOT = Path(__file__).parents[2]
 SIZE = (24, 32)
 COLORS = ((200, 10, 10), (10, 200, 10))
-PHOTOS = 12
 
 
 @pytest.fixture(autouse=True)
-def calls(tmp_path, monkeypatch) -> Iterator[list[tuple]]:
-    """Nothing is run; the folders lie in the working one."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(own_run, "has_gpu", lambda: False)
-    made: list[tuple] = []
-    monkeypatch.setattr(own_run, "call", lambda folder, *command: made.append(command))
-    yield made
-
-
-def put(path: str, content: bytes | str) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_bytes(content if isinstance(content, bytes) else content.encode())
+def calls(tmp_path, monkeypatch) -> list[tuple]:
+    return record_calls(tmp_path, monkeypatch)
 
 
 def colored() -> np.ndarray:
     return np.array(COLORS, np.uint8)[label()]
-
-
-def put_photos(
-    pattern: str = "data/photos/{}.jpg", count: int = PHOTOS, kind: str = "JPEG"
-) -> None:
-    for number in range(count):
-        put(pattern.format(number), encode(photo(str(number)), kind))
-
-
-def put_masks(pattern: str, mask: np.ndarray, kind: str = "PNG", count: int = PHOTOS) -> None:
-    for number in range(count):
-        put(pattern.format(number), encode(mask, kind))
-
-
-def find(*arguments: str) -> dict:
-    """The dataset's YAML that the command writes."""
-    assert main(["train", *arguments, "--output", "project", "--dry-run"]) == 0
-    (path,) = Path("project/config/datasets").glob("*.yaml")
-    return yaml.safe_load(path.read_text("utf-8"))
-
-
-def refuse(capsys, *arguments: str) -> str:
-    assert main(["train", *arguments, "--output", "project"]) == 2
-    assert not Path("project").exists()
-    return capsys.readouterr().err
 
 
 FOLDERS = ("--images", "data/photos", "--masks", "data/masks")
@@ -78,7 +47,7 @@ def test_colours_become_classes_and_splits_are_drawn():
         "images": "images/{name}.jpg", "masks": "masks/{name}_L.png", "mask": "color",
         "draw": {"seed": 0, "shares": {"train": 0.8, "val": 0.2}},
     }  # fmt: skip
-    run = yaml.safe_load(Path("project/config/config.yaml").read_text())
+    run = read_run()
     assert run["trainings"] == {"data": ["lemore"]} and run["init"] == {"lemore": "none"}
     assert Path("project/resources/archives/data/images").resolve() == Path("data/photos").resolve()
 
@@ -206,35 +175,6 @@ def test_a_start_and_a_described_dataset_are_written():
     assert run["init"] == {"mit_b0": "none", "segformer_b0": start}
 
 
-def test_boxes_of_a_described_dataset_are_for_detectors(capsys, monkeypatch):
-    """By the YAML of docs/own_dataset.md."""
-    text = (ROOT / "docs/own_dataset.md").read_text()
-    _, described, _ = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    put("yard.yaml", described.replace("/data/yard", "data"))
-    for split in ("train", "val"):
-        put_photos(f"data/{split}/{{}}.jpg")
-        boxes = [
-            {"id": n, "image_id": n, "category_id": 7, "bbox": [1, 2, 9, 8]} for n in range(PHOTOS)
-        ]
-        coco = {
-            "images": [{"id": n, "file_name": f"{n}.jpg"} for n in range(PHOTOS)],
-            "categories": [{"id": 7 + k, "name": name} for k, name in enumerate("abc")],
-            "annotations": boxes,
-        }
-        put(f"data/annotations/{split}.json", json.dumps(coco))
-    lemore.train("yard.yaml", model="retinanet_lemore", output="project", dry_run=True)
-    run = yaml.safe_load(Path("project/config/config.yaml").read_text())
-    assert run["recipe_changes"]["train"]["crop_size"] == [128, 171]  # fits the whole photo
-    with monkeypatch.context() as inside:
-        inside.chdir("project")
-        recipe, _ = Experiment(run).recipe("yard", "retinanet_lemore")
-    assert recipe.detection_head["norm"] == "group"
-    shutil.rmtree("project")
-    assert "lemore is a model for segmentation, but yard.yaml" in refuse(capsys, "yard.yaml")
-    words = "retinanet_lemore finds boxes: name a dataset's YAML"
-    assert words in refuse(capsys, "data", "--model", "retinanet_lemore")
-
-
 def test_what_cannot_be_learned_is_refused_before_anything_is_written(capsys):
     assert "name the data" in refuse(capsys, "--images", "data/photos")
     assert "no such folder" in refuse(capsys, *FOLDERS)
@@ -265,6 +205,34 @@ def test_files_are_named_where_they_lie(caplog, capsys):
     command = ["train", "--images", "data/photos", "--masks", "data/coco.json", "--output", "other"]
     assert main(command) == 2
     assert f"{Path('data/coco.json').resolve()}: neither" in capsys.readouterr().err
+
+
+def test_photos_that_are_left_out_are_not_compared():
+    """Of 30 photos the checks open each third or so; 02 is not among them, 01 is."""
+    for split in ("train", "val"):
+        for number in range(30):
+            put(f"data/{split}/img/{number:02}.jpg", encode(photo(f"{split}{number}"), "JPEG"))
+            put(f"data/{split}/gt/{number:02}.png", encode(label()))
+    for name in ("01", "02"):
+        put(f"data/val/img/{name}.jpg", b"no photo")
+    find("data")
+    (chosen,) = read_run()["comparisons"].values()
+    assert chosen["images"] == ["00", "03", "04", "05"]
+
+
+@pytest.mark.parametrize(("split", "absent"), [("train", "val"), ("val", "train")])
+def test_a_described_dataset_without_a_split_is_refused(capsys, split, absent):
+    files = {"images": "{split}/img/{name}.jpg", "masks": "{split}/gt/{name}.png", "mask": "index"}
+    described = {
+        "title": "Ponds", "task": "segmentation", "num_classes": 2, "licence": "own",
+        "folder": "data", "classes": [{"name": "reed"}, {"name": "lily"}],
+        "splits": {split: None}, "files": files,
+    }  # fmt: skip
+    put("ponds.yaml", yaml.safe_dump(described))
+    put_photos(f"data/{split}/img/{{}}.jpg")
+    put_masks(f"data/{split}/gt/{{}}.png", label())
+    words = f"ponds.yaml: splits has {split} alone, expected train and val: add `{absent}: null`"
+    assert words in refuse(capsys, "ponds.yaml")
 
 
 def test_masks_of_other_names_are_refused(capsys):

@@ -1,4 +1,5 @@
-"""Finds the classes of unknown masks or polygons: by their colours, values, labels or numbers."""
+"""Finds the classes of unknown masks, polygons or boxes: by their colours, values, labels or
+numbers."""
 
 import re
 from collections import Counter
@@ -13,6 +14,7 @@ from lemore.data.archives.masks import decode_mask
 from lemore.data.archives.members import Member
 from lemore.data.archives.source import Source
 from lemore.data.guess.layout import LOSSY, Layout
+from lemore.data.readers import coco_boxes
 from lemore.data.readers.points import parse_json
 from lemore.runtime.files import decode_text
 
@@ -36,7 +38,10 @@ class Coding:
 
 
 def find_coding(source: Source, layout: Layout) -> Coding:
-    """Finds the coding of a layout's annotations; ValueError if they show no two classes."""
+    """Finds the coding of a layout's annotations; ValueError if they show no two classes, or boxes
+    none."""
+    if layout.kind == "boxes":
+        return _find_boxes(source, layout.annotations)
     coding = {
         "pictures": _find_masks, "coco": _find_coco, "yolo": _find_yolo, "labelme": _find_labelme,
     }[layout.kind](source, layout.annotations)  # fmt: skip
@@ -139,13 +144,27 @@ def _describe_lossy(pixels: Counter[int], first: Member) -> Coding:
     return Coding({"mask": "binary", "threshold": 127}, classes, ["above 127 is the object"])
 
 
+def _find_boxes(source: Source, files: Sequence[Member]) -> Coding:
+    """Every category is a class, as the reader has it."""
+    names = coco_boxes.read_categories(source, files).values()
+    if not names:
+        raise ValueError(f"{files[0].place}: names no category; nothing can be learned")
+    return Coding({"mask": "coco"}, [{"name": name} for name in names], [])
+
+
 def _find_coco(source: Source, files: Sequence[Member]) -> Coding:
     names: dict[int, str] = {}
     for member in files:
         content = parse_json(member.read(), member.place)
         if not isinstance(content, dict) or not isinstance(content.get("categories"), list):
             raise ValueError(f"{member.place}: neither a file of COCO nor of LabelMe")
-        used = {entry["category_id"] for entry in content.get("annotations", ())}
+        entries = content.get("annotations", ())
+        if entries and not any(entry.get("segmentation") for entry in entries):
+            raise ValueError(
+                f"{member.place}: no annotation has a polygon; boxes are for a --model that "
+                "detects, such as retinanet_lemore"
+            )
+        used = {entry["category_id"] for entry in entries}
         names |= {row["id"]: row["name"] for row in content["categories"] if row["id"] in used}
     return _describe_polygons("coco", [names[key] for key in sorted(names)])
 

@@ -13,7 +13,7 @@ from lemore.data.archives.members import Member
 from lemore.data.archives.source import Source
 from lemore.runtime.files import decode_text
 
-Kind = Literal["pictures", "coco", "yolo", "labelme"]
+Kind = Literal["pictures", "coco", "yolo", "labelme", "boxes"]
 ANNOTATION_FOLDERS = {
     "annotation", "annotations", "ground_truth", "groundtruth", "gt", "label", "labels", "mask",
     "masks", "seg", "segmentation", "segmentationclass", "segmentations",
@@ -39,11 +39,16 @@ class Layout:
     annotations: list[Member]
 
 
-def find_layout(source: Source) -> Layout:
-    """Finds the layout of a folder's files; ValueError says what is missing or does not pair."""
+def find_layout(source: Source, boxes: bool = False) -> Layout:
+    """Finds the layout of a folder's files, with masks or polygons, or with `boxes`.
+
+    ValueError says what is missing or does not pair.
+    """
     photos, annotations = divide(list(source))
     if not photos:
         raise ValueError(f"{source.describe()}: no photos ({', '.join(SUFFIXES)}) in it")
+    if boxes:
+        return _find_boxes(source, photos)
     if not annotations:
         raise ValueError(
             f"{source.describe()}: {len(photos)} photos such as '{photos[0].name}', but neither "
@@ -51,7 +56,7 @@ def find_layout(source: Source) -> Layout:
         )
     kind = find_kind(annotations)
     if kind == "coco":
-        return _find_coco(photos, annotations)
+        return _find_coco(photos, annotations, kind)
     folder, splits = describe_folders(photos, "photos")
     mask_folder, mask_splits = describe_folders(annotations, "masks")
     if mask_splits and not splits:
@@ -163,24 +168,31 @@ def _cut(name: str, before: str, after: str) -> str:
     return name[len(before) : len(name) - len(after)] if fits else ""
 
 
-def _find_coco(photos: list[Member], annotations: list[Member]) -> Layout:
+def _find_boxes(source: Source, photos: list[Member]) -> Layout:
+    if not (files := [member for member in source if _suffix(member) == ".json"]):
+        raise ValueError(
+            f"{source.describe()}: {len(photos)} photos such as '{photos[0].name}', but no JSON of "
+            "COCO's form with boxes beside them"
+        )
+    return _find_coco(photos, files, "boxes")
+
+
+def _find_coco(photos: list[Member], annotations: list[Member], kind: Kind) -> Layout:
     """COCO's files are one for each split, or a single one."""
     folder, splits = describe_folders(photos, "photos")
     place, _ = describe_folders(annotations, "COCO files")
     names = {IN_NAME.sub("{split}", PurePosixPath(m.name).name, 1) for m in annotations}
-    if len(names) > 1 or (len(annotations) > 1 and not splits and "{split}" not in min(names)):
+    stems = [match[1] for m in annotations if (match := IN_NAME.search(_stem(m)))]
+    several = len(annotations) > 1
+    if several and not splits:
+        splits = {SPLITS[stem]: stem for stem in stems}
+    if len(names) > 1 or (several and not {"train"} < splits.keys()):
         raise ValueError(
             f"{len(annotations)} COCO files such as '{annotations[0].name}': expected one, or one "
             "for each split with its name (train, val) in it"
         )
-    if len(annotations) > 1:
-        found = [match[1] for m in annotations if (match := IN_NAME.search(_stem(m)))]
-        splits = splits or {SPLITS[name]: name for name in found}
-        return Layout(
-            f"{folder}{{name}}{_extension(photos)}", place + min(names), "coco", splits, annotations
-        )
-    file = annotations[0].name
-    return Layout(f"{folder}{{name}}{_extension(photos)}", file, "coco", splits, annotations)
+    file = place + min(names) if several else annotations[0].name
+    return Layout(f"{folder}{{name}}{_extension(photos)}", file, kind, splits, annotations)
 
 
 def _extension(members: Sequence[Member]) -> str:

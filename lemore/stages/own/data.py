@@ -1,8 +1,10 @@
-"""Looks at photos and masks that nobody has described, and describes them as a dataset's YAML."""
+"""Looks at photos with masks or boxes that nobody has described, and describes them as a dataset's
+YAML."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,11 @@ from lemore.data.guess.classes import find_coding
 from lemore.data.guess.layout import find_layout
 from lemore.data.prepare.audit import find_problem
 from lemore.data.prepare.explain import explain
-from lemore.data.prepare.samples import list_splits
+from lemore.data.prepare.samples import list_splits, prepare_sample
 
 SHARES = {"train": 0.8, "val": 0.2}  # of drawn splits
 SEEDS = 100  # that are tried until no split is empty
+COMPARED = 4  # photos in the report's visual comparison
 FAULTY = 10  # one in so many photos may be faulty; they are named and left out
 # whose recipe is used, by task
 RECIPES = {
@@ -31,14 +34,15 @@ PLAIN_FOLDERS = {"image", "images", "img", "imgs", "photo", "photos", "train", "
 @dataclass(frozen=True)
 class OwnData:
     """A dataset as it was found. `values`: its YAML. `links`: where its folders lie, by their names
-    below the dataset's ("" for all of it). `counts`, `names`: photos of each split, and names of
-    those that are tested. `size`: the median photo's (H, W). `assumed`: in words."""
+    below the dataset's ("" for all of it). `classes`: their names. `counts`: photos of each split.
+    `compared`: some that are tested. `size`: the median photo's (H, W). `assumed`: in words."""
 
     name: str
     values: dict[str, Any]
     links: dict[str, Path]
+    classes: list[str]
     counts: dict[str, int]
-    names: list[str]
+    compared: list[str]
     size: tuple[int, int]
     assumed: list[str]
 
@@ -51,10 +55,11 @@ class OwnData:
         return "test" if "test" in self.counts else "val"
 
 
-def look(data: Path | None, images: Path | None, masks: Path | None) -> OwnData:
+def look(data: Path | None, images: Path | None, masks: Path | None, task: str) -> OwnData:
     """Looks at a folder, at two, or at those that a dataset's YAML names; writes nothing.
 
-    ValueError if a class or a pair cannot be found, or prepare would refuse them.
+    task: what is learned from data without a YAML: segmentation from masks and polygons, detection
+    from boxes. ValueError if a class or a pair cannot be found, or prepare would refuse them.
     """
     if (data is None) == (images is None or masks is None) or (data and (images or masks)):
         raise ValueError("name the data: one folder or YAML, or both --images and --masks")
@@ -69,19 +74,21 @@ def look(data: Path | None, images: Path | None, masks: Path | None) -> OwnData:
         found["annotations.json"] = found.pop("masks")
     name = choose_name(next(iter(found.values())))
     source = LinkedSource(found) if "" not in found else Source((found[""],))
-    layout = find_layout(source)
+    layout = find_layout(source, boxes=task == "detection")
     coding = find_coding(source, layout)
     values: dict[str, Any] = {
         "title": name,
-        "task": "segmentation",
+        "task": task,
         "num_classes": len(coding.classes),
         "licence": NOT_STATED,
-        "recipe": RECIPES["segmentation"].stem,
-        "quarantine_limit": len(layout.annotations) // FAULTY,
+        "recipe": RECIPES[task].stem,
         "files": {"images": layout.images, "masks": layout.masks} | coding.files,
-        "classes": coding.classes,
     }
+    if task == "segmentation":
+        values["classes"] = coding.classes
     assumed = [*coding.assumed, *_choose_splits(values, layout.splits, source)]
+    splits = list_splits(build(DatasetConfig, values, "the data"), source)
+    values["quarantine_limit"] = sum(map(len, splits.values())) // FAULTY
     return _examine(name, values, found, source, assumed)
 
 
@@ -97,6 +104,12 @@ def _look_at_described(path: Path) -> OwnData:
     config = build(DatasetConfig, values, str(path))
     if config.files is None:
         raise ValueError(f"{path}: describes no folder by `files`; `snakemake` runs such datasets")
+    if absent := {"train", "val"} - config.splits.keys():
+        raise ValueError(
+            f"{path}: splits has {', '.join(config.splits)} alone, expected train and val: add "
+            f"`{min(absent)}: null` there, and what is in it: a folder (files.split_folders if "
+            "it has another name), a list (files.lists) or a share (files.draw)"
+        )
     folder = Path(config.folder or f"resources/archives/{path.stem}").expanduser().resolve()
     if not folder.is_dir():
         raise ValueError(f"{path}: folder {folder} is not there")
@@ -164,6 +177,8 @@ def _examine(
     splits = list_splits(config, source)
     counts = {split: len(samples) for split, samples in splits.items()}
     tested = splits["test" if "test" in splits else "val"]
-    names = [s.name for s in tested if s.image is not None and s.label is not None]
+    usable = (s.name for s in tested if prepare_sample(config, s).problem is None)
+    compared = list(islice(usable, COMPARED))
     height, width = audit["splits"]["train"]["sizes"]["median"]
-    return OwnData(name, plain(values), links, counts, names, (int(height), int(width)), assumed)
+    size = (int(height), int(width))
+    return OwnData(name, plain(values), links, audit["classes"], counts, compared, size, assumed)

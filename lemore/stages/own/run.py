@@ -18,7 +18,6 @@ from lemore.stages.own.data import RECIPES, OwnData, look
 from lemore.stages.own.project import DEFAULT_PROFILE, FIRST_RUN, SNAKEFILE, write_project
 
 STEP = 64  # pixels: crops are multiples of it
-COMPARED = 4  # photos in the report's visual comparison
 LARGE = 512  # pixels of the short side from which a detector has the anchors of large photos
 
 
@@ -37,23 +36,23 @@ def train(
     """Trains a model on photos with masks, or a detector on photos with boxes; returns the path of
     its weights, for `lemore.load`.
 
-    data: one folder with both, or a dataset's YAML (boxes need one); else images and masks, a
-    folder each. model: a file of config/models. init: a trained model to start from. output: the
-    project folder to write. iterations: None for the rule of `choose_training`. cores: None for
-    all. dry_run: stops before the training. ValueError says what is wrong with the data before
-    anything is written; ChildProcessError if the pipeline fails.
+    data: one folder with both, or a dataset's YAML; else images and masks, a folder each; a JSON of
+    COCO's form, with polygons or boxes, may be in the masks' place. model: a file of config/models.
+    init: a trained model to start from. output: the project folder to write. iterations: None for
+    the rule of `choose_training`. cores: None for all. dry_run: stops before the training.
+    ValueError says what is wrong with the data before anything is written; ChildProcessError if the
+    pipeline fails.
     """
     if model not in (known := list_names("config/models")):
         raise ValueError(f"no model '{model}'{did_you_mean(model, known)}")
     start = resolve_start(init) if init else None
-    does = load(ModelConfig, f"config/models/{model}.yaml").task
-    if does == "detection" and not (data and Path(data).is_file()):
-        raise ValueError(f"{model} finds boxes: name a dataset's YAML that describes them")
-    own = look(*(Path(path) if path else None for path in (data, images, masks)))
+    does = read_model(model).task
+    own = look(*(Path(path) if path else None for path in (data, images, masks)), task=does)
     if does != own.task:
+        fitting = [name for name in known if read_model(name).task == own.task]
         raise ValueError(
             f"{model} is a model for {does}, but {data} is a dataset of {own.task}; name another "
-            "--model"
+            f"--model, one of {', '.join(fitting)}"
         )
     folder = Path(output or f"{own.name}-{model}")
     if any(folder.resolve().is_relative_to(path) for path in own.links.values()):
@@ -70,6 +69,10 @@ def train(
         print(f"report: {folder}/results/{own.name}/report.html\nweights: {weights}")
     print(f"{'to train' if dry_run else 'again, after changes too'}: {again}")
     return weights
+
+
+def read_model(name: str) -> ModelConfig:
+    return load(ModelConfig, f"config/models/{name}.yaml")
 
 
 def resolve_start(name: str) -> str:
@@ -96,12 +99,12 @@ def choose_training(own: OwnData, cores: int, gpu: bool, iterations: int | None)
     """
     most, largest_crop, batch = (512, 512, 16) if gpu else (360, 256, 8)
     times, least, longest = (200, 1000, 40_000) if gpu else (60, 100, 2000)
-    short, long = min(own.size), max(own.size)
+    short, long = sorted(own.size)
     scaled = max(2 * STEP, min(short, most))
     crop = min(scaled // STEP * STEP, largest_crop)
     size = [crop, crop]
     if own.task == "detection":
-        size, batch = [scaled, round(long * scaled / short)], batch // 2
+        size, batch = [round(side * scaled / short) for side in own.size], batch // 2
     length = iterations or min(max(times * own.counts["train"] // batch, least), longest)
     large = own.task == "detection" and scaled >= LARGE
     return {
@@ -120,7 +123,7 @@ def describe_run(
     own: OwnData, model: str, start: str | None, training: dict[str, Any]
 ) -> dict[str, Any]:
     """Makes the run's file, whose keys config/config.yaml of the package explains."""
-    backbone = load(ModelConfig, f"config/models/{model}.yaml").backbone
+    backbone = read_model(model).backbone
     height, width = training["crop_size"]
     test = {"split": own.test_split, "img_scale": list(training["img_scale"])}
     return {
@@ -136,7 +139,7 @@ def describe_run(
         "profiles": {model: [f"{own.name}@{height}x{width}"]},
         "latency_seconds": 0.5,
         "paper_tables": False,
-        "comparisons": {own.name: {"images": own.names[:COMPARED], "models": [model]}},
+        "comparisons": {own.name: {"images": own.compared, "models": [model]}},
         "ray": {"mode": "none", "workers": 1, "gpus": int(has_gpu())},
         "log_model": False,
     }
@@ -176,10 +179,9 @@ def dump_readable(values: dict[str, Any]) -> str:
 def describe(own: OwnData, run: dict[str, Any], folder: Path) -> str:
     training = run["recipe_changes"]["train"]
     photos = ", ".join(f"{split} {number}" for split, number in own.counts.items())
-    names = [row["name"] for row in own.values.get("classes") or ()]
     lines = [
         f"photos: {photos}; the median is {own.size[1]} x {own.size[0]} (W x H)",
-        f"classes: {', '.join(names) or own.values['num_classes']}",
+        f"classes: {', '.join(own.classes)}",
         *(f"assumed: {text}" for text in own.assumed),
         f"training: {', '.join(f'{key} {value}' for key, value in training.items())}",
         f"written: {folder / FIRST_RUN} and config/datasets/{own.name}.yaml beside it",
