@@ -31,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init", metavar="CHECKPOINT", help=f"start from it: {HELP}")
     parser.add_argument("--output", type=Path, help="project folder (default: <data>-<model>)")
     parser.add_argument("--iterations", type=positive, help="default: by the number of photos")
+    parser.add_argument(
+        "--exif",
+        choices=("shown", "stored"),
+        help="photos that a camera has turned: masks and polygons fit what a viewer shows, or the "
+        "pixels as stored",
+    )
     parser.add_argument("--cores", type=positive, help="default: all")
     parser.add_argument("--dry-run", action="store_true", help="write and plan, but do not train")
 

@@ -1,6 +1,7 @@
 """Says, before anything is prepared or trained, what a fine-tuning would keep of its start, and
 which model would teach it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lemore.config.jobs import EvaluateJob, FinetuneJob, read_job
@@ -21,11 +22,7 @@ def preview_start(config: Path, evaluation: Path) -> str:
     classes = read_job(EvaluateJob, evaluation).classes
     name, teacher, texts = get_start(job.init), job.train.teacher, []
     if name is not None:
-        trained = read_trained(name)
-        check_start(job, trained)
-        fitted = fit_start(make_network(job), trained, classes)
-        unknown = f"starts from {trained.source}; the prepared data will say with which classes"
-        texts.append(fitted["text"] if classes else unknown)
+        texts.append(describe_fit(job, name, classes))
     if teacher is not None:
         trained = read_trained(teacher.name)
         check_teacher(job, trained, classes, str(config))
@@ -36,3 +33,15 @@ def preview_start(config: Path, evaluation: Path) -> str:
             "or a teacher"
         )
     return "; ".join(texts)
+
+
+def describe_fit(job: FinetuneJob, name: str, classes: Sequence[str]) -> str:
+    """Returns a line on what a fine-tuning would keep of a checkpoint; ValueError as above.
+
+    classes: those of the dataset, () if they are not known yet.
+    """
+    trained = read_trained(name)
+    check_start(job, trained)
+    fitted = fit_start(make_network(job), trained, classes)["text"]
+    unknown = f"starts from {trained.source}; the prepared data will say with which classes"
+    return fitted if classes else unknown

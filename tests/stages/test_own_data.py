@@ -21,6 +21,7 @@ from tests.own_commands import (
     refuse,
 )
 from tests.own_folders import encode, label, photo
+from tests.trained_models import make_settings, write_checkpoint
 
 SIZE = (24, 32)
 COLORS = ((200, 10, 10), (10, 200, 10))
@@ -167,12 +168,36 @@ def test_a_start_and_a_described_dataset_are_written():
     del found["recipe"]
     found["files"] |= {"images": "photos/{name}.jpg"}
     put("ponds.yaml", yaml.safe_dump(found | {"folder": "data"}))
-    put("weights.pt", b"")
+    write_checkpoint(Path("weights.pt"), make_settings("segformer_b0"))
     weights = lemore.train("ponds.yaml", model="segformer_b0", init="weights.pt", dry_run=True)
     assert weights.parts[0] == "ponds-segformer_b0"
     run = yaml.safe_load(Path("ponds-segformer_b0/config/config.yaml").read_text())
     start = f"checkpoint:{Path('weights.pt').resolve()}"
     assert run["init"] == {"mit_b0": "none", "segformer_b0": start}
+
+
+def test_what_the_training_starts_from_is_said_and_checked_first(capsys):
+    put_photos()
+    put_masks("data/masks/{}.png", colored())
+    words = refuse(capsys, *FOLDERS, "--init", "lemore-camvid", "--model", "topformer_t")
+    assert "start from a checkpoint of topformer_t" in words
+    find(*FOLDERS, "--init", "lemore-camvid")
+    assert "model: starts from lemore on camvid" in capsys.readouterr().out
+    model = ("--model", "lraspp_mobilenet_v3_large", "--output", "other", "--dry-run")
+    assert main(["train", *FOLDERS, *model]) == 0
+    assert "model: starts from torchvision:MobileNet_V3_Large_Weights" in capsys.readouterr().out
+    assert yaml.safe_load(Path("other/config/config.yaml").read_text())["init"] == {}
+
+
+def test_turned_photos_need_and_take_a_word(capsys):
+    """Polygons on photos that a camera has turned: sizes alone do not tell how they lie."""
+    put("data/masks/classes.txt", "reed\nlily")
+    for number in range(PHOTOS):
+        turned = encode(photo(str(number)), "JPEG", orientation=6)
+        put(f"data/photos/{number}.jpg", turned)
+        put(f"data/masks/{number}.txt", f"{number % 2} 0.1 0.1 0.9 0.1 0.9 0.9\n")
+    assert "lemore train: --exif" in refuse(capsys, *FOLDERS)
+    assert find(*FOLDERS, "--exif", "stored")["files"]["exif"] == "stored"
 
 
 def test_what_cannot_be_learned_is_refused_before_anything_is_written(capsys):

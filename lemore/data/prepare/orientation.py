@@ -16,8 +16,9 @@ def require_said(files: Files | None, turned: int) -> None:
     """
     if files is not None and files.mask in POLYGONS and files.exif is None and turned != 1:
         raise ValueError(
-            f"the image has the EXIF orientation {turned}: say `files.exif: shown` if polygons "
-            "were drawn on it as viewers show it, `stored` if on its pixels as they are stored"
+            f"the image has the EXIF orientation {turned}: say `files.exif: shown` if polygons or "
+            "boxes were drawn on it as viewers show it, `stored` if on its pixels as they are "
+            "stored (lemore train: --exif)"
         )
 
 
@@ -43,6 +44,6 @@ def require_alignment(
     if unsaid and own != turned and not (one_lies and label.shape[0] != label.shape[1]):
         raise ValueError(
             f"the image has the EXIF orientation {turned}, the annotation {own}, and sizes do not "
-            "tell which of them is turned: say `files.exif: shown` if they belong together as "
-            "viewers show them, `stored` if as they are stored"
+            "tell which of them is turned: say `files.exif: shown` if they belong "
+            "together as viewers show them, `stored` if as they are stored (lemore train: --exif)"
         )

@@ -8,9 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from lemore.config.checks import VIEWS
 from lemore.config.dataset import NOT_STATED, DatasetConfig
 from lemore.config.read import build, plain, read_yaml
 from lemore.config.run import PAPER_TABLES
+from lemore.config.values import MAX_NAME
 from lemore.data.archives.members import Member, list_members
 from lemore.data.archives.source import Source
 from lemore.data.guess.classes import find_coding
@@ -55,15 +57,20 @@ class OwnData:
         return "test" if "test" in self.counts else "val"
 
 
-def look(data: Path | None, images: Path | None, masks: Path | None, task: str) -> OwnData:
+def look(
+    data: Path | None, images: Path | None, masks: Path | None, task: str, exif: str | None = None
+) -> OwnData:
     """Looks at a folder, at two, or at those that a dataset's YAML names; writes nothing.
 
     task: what is learned from data without a YAML: segmentation from masks and polygons, detection
-    from boxes. ValueError if a class or a pair cannot be found, or prepare would refuse them.
+    from boxes. exif: `files.exif` of the YAML that will describe them. ValueError if a class or a
+    pair cannot be found, or prepare would refuse them.
     """
     if (data is None) == (images is None or masks is None) or (data and (images or masks)):
         raise ValueError("name the data: one folder or YAML, or both --images and --masks")
     if data is not None and data.is_file():
+        if exif:
+            raise ValueError(f"--exif {exif}: say it in {data}, as `files.exif`")
         return _look_at_described(data)
     links = {"": data} if data else {"images": images, "masks": masks}
     found = {name: path.expanduser().resolve() for name, path in links.items() if path}
@@ -76,13 +83,14 @@ def look(data: Path | None, images: Path | None, masks: Path | None, task: str) 
     source = LinkedSource(found) if "" not in found else Source((found[""],))
     layout = find_layout(source, boxes=task == "detection")
     coding = find_coding(source, layout)
+    turned = {"exif": exif} if exif else {}
     values: dict[str, Any] = {
         "title": name,
         "task": task,
         "num_classes": len(coding.classes),
         "licence": NOT_STATED,
         "recipe": RECIPES[task].stem,
-        "files": {"images": layout.images, "masks": layout.masks} | coding.files,
+        "files": {"images": layout.images, "masks": layout.masks} | coding.files | turned,
     }
     if task == "segmentation":
         values["classes"] = coding.classes
@@ -96,7 +104,7 @@ def choose_name(folder: Path) -> str:
     """Returns a dataset's name by its folder, or the one above if that says only what is in it."""
     named = folder.parent if folder.name.lower() in PLAIN_FOLDERS else folder
     name = re.sub(r"[^\w.+-]+", "_", named.name).strip("_.+-") or "own"
-    return f"own_{name}" if name in PAPER_TABLES else name
+    return f"own_{name}"[:MAX_NAME] if name in (*PAPER_TABLES, *VIEWS) else name[:MAX_NAME]
 
 
 def _look_at_described(path: Path) -> OwnData:

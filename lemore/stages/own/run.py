@@ -5,19 +5,22 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from lemore.config.checkpoints import HUB, find_checkpoint
-from lemore.config.model import ModelConfig
+from lemore.config.jobs import make_finetune_job
+from lemore.config.model import BackboneConfig, ModelConfig
 from lemore.config.read import did_you_mean, load
+from lemore.config.recipe_files import load_recipe
 from lemore.runtime.process import count_cores
 from lemore.runtime.shipped import SHIPPED, WEIGHTS, list_names
 from lemore.stages.own.data import RECIPES, OwnData, look
 from lemore.stages.own.project import DEFAULT_PROFILE, FIRST_RUN, SNAKEFILE, write_project
 
 STEP = 64  # pixels: crops are multiples of it
+LOADERS = 8  # processes at most that load beside a GPU
 LARGE = 512  # pixels of the short side from which a detector has the anchors of large photos
 
 
@@ -30,6 +33,7 @@ def train(
     init: str | None = None,
     output: str | os.PathLike[str] | None = None,
     iterations: int | None = None,
+    exif: Literal["shown", "stored"] | None = None,
     cores: int | None = None,
     dry_run: bool = False,
 ) -> Path:
@@ -39,15 +43,17 @@ def train(
     data: one folder with both, or a dataset's YAML; else images and masks, a folder each; a JSON of
     COCO's form, with polygons or boxes, may be in the masks' place. model: a file of config/models.
     init: a trained model to start from. output: the project folder to write. iterations: None for
-    the rule of `choose_training`. cores: None for all. dry_run: stops before the training.
-    ValueError says what is wrong with the data before anything is written; ChildProcessError if the
-    pipeline fails.
+    the rule of `choose_training`. exif: of photos that a camera has turned, whether masks and
+    polygons belong to what a viewer shows or to the pixels as stored. cores: None for all. dry_run:
+    stops before the training. ValueError says what is wrong with the data or the start before
+    anything is written; ChildProcessError if the pipeline fails.
     """
     if model not in (known := list_names("config/models")):
         raise ValueError(f"no model '{model}'{did_you_mean(model, known)}")
     start = resolve_start(init) if init else None
     does = read_model(model).task
-    own = look(*(Path(path) if path else None for path in (data, images, masks)), task=does)
+    paths = (Path(path) if path else None for path in (data, images, masks))
+    own = look(*paths, task=does, exif=exif)
     if does != own.task:
         fitting = [name for name in known if read_model(name).task == own.task]
         raise ValueError(
@@ -59,8 +65,9 @@ def train(
         raise ValueError(f"{folder}: lies in the folder of the data; choose another --output")
     cores = cores or count_cores()
     run = describe_run(own, model, start, choose_training(own, cores, has_gpu(), iterations))
+    beginning = describe_start(own, model, start, run)
     write_run(folder, own, run)
-    print(describe(own, run, folder))
+    print(describe(own, run, folder, beginning))
     call(folder, "lemore.cli", "plan", "--calibrate", "2")
     again = f"cd {shlex.quote(str(folder))} && snakemake --cores {cores}"
     weights = folder / f"results/{own.name}/finetune/{own.name}/{model}/0/weights.pt"
@@ -83,6 +90,20 @@ def resolve_start(name: str) -> str:
     return path.name if path.parent == WEIGHTS.resolve() else str(path)
 
 
+def describe_start(own: OwnData, model: str, start: str | None, run: dict[str, Any]) -> str:
+    """Says what the training would start from; ValueError for a model that cannot be that."""
+    recipes, name = Path(run["recipes"]), own.values["recipe"]
+    recipe, _ = load_recipe(recipes, name, model, run["recipe_changes"])
+    job = make_finetune_job(own.name, own.name, len(own.classes), model, recipe)
+    if start:
+        from lemore.stages.start import describe_fit  # loads torch
+
+        return describe_fit(job, start, own.classes)
+    if job.backbone.init != "pretrain":
+        return f"starts from {job.backbone.init}"
+    return "starts from random weights; with --init a trained model, fewer photos are enough"
+
+
 def has_gpu() -> bool:
     import torch
 
@@ -95,7 +116,7 @@ def choose_training(own: OwnData, cores: int, gpu: bool, iterations: int | None)
     The short side is the median photo's, from 128 up to 360 pixels (512 with a GPU), the crop the
     largest multiple of 64 in it, up to 256 (512). A batch has 8 crops (16). On a CPU each training
     photo is seen 60 times, in 100 to 2,000 iterations; with a GPU 200 times, in 1,000 to 40,000.
-    A detector has whole photos, half as many in a batch.
+    A detector has whole photos, half as many in a batch. With a GPU, other cores load.
     """
     most, largest_crop, batch = (512, 512, 16) if gpu else (360, 256, 8)
     times, least, longest = (200, 1000, 40_000) if gpu else (60, 100, 2000)
@@ -106,17 +127,24 @@ def choose_training(own: OwnData, cores: int, gpu: bool, iterations: int | None)
     if own.task == "detection":
         size, batch = [round(side * scaled / short) for side in own.size], batch // 2
     length = iterations or min(max(times * own.counts["train"] // batch, least), longest)
+    device: dict[str, Any] = {"loader_workers": min(cores - 1, LOADERS)} if gpu else {}
+    if gpu and own.task == "segmentation":
+        device["photometric_distortion"] = "device"
     large = own.task == "detection" and scaled >= LARGE
-    return {
-        "img_scale": [round(long * scaled / short), scaled],
-        "crop_size": size,
-        "batch_size": batch,
-        "iterations": length,
-        "warmup_iterations": length // 10,
-        "checkpoint_every": max(length // 10, 1),
-        "validate_every": max(length // 3, 1),
-        "threads": cores,
-    } | ({"detection_head": {"smallest_anchor": 32}} if large else {})
+    return (
+        {
+            "img_scale": [round(long * scaled / short), scaled],
+            "crop_size": size,
+            "batch_size": batch,
+            "iterations": length,
+            "warmup_iterations": length // 10,
+            "checkpoint_every": max(length // 10, 1),
+            "validate_every": max(length // 3, 1),
+            "threads": cores,
+        }
+        | device
+        | ({"detection_head": {"smallest_anchor": 32}} if large else {})
+    )
 
 
 def describe_run(
@@ -124,6 +152,8 @@ def describe_run(
 ) -> dict[str, Any]:
     """Makes the run's file, whose keys config/config.yaml of the package explains."""
     backbone = read_model(model).backbone
+    config = load(BackboneConfig, f"config/backbones/{backbone}.yaml")
+    init = {backbone: "none"} if config.init == "pretrain" else {}
     height, width = training["crop_size"]
     test = {"split": own.test_split, "img_scale": list(training["img_scale"])}
     return {
@@ -134,7 +164,7 @@ def describe_run(
         "data_dir": "resources/datasets",
         "seeds": [0],
         "pretrain": None,
-        "init": {backbone: "none"} | ({model: f"checkpoint:{start}"} if start else {}),
+        "init": init | ({model: f"checkpoint:{start}"} if start else {}),
         "trainings": {own.name: [model]},
         "profiles": {model: [f"{own.name}@{height}x{width}"]},
         "latency_seconds": 0.5,
@@ -176,13 +206,14 @@ def dump_readable(values: dict[str, Any]) -> str:
     )
 
 
-def describe(own: OwnData, run: dict[str, Any], folder: Path) -> str:
+def describe(own: OwnData, run: dict[str, Any], folder: Path, start: str) -> str:
     training = run["recipe_changes"]["train"]
     photos = ", ".join(f"{split} {number}" for split, number in own.counts.items())
     lines = [
         f"photos: {photos}; the median is {own.size[1]} x {own.size[0]} (W x H)",
         f"classes: {', '.join(own.classes)}",
         *(f"assumed: {text}" for text in own.assumed),
+        f"model: {start}",
         f"training: {', '.join(f'{key} {value}' for key, value in training.items())}",
         f"written: {folder / FIRST_RUN} and config/datasets/{own.name}.yaml beside it",
     ]

@@ -18,6 +18,8 @@ from lemore.config.jobs import FinetuneJob, PretrainJob
 from lemore.config.placed import find_folder
 from lemore.config.read import load, read_yaml
 from lemore.config.recipe_files import merge
+from lemore.data.archives.source import Source
+from lemore.data.prepare.samples import list_splits
 from lemore.data.store import Store
 from lemore.runtime.device import DeviceName
 from lemore.runtime.files import walk_files
@@ -88,7 +90,7 @@ class Need:
     seed: str
     iterations: int
     threads: int
-    images: int  # of the test split, evaluated afterwards
+    images: int  # to be evaluated: those of val at each validation, then those of the test split
     batch_size: int
     loader_workers: int
     step: float = 0.0
@@ -113,6 +115,9 @@ def list_needs(experiment: Experiment, job: dict[str, Any]) -> Iterator[Need]:
     if job["rule"] == "finetune":
         train, test = experiment.recipe(job["dataset"], job["model"])
         images = count_images(experiment, job["dataset"], test.split)
+        if train.validate_every:
+            times = train.iterations // train.validate_every
+            images += times * count_images(experiment, job["dataset"], "val")
         loading = (train.batch_size, train.loader_workers)
         numbers = (train.iterations, train.threads, images, *loading)
         yield Need("finetune", job["dataset"], job["model"], job["seed"], *numbers)
@@ -125,12 +130,17 @@ def list_needs(experiment: Experiment, job: dict[str, Any]) -> Iterator[Need]:
 
 
 def count_images(experiment: Experiment, dataset: str, split: str) -> int:
-    """Counts a split's images: those that the dataset's YAML expects, else the prepared ones; 0 if
-    neither is there."""
-    folder = Path(experiment.data_dir, dataset)
-    if expected := experiment.dataset(dataset).splits.get(split):
+    """Counts a split's images: those that the dataset's YAML expects, else the prepared ones, else
+    those in the folder of an own dataset; 0 if none of these is there."""
+    folder, config = Path(experiment.data_dir, dataset), experiment.dataset(dataset)
+    if expected := config.splits.get(split):
         return expected
-    return len(Store(folder, split)) if (folder / f"{split}.npy").exists() else 0
+    if (folder / f"{split}.npy").exists():
+        return len(Store(folder, split))
+    archives = find_folder(dataset, config, Path(experiment.archives_dir))
+    if config.files is None or not archives.is_dir():
+        return 0
+    return len(list_splits(config, Source((archives,))).get(split, ()))
 
 
 def calibrate(experiment: Experiment, needs: list[Need], device: str, seconds: float) -> None:
@@ -207,7 +217,7 @@ def _describe_hours(needs: list[Need], device: str) -> Iterator[str]:
     together = _name_time(sum(need.hours for need in needs), unit)
     uncounted = dict.fromkeys(need.dataset for need in needs if not need.images)
     without = f", but for {', '.join(uncounted)}: its images are not counted yet" * bool(uncounted)
-    yield f"  together {together} (evaluations included{without})"
+    yield f"  together {together} (evaluations included{without}), beside preparation and reporting"
 
 
 def _name_time(hours: float, unit: str) -> str:
