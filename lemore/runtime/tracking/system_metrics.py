@@ -94,10 +94,10 @@ def watch_host(folder: Path) -> Callable[[], dict[str, float]]:
 
 
 def watch_gpus() -> Callable[[], dict[str, float]]:
-    """Returns what reads the NVIDIA GPUs of this machine: none without the package nvidia-ml-py or
-    without a driver."""
+    """Returns what reads the NVIDIA GPUs of this machine: none without a driver, or where it does
+    not run Linux."""
     try:
-        import pynvml as nvml  # pyright: ignore[reportMissingImports]
+        import pynvml as nvml
 
         nvml.nvmlInit()
         handles = [nvml.nvmlDeviceGetHandleByIndex(k) for k in range(nvml.nvmlDeviceGetCount())]
