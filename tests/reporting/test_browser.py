@@ -50,7 +50,7 @@ def results(tiny) -> dict[str, list[str]]:
     folders = [tiny.folder / "out" / model for model in MODELS]
     small = {"iterations": 8, "warmup_iterations": 1, "validate_every": 8}
     commands = [
-        [*tiny.finetune_command(tiny.finetune_job(model, **small), folder)]
+        [*tiny.finetune_command(tiny.finetune_job(model, **small), folder), "--log-model"]
         for model, folder in zip(MODELS, folders, strict=True)
     ]
     settings = tiny.evaluate_job(*IMAGES)
@@ -456,3 +456,6 @@ def test_mlflow_shows_a_model_by_dataset_and_system_metrics(mlflow_page, server,
     page.goto(f"{experiment}/runs/{run_id}/system-metrics")
     heading = page.get_by_role("heading", name="cpu_utilization_percentage")
     sync_api.expect(heading).to_be_visible(timeout=60_000)
+    page.goto(f"{server}/#/models/tiny-{MODELS[0]}/versions/1")
+    for text in ("Version 1", "test-seed0", f"finetune {MODELS[0]} on tiny, seed 0"):
+        sync_api.expect(page.get_by_text(text).first).to_be_visible(timeout=60_000)
