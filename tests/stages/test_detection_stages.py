@@ -178,8 +178,8 @@ def measure_by_file(folder: Path, found: list[dict]) -> float:
 
 
 class Oracle(torch.nn.Module):
-    """A detector that recognises an image by its pixels and finds its objects, `miss` pixels too
-    far to the right."""
+    """A detector that recognises an image by its pixels and finds its objects, too far to the right
+    by the share `miss` of their widths."""
 
     padding = 128
 
@@ -203,20 +203,25 @@ class Oracle(torch.nn.Module):
     def detect(self, outputs: int, size, valid, original) -> list[Detections]:
         assert (tuple(size), valid, original) == ((128, 128), [(48, 64)], [SIZE])
         found = self.store.read_label(outputs)
-        moved = torch.from_numpy(found.boxes + np.float32([self.miss, 0, self.miss, 0]))
+        shift = self.miss * found.sizes[:, :1] * np.float32([1, 0, 1, 0])
+        moved = torch.from_numpy(found.boxes + shift)
         one = ~torch.from_numpy(found.crowd)
         return [
             Detections(moved[one], torch.from_numpy(found.classes)[one], torch.ones(int(one.sum())))
         ]
 
 
-@pytest.mark.parametrize(("miss", "expected"), [(0.0, 1.0), (500.0, 0.0)])
-def test_perfect_detections_have_precision_one_and_none_zero(folder, miss, expected):
+@pytest.mark.parametrize(
+    ("miss", "expected", "at_50", "at_75"), [(0, 1, 1, 1), (50, 0, 0, 0), (38 / 162, 0.3, 1, 0)]
+)
+def test_perfect_and_missed_detections_have_known_precisions(folder, miss, expected, at_50, at_75):
+    """A box that is moved by 38/162 of its width has an IoU of 0.62, right at 0.5, 0.55 and 0.6."""
     store = Store(folder / "data/dots", "val")
     results, found = boxes.evaluate(
         Oracle(store, (64, 48), miss), store, torch.device("cpu"), (64, 48)
     )
-    assert results == pytest.approx(dict.fromkeys(boxes.NAMES, expected))
+    by_iou = {"ap50": at_50, "ap75": at_75}
+    assert results == pytest.approx(dict.fromkeys(boxes.NAMES, expected) | by_iou)
     assert {row["category_id"] for row in found} == set(IDS)
     assert {row["image_id"] for row in found} == {1000, 1001, 1002}
 
