@@ -138,3 +138,17 @@ def test_the_short_pretraining_has_smaller_photos_and_the_papers_does_not():
     assert small.archives == full.archives
     assert made.pretrain_recipe("lemore").iterations == 125_100
     assert experiment("paper").config.pretrain == "imagenet_1k" and full.short_side is None
+
+
+def test_the_detectors_of_table_6_are_trained_by_their_schedule():
+    """12 epochs of 16 of train2017's 117,266 images with boxes, the rate falling after 8 and 11."""
+    experiment = Experiment(read_yaml(ROOT / "config/paper.yaml"), ROOT)
+    models = experiment.config.trainings["coco"]
+    named = [row.model for row in paper.load_rows() if row.table == "6"]
+    assert len(named) == 3 and set(models) == {*named, "retinanet_topformer_t"}
+    epoch = -(-117_266 // 16)
+    for model in models:
+        train, test = experiment.recipe("coco", model)
+        assert (train.batch_size, train.iterations) == (16, 12 * epoch)
+        assert train.steps == (8 * epoch, 11 * epoch)
+        assert train.img_scale == test.img_scale == (1333, 800)
