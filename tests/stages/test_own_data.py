@@ -264,7 +264,7 @@ def test_files_are_named_where_they_lie(caplog, capsys):
     put("data/coco.json", "{}")
     command = ["train", "--images", "data/photos", "--masks", "data/coco.json", "--output", "other"]
     assert main(command) == 2
-    assert f"{Path('data/coco.json').resolve()}: neither" in capsys.readouterr().err
+    assert f"{Path('data/coco.json').resolve()}: not a COCO" in capsys.readouterr().err
 
 
 def test_masks_of_other_names_are_refused(capsys):
