@@ -22,9 +22,10 @@ AUXILIARY = "auxiliary_head."
 
 @dataclass(frozen=True)
 class Record:
-    """The origin of the weights, empty where unknown. weights_sha256 is the digest of the tensors
-    (`checkpoint.hash_tensors`). start: the whole model that they started from, in words; chosen:
-    how they were chosen among those of their training, if they are not the last."""
+    """The origin of the weights, empty where unknown. iterations: those that were trained.
+    weights_sha256: the digest of the tensors (`checkpoint.hash_tensors`). start: the whole model
+    that they started from, in words; chosen: how they were chosen among those of their training,
+    if they are not the last."""
 
     seed: int
     iterations: int

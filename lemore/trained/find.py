@@ -86,12 +86,14 @@ def _read_record(path: Path, state: dict[str, Any]) -> Record:
     run = read_json(run_json)
     if digest != run["weights_sha256"]:
         raise ValueError(f"{path}: these are not the weights that {run_json} records; train again")
-    same = ("seed", "iterations", "command", "git", "weights_sha256", "mlflow_run_id")
+    same = ("seed", "command", "git", "weights_sha256", "mlflow_run_id")
+    chosen = run.get("chosen", {"trained": run["iterations"], "text": ""})
     return Record(
         **{name: run[name] for name in same},
+        iterations=chosen["trained"],  # of older files, "iterations" is the recipe's
         pretrain_run_id=run["parents"].get("pretrain", ""),
         start=_describe_start(run["start"]) if "start" in run else "",
-        chosen=run["chosen"]["text"] if "chosen" in run else "",
+        chosen=chosen["text"],
     )
 
 
