@@ -887,6 +887,11 @@ def onnx_bytes(folder: Path, content: bytes) -> list[str]:
     return predict_with(folder, "model.onnx")
 
 
+@case("weights.pt: licence of its start that moves the cursor", "expected text in one line")
+def weights_licence(folder: Path) -> list[str]:
+    return weights(folder, sound_model() | {"start_licences": ["free\x1b[2J"]})
+
+
 @case("model.onnx: random bytes", "not a whole ONNX file")
 def onnx_noise(folder: Path) -> list[str]:
     return onnx_bytes(folder, np.random.default_rng(3).bytes(5000))
