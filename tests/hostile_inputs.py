@@ -887,6 +887,11 @@ def onnx_bytes(folder: Path, content: bytes) -> list[str]:
     return predict_with(folder, "model.onnx")
 
 
+@case("weights.pt: licence of its start that moves the cursor", "expected text in one line")
+def weights_licence(folder: Path) -> list[str]:
+    return weights(folder, sound_model() | {"start_licences": ["free\x1b[2J"]})
+
+
 @case("model.onnx: random bytes", "not a whole ONNX file")
 def onnx_noise(folder: Path) -> list[str]:
     return onnx_bytes(folder, np.random.default_rng(3).bytes(5000))
@@ -1228,6 +1233,97 @@ def video_claims(folder: Path) -> list[str]:
         for size in ((112, 80), (80, 112)):
             data = data.replace(struct.pack(form, *size), struct.pack(form, 60_000, 60_000))
     return input_file(folder, "x.avi", data)
+
+
+# --- photos and annotations that `lemore train` is to understand
+
+
+def own(folder: Path, *files: tuple[str, str]) -> list[str]:
+    """`lemore train` of a photo and these files."""
+    (folder / "pond").mkdir()
+    (folder / "pond/x.jpg").write_bytes(JPEG)
+    for name, content in files:
+        (folder / "pond" / name).write_text(content)
+    return ["train", f"{folder}/pond", "--output", f"{folder}/out/pond", "--dry-run"]
+
+
+def own_coco(folder: Path, **changed: Any) -> list[str]:
+    """A sound COCO file with these of its lists replaced."""
+    content = {
+        "images": [{"id": 1, "file_name": "x.jpg"}],
+        "categories": [{"id": 2, "name": "lily"}],
+        "annotations": [{"id": 3, "image_id": 1, "category_id": 2, "segmentation": [[1, 1] * 3]}],
+    }
+    return own(folder, ("coco.json", json.dumps(content | changed)))
+
+
+def own_names(folder: Path, name: str, content: str) -> list[str]:
+    """YOLO's polygons of a class, with this file of names."""
+    return own(folder, ("x.txt", "1 0.1 0.1 0.9 0.1 0.5 0.9\n"), (name, content))
+
+
+@case("own photos: COCO annotation without category_id", "pond/coco.json: not a COCO annotation")
+def own_no_category(folder: Path) -> list[str]:
+    return own_coco(folder, annotations=[{"id": 3, "image_id": 1}])
+
+
+@case(
+    "own photos: COCO annotations null", "pond/coco.json: not a COCO annotation file (there is no"
+)
+def own_no_annotations(folder: Path) -> list[str]:
+    return own_coco(folder, annotations=None)
+
+
+@case("own photos: COCO categories that are texts", "pond/coco.json: not a COCO annotation file")
+def own_text_categories(folder: Path) -> list[str]:
+    return own_coco(folder, categories=["lily", "reed"])
+
+
+@case("own photos: COCO ids of several kinds", "pond/coco.json: not a COCO annotation file")
+def own_mixed_ids(folder: Path) -> list[str]:
+    categories = [{"id": 2, "name": "lily"}, {"id": "3", "name": "reed"}]
+    annotations = [{"id": k, "image_id": 1, "category_id": c} for k, c in enumerate((2, "3"))]
+    return own_coco(folder, categories=categories, annotations=annotations)
+
+
+@case("own photos: LabelMe shape that is no mapping", "pond/x.json: shape 1: it has no label")
+def own_text_shape(folder: Path) -> list[str]:
+    return own(folder, ("x.json", '{"shapes": ["lily"]}'))
+
+
+@case("own photos: LabelMe shapes null", "pond/x.json: not a LabelMe file")
+def own_no_shapes(folder: Path) -> list[str]:
+    return own(folder, ("x.json", '{"shapes": null}'))
+
+
+@case("own photos: data.yaml with an error of syntax", "pond/data.yaml: not valid YAML")
+def own_yaml_syntax(folder: Path) -> list[str]:
+    return own_names(folder, "data.yaml", "names: [reed")
+
+
+@case("own photos: data.yaml with a list as a key", "pond/data.yaml: not valid YAML")
+def own_yaml_key(folder: Path) -> list[str]:
+    return own_names(folder, "data.yaml", "? [names]\n: reed\n")
+
+
+@case("own photos: data.yaml without names", "pond/data.yaml: names is None, expected a list")
+def own_yaml_empty(folder: Path) -> list[str]:
+    return own_names(folder, "data.yaml", "names:\n")
+
+
+@case("own photos: data.yaml with a name for class 7 alone", "data.yaml: names is {7: 'reed'}")
+def own_yaml_numbers(folder: Path) -> list[str]:
+    return own_names(folder, "data.yaml", "names: {7: reed}\n")
+
+
+@case("own photos: data.yaml that is a list", "pond/data.yaml: expected 'key: value' lines")
+def own_yaml_list(folder: Path) -> list[str]:
+    return own_names(folder, "data.yaml", "[reed, lily]\n")
+
+
+@case("own photos: an empty line in classes.txt", "pond/classes.txt: line 2 is empty")
+def own_empty_line(folder: Path) -> list[str]:
+    return own_names(folder, "classes.txt", "reed\n\nlily\n")
 
 
 # --- what they get

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import yaml
 
 from lemore.config.values import Count, describe, holds, take_apart
-from lemore.runtime.files import NOT_UTF8
+from lemore.runtime.files import decode_text
 from lemore.runtime.shipped import find_file, list_names
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
         key = loader.construct_object(key_node)
         if key in seen:
             line = key_node.start_mark.line + 1
-            raise ValueError(f"{key_node.start_mark.name}:{line}: key '{key}' is given twice")
+            raise ValueError(f"line {line}: key '{key}' is given twice")
         seen.add(key)
     return loader.construct_mapping(node)
 
@@ -52,16 +52,25 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     """
     path = find_file(path)
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            values = yaml.load(file, _Loader)
+        data = path.read_bytes()
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file{_nearest_file(path)}") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: {NOT_UTF8}") from None
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not valid YAML: {error}") from None
+    return parse_mapping(data, path)
+
+
+def parse_mapping(data: bytes, place: Path | str) -> dict[str, Any]:
+    """Parses the mapping in a YAML file's bytes; ValueError names `place` and line if there is
+    none."""
+    text = decode_text(data, place)
+    try:
+        values = yaml.load(text, _Loader)
+    except (yaml.YAMLError, TypeError) as error:  # TypeError: a list as a key
+        fault = str(error).replace(' in "<unicode string>"', "")
+        raise ValueError(f"{place}: not valid YAML: {fault}") from None
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: expected 'key: value' lines, found {type(values).__name__}")
+        raise ValueError(f"{place}: expected 'key: value' lines, found {type(values).__name__}")
     return values
 
 
@@ -69,7 +78,7 @@ def parse_yaml(text: str, source: str) -> Any:
     """Parses a piece of YAML; ValueError names its source if that fails."""
     try:
         return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, TypeError, ValueError) as error:
         raise ValueError(f"{source} is '{text}', not valid YAML: {error}") from None
 
 

@@ -114,10 +114,16 @@ def _read_model(name: str) -> "tuple[Path, Trained]":
 
 
 def _identify(trained: "Trained", parent: str, key: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Returns a model's run as a parent, and the digests of its tensors and names of classes."""
+    """Returns a model's run as a parent, and the digests of its tensors and names of classes.
+
+    The run of a shared folder lies in the store of whoever trained it, so that it is named by its
+    weights, by which a store finds it that has it.
+    """
     from lemore.runtime import checkpoint
 
-    parents = {parent: name_parent(vars(trained.record))} if trained.record.mlflow_run_id else {}
+    record = trained.record
+    shared = {"mlflow_run_id": ""} if Path(trained.source).is_dir() else {}
+    parents = {parent: name_parent(vars(record) | shared)} if record.mlflow_run_id else {}
     inputs = {key: checkpoint.hash_tensors(trained.state_dict)}
     if trained.classes is not None:
         inputs[f"{key}_classes"] = key_of(trained.classes.names)

@@ -49,7 +49,11 @@ def share_model(
         raise ValueError(f"{existing[0]}: exists already; --overwrite replaces the model")
     trained = replace(trained, licence=licence or choose_licence(trained))
     if not trained.licence:
-        log.warning("%s: the licence of the weights is not known; --licence states it", output)
+        start = " and ".join(trained.record.start_licences)
+        made = f" (they are made from weights under {start})" if start else ""
+        log.warning(
+            "%s: the licence of the weights is not known%s; --licence states it", output, made
+        )
     classes = find_classes(trained, data_dir)
     if scores is not None and trained.classes is not None and "iou" in scores:
         scores = order_scores(scores, trained.classes.names)
@@ -139,6 +143,7 @@ def describe_model(trained: Trained) -> dict[str, Any]:
         "half": any(t.dtype == torch.float16 for t in trained.state_dict.values()),
         "init": job.init.partition(":")[0],
         "start": record.start,
+        "start_licences": record.start_licences,
         "chosen": record.chosen,
         "seed": record.seed,
         "iterations": record.iterations,

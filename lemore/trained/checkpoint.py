@@ -22,9 +22,11 @@ AUXILIARY = "auxiliary_head."
 
 @dataclass(frozen=True)
 class Record:
-    """The origin of the weights, empty where unknown. weights_sha256 is the digest of the tensors
-    (`checkpoint.hash_tensors`). start: the whole model that they started from, in words; chosen:
-    how they were chosen among those of their training, if they are not the last."""
+    """The origin of the weights, empty where unknown. iterations: those that were trained.
+    weights_sha256: the digest of the tensors (`checkpoint.hash_tensors`). start: the whole model
+    that they started from, in words; chosen: how they were chosen among those of their training,
+    if they are not the last. start_licences: of that model and of those before it, which hold for
+    these weights too."""
 
     seed: int
     iterations: int
@@ -35,6 +37,7 @@ class Record:
     pretrain_run_id: str
     start: Note = ""
     chosen: Note = ""
+    start_licences: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,11 @@ class Trained:
                 f"{self.source}: {len(self.classes.names)} classes, config.num_classes says "
                 f"{self.job.num_classes}"
             )
+
+    @property
+    def licences(self) -> tuple[str, ...]:
+        """Those of the weights and of what they started from, as far as they are known."""
+        return tuple(dict.fromkeys(filter(None, (self.licence, *self.record.start_licences))))
 
     @property
     def input_size(self) -> tuple[int, int]:

@@ -22,8 +22,8 @@ class DetectionModel(nn.Module):
     """A trained detector with its classes.
 
     classes, colors, category_ids: names, display colours and ids in COCO's JSON, by train id. test:
-    the settings of its evaluation. licence: of the weights, "" if none is stated with them. score:
-    predictions hold no box of a smaller one.
+    the settings of its evaluation. licence: of the weights, "" if none is stated with them.
+    start_licences: of what they started from. score: predictions hold no box of a smaller one.
     """
 
     default_kinds = ("overlay", "boxes")  # of files of predictions
@@ -34,6 +34,7 @@ class DetectionModel(nn.Module):
         self.classes, self.colors = classes.names, classes.colors
         self.category_ids = classes.category_ids
         self.test, self.licence = trained.test, trained.licence
+        self.start_licences = trained.record.start_licences
         self.name = f"{trained.job.model_name} on {trained.job.dataset}"
         self.score = SCORE
 

@@ -6,6 +6,7 @@ hf://owner/name, a model that comes with the package, or a training below result
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from lemore.config import checkpoints
 from lemore.config.checkpoints import HUB
 from lemore.config.formats import find_kind
 from lemore.config.jobs import FinetuneJob
-from lemore.config.read import build, read_yaml
+from lemore.config.read import build, convert, read_yaml
 from lemore.config.recipe import Test
+from lemore.config.values import Note
 from lemore.evaluation import segmentation
 from lemore.runtime import checkpoint
 from lemore.runtime.files import read_json
@@ -74,6 +76,9 @@ def _read_file(path: Path) -> Trained:
     if content.get("classes") is not None:  # older files have none
         classes = build(Classes, content["classes"], str(path), "classes.")
     record = _read_record(path, content["state_dict"])
+    told = content.get("start_licences", ())
+    licences = convert(tuple[Note, ...], told, str(path), "start_licences")
+    record = replace(record, start_licences=licences)
     return Trained(str(path), job, state, record, _read_test(path, job), classes)
 
 
@@ -86,12 +91,14 @@ def _read_record(path: Path, state: dict[str, Any]) -> Record:
     run = read_json(run_json)
     if digest != run["weights_sha256"]:
         raise ValueError(f"{path}: these are not the weights that {run_json} records; train again")
-    same = ("seed", "iterations", "command", "git", "weights_sha256", "mlflow_run_id")
+    same = ("seed", "command", "git", "weights_sha256", "mlflow_run_id")
+    chosen = run.get("chosen", {"trained": run["iterations"], "text": ""})
     return Record(
         **{name: run[name] for name in same},
+        iterations=chosen["trained"],  # of older files, "iterations" is the recipe's
         pretrain_run_id=run["parents"].get("pretrain", ""),
         start=_describe_start(run["start"]) if "start" in run else "",
-        chosen=run["chosen"]["text"] if "chosen" in run else "",
+        chosen=chosen["text"],
     )
 
 

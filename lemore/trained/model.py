@@ -68,7 +68,8 @@ class Model(nn.Module):
     """A trained segmentation model with its classes.
 
     classes, colors: names and display colours by train id. test: the settings of its evaluation.
-    licence: of the weights, "" if none is stated with them.
+    licence: of the weights, "" if none is stated with them. start_licences: of what they started
+    from.
     """
 
     default_kinds = ("overlay",)  # of files of predictions
@@ -79,6 +80,7 @@ class Model(nn.Module):
         self.network = trained.network()
         self.classes, self.colors = classes.names, classes.colors
         self.test, self.licence = trained.test, trained.licence
+        self.start_licences = trained.record.start_licences
         self.crop_size = trained.input_size
         self.name = f"{trained.job.model_name} on {trained.job.dataset}"
 

@@ -22,7 +22,7 @@ def folder(tmp_path) -> Path:
 def test_refused_by_name(chosen: Case, folder):
     code, lines, touched = attempt(chosen, folder)
     message = last_error(lines)
-    assert code in (1, 2) and re.match(r"lemore (prepare|fetch|predict): error: ", message)
+    assert code in (1, 2) and re.match(r"lemore (prepare|fetch|predict|train): error: ", message)
     assert chosen.words in message, message
     assert len(message) < 2000 and "Traceback" not in "".join(lines)
     assert touched is None

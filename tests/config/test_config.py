@@ -75,7 +75,7 @@ def test_shares_of_gpus_that_work_are_taken(gpus, workers, most):
 def test_a_key_given_twice_is_refused(tmp_path):
     path = tmp_path / "twice.yaml"
     path.write_text("name: a\nname: b\ninner: {size: [1, 2], rate: 1}\n")
-    with pytest.raises(ValueError, match=r"twice\.yaml:2: key 'name' is given twice"):
+    with pytest.raises(ValueError, match=r"twice\.yaml: line 2: key 'name' is given twice"):
         load(Outer, path)
 
 

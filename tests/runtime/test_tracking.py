@@ -255,9 +255,11 @@ def test_links_lead_to_the_parents():
     found = mlflow.connect().get_run(run.run_id)
     assert found.data.tags["finetune_run_id"] == parent.run_id
     assert f"/runs/{parent.run_id})" in found.data.tags["mlflow.note.content"]
-    with track(describe("k", parents={"finetune": "of another store"})) as other:
-        pass
-    assert other.run_id
+    for unknown in ("b07de21decba4f59b9f8f2f2bdbbb8a7", "no id of MLflow's"):
+        with track(describe(unknown[:3], parents={"finetune": unknown})) as other:
+            pass
+        tags = mlflow.connect().get_run(other.run_id).data.tags
+        assert "finetune_run_id" not in tags and unknown not in tags["mlflow.note.content"]
     assert found.inputs.dataset_inputs[0].dataset.digest == "abc"
     assert found.data.params == {"train.lr": "0.1"}
 

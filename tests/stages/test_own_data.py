@@ -229,7 +229,7 @@ def test_files_are_named_where_they_lie(caplog, capsys):
     put("data/coco.json", "{}")
     command = ["train", "--images", "data/photos", "--masks", "data/coco.json", "--output", "other"]
     assert main(command) == 2
-    assert f"{Path('data/coco.json').resolve()}: neither" in capsys.readouterr().err
+    assert f"{Path('data/coco.json').resolve()}: not a COCO" in capsys.readouterr().err
 
 
 def test_photos_that_are_left_out_are_not_compared():
@@ -265,12 +265,3 @@ def test_masks_of_other_names_are_refused(capsys):
     for name in "abc":
         put(f"data/masks/{name}.png", encode(label()))
     assert "no photo and mask have names that are alike" in refuse(capsys, *FOLDERS)
-
-
-def test_an_untrained_model_is_created_by_name():
-    import torch
-
-    model = lemore.create_model("lemore", num_classes=5, size=(128, 128))
-    assert model(torch.zeros(1, 3, 128, 128)).shape[:2] == (1, 5)
-    with pytest.raises(ValueError, match="did you mean 'lemore'"):
-        lemore.create_model("lemor", num_classes=5, size=(128, 128))

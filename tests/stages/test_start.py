@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mlflow import MlflowClient
+from PIL import Image
 
+import lemore
 from lemore.cli import main
 from lemore.config.experiment import Experiment
 from lemore.config.job_files import write_finetune_job, write_init
@@ -169,6 +172,34 @@ def test_a_frozen_backbone_stays_as_it_was_and_the_start_is_recorded(tiny):
     tags = client.get_run(record["mlflow_run_id"]).data.tags
     assert tags["start_run_id"] == begun["mlflow_run_id"]
     assert tags["start"] == record["start"]["text"]
+
+
+def test_the_licence_of_a_start_and_its_run_go_with_the_weights(tiny, monkeypatch, caplog):
+    """Of one that comes with the package: MLflow has its author's run only if it is found there."""
+    monkeypatch.chdir(tiny.folder)
+    config = tiny.finetune_job("lemore", "checkpoint:lemore-camvid", **SHORT)
+    first = tiny.finetune(config, "of_published")
+    record, published = read_json(first / "run.json"), read_trained("lemore-camvid")
+    client = MlflowClient(f"sqlite:///{tiny.folder / 'mlflow.db'}")
+    run = client.get_run(record["mlflow_run_id"]).data
+    assert published.licence == "CC BY-NC 4.0" and "start_run_id" not in run.tags
+    assert published.record.mlflow_run_id not in str(run.tags | record["parents"])
+    shutil.copy(first / "weights.pt", "alone.pt")  # without its run.json
+    caplog.set_level("INFO")
+    Image.new("RGB", (96, 96)).save("x.png")
+    assert main(["predict", "--checkpoint", "alone.pt", "--output", "seen", "x.png"]) == 0
+    assert "alone.pt: made from weights under: CC BY-NC 4.0" in caplog.text
+    assert main(["share", "--checkpoint", str(first), "--output", "shared"]) == 0
+    assert "not known (they are made from weights under CC BY-NC 4.0)" in caplog.text
+    terms = "which hold for these too: CC BY-NC 4.0"
+    assert terms in Path("shared/README.md").read_text()
+    options = ("--checkpoint", "shared", "--licence", "MIT", "--output", "again")
+    assert main(["share", *options]) == 0 and terms in Path("again/README.md").read_text()
+    assert read_trained("again").licences == ("MIT", "CC BY-NC 4.0")
+    second = tiny.finetune(tiny.finetune_job("lemore", "checkpoint:again", **SHORT), "of_shared")
+    assert lemore.load(second).start_licences == ("MIT", "CC BY-NC 4.0")
+    tags = client.get_run(read_json(second / "run.json")["mlflow_run_id"]).data.tags
+    assert tags["start_run_id"] == record["mlflow_run_id"]  # by its weights
 
 
 def test_the_start_is_found_by_model_and_is_an_input_by_content(tmp_path, monkeypatch):

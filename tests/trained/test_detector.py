@@ -168,7 +168,7 @@ def test_the_card_says_how_the_rate_falls(folder):
     )
     card = model_card.render(describe_model(stepped) | {"category_ids": IDS}, NAMES, None)
     assert "then a rate that falls tenfold at iterations 58640, 80630." in card
-    assert "polynomial" not in card and "4 iterations of 2 photos, fitted into 64 x 48" in card
+    assert "polynomial" not in card and "87,960 iterations of 2 photos, fitted into 64 x 48" in card
 
 
 def test_category_ids_are_those_of_the_weights_or_the_dataset(folder, caplog):

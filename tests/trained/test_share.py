@@ -262,6 +262,7 @@ def test_the_card_says_what_is_not_at_its_default(place):
     write_record(plainly)
     share("--checkpoint", plainly, "--output", "plain")
     card = Path("plain/README.md").read_text()
+    assert "\n60 iterations of 8 crops" in card
     for word in ("Kept are", "started from", "`losses`", "`freeze`", "`keep`", "chosen"):
         assert word not in card
     config = make_settings()
@@ -271,10 +272,12 @@ def test_the_card_says_what_is_not_at_its_default(place):
         "class_weight": {"road": 0.5},
         "freeze": "backbone",
         "keep": "best",
+        "patience": 2,
     }
+    most = config["train"]["iterations"]
     path = write_checkpoint(place / "b/weights.pt", config)
     start = {"model": "lemore", "dataset": "ade20k", "kept": 210, "of": 214}
-    write_record(path, chosen={"text": CHOSEN}, start=start)
+    write_record(path, chosen={"text": CHOSEN, "trained": 50}, start=start)
     values = evaluation(path, split="val", chosen_on="val")
     (place / "e.json").write_text(json.dumps(values))
     share("--checkpoint", path, "--evaluation", "e.json", "--output", "model")
@@ -284,6 +287,7 @@ def test_the_card_says_what_is_not_at_its_default(place):
         for part in (
             f"Kept are the {CHOSEN}.",
             "The weights were chosen on this split",
+            f"50 of at most {most:,} iterations of 8 crops",
             "started from another model: lemore on ade20k, of which 210 of 214 tensors were kept.",
             '- `losses`: `{"cross_entropy": {"weight": 1.0}, "lovasz": {"weight": 0.5}}`',
             '- `class_weight`: `{"road": 0.5}`',

@@ -18,6 +18,7 @@ from lemore.runtime.checkpoint import Checkpoints, hash_tensors, load
 from lemore.runtime.files import read_json
 from lemore.runtime.process import Stopped
 from lemore.stages.search import shorten
+from lemore.trained.find import read_trained
 from lemore.training import optim
 from lemore.training.best import Best, agree
 from lemore.training.loop import TrainingLoop
@@ -131,17 +132,21 @@ def test_the_first_worker_decides(tmp_path):
 
 
 def test_a_training_records_what_it_kept_and_its_evaluation_where_it_was_chosen(tiny):
-    changes = {"keep": "best", "keep_by": "aAcc", "patience": 2, "validate_every": 2, "threads": 1}
-    config = tiny.finetune_job(MODEL, iterations=9, checkpoint_every=3, **changes)
+    changes = {"keep": "best", "keep_by": "aAcc", "patience": 1, "validate_every": 2, "threads": 1}
+    config = tiny.finetune_job(MODEL, iterations=99, checkpoint_every=3, **changes)
     output = tiny.finetune(config, "best")
     record = read_json(output / "run.json")
     rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     text = json.dumps(rows)
     assert "val/aAcc" in text and "val/fwIoU" in text
     chosen = record["chosen"]
-    assert chosen["measure"] == "val/aAcc" and chosen["iteration"] <= chosen["trained"] <= 9
+    assert chosen["measure"] == "val/aAcc" and chosen["iteration"] <= chosen["trained"] < 99
+    trained = max(row["step"] for row in rows)
+    assert record["iterations"] == chosen["trained"] == trained
+    assert read_trained(output).record.iterations == trained
     evaluation = read_json(tiny.folder / evaluate(tiny, output))
     assert evaluation["chosen_on"] == "val" == evaluation["split"]
+    assert (evaluation["iterations"], evaluation["most_iterations"]) == (trained, 99)
     assert hash_tensors(load(output / "weights.pt")["state_dict"]) == record["weights_sha256"]
     validation = "lemore.evaluation.segmentation"
     assert validation in declare_code("finetune", [validation])
@@ -172,6 +177,19 @@ def test_a_row_says_that_its_weights_were_chosen_on_the_split_it_reports():
     assert "weights chosen on val, the split reported here" in notes[0]
     assert "weights of the best validation on val" in notes[1]
     assert "chosen" not in notes[2] and "best" not in notes[2]
+
+
+def test_seeds_that_patience_ended_at_several_iterations_are_one_configuration():
+    ended = [
+        made_up.evaluation("lemore", 0.4, seed=k, iterations=n, most_iterations=90)
+        for k, n in enumerate((30, 50))
+    ]
+    assert row_of(build_table("ade20k_scenes", ended, [], []), "lemore")["seeds"] == 2
+    whole = made_up.evaluation("lemore", 0.4, iterations=90)
+    table = build_table("ade20k_scenes", [*ended, whole], [], [])
+    notes = table[table["model"] == "lemore"]["note"].tolist()
+    assert len(notes) == 2
+    assert ["at most 90 iterations" in note for note in notes] == [True, False], notes
 
 
 def test_what_cannot_be_kept_is_refused_and_a_search_keeps_the_last():

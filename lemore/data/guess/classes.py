@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import yaml
 
+from lemore.config.read import parse_mapping
+from lemore.config.values import is_line
 from lemore.data.archives.masks import decode_mask
 from lemore.data.archives.members import Member
 from lemore.data.archives.source import Source
 from lemore.data.guess.layout import LOSSY, Layout
-from lemore.data.readers import coco_boxes
-from lemore.data.readers.points import parse_json
+from lemore.data.readers import coco, coco_boxes, labelme
+from lemore.data.readers.points import parse_json, show
 from lemore.runtime.files import decode_text
 
 MOST = 64  # classes; more colours or values are those of smooth edges or of a photo
@@ -155,32 +156,43 @@ def _find_boxes(source: Source, files: Sequence[Member]) -> Coding:
 def _find_coco(source: Source, files: Sequence[Member]) -> Coding:
     names: dict[int, str] = {}
     for member in files:
-        content = parse_json(member.read(), member.place)
-        if not isinstance(content, dict) or not isinstance(content.get("categories"), list):
-            raise ValueError(f"{member.place}: neither a file of COCO nor of LabelMe")
-        entries = content.get("annotations", ())
-        if entries and not any(entry.get("segmentation") for entry in entries):
-            raise ValueError(
-                f"{member.place}: no annotation has a polygon; boxes are for a --model that "
-                "detects, such as retinanet_lemore"
-            )
-        used = {entry["category_id"] for entry in entries}
-        names |= {row["id"]: row["name"] for row in content["categories"] if row["id"] in used}
-    return _describe_polygons("coco", [names[key] for key in sorted(names)])
+        content = coco.parse_file(member, _shorten)
+        with coco.refuse_foreign(member.place):
+            entries = content["annotations"]
+            if entries and not any(entry.get("segmentation") for entry in entries):
+                raise ValueError(
+                    f"{member.place}: no annotation has a polygon; boxes are for a --model that "
+                    "detects, such as retinanet_lemore"
+                )
+            used = {entry["category_id"] for entry in entries}
+            found = coco.read_names(content, member.place)
+            names |= {number: found[number] for number in used & found.keys()}
+            names = dict(sorted(names.items()))
+    return _describe_polygons("coco", list(names.values()))
+
+
+def _shorten(entry: dict) -> dict:
+    """Keeps of a polygon only whether it has points."""
+    return {key: bool(value) if key == "segmentation" else value for key, value in entry.items()}
 
 
 def _find_labelme(source: Source, files: Sequence[Member]) -> Coding:
-    found: Counter[str] = Counter()
+    found: set[str] = set()
     for member in files:
         content = parse_json(member.read(), member.place)
-        shapes = content.get("shapes", ()) if isinstance(content, dict) else ()
-        found.update(str(shape.get("label")) for shape in shapes)
+        if isinstance(content, dict) and "shapes" not in content:
+            continue  # of another program; prepare names it if it is a photo's
+        try:
+            found.update(labelme.list_labels(content))
+        except ValueError as error:
+            raise ValueError(f"{member.place}: {error}") from None
     return _describe_polygons("labelme", sorted(found))
 
 
 def _find_yolo(source: Source, files: Sequence[Member]) -> Coding:
     lines = (line for m in files for line in decode_text(m.read(), m.place).splitlines())
-    numbers = {int(words[0]) for line in lines if (words := line.split()) and words[0].isdigit()}
+    first = {words[0] for line in lines if (words := line.split())}
+    numbers = {int(word) for word in first if word.isdecimal() and len(word) < 4}  # of 255 classes
     names, most = _read_names(source), max(numbers, default=-1) + 1
     classes = names if len(names) >= most else [f"class {number}" for number in range(most)]
     return _describe_polygons("yolo", classes)
@@ -202,11 +214,33 @@ def _read_names(source: Source) -> list[str]:
     for member in source:
         file = member.name.rsplit("/", 1)[-1].lower()
         if file in ("classes.txt", "obj.names", "codes.txt"):
-            return decode_text(member.read(), member.place).split("\n")[:MOST]
+            return _read_lines(member)
         if file in ("data.yaml", "dataset.yaml"):
-            names = (yaml.safe_load(member.read()) or {}).get("names", ())
-            return list(map(str, names.values() if isinstance(names, dict) else names))
+            return _read_yolo_names(member)
     return []
+
+
+def _read_lines(member: Member) -> list[str]:
+    lines = decode_text(member.read(), member.place).rstrip().splitlines()
+    names = [line.strip() for line in lines]
+    if "" in names:
+        raise ValueError(
+            f"{member.place}: line {names.index('') + 1} is empty, expected the name of a class"
+        )
+    return names
+
+
+def _read_yolo_names(member: Member) -> list[str]:
+    names = parse_mapping(member.read(), member.place).get("names", [])
+    if isinstance(names, dict) and set(names) == set(range(len(names))):
+        names = [names[number] for number in range(len(names))]
+    plain = isinstance(names, list) and all(isinstance(name, str | int | float) for name in names)
+    if not plain or not all(is_line(str(name)) for name in names):
+        raise ValueError(
+            f"{member.place}: names is {show(names)}, expected a list of names in one line each, "
+            "or one for each number from 0 on"
+        )
+    return list(map(str, names))
 
 
 def _read_colors(source: Source) -> dict[Color, str]:

@@ -44,8 +44,7 @@ def list_regions(
     ValueError with the shape's position, from 1 on, for what cannot be drawn.
     """
     content = parse_json(read_small(member), member.place)
-    if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
-        raise ValueError("not a LabelMe file: it has no list of shapes")
+    list_labels(content)
     claimed = content.get("imageHeight"), content.get("imageWidth")
     for found, side, name in zip(claimed, size, ("imageHeight", "imageWidth"), strict=True):
         if found is not None and found != side:
@@ -57,9 +56,17 @@ def list_regions(
             raise ValueError(f"shape {row}: {error}") from None
 
 
-def _parse_shape(shape: Any, numbers: Mapping[str, int], size: tuple[int, int]) -> Region:
-    if not isinstance(shape, dict) or not isinstance(shape.get("label"), str):
-        raise ValueError("it has no label")
+def list_labels(content: Any) -> list[str]:
+    """Returns the labels of a parsed file's shapes; ValueError if it is no file of LabelMe."""
+    if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
+        raise ValueError("not a LabelMe file: it has no list of shapes")
+    for row, shape in enumerate(content["shapes"], 1):
+        if not isinstance(shape, dict) or not isinstance(shape.get("label"), str):
+            raise ValueError(f"shape {row}: it has no label")
+    return [shape["label"] for shape in content["shapes"]]
+
+
+def _parse_shape(shape: dict, numbers: Mapping[str, int], size: tuple[int, int]) -> Region:
     label, kind = shape["label"], shape.get("shape_type") or "polygon"
     if label not in numbers:
         near = did_you_mean(label[:LONG], map(str, numbers))

@@ -46,10 +46,13 @@ def group_by_configuration(evaluations: Iterable[Result]) -> list[list[Result]]:
 
 def _describe_configuration(result: Result) -> tuple[str, ...]:
     """Describes how a model was trained and tested: crop, iterations, test size, recipe, mode."""
+    length = f"{result['iterations']} iterations"
+    if "most_iterations" in result:  # each seed ends by itself
+        length = f"at most {result['most_iterations']} iterations"
     tested = f"tested in {format_size(result['test_size'])}" if "test_size" in result else ""
     return (
         f"crop {format_size(result['train_crop'])}",
-        f"{result['iterations']} iterations",
+        length,
         tested,
         result["recipe"],
         result["test_mode"],

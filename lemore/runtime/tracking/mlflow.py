@@ -35,6 +35,8 @@ from lemore.runtime.tracking.pending_run import PendingRun, find_store
 
 # The UI opens such experiments with charts of runs, others with traces of language models.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
+# what a store says of the id of a run that another store has made
+UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 METRICS_PER_BATCH = 900  # the API takes at most 1000
 
 
@@ -162,10 +164,10 @@ def _create_run(client: MlflowClient, experiment: str, pending: PendingRun) -> R
     description = pending.description
     parents = {name: _find_parent(client, value) for name, value in description.parents.items()}
     lines = [description.note] if description.note else []
-    lines += [f"- {name}: {_link(client, run_id)}" for name, run_id in parents.items() if run_id]
+    lines += [f"- {name}: {_link(found)}" for name, found in parents.items() if found]
     tags = {f"lemore.{k}": v for k, v in description.identity.items()}
     tags |= {"lemore.key": description.key, "mlflow.note.content": "\n".join(lines)}
-    tags |= {f"{name}_run_id": run_id for name, run_id in parents.items() if run_id}
+    tags |= {f"{name}_run_id": found.info.run_id for name, found in parents.items() if found}
     tags |= {"mlflow.source.git.commit": description.code} if description.code else {}
     run = client.create_run(experiment, pending.begun, tags, run_name=description.name)
     params = [Param(k, str(v)[:6000]) for k, v in flatten(description.params).items()]
@@ -185,24 +187,25 @@ def _create_run(client: MlflowClient, experiment: str, pending: PendingRun) -> R
     return run
 
 
-def _find_parent(client: MlflowClient, parent: str) -> str:
-    """Returns a parent's run id, "" if only its weights are known and not in this store."""
+def _find_parent(client: MlflowClient, parent: str) -> Run | None:
+    """Finds a parent's run by its id or by its weights; None if this store does not have it."""
     kind, _, digest = parent.rpartition(":")
     if kind != "weights":
-        return parent
+        try:
+            return client.get_run(parent) if parent else None
+        except MlflowException as error:
+            if error.error_code in UNKNOWN:
+                return None
+            raise
     experiments = [e.experiment_id for e in client.search_experiments()]
     same = f"tags.weights_sha256 = '{digest}'"
     found = client.search_runs(experiments, same, max_results=1) if digest else []
-    return found[0].info.run_id if found else ""
+    return found[0] if found else None
 
 
-def _link(client: MlflowClient, run_id: str) -> str:
-    """Returns a link to a run, or its bare id if it lies in another store."""
-    try:
-        experiment = client.get_run(run_id).info.experiment_id
-        return f"[{run_id}](#/experiments/{experiment}/runs/{run_id})"
-    except MlflowException:
-        return run_id
+def _link(run: Run) -> str:
+    run_id = run.info.run_id
+    return f"[{run_id}](#/experiments/{run.info.experiment_id}/runs/{run_id})"
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -62,7 +62,8 @@ def train(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
         loop.best.restore(loop.kept)
         chosen = {"chosen": loop.best.describe()}
         log.info("%s", loop.best.describe()["text"])
-    return shared.finish(job, worker, loop.kept, trained) | started | chosen
+    licences = started["start"]["licences"] if "start" in started else []
+    return shared.finish(job, worker, loop.kept, trained, licences) | started | chosen
 
 
 def find_parts(job: FinetuneJob) -> Any:

@@ -3,7 +3,7 @@
 import copy
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -225,18 +225,25 @@ def run(job: TrainingLoop) -> Outcome:
 
 
 def finish(
-    job: FinetuneJob | PretrainJob, worker: Worker, model: nn.Module, trained: Outcome
+    job: FinetuneJob | PretrainJob,
+    worker: Worker,
+    model: nn.Module,
+    trained: Outcome,
+    start_licences: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Writes weights.pt (rank 0) and returns what run.json records of the training.
 
     weights.pt holds the tensors, the job and, of a fine-tuning, the names and colours (R, G, B) of
-    the classes, and a detector's category ids, so that predictions are named wherever it goes.
+    the classes, and a detector's category ids, so that predictions are named wherever it goes; and
+    the licences of the model that it started from, since they hold for it too.
     """
     finetuned = isinstance(job, FinetuneJob)
     recipe = job.train if finetuned else job.recipe
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     if worker.rank == 0:
         content = {"state_dict": state, "config": plain(job)}
+        if start_licences:
+            content["start_licences"] = list(start_licences)
         if finetuned:
             store = Store(worker.data, "train")
             colors = plain(store.read_colors())

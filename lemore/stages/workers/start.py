@@ -38,7 +38,7 @@ def load_start(model: Network, worker: Worker) -> dict[str, Any]:
     record = fit_start(model, trained, Store(worker.data, "train").classes)
     if not worker.rank:
         log.info("%s", record["text"])
-    return record | {"tensors_sha256": digest}
+    return record | {"tensors_sha256": digest, "licences": list(trained.licences)}
 
 
 def check_start(job: FinetuneJob, trained: "Trained") -> None:

@@ -66,9 +66,11 @@ def predict_files(options: PredictOptions) -> int:
     on_cpu = options.device == "auto" and find_kind(options.checkpoint) is not None
     device = choose_device("cpu" if on_cpu else options.device)
     model = load(options.checkpoint, device=device, data_dir=options.data_dir)
+    name = escape_unprintable(options.checkpoint)
     if model.licence:
-        name = escape_unprintable(options.checkpoint)
         log.info("%s: licence of the weights: %s", name, model.licence)
+    for licence in model.start_licences:
+        log.info("%s: made from weights under: %s", name, licence)
     model.check_geometry(geometry)
     reporter = Reporter(options.json)
     plan = OutputPlan(options.output, choose_kinds(options, model), options.shares)
