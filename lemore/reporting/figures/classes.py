@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 
 from lemore.reporting.figures import style
 from lemore.reporting.figures.style import INK, pick_color, pick_hatch
-from lemore.reporting.tables.results import Result, group_by_name
+from lemore.reporting.tables.results import Result, check_one_dataset, group_by_name
 
 MOST_BARS = 5  # models; more are drawn as a heat map
 CLASSES_PER_PANEL = 30  # of bars
@@ -42,10 +42,7 @@ def draw(evaluations: list[Result]) -> Figure:
 
 def stack_by_model(evaluations: list[Result]) -> dict[str, np.ndarray]:
     """Returns IoU in percent by printed model, seeds x classes, nan for an absent class."""
-    datasets = sorted({result["dataset"] for result in evaluations})
-    if len(datasets) != 1:
-        found = ", ".join(datasets) or "none"
-        raise ValueError(f"expected evaluations of one dataset, found {found}")
+    check_one_dataset(evaluations)
     return {
         name: 100 * np.array([result["iou"] for result in seeds], dtype=float)
         for name, seeds in group_by_name(evaluations).items()
