@@ -40,11 +40,12 @@ def draw(evaluations: list[Result]) -> Figure:
     return figure
 
 
-def stack_by_model(evaluations: list[Result]) -> dict[str, np.ndarray]:
-    """Returns IoU in percent by printed model, seeds x classes, nan for an absent class."""
+def stack_by_model(evaluations: list[Result], key: str = "iou") -> dict[str, np.ndarray]:
+    """Returns a result by class in percent by printed model, seeds x classes, nan for an absent
+    class. key: of the result files, `iou` or `ap_by_class`."""
     check_one_dataset(evaluations)
     return {
-        name: 100 * np.array([result["iou"] for result in seeds], dtype=float)
+        name: 100 * np.array([result[key] for result in seeds], dtype=float)
         for name, seeds in group_by_name(evaluations).items()
     }
 
