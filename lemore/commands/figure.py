@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parts = kinds.add_parser("ablation", help="what each of LeMoRe's parts adds")
     for kind in (costs, parts):
         kind.add_argument("--tables", required=True, metavar="CSV", help="table of `lemore table`")
-    results = kinds.add_parser("results", help="IoU by class, confusion, curves of one dataset")
+    figures = "IoU by class and confusion of one dataset, curves of its trainings"
+    results = kinds.add_parser("results", help=figures)
     results.add_argument("--trainings", nargs="*", default=[], metavar="JSON", help="run.json")
     formats = kinds.add_parser("deploy", help="mIoU against latency of deployed formats")
     formats.add_argument("--dataset", required=True, help="of the deployments to draw")

@@ -7,8 +7,17 @@ ABLATION_DATASET = "ade20k"  # of the paper's Table 2
 
 def list_segmented(experiment: Experiment) -> list[str]:
     """Datasets with label maps, by whose classes results can be drawn."""
+    return _list_trained(experiment, "segmentation")
+
+
+def list_detected(experiment: Experiment) -> list[str]:
+    """Datasets with boxes, of which the curves of the trainings can be drawn."""
+    return _list_trained(experiment, "detection")
+
+
+def _list_trained(experiment: Experiment, task: str) -> list[str]:
     datasets = experiment.config.trainings
-    return [name for name in datasets if experiment.dataset(name).task == "segmentation"]
+    return [name for name in datasets if experiment.dataset(name).task == task]
 
 
 def list_tested(experiment: Experiment) -> list[str]:

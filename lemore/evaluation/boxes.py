@@ -65,8 +65,9 @@ def evaluate(
     img_scale: tuple[int, int],
     *,
     title: str = "evaluate",
-) -> tuple[dict[str, float | None], list[Row]]:
-    """Returns COCO's average precisions, and the predictions in the form that COCO's server takes.
+) -> tuple[dict[str, Any], list[Row]]:
+    """Returns the measures of `detection.measure`, in the order of train ids where they are by
+    class, and the predictions in the form that COCO's server takes.
 
     network: a detector, which runs in this thread; as many others as torch's threads read and
     convert. img_scale: (long, short) side in pixels that a photo is fitted into.

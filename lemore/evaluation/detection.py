@@ -69,13 +69,14 @@ def measure(
     category_ids: Iterable[int],
     annotations: Iterable[Row],
     results: Iterable[Row],
-) -> dict[str, float | None]:
+) -> dict[str, Any]:
     """Measures the predictions on all images: COCO's average precisions as fractions.
 
-    The IoU from 0.50 to 0.95, at 0.50, at 0.75; then of small, medium and large objects. None where
-    there is no object to find. Crowds and areas are honoured as COCO's tool does: what lies in a
-    crowd is neither right nor wrong. ValueError for a prediction on an image that is not measured,
-    or of an unknown category.
+    The IoU from 0.50 to 0.95, at 0.50, at 0.75; then of small, medium and large objects; then
+    `ap_by_class`, a list of the first of these in the order of the category ids. None where there
+    is no object to find. Crowds and areas are honoured as COCO's tool does: what lies in a crowd is
+    neither right nor wrong. ValueError for a prediction on an image that is not measured, or of an
+    unknown category.
     """
     images = [{"id": number} for number in dict.fromkeys(image_ids)]
     categories = [{"id": number} for number in dict.fromkeys(category_ids)]
@@ -87,14 +88,21 @@ def measure(
             _index({"images": images, "categories": categories}, rows)
             for rows in (annotations, found)
         )
-        tool = COCOeval(truth, guess, "bbox")
+        tool: Any = COCOeval(truth, guess, "bbox")
         tool.evaluate()
         tool.accumulate()
         tool.summarize()
-    values = [float(value) for value in tool.stats[: len(MEASURES)]]
-    return {
-        name: None if value < 0 else value for name, value in zip(MEASURES, values, strict=True)
-    }
+    # by IoU, recall, category, area and number of boxes: all areas, the most boxes
+    precision = tool.eval["precision"][:, :, :, 0, -1]
+    by_id = dict(zip(tool.params.catIds, precision.mean(axis=(0, 1)), strict=True))
+    totals = _replace_absent(tool.stats[: len(MEASURES)])
+    by_class = _replace_absent(by_id[one["id"]] for one in categories)
+    return {**dict(zip(MEASURES, totals, strict=True)), "ap_by_class": by_class}
+
+
+def _replace_absent(values: Iterable[float]) -> list[float | None]:
+    """Replaces COCOeval's -1, for no object to find, by None."""
+    return [None if value < 0 else float(value) for value in values]
 
 
 def _describe_result(row: Row, allowed: Mapping[str, set[int]]) -> dict[str, Any]:

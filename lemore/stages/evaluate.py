@@ -246,15 +246,17 @@ def _describe_run(
 
 
 def list_metrics(record: dict[str, Any]) -> dict[str, float]:
-    """Lists totals and per-class IoU, or average precisions, by their names in MLflow."""
+    """Lists totals and IoU by class, or average precisions, by their names in MLflow."""
     split = record["split"]
     values = {"mIoU": "miou", "aAcc": "aacc", "mAcc": "macc", "fwIoU": "fwiou"}
     values |= {"mBoundaryIoU": "mean_boundary_iou"}
     values |= {"AP": "ap", "AP50": "ap50", "AP75": "ap75"}
     values |= {"AP_S": "ap_s", "AP_M": "ap_m", "AP_L": "ap_l"}
     found = {f"{split}/{name}": record.get(key) for name, key in values.items()}
-    by_class = zip(record["classes"], record.get("iou", ()), strict=False)
-    found |= {f"{split}/IoU/{name}": iou for name, iou in by_class}
+    # "AP/<class>" beside "AP" would be a file and a folder of one name in a store of files
+    for title, key in (("IoU", "iou"), ("AP by class", "ap_by_class")):
+        by_class = zip(record["classes"], record.get(key, ()), strict=False)
+        found |= {f"{split}/{title}/{name}": value for name, value in by_class}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -268,6 +270,6 @@ def add_artifacts(run: TrackedRun, record: dict[str, Any], path: Path, panels: l
         run.add_artifact(path.parent / file, "predictions")
     for file in panels:
         run.add_artifact(file, "panels")
-    if "iou" in record and record["classes"]:
+    if record["classes"]:
         run.add_artifact(evaluation_files.write_class_table(path, record))
         run.set_tag(TABLES, json.dumps([{"path": evaluation_files.PER_CLASS, "type": "table"}]))

@@ -78,10 +78,14 @@ def write_panels(path: Path, store: Store, predictions: dict[str, Any]) -> list[
 
 def write_class_table(path: Path, record: dict[str, Any]) -> Path:
     """Writes <name of the JSON>/per_class.json: results by class, as MLflow reads tables."""
-    pixels = [sum(row) for row in record["confusion"]]
-    columns = ("class", "IoU", "accuracy", "boundary IoU", "labelled pixels")
-    by_class = [record[key] for key in ("classes", "iou", "acc", "boundary_iou")]
-    rows = zip(*by_class, pixels, strict=True)
+    columns = {"class": record["classes"]}
+    if "iou" in record:
+        names = {"IoU": "iou", "accuracy": "acc", "boundary IoU": "boundary_iou"}
+        columns |= {name: record[key] for name, key in names.items()}
+        columns["labelled pixels"] = [sum(row) for row in record["confusion"]]
+    else:
+        columns["AP"] = record["ap_by_class"]
+    rows = zip(*columns.values(), strict=True)
     file = path.parent / path.stem / PER_CLASS
-    write_json(file, {"columns": columns, "data": list(rows)})
+    write_json(file, {"columns": list(columns), "data": list(rows)})
     return file

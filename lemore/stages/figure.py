@@ -20,6 +20,7 @@ from lemore.reporting.figures.style import save_figure
 from lemore.reporting.tables.columns import read_csv
 from lemore.reporting.tables.results import (
     check_one_configuration,
+    check_one_dataset,
     label_models,
     name_models,
     pick_first_seeds,
@@ -62,11 +63,21 @@ def draw_deployments(deployments: Sequence[str], dataset: str, prefix: str) -> N
 def draw_results(evaluations: Sequence[str], trainings: Sequence[str], folder: str) -> None:
     """Draws IoU by class, the confusion and, where there are trainings, their curves.
 
+    Of detectors it draws the curves alone: ValueError if there are no trainings either.
+
     evaluations: result files of one dataset. trainings: their run.json files.
     """
     results = read_results(evaluations, "evaluate")
+    check_one_dataset(results)
     dataset = results[0]["dataset"]
-    for title, module in (("IoU by class", classes), ("Confusion", confusion)):
+    of_labels = (("IoU by class", classes), ("Confusion", confusion))
+    drawn = of_labels if "iou" in results[0] else ()
+    if not drawn and not trainings:
+        raise ValueError(
+            f"{results[0]['file']}: of a detector only the curves of its training are drawn; "
+            "give its run.json with --trainings"
+        )
+    for title, module in drawn:
         prefix = f"{folder}/{module.__name__.split('.')[-1]}_{dataset}"
         words = module.describe(results)
         save_figure(module.draw(results), prefix, f"{title}: {dataset}", words)

@@ -55,7 +55,7 @@ def share_model(
             "%s: the licence of the weights is not known%s; --licence states it", output, made
         )
     classes = find_classes(trained, data_dir)
-    if scores is not None and trained.classes is not None and "iou" in scores:
+    if scores is not None and trained.classes is not None:
         scores = order_scores(scores, trained.classes.names)
     facts = describe_model(trained) | {"category_ids": classes.category_ids}
     card = model_card.render(facts, classes.names, scores)
@@ -112,12 +112,14 @@ def read_evaluation(path: Path, trained: Trained) -> dict[str, Any]:
 
 
 def order_scores(evaluation: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """Puts the IoU of each class into the order of the weights' classes, as the card lists them."""
+    """Puts the IoU, or AP, of each class into the order of the weights' classes, as the card lists
+    them."""
     if sorted(evaluation["classes"]) != sorted(names):
         difference = describe_difference(names, evaluation["file"], evaluation["classes"])
         raise ValueError(f"--evaluation: {difference}; evaluate again")
-    by_name = dict(zip(evaluation["classes"], evaluation["iou"], strict=True))
-    return evaluation | {"iou": [by_name[name] for name in names]}
+    position = {name: k for k, name in enumerate(evaluation["classes"])}
+    by_class = evaluation.keys() & {"iou", "ap_by_class"}
+    return evaluation | {key: [evaluation[key][position[n]] for n in names] for key in by_class}
 
 
 def describe_model(trained: Trained) -> dict[str, Any]:

@@ -216,6 +216,7 @@ def test_what_can_be_reported_follows_from_the_configuration():
     assert reported.map_ablations(plain) == {"ade20k_scenes": "ablation"}
     assert reported.list_costed(plain) == reported.list_segmented(plain)
     assert set(plain.config.trainings) - set(reported.list_segmented(plain)) == {"coco_scenes"}
+    assert reported.list_detected(plain) == ["coco_scenes"]
     assert reported.find_diagrammed(plain) == "lemore"
     light = Experiment(values("camvid_lightweight"), ROOT)
     assert reported.list_tested(light) == ["camvid"] and reported.map_ablations(light) == {}

@@ -50,8 +50,8 @@ classes: [{name: water}, {name: reed}]
 splits: {train: null, val: null}
 """
 REPORTING = {
-    "audit", "count", "significance", "table", "figure", "result_figures", "diagram", "report",
-    "summary", "all",
+    "audit", "count", "significance", "table", "figure", "result_figures", "detector_figures",
+    "diagram", "report", "summary", "all",
 }  # fmt: skip
 # an edit that changes what code does, and one that does not
 CHANGE = "\n_CHANGED = 1\n"
@@ -278,6 +278,12 @@ def test_an_edit_reruns_what_follows_from_it(checkout, name, expected):
     if expected and file.startswith("lemore/"):
         mark = file.removeprefix("lemore/").removesuffix(".py")
         assert f"Updated input files: resources/code/{mark}.fingerprint" in text
+
+
+def test_of_a_detector_the_curves_are_drawn_and_no_figure_of_labels(checkout):
+    files = (checkout.folder / "results/matrix/figures").glob("*.png")
+    kinds = {name.removesuffix(f"_{BOXES[0]}") for name in (file.stem for file in files)}
+    assert "curves" in kinds and not kinds & {"classes", "confusion"}
 
 
 def test_edits_that_were_taken_back_leave_nothing_to_do(checkout):

@@ -26,12 +26,28 @@ def guess(image_id=7, boxes=BOXES, classes=CLASSES, scores=None):
 def test_perfect_is_one_through_json_too_and_prints_nothing(capsys):
     annotations, results = (json.loads(json.dumps(rows)) for rows in (truth(), guess()))
     perfect = measure([7], IDS, annotations, results)
+    assert perfect.pop("ap_by_class") == pytest.approx([1.0, *[None] * 10, 1.0, 1.0])
     assert perfect == pytest.approx(dict.fromkeys(MEASURES, 1.0))
     assert capsys.readouterr() == ("", "")
 
 
 def test_nothing_found_is_zero():
-    assert measure([7], IDS, truth(), []) == dict.fromkeys(MEASURES, 0.0)
+    measured = measure([7], IDS, truth(), [])
+    assert measured.pop("ap_by_class") == [0.0, *[None] * 10, 0.0, 0.0]
+    assert measured == dict.fromkeys(MEASURES, 0.0)
+
+
+def test_precision_by_class_is_in_the_order_of_train_ids():
+    """One class is perfect, one missed, one found where there is none, and one found at an IoU of
+    0.82: at seven of the ten thresholds. COCO's tool sorts categories by their ids."""
+    ids = [90, 4, 1, 3]
+    annotations = make_annotations(7, BOXES, np.array([0, 1, 3]), NO_CROWD, AREAS, ids)
+    found = BOXES.copy()
+    found[2, 3] = 5 + 0.82 * 300
+    results = make_results(7, found, np.array([0, 2, 3]), np.array([0.9, 0.8, 0.7]), ids)
+    measured = measure([7, 8], ids, annotations, results)
+    assert measured["ap_by_class"] == pytest.approx([1.0, 0.0, None, 0.7])
+    assert measured["ap"] == pytest.approx((1.0 + 0.0 + 0.7) / 3)
 
 
 @pytest.mark.parametrize(("iou", "ap"), [(0.62, 0.3), (0.505, 0.1), (0.49, 0.0), (0.96, 1.0)])
@@ -57,8 +73,10 @@ def test_a_size_without_objects_is_none():
     small = truth(boxes=BOXES[:1], classes=CLASSES[:1], crowd=NO_CROWD[:1], areas=AREAS[:1])
     measured = measure([7], IDS, small, guess(boxes=BOXES[:1], classes=CLASSES[:1]))
     assert measured.pop("ap_m") is None and measured.pop("ap_l") is None
+    assert measured.pop("ap_by_class") == pytest.approx([1.0, *[None] * 12])
     assert measured == pytest.approx(dict.fromkeys(("ap", "ap50", "ap75", "ap_s"), 1.0))
-    assert measure([7], IDS, [], []) == dict.fromkeys(MEASURES)
+    nothing = dict.fromkeys(MEASURES) | {"ap_by_class": [None] * 13}
+    assert measure([7], IDS, [], []) == nothing
 
 
 def test_sizes_go_by_the_objects_area_and_not_by_its_box():

@@ -1,10 +1,7 @@
 """The figures, from made-up results."""
 
-import json
-
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 from PIL import Image
 from torch import nn
@@ -13,7 +10,7 @@ from lemore.cli import main
 from lemore.config.model import BackboneConfig
 from lemore.data.store import Store
 from lemore.models.layers import ConvFeedForward
-from lemore.reporting.figures import ablation, classes, comparison, confusion, cost, curves, diagram
+from lemore.reporting.figures import ablation, classes, comparison, confusion, cost, diagram
 from lemore.reporting.overlay import draw_overlay
 from lemore.reporting.tables.build import build_table
 from lemore.stages.diagram import trace_feed_forward
@@ -200,64 +197,6 @@ def test_confusion_figure_sums_seeds_and_shows_at_most_four_models():
         confusion.draw(empty)
 
 
-# training curves
-
-
-def training(name, seed, losses, mious=()):
-    rows = [{"step": 10 * (i + 1), "metrics": {"train/loss": v}} for i, v in enumerate(losses)]
-    rows += [{"step": 20 * (i + 1), "metrics": {"val/mIoU": v}} for i, v in enumerate(mious)]
-    return curves.RecordedTraining(name, seed, rows)
-
-
-def test_curves_have_a_line_per_seed_and_their_mean():
-    given = [training("A", 0, [3, 2, 1], [0.1, 0.3]), training("A", 1, [5, 4, 3], [0.3, 0.5])]
-    given.append(training("B", 0, [2, 2, 2], [0.5, 0.6]))
-    figure = curves.draw(given, False)
-    loss, miou = figure.axes
-    assert [line.get_ydata().tolist() for line in miou.lines] == [
-        pytest.approx(v) for v in ([50, 60], [10, 30], [30, 50], [20, 40])
-    ]  # B ends highest and comes first
-    assert [line.get_ydata().tolist() for line in loss.lines][1:] == [
-        [3, 2, 1],
-        [5, 4, 3],
-        [4, 3, 2],
-    ]
-    names = [t.get_text() for t in figure.legends[0].get_texts()]
-    assert names == ["B", "A, 2 seeds"]
-    words = curves.describe(given, "camvid", True)
-    assert "A loss 4.00 to 2.00, validation mIoU 40.0 % at the end" in words
-    assert "Trained on drawn scenes" in words
-    assert len(curves.draw([training("A", 0, [3, 2])], False).axes) == 1  # never validated
-    with pytest.raises(ValueError, match="no training recorded a loss"):
-        curves.draw([training("A", 0, [])], False)
-
-
-def test_a_model_has_one_colour_in_curves_and_classes():
-    """Though curves list the best first."""
-    models = ("lemore", "topformer_t")
-    bars = classes.draw([evaluation(model, 0.3) for model in models]).legends[0]
-    by_class = {
-        text.get_text(): patch.get_facecolor()
-        for text, patch in zip(bars.get_texts(), bars.get_patches(), strict=True)
-    }
-    ends = zip(by_class, (0.2, 0.6), strict=True)
-    trainings = [training(name, 0, [3, 2], [miou]) for name, miou in ends]
-    (lines,) = curves.draw(trainings, False).legends
-    assert [text.get_text() for text in lines.get_texts()] == list(by_class)[::-1]
-    for text, line in zip(lines.get_texts(), lines.get_lines(), strict=True):
-        assert to_rgba(line.get_color()) == by_class[text.get_text()]
-
-
-def test_a_long_line_is_means_by_iterations():
-    steps = [*range(10, 1001, 10), 1001]
-    rows = [{"step": s, "metrics": {"train/loss": 1.0}} for s in steps]
-    rows[-1]["metrics"]["train/loss"] = 101.0  # of a single iteration
-    (found,) = curves.group_by_model([curves.RecordedTraining("A", 0, rows)], "train/loss")["A"]
-    assert len(found[0]) == 50 and found[0][-1] == 1001
-    assert found[1][:-1].tolist() == [1.0] * 49
-    assert found[1][-1] == pytest.approx(1 + 100 / 21)  # rows 990, 1000, 1001: 10 + 10 + 1
-
-
 # ablation
 
 
@@ -324,22 +263,3 @@ def test_the_diagram_is_the_networks_own(monkeypatch):
 def test_a_backbone_without_such_a_part_is_told():
     with pytest.raises(ValueError, match="no module called feed_forward"):
         trace_feed_forward(BackboneConfig("stdc", {"variant": 1}, "none"), (128, 128))
-
-
-def test_results_command_draws_what_there_is(tmp_path):
-    runs = [evaluation(m, 0.3, seed=s) for m in ("lemore", "topformer_t") for s in (0, 1)]
-    paths = write_results(tmp_path, runs)
-    command = ["figure", "results", "--evaluations", *paths, "--output", str(tmp_path / "out")]
-    assert main(command) == 0
-    names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {
-        f"{k}_ade20k_scenes.{s}" for k in ("classes", "confusion") for s in ("png", "pdf")
-    }
-    run = tmp_path / "run.json"
-    run.write_text(json.dumps({"stage": "finetune", "model": "lemore", "seed": 0}))
-    assert main([*command, "--trainings", str(run)]) == 2  # no metrics.jsonl beside it
-    rows = training("", 0, [2, 1]).rows
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert main([*command, "--trainings", str(run)]) == 0
-    with Image.open(tmp_path / "out/curves_ade20k_scenes.png") as image:
-        assert "LeMoRe loss 2.00 to 1.00" in image.info["Description"]

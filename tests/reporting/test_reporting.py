@@ -12,6 +12,7 @@ from PIL import Image
 from lemore.cli import main
 from lemore.reporting.figures.comparison import Example
 from lemore.reporting.pages import viewer
+from lemore.reporting.pages.report import render
 from lemore.reporting.tables import class_table
 from lemore.reporting.tables.results import read_results
 from tests.made_up import evaluation, pretraining, profile, write_results
@@ -136,6 +137,33 @@ def test_classes_are_means_over_seeds_with_the_best_marked():
     assert "scenes" in " ".join(table.facts) and "mean over seeds" in table.facts
     with pytest.raises(ValueError, match="of one dataset"):
         class_table.lay_out([*runs, evaluation("lemore", 0.1, dataset="other")], "", "x")
+
+
+def test_classes_of_detectors_have_precision_and_no_share():
+    """Results from before precision was kept by class are left out of the page."""
+    plain = evaluation("a", 0.0, dataset="coco", stands_for=None, ap=0.25)
+    plain = {k: v for k, v in plain.items() if k not in ("miou", "iou", "acc", "confusion")}
+    runs = [
+        plain | {"ap_by_class": [0.5, 0.25, None]},
+        plain | {"ap_by_class": [0.75, 0.5, None], "seed": 1},
+        plain | {"ap_by_class": [0.125, 0.5, None], "model": "b", "label": "b"},
+    ]
+    table = class_table.lay_out(runs, "COCO", "x")
+    assert table.title == "AP by class on COCO (%)"
+    assert table.columns == ("class", "ap a", "ap b")
+    assert [[(cell.text, cell.mark) for cell in row[1:]] for row in table.rows] == [
+        [("62.50", "best"), ("12.50", "second")],
+        [("37.50", "second"), ("50.00", "best")],
+        [("", ""), ("", "")],
+    ]
+    page = render_page(runs)
+    assert "AP by class on COCO" in page and "Share of pixels" not in page
+    assert "by class" not in render_page([plain])
+
+
+def render_page(evaluations) -> str:
+    results = {stage: [] for stage in ("pretrain", "finetune", "profile", "deploy")}
+    return render("x", [], [], results | {"evaluate": evaluations}, {"coco": "COCO"}, {})
 
 
 def decoded(uri):

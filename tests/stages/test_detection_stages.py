@@ -26,6 +26,7 @@ from lemore.models.detection_heads.retinanet import Detections
 from lemore.models.network import make_network
 from lemore.runtime.files import hash_file, read_json
 from lemore.stages.check import check_evaluation
+from lemore.stages.evaluate import list_metrics
 from lemore.stages.finetune import list_named_modules
 from lemore.stages.workers.detection import DetectionLoss, describe_anchors
 from lemore.stages.workers.start import check_start, fit_start
@@ -150,6 +151,12 @@ def test_an_evaluation_writes_average_precisions_and_the_boxes(folder, plain):
         "evaluate", named("evaluate", write_config(folder))
     )
     assert f"AP {100 * record['ap']:.2f} %" in printed and "miou" not in record
+    assert np.mean(record["ap_by_class"]) == pytest.approx(record["ap"])
+    table = read_json(folder / "evaluate/per_class.json")
+    assert table["columns"] == ["class", "AP"]
+    assert table["data"] == [*map(list, zip(NAMES, record["ap_by_class"], strict=True))]
+    metrics = list_metrics(record)
+    assert [metrics[f"val/AP by class/{name}"] for name in NAMES] == record["ap_by_class"]
     assert record["boxes"]["sha256"] == hash_file(folder / record["boxes"]["file"])
     found = read_json(folder / record["boxes"]["file"])
     assert found == [] or measure_by_file(folder, found) == pytest.approx(record["ap"])
@@ -221,6 +228,7 @@ def test_perfect_and_missed_detections_have_known_precisions(folder, miss, expec
         Oracle(store, (64, 48), miss), store, torch.device("cpu"), (64, 48)
     )
     by_iou = {"ap50": at_50, "ap75": at_75}
+    assert results.pop("ap_by_class") == pytest.approx([expected] * 3)
     assert results == pytest.approx(dict.fromkeys(boxes.NAMES, expected) | by_iou)
     assert {row["category_id"] for row in found} == set(IDS)
     assert {row["image_id"] for row in found} == {1000, 1001, 1002}

@@ -150,6 +150,15 @@ def test_a_detector_is_shared(folder, monkeypatch):
     ):
         assert part in card, card
     assert "mIoU" not in card and "segmentation" not in card
+    other_order = {"classes": NAMES[::-1], "ap_by_class": [0.25, None, 0.5]}
+    Path("scores.json").write_text(json.dumps(scores | other_order))
+    assert main([*command, "--output", "shared", "--data-dir", "data", "--overwrite"]) == 0
+    card = Path("shared/README.md").read_text()
+    rows = [line for line in card.splitlines() if line.startswith(("| 0 ", "| 1 ", "| 2 "))]
+    assert [row.split(" | ", 1)[1] for row in rows] == [
+        f"{name} | {number} | {ap} |"
+        for name, number, ap in zip(NAMES, IDS, ("50.00", "-", "25.00"), strict=True)
+    ]
     predict(folder, "ours", "photos/1000.png")
     command = ["predict", "--checkpoint", "shared", "--output", "theirs", "--threads", "1"]
     assert main([*command, "photos"]) == 0

@@ -271,7 +271,8 @@ def video_options(wildcards):
     )
 
 
-RESULT_FIGURES = ("classes", "confusion", "curves")
+# These need label maps; there are curves of every training.
+LABEL_FIGURES = ("classes", "confusion")
 REPORT_PARTS = (
     "page.css.j2",
     "report.css",
@@ -285,9 +286,10 @@ REPORT_PARTS = (
 def figures():
     names = [
         f"{kind}_{d}"
-        for kind in RESULT_FIGURES
+        for kind in LABEL_FIGURES
         for d in reported.list_segmented(experiment)
     ]
+    names += [f"curves_{d}" for d in experiment.config.trainings]
     names += [f"comparison_{d}" for d in experiment.config.comparisons]
     names += [f"cost_{d}" for d in reported.list_costed(experiment)]
     names += [f"ablation_{d}" for d in reported.map_ablations(experiment)]

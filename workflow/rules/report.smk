@@ -99,12 +99,14 @@ rule result_figures:
                 category="Figures",
                 labels={"figure": kind, "dataset": "{dataset}"},
             )
-            for kind in RESULT_FIGURES
+            for kind in (*LABEL_FIGURES, "curves")
         ],
     log:
         f"logs/{experiment.config.run}/result_figures/{{dataset}}.log",
     benchmark:
         f"logs/benchmarks/{experiment.config.run}/result_figures/{{dataset}}.tsv"
+    wildcard_constraints:
+        dataset=any_of(reported.list_segmented(experiment)),
     conda:
         "../envs/lemore.yaml"
     params:
@@ -112,6 +114,19 @@ rule result_figures:
     shell:
         "lemore figure results --evaluations {input.evaluations:q} --trainings {input.trainings:q}"
         " --output {params.folder:q} > {log:q} 2>&1"
+
+
+# Of detectors the same command draws the curves alone.
+use rule result_figures as detector_figures with:
+    output:
+        report(
+            f"{RESULTS}/figures/curves_{{dataset}}.png",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "curves", "dataset": "{dataset}"},
+        ),
+    wildcard_constraints:
+        dataset=any_of(reported.list_detected(experiment)),
 
 
 # LeMoRe's feed-forward network, drawn from the network itself.

@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 
 from lemore.reporting.figures import style
 from lemore.reporting.figures.style import INK, pick_color, pick_hatch
-from lemore.reporting.tables.results import Result, group_by_name
+from lemore.reporting.tables.results import Result, check_one_dataset, group_by_name
 
 MOST_BARS = 5  # models; more are drawn as a heat map
 CLASSES_PER_PANEL = 30  # of bars
@@ -40,14 +40,12 @@ def draw(evaluations: list[Result]) -> Figure:
     return figure
 
 
-def stack_by_model(evaluations: list[Result]) -> dict[str, np.ndarray]:
-    """Returns IoU in percent by printed model, seeds x classes, nan for an absent class."""
-    datasets = sorted({result["dataset"] for result in evaluations})
-    if len(datasets) != 1:
-        found = ", ".join(datasets) or "none"
-        raise ValueError(f"expected evaluations of one dataset, found {found}")
+def stack_by_model(evaluations: list[Result], key: str = "iou") -> dict[str, np.ndarray]:
+    """Returns a result by class in percent by printed model, seeds x classes, nan for an absent
+    class. key: of the result files, `iou` or `ap_by_class`."""
+    check_one_dataset(evaluations)
     return {
-        name: 100 * np.array([result["iou"] for result in seeds], dtype=float)
+        name: 100 * np.array([result[key] for result in seeds], dtype=float)
         for name, seeds in group_by_name(evaluations).items()
     }
 

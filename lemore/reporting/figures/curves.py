@@ -1,4 +1,4 @@
-"""Training curves: loss and mIoU on the validation split by iteration."""
+"""Training curves: loss, and mIoU or AP50 on the validation split, by iteration."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from lemore.reporting.figures import style
 from lemore.reporting.figures.style import INK
 
-LOSS, MIOU = "train/loss", "val/mIoU"
+LOSS = "train/loss"
+VALIDATED = {"val/mIoU": "mIoU", "val/AP50": "AP50"}  # fractions, by task
 FEWEST_POINTS, MOST_POINTS = 10, 60  # of a line of losses; more are averaged
 LEGEND_COLUMNS = 4
 
@@ -31,12 +32,13 @@ class RecordedTraining:
 
 
 def draw(trainings: Sequence[RecordedTraining], scenes: bool) -> Figure:
-    """Draws the loss and, if there is one, the validation mIoU; seeds thin, their mean thick.
+    """Draws the loss and what the trainings have validated, mIoU or AP50, if anything.
 
-    A model's look follows from its place in `trainings`, as in the figure of classes. ValueError if
-    no training has a loss.
+    Seeds are thin, their mean thick. A model's look follows from its place in `trainings`, as in
+    the figure of classes. ValueError if no training has a loss.
     """
-    panels = [(LOSS, "training loss", 1.0), (MIOU, "mIoU on the validation split (%)", 100.0)]
+    panels = [(LOSS, "training loss", 1.0)]
+    panels += [(k, f"{name} on the validation split (%)", 100.0) for k, name in VALIDATED.items()]
     found = [(key, label, group_by_model(trainings, key, factor)) for key, label, factor in panels]
     found = [panel for panel in found if panel[2]]
     if not found or found[0][0] != LOSS:
@@ -50,7 +52,7 @@ def draw(trainings: Sequence[RecordedTraining], scenes: bool) -> Figure:
         grid = figure.subplots(1, len(found), squeeze=False)[0]
         for axes, (key, label, models) in zip(grid, found, strict=True):
             for name in order:
-                _draw_lines(axes, models.get(name, []), looks[name], name, markers=key == MIOU)
+                _draw_lines(axes, models.get(name, []), looks[name], name, markers=key != LOSS)
             axes.set(xlabel="iteration", ylabel=label, xlim=(0, None))
             axes.grid()
         handles, _ = figure.axes[-1].get_legend_handles_labels()
@@ -117,12 +119,14 @@ def _draw_lines(axes: Axes, lines: Sequence[Points], k: int, name: str, markers:
 def describe(trainings: Sequence[RecordedTraining], dataset: str, scenes: bool) -> str:
     """Describes the curves in words, for those who cannot see them."""
     parts = []
-    losses, mious = group_by_model(trainings, LOSS), group_by_model(trainings, MIOU, 100.0)
-    for name, lines in losses.items():
+    validated = {name: group_by_model(trainings, key, 100.0) for key, name in VALIDATED.items()}
+    for name, lines in group_by_model(trainings, LOSS).items():
         loss = average_lines(lines)[1]
         text = f"{name} loss {loss[0]:.2f} to {loss[-1]:.2f}"
-        if name in mious:
-            text += f", validation mIoU {average_lines(mious[name])[1][-1]:.1f} % at the end"
+        for measure, models in validated.items():
+            if name in models:
+                last = average_lines(models[name])[1][-1]
+                text += f", validation {measure} {last:.1f} % at the end"
         parts.append(text)
     return (
         f"Training curves on {dataset} by iteration: {'; '.join(parts)}."

@@ -45,9 +45,9 @@ def render(
             laid_out = lay_out(path.stem, titles.get(path.stem, ""), table, names, run)
         printed.append((laid_out, encode_uri("text/csv", writers.format_csv(table).encode())))
     classes = []
-    segmented = [result for result in results["evaluate"] if "miou" in result]
-    for dataset in dict.fromkeys(result["dataset"] for result in segmented):
-        mine = [result for result in segmented if result["dataset"] == dataset]
+    by_class = [r for r in results["evaluate"] if "iou" in r or "ap_by_class" in r]
+    for dataset in dict.fromkeys(result["dataset"] for result in by_class):
+        mine = [result for result in by_class if result["dataset"] == dataset]
         table = class_table.lay_out(mine, titles.get(dataset, ""), run)
         text = writers.format_printed_csv(table)
         classes.append((table, encode_uri("text/csv", text.encode())))

@@ -1,4 +1,4 @@
-"""The table of classes: IoU of every class for every model of one dataset."""
+"""The table of classes: IoU, or AP, of every class for every model of one dataset."""
 
 import numpy as np
 import pandas as pd
@@ -12,30 +12,36 @@ from lemore.reporting.tables.results import Result
 def lay_out(evaluations: list[Result], dataset_title: str, run: str) -> PrintedTable:
     """Lays out a row per class in the order of train ids; marks each one's two best models.
 
-    A class that is in no label and no prediction has empty cells. ValueError if the results are
-    of several datasets.
+    A class that is in no label and no prediction, or of which there is no object, has empty cells.
+    ValueError if the results are of several datasets.
     """
     first = evaluations[0]
-    means = {name: average_seeds(values) for name, values in stack_by_model(evaluations).items()}
-    pixels = np.asarray(first["confusion"], dtype=float).sum(axis=1)
-    shares = 100 * pixels / max(pixels.sum(), 1)
+    measure, key = ("IoU", "iou") if "iou" in first else ("AP", "ap_by_class")
+    stacked = stack_by_model(evaluations, key)
+    means = {name: average_seeds(values) for name, values in stacked.items()}
+    columns, header = ["class"], [Column("Class")]
+    rows = [[Cell(name)] for name in first["classes"]]
+    if "confusion" in first:
+        pixels = np.asarray(first["confusion"], dtype=float).sum(axis=1)
+        shares = 100 * pixels / max(pixels.sum(), 1)
+        columns.append("share")
+        header.append(Column("Share of pixels"))
+        rows = [[*row, _make_cell(share, "")] for row, share in zip(rows, shares, strict=True)]
     facts = [f"run {run}", f"split {first['split']}, {first['images']} images"]
     facts += ["mean over seeds"] if len(evaluations) > len(means) else []
     facts += [SCENES_TEXT] if any(result["scenes"] for result in evaluations) else []
-    rows = []
-    for k, name in enumerate(first["classes"]):
+    for k, row in enumerate(rows):
         values = pd.Series([float(values[k]) for values in means.values()])
         marks = rank_best(values.where(values > 0), larger=True)
-        cells = [_make_cell(v, m) for v, m in zip(values, marks, strict=True)]
-        rows.append((Cell(name), _make_cell(shares[k], ""), *cells))
+        row += [_make_cell(v, m) for v, m in zip(values, marks, strict=True)]
     return PrintedTable(
         name=f"{first['dataset']}_classes",
-        title=f"IoU by class on {dataset_title or first['dataset']} (%)",
+        title=f"{measure} by class on {dataset_title or first['dataset']} (%)",
         scenes=False,
         facts=tuple(facts),
-        columns=("class", "share", *(f"iou {name}" for name in means)),
-        header=(Column("Class"), Column("Share of pixels"), *map(Column, means)),
-        rows=tuple(rows),
+        columns=(*columns, *(f"{measure.lower()} {name}" for name in means)),
+        header=(*header, *map(Column, means)),
+        rows=tuple(map(tuple, rows)),
     )
 
 

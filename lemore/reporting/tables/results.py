@@ -70,6 +70,14 @@ def list_differences(group: list[Result], groups: list[list[Result]]) -> list[st
     return [text if len(kind) > 1 else "" for text, kind in zip(own, kinds, strict=True)]
 
 
+def check_one_dataset(evaluations: list[Result]) -> None:
+    """Raises ValueError if there are evaluations of several datasets, or none."""
+    datasets = sorted({result["dataset"] for result in evaluations})
+    if len(datasets) != 1:
+        found = ", ".join(datasets) or "none"
+        raise ValueError(f"expected evaluations of one dataset, found {found}")
+
+
 def check_one_configuration(evaluations: list[Result]) -> None:
     """Raises ValueError if a model of a dataset has evaluations of several configurations."""
     groups = group_by_configuration(evaluations)

@@ -31,8 +31,8 @@ GIB = 2**30
 STATES = 4  # in a checkpoint: weights, the optimiser's two moments, the weights' average
 KEPT = 2  # checkpoints of a training
 REPORTING = {
-    "audit", "significance", "table", "figure", "result_figures", "diagram", "report", "summary",
-    "all", "project",
+    "audit", "significance", "table", "figure", "result_figures", "detector_figures", "diagram",
+    "report", "summary", "all", "project",
 }  # fmt: skip
 
 
