@@ -54,7 +54,7 @@ class Classes:
             raise ValueError("classes: expected one colour for each, and every name once")
         for name in self.names:
             if not is_class_name(name):
-                raise ValueError(f"classes: {name[:MAX_NAME]!r} is no name of a class")
+                raise ValueError(f"classes: {name[:MAX_NAME]!r} is no printable name")
         if any(not 0 <= value <= 255 for color in self.colors for value in color):
             raise ValueError("colors: expected values of 0 to 255")
         if self.category_ids and len(set(self.category_ids)) != len(self.names):

@@ -159,15 +159,16 @@ def _find_coco(source: Source, files: Sequence[Member]) -> Coding:
         content = coco.parse_file(member, _shorten)
         with coco.refuse_foreign(member.place):
             entries = content["annotations"]
-            if entries and not any(entry.get("segmentation") for entry in entries):
-                raise ValueError(
-                    f"{member.place}: no annotation has a polygon; boxes are for a --model that "
-                    "detects, such as retinanet_lemore"
-                )
             used = {entry["category_id"] for entry in entries}
             found = coco.read_names(content, member.place)
             names |= {number: found[number] for number in used & found.keys()}
             names = dict(sorted(names.items()))
+            drawn = any(entry.get("segmentation") for entry in entries)
+        if entries and not drawn:
+            raise ValueError(
+                f"{member.place}: no annotation has a polygon; boxes are for a --model that "
+                "detects, such as retinanet_lemore"
+            )
     return _describe_polygons("coco", list(names.values()))
 
 
