@@ -37,6 +37,7 @@ FILES = sorted(path.stem for path in formula_weights.PARITY.glob("*.npz"))
 
 def imported(name: str):
     model = segmentor(re.sub("_hf5?$", "", name), SIZE).double().eval()
+    model.auxiliary_head = None  # as checkpoints are read
     state, reference = formula_weights.read_original(name)
     layout = next((LAYOUTS[part] for part in name.split("_") if part in LAYOUTS), "mmseg")
     key_map = find_key_map(model.decode_head.__class__.__module__.split(".")[-1], layout)
