@@ -4,14 +4,16 @@ Reads .safetensors, .pth and .bin files. Nothing in a file is executed: its tens
 and settings that a training stored beside them as Python objects are left out. Every tensor must
 find its place: unknown, missing and misshapen ones are listed and refused.
 
-  --from mmseg       SegFormer, TopFormer, SeaFormer, MetaSeg, FeedFormer and U-MixFormer as their
-                     authors published them, in forks of MMSegmentation; not MMSegmentation's own
-                     SegFormer, which is another network
+  --from mmseg       SegFormer, TopFormer, SeaFormer, SegNeXt, MetaSeg, FeedFormer, U-MixFormer and
+                     ConvMLP-S as their authors published them, with MMSegmentation or a fork of it;
+                     MMSegmentation's own FCN and PSPNet with MobileNetV2, HRNet-W18-Small and
+                     SegNeXt-T; not its SegFormer, which is another network
   --from hf          SegFormer: model.safetensors or pytorch_model.bin of a model on the Hub
   --from detectron2  PEM
 
-docs/parity.md compares each model with its original. Most of these were tested on images resized to
-multiples of 32, which `lemore evaluate --test align=32` repeats.
+docs/parity.md compares each model with its original, docs/start.md says where the files lie. Most
+were tested on images resized to multiples of 32, which `lemore evaluate --test align=32` repeats;
+FCN, PSPNet, HRNet and ConvMLP-S were not.
 
 Example:
   lemore import-weights --from mmseg --model topformer_t --dataset ade20k \\

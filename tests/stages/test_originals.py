@@ -17,8 +17,7 @@ import pytest
 import torch
 
 from lemore.config.recipe_files import load_recipe
-from lemore.models.import_maps._mscan import ENCODER
-from lemore.models.key_map import KeyMap, find_key_map
+from lemore.models.key_map import find_key_map
 from lemore.stages.workers import finetune
 from lemore.training import optim
 from tests.networks import CONFIG, on_meta
@@ -28,16 +27,6 @@ FAMILIES = {path.stem: json.loads(path.read_text()) for path in FOLDER.glob("*.j
 PUBLISHED = [
     (family, *pair.split("/")) for family, data in FAMILIES.items() for pair in data["recipes"]
 ]
-SEGNEXT = KeyMap(
-    (
-        *ENCODER,
-        (r"\.hamburger\.ham_in\.conv\.", ".enter."),
-        (r"\.hamburger\.ham_out\.", ".leave."),
-        (r"^(decode_head\.\w+)\.conv\.", r"\1.0."),
-        (r"^(decode_head\.\w+)\.gn\.", r"\1.1."),
-        (r"\.conv_seg\.", ".classifier."),
-    )
-)
 
 
 def expand(text: str) -> list[str]:
@@ -49,14 +38,12 @@ def expand(text: str) -> list[str]:
 
 def read_groups(family: str, model: str, ours: set[str]) -> dict[str, tuple[float, float]]:
     """Returns the original's factors of rate and decay for each of our tensors."""
-    key_map = SEGNEXT
-    if family not in ("segnext", "convmlp", "mmsegmentation"):
-        key_map = find_key_map(family, "detectron2" if family == "pem" else "mmseg")
     found = {}
     for group in FAMILIES[family]["groups"][model]:
         pair = group["factor"], group["decay"]
         if group["tensors"] == ["*"]:
             return dict.fromkeys(ours, pair)
+        key_map = find_key_map(family, "detectron2" if family == "pem" else "mmseg")
         for name in itertools.chain.from_iterable(map(expand, group["tensors"])):
             if any(re.match(pattern, name) for pattern in key_map.ignored):
                 continue

@@ -37,6 +37,7 @@ FILES = sorted(path.stem for path in formula_weights.PARITY.glob("*.npz"))
 
 def imported(name: str):
     model = segmentor(re.sub("_hf5?$", "", name), SIZE).double().eval()
+    model.auxiliary_head = None  # as checkpoints are read
     state, reference = formula_weights.read_original(name)
     layout = next((LAYOUTS[part] for part in name.split("_") if part in LAYOUTS), "mmseg")
     key_map = find_key_map(model.decode_head.__class__.__module__.split(".")[-1], layout)
@@ -61,7 +62,8 @@ def test_logits_equal_the_original_implementations(name):
         assert np.abs(exact[key] - expected).max() < (1e-6 if "pem" in name else 1e-11), key
     single = outputs(model.float(), name, formula_weights.image(SIZE).float())
     for key, expected in reference.items():
-        assert np.abs(single[key] - expected).max() < (1e-4 if key == "masks" else 5e-5), key
+        largest = max(10.0, np.abs(expected).max())
+        assert np.abs(single[key] - expected).max() < 5e-6 * largest, key
 
 
 @pytest.fixture
