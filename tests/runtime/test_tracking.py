@@ -241,7 +241,8 @@ def test_a_run_whose_process_was_killed_does_not_stay_running():
     assert done.returncode == -9
     assert [run.info.status for run in runs("f")] == ["RUNNING"]
     with track(describe("g")) as alive:  # must be left alone
-        assert alive.run_id and send_pending() == (1, 0)
+        assert alive.run_id
+        send_pending()  # if that one's own thread has not done so
         assert [run.info.status for run in runs("g")] == ["RUNNING"]
     assert [run.info.status for run in runs("f")] == ["KILLED"]
 

@@ -10,6 +10,7 @@ import torch
 from conftest import make_store
 
 from lemore.cli import main
+from lemore.config.dataset import DatasetConfig
 from lemore.config.experiment import Experiment
 from lemore.config.job_files import write_finetune_job, write_pretrain_job
 from lemore.config.jobs import FinetuneJob, PretrainJob, read_job
@@ -18,6 +19,7 @@ from lemore.data.store import Store
 from lemore.stages.planning import plan
 from lemore.stages.workers import costs
 from tests.config.test_rerun_matrix import Checkout
+from tests.own_folders import Own
 from tests.small_coco import make_coco_store, make_detection_job
 
 
@@ -110,13 +112,19 @@ def test_loading_is_measured_on_prepared_data(tmp_path, monkeypatch):
     assert 0 < cost.sample < cost.step
 
 
-def test_images_of_drawn_splits_are_counted_once_they_are_prepared(tmp_path):
-    """The YAML of such a dataset expects no number."""
-    dataset = SimpleNamespace(splits={"train": None, "val": None})
-    experiment = SimpleNamespace(data_dir=tmp_path, dataset=lambda name: dataset)
+def test_images_are_counted_where_the_yaml_expects_no_number(tmp_path):
+    """Those in the folder of an own dataset and, once they are prepared, those."""
+    own = Own(tmp_path, names=tuple("abcde"))
+    own.describe()
+    dataset = load(DatasetConfig, own.config)
+    experiment = SimpleNamespace(
+        data_dir=tmp_path, archives_dir=tmp_path, dataset=lambda name: dataset
+    )
     assert plan.count_images(experiment, "tiny", "val") == 0
+    own.fill()
+    assert plan.count_images(experiment, "tiny", "val") == 5
     folder = make_store(tmp_path / "tiny", "segmentation")
-    assert plan.count_images(experiment, "tiny", "val") == len(Store(folder, "val")) > 0
+    assert plan.count_images(experiment, "tiny", "val") == len(Store(folder, "val")) != 5
 
 
 def test_a_detectors_training_is_measured_on_boxes(tmp_path):
