@@ -39,7 +39,7 @@ def main():
         outputs = [Path(options["--output"], name) for name in ("run.json", "weights.pt")]
     name = "/".join(Path(outputs[0]).with_suffix("").parts[3:]).removesuffix("/run")
     note(f"begins {command} {name}")
-    time.sleep(0.5 if command in ("pretrain", "finetune") else 0.2)
+    time.sleep(1.5 if command in ("pretrain", "finetune") else 0.2)
     for path in outputs:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(name)
