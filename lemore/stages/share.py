@@ -49,11 +49,10 @@ def share_model(
         raise ValueError(f"{existing[0]}: exists already; --overwrite replaces the model")
     trained = replace(trained, licence=licence or choose_licence(trained))
     if not trained.licence:
-        start = " and ".join(trained.record.start_licences)
-        made = f" (they are made from weights under {start})" if start else ""
-        log.warning(
-            "%s: the licence of the weights is not known%s; --licence states it", output, made
-        )
+        log.warning("%s: the licence of the weights is not known; --licence states it", output)
+    for start in trained.record.start_licences:
+        if start != trained.licence:
+            log.warning("%s: made from weights whose terms hold for it too: %s", output, start)
     classes = find_classes(trained, data_dir)
     if scores is not None and trained.classes is not None:
         scores = order_scores(scores, trained.classes.names)

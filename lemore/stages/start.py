@@ -44,4 +44,6 @@ def describe_fit(job: FinetuneJob, name: str, classes: Sequence[str]) -> str:
     check_start(job, trained)
     fitted = fit_start(make_network(job), trained, classes)["text"]
     unknown = f"starts from {trained.source}; the prepared data will say with which classes"
-    return fitted if classes else unknown
+    text = fitted if classes else unknown
+    terms = " and ".join(trained.licences)
+    return f"{text}; its terms hold for the new weights too: {terms}" if terms else text

@@ -1,5 +1,6 @@
 """A trained detector ready for use, as `lemore.load` returns it."""
 
+import logging
 import os
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from lemore.trained.boxes import BoxPrediction
 from lemore.trained.checkpoint import Classes, Trained
 from lemore.trained.model import Geometry, load_rgb
 
+log = logging.getLogger(__name__)
 SCORE = 0.3  # of a box that is worth a look; average precision counts smaller ones too
 
 
@@ -79,6 +81,9 @@ class DetectionModel(nn.Module):
 
     def _describe(self, image: np.ndarray, found: Found) -> BoxPrediction:
         kept = found.scores >= self.score
+        if len(kept) and not kept.any():
+            surest = found.scores.max()
+            log.info("no box has a score of %.2g; the surest has %.2g", self.score, surest)
         boxes, labels, scores = (values[kept] for values in found)
         return BoxPrediction(
             image, boxes, labels, scores, self.classes, self.colors, self.category_ids

@@ -90,6 +90,21 @@ def test_values_become_classes(values, classes, ignored):
     assert found["files"].get("ignore") == ignored and found["files"]["mask"] == "index"
 
 
+def test_values_of_no_class_by_their_names_are_ignored(capsys):
+    put_photos()
+    mask = 2 * label()
+    mask[0] = 1
+    put_masks("data/masks/{}.png", mask)
+    put("data/masks/classes.txt", "reed\nUnlabelled\nlily\n")
+    found = find(*FOLDERS)
+    assert [(row["name"], row["values"]) for row in found["classes"]] == [
+        ("reed", [0]),
+        ("lily", [2]),
+    ]
+    assert found["files"]["ignore"] == [1] and found["num_classes"] == 2
+    assert "assumed: Unlabelled is no class, by its name" in capsys.readouterr().out
+
+
 def test_masks_as_jpeg_have_a_threshold():
     put_photos()
     put_masks("data/masks/{}.jpg", label() * 255, "JPEG")
@@ -182,7 +197,9 @@ def test_what_the_training_starts_from_is_said_and_checked_first(capsys):
     words = refuse(capsys, *FOLDERS, "--init", "lemore-camvid", "--model", "topformer_t")
     assert "start from a checkpoint of topformer_t" in words
     find(*FOLDERS, "--init", "lemore-camvid")
-    assert "model: starts from lemore on camvid" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "model: starts from lemore on camvid" in shown
+    assert "its terms hold for the new weights too: CC BY-NC 4.0" in shown
     model = ("--model", "lraspp_mobilenet_v3_large", "--output", "other", "--dry-run")
     assert main(["train", *FOLDERS, *model]) == 0
     assert "model: starts from torchvision:MobileNet_V3_Large_Weights" in capsys.readouterr().out

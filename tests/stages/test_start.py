@@ -190,7 +190,7 @@ def test_the_licence_of_a_start_and_its_run_go_with_the_weights(tiny, monkeypatc
     assert main(["predict", "--checkpoint", "alone.pt", "--output", "seen", "x.png"]) == 0
     assert "alone.pt: made from weights under: CC BY-NC 4.0" in caplog.text
     assert main(["share", "--checkpoint", str(first), "--output", "shared"]) == 0
-    assert "not known (they are made from weights under CC BY-NC 4.0)" in caplog.text
+    assert "made from weights whose terms hold for it too: CC BY-NC 4.0" in caplog.text
     terms = "which hold for these too: CC BY-NC 4.0"
     assert terms in Path("shared/README.md").read_text()
     options = ("--checkpoint", "shared", "--licence", "MIT", "--output", "again")

@@ -124,7 +124,10 @@ def _describe_values(pixels: Counter[int], names: list[str]) -> Coding:
         named = [(0, BACKGROUND), (values[1], "object")]
         assumed.append(f"0 is the background and {values[1]} the object")
     elif len(names) > max(values):
-        named = [(value, names[value]) for value in range(len(names))]
+        unnamed = [k for k, name in enumerate(names) if name.lower() in NO_CLASS]
+        assumed += [f"{names[k]} is no class, by its name" for k in unnamed]
+        ignored = sorted({*ignored, *unnamed})
+        named = [(k, name) for k, name in enumerate(names) if k not in ignored]
     else:
         named = [(value, f"class {value}") for value in values]
         assumed.append("names of the classes: their values stand for them; write yours")

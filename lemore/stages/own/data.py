@@ -170,7 +170,7 @@ def _choose_splits(values: dict[str, Any], splits: dict[str, str], source: Sourc
         found = list_splits(build(DatasetConfig, values, "the data"), source)
         if all(found.values()):
             break
-    return ["there are no splits: a fifth of the photos, drawn by name, tests the model"]
+    return ["there are no splits: about a fifth of the photos, drawn by name, tests the model"]
 
 
 def _examine(

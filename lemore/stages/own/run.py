@@ -72,6 +72,8 @@ def train(
     again = f"cd {shlex.quote(str(folder))} && snakemake --cores {cores}"
     weights = folder / f"results/{own.name}/finetune/{own.name}/{model}/0/weights.pt"
     if not dry_run:
+        logs = folder / f"logs/{own.name}/finetune/{own.name}/{model}"
+        print(f"progress of the training: {logs}/0.log")
         call(folder, "snakemake", "--cores", str(cores), "--quiet", "rules", "reason")
         print(f"report: {folder}/results/{own.name}/report.html\nweights: {weights}")
     print(f"{'to train' if dry_run else 'again, after changes too'}: {again}")

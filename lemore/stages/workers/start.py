@@ -51,11 +51,14 @@ def check_start(job: FinetuneJob, trained: "Trained") -> None:
             "decode head": (theirs.model.decode_head, job.model.decode_head),
             "detection head": (theirs.model.detection_head, job.model.detection_head),
         }
+    fitting = job.model_name
+    if job.model.task == "detection":
+        fitting += f", or of a model that segments with the backbone {job.backbone.module}"
     for part, (found, wanted) in pairs.items():
         if found != wanted:
             raise ValueError(
                 f"{source}: holds {theirs.model_name}, whose {part} is {found}, but "
-                f"{job.model_name} has {wanted}; start from a checkpoint of {job.model_name}"
+                f"{job.model_name} has {wanted}; start from a checkpoint of {fitting}"
             )
 
 
