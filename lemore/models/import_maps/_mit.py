@@ -14,6 +14,8 @@ def count_from_zero(pattern: str, path: str, first: int = 1) -> Rename:
     return pattern, replace
 
 
+# the classifier, as decode heads in MMSegmentation name it
+CLASSIFIER = (r"^decode_head\.conv_seg\.", "decode_head.classifier.")
 ENCODER = (
     count_from_zero(
         r"^backbone\.patch_embed(\d)\.proj\.", "backbone.stages.{}.embedding.projection."

@@ -2,12 +2,12 @@
 
 import re
 
-from lemore.models.import_maps._mit import BLOCKS
+from lemore.models.import_maps._mit import BLOCKS, CLASSIFIER
 
 LAYERS = ((r"\.c\.", ".conv."), *BLOCKS)
 HEAD = (
     (r"^decode_head\.linear_fuse\.", "decode_head.fuse."),
-    (r"^decode_head\.conv_seg\.", "decode_head.classifier."),
+    CLASSIFIER,
 )
 
 

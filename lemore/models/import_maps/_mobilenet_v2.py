@@ -19,5 +19,4 @@ MOBILENET_V2 = (
     (r"^backbone\.conv1\.bn\.", "backbone.features.0.1."),
     (r"^backbone\.layer([1-7])\.(\d)\.conv\.(\d)\.(conv|bn)\.", _rename_block),
 )
-HEAD = ((r"^decode_head\.conv_seg\.", "decode_head.classifier."),)
 AUXILIARY = (r"auxiliary_head\.",)  # only training needs it

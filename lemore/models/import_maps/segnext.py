@@ -1,5 +1,6 @@
 """SegNeXt's published weights (its fork of MMSegmentation)."""
 
+from lemore.models.import_maps._mit import CLASSIFIER
 from lemore.models.import_maps._mscan import ENCODER
 from lemore.models.key_map import KeyMap
 
@@ -11,7 +12,7 @@ KEY_MAPS = {
             (r"^decode_head\.hamburger\.ham_out\.", "decode_head.leave."),
             (r"^(decode_head\.\w+)\.conv\.", r"\1.0."),
             (r"^(decode_head\.\w+)\.gn\.", r"\1.1."),
-            (r"^decode_head\.conv_seg\.", "decode_head.classifier."),
+            CLASSIFIER,
         )
     )
 }

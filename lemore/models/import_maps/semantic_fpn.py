@@ -2,7 +2,7 @@
 
 import re
 
-from lemore.models.import_maps._mit import count_from_zero
+from lemore.models.import_maps._mit import CLASSIFIER, count_from_zero
 from lemore.models.key_map import KeyMap
 
 
@@ -31,7 +31,7 @@ KEY_MAPS = {
             (r"^neck\.lateral_convs\.(\d)\.conv\.", r"decode_head.laterals.\1."),
             (r"^neck\.fpn_convs\.(\d)\.conv\.", r"decode_head.smooth.\1."),
             (r"^decode_head\.scale_heads\.", "decode_head.scales."),
-            (r"^decode_head\.conv_seg\.", "decode_head.classifier."),
+            CLASSIFIER,
         )
     )
 }
