@@ -115,10 +115,7 @@ def run_training(training: Training, placement: Placement) -> int:
                     model_run_id=run.run_id if placement.log_model else "",
                 )
                 result = _execute(training, worker, placement, stop)
-                step = result["iterations"]
-                if "chosen" in result:  # patience may have ended the training
-                    step = result["chosen"]["iteration"]
-                    result["iterations"] = result["chosen"]["trained"]
+                step = result["chosen"]["iteration"] if "chosen" in result else result["iterations"]
                 file = (placement.output / "weights.pt").absolute()
                 run.set_model(result["weights_sha256"], step, file)
                 for name in {"start", "teacher", "chosen"} & result.keys():

@@ -48,14 +48,13 @@ def train(
     stops before the training. ValueError says what is wrong with the data or the start before
     anything is written; ChildProcessError if the pipeline fails.
     """
-    if model not in (known := list_names("config/models")):
-        raise ValueError(f"no model '{model}'{did_you_mean(model, known)}")
-    start = resolve_start(init) if init else None
     does = read_model(model).task
+    start = resolve_start(init) if init else None
     paths = (Path(path) if path else None for path in (data, images, masks))
     own = look(*paths, task=does, exif=exif)
     if does != own.task:
-        fitting = [name for name in known if read_model(name).task == own.task]
+        models = list_names("config/models")
+        fitting = [name for name in models if read_model(name).task == own.task]
         raise ValueError(
             f"{model} is a model for {does}, but {data} is a dataset of {own.task}; name another "
             f"--model, one of {', '.join(fitting)}"
@@ -81,6 +80,8 @@ def train(
 
 
 def read_model(name: str) -> ModelConfig:
+    if name not in (known := list_names("config/models")):
+        raise ValueError(f"no model '{name}'{did_you_mean(name, known)}")
     return load(ModelConfig, f"config/models/{name}.yaml")
 
 
@@ -129,24 +130,23 @@ def choose_training(own: OwnData, cores: int, gpu: bool, iterations: int | None)
     if own.task == "detection":
         size, batch = [round(side * scaled / short) for side in own.size], batch // 2
     length = iterations or min(max(times * own.counts["train"] // batch, least), longest)
-    device: dict[str, Any] = {"loader_workers": min(cores - 1, LOADERS)} if gpu else {}
+    chosen: dict[str, Any] = {
+        "img_scale": [round(long * scaled / short), scaled],
+        "crop_size": size,
+        "batch_size": batch,
+        "iterations": length,
+        "warmup_iterations": length // 10,
+        "checkpoint_every": max(length // 10, 1),
+        "validate_every": max(length // 3, 1),
+        "threads": cores,
+    }
+    if gpu:
+        chosen["loader_workers"] = min(cores - 1, LOADERS)
     if gpu and own.task == "segmentation":
-        device["photometric_distortion"] = "device"
-    large = own.task == "detection" and scaled >= LARGE
-    return (
-        {
-            "img_scale": [round(long * scaled / short), scaled],
-            "crop_size": size,
-            "batch_size": batch,
-            "iterations": length,
-            "warmup_iterations": length // 10,
-            "checkpoint_every": max(length // 10, 1),
-            "validate_every": max(length // 3, 1),
-            "threads": cores,
-        }
-        | device
-        | ({"detection_head": {"smallest_anchor": 32}} if large else {})
-    )
+        chosen["photometric_distortion"] = "device"
+    if own.task == "detection" and scaled >= LARGE:
+        chosen["detection_head"] = {"smallest_anchor": 32}
+    return chosen
 
 
 def describe_run(

@@ -16,6 +16,7 @@ from lemore.config.losses import CROSS_ENTROPY
 from lemore.config.model import get_start
 from lemore.config.read import did_you_mean
 from lemore.config.recipe import Train
+from lemore.config.unread import MEASURES
 from lemore.data.augment import photometric_batch
 from lemore.data.augment.segmentation import TrainTransform
 from lemore.data.normalize import normalize
@@ -57,11 +58,12 @@ def train(job: FinetuneJob, worker: Worker) -> dict[str, Any]:
         teacher, started["teacher"] = load_teacher(job, worker)
     loop = make_loop(job, worker, device, model, batches, teacher)
     trained = shared.run(loop)
-    chosen = {}
+    chosen: dict[str, Any] = {}
     if loop.best is not None:
         loop.best.restore(loop.kept)
-        chosen = {"chosen": loop.best.describe()}
-        log.info("%s", loop.best.describe()["text"])
+        best = loop.best.describe()
+        log.info("%s", best["text"])
+        chosen = {"chosen": best, "iterations": best["trained"]}  # patience may have ended it
     licences = started["start"]["licences"] if "start" in started else []
     return shared.finish(job, worker, loop.kept, trained, licences) | started | chosen
 
@@ -291,6 +293,6 @@ def make_validation(
         data, test = Store(worker.data, "val"), segmentation.make_plain_test(job.train.img_scale)
         title = f"validate {job.model_name} on {job.dataset}"
         results = segmentation.evaluate(model, data, device, test, (), title=title).results
-        return {f"val/{name}": results[name.lower()] for name in ("mIoU", "aAcc", "mAcc", "fwIoU")}
+        return {f"val/{name}": results[name.lower()] for name in MEASURES["segmentation"]}
 
     return validate

@@ -73,27 +73,7 @@ def fit_start(model: Network, trained: "Trained", classes: Sequence[str]) -> dic
     target = model.state_dict()
     named = trained.classes.names if trained.classes else ()
     rows = match_classes(named, classes)
-    old, new = trained.job.num_classes, len(classes)
-    state: dict[str, Tensor] = {}
-    carried, anew = [], {}
-    for name, own in target.items():
-        found = trained.state_dict.get(name)
-        if found is None:
-            anew[name] = "the checkpoint has none"
-        elif DETECTS in name and list(named) != list(classes):
-            anew[name] = "it has other classes, or another order"
-        elif CLASSIFIER in name and _leave_same(own, new, found, old):
-            if rows or len(own) > new:
-                state[name] = _take_rows(own, found, rows, old)
-            else:
-                anew[name] = "no class of the same name"
-        elif found.shape == own.shape:
-            state[name] = found
-        elif _adapts(model, name, found):
-            state[name] = found
-            carried.append(name)
-        else:
-            anew[name] = f"{tuple(found.shape)} there, {tuple(own.shape)} here"
+    state, carried, anew = _match_tensors(model, trained, classes, rows)
     learned = [n for n in state if target[n].ndim and CLASSIFIER not in n]
     if not learned:
         raise ValueError(f"{trained.source}: no tensor of it fits {len(target)} tensors here")
@@ -114,6 +94,38 @@ def fit_start(model: Network, trained: "Trained", classes: Sequence[str]) -> dic
         "classes_named": trained.classes is not None,
     }
     return record | {"text": describe_start(record)}
+
+
+def _match_tensors(
+    model: Network, trained: "Trained", classes: Sequence[str], rows: dict[int, int]
+) -> tuple[dict[str, Tensor], list[str], dict[str, str]]:
+    """Matches tensors by name; `rows` are those of `match_classes`.
+
+    Returns what fits, the names of what is carried over to another size, and why the rest is new.
+    """
+    named = trained.classes.names if trained.classes else ()
+    old, new = trained.job.num_classes, len(classes)
+    state: dict[str, Tensor] = {}
+    carried, anew = [], {}
+    for name, own in model.state_dict().items():
+        found = trained.state_dict.get(name)
+        if found is None:
+            anew[name] = "the checkpoint has none"
+        elif DETECTS in name and list(named) != list(classes):
+            anew[name] = "it has other classes, or another order"
+        elif CLASSIFIER in name and _leave_same(own, new, found, old):
+            if rows or len(own) > new:
+                state[name] = _take_rows(own, found, rows, old)
+            else:
+                anew[name] = "no class of the same name"
+        elif found.shape == own.shape:
+            state[name] = found
+        elif _adapts(model, name, found):
+            state[name] = found
+            carried.append(name)
+        else:
+            anew[name] = f"{tuple(found.shape)} there, {tuple(own.shape)} here"
+    return state, carried, anew
 
 
 def _leave_same(own: Tensor, new: int, found: Tensor, old: int) -> bool:
